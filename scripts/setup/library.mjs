@@ -1,0 +1,206 @@
+/** TensorFlow's C library, taken from the wheel that is published for Python, in a cache shared by all projects. */
+import { existsSync, mkdirSync, renameSync, rmSync, statfsSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { checkHash, download, findOnIndex, packageIndex, reason } from "./download.mjs";
+import { megabytes, meter, SetupError, say, timed } from "./report.mjs";
+import { errorLine, run } from "./run.mjs";
+import { extractEntry, zipEntries } from "./zip.mjs";
+
+export const TENSORFLOW = "2.18.1";
+
+const LINUX = ["libtensorflow_cc.so.2", "libtensorflow_framework.so.2"];
+const MAC = ["libtensorflow_cc.2.dylib", "libtensorflow_framework.2.dylib"];
+
+/** Where TensorFlow's authors publish a wheel with the C library. The Python version in the name plays no role. */
+const WHEELS = {
+  "linux-x64": {
+    project: "tensorflow-cpu",
+    file: "tensorflow_cpu-2.18.1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    sha256: "810c75d7149d2da0cb2092187817b0dcabb80728ca9f9cf3a61f3f42fadd1298",
+    platform: "manylinux_2_17_x86_64",
+    libraries: LINUX,
+  },
+  "linux-arm64": {
+    project: "tensorflow",
+    file: "tensorflow-2.18.1-cp311-cp311-manylinux_2_17_aarch64.manylinux2014_aarch64.whl",
+    sha256: "8a6485edd2148f70d011dbd1d8dc2c775e91774a5a159466e83d0d1f21580944",
+    platform: "manylinux_2_17_aarch64",
+    libraries: LINUX,
+  },
+  "darwin-arm64": {
+    project: "tensorflow",
+    file: "tensorflow-2.18.1-cp311-cp311-macosx_12_0_arm64.whl",
+    sha256: "661029cd769b311db910b79a3a6ef50a5a61ecc947172228c777a49989722508",
+    platform: "macosx_12_0_arm64",
+    libraries: MAC,
+  },
+};
+
+/** The headers that tfjs-node's addon includes, directly or through each other. */
+const HEADERS = [
+  "tensorflow/c/c_api.h",
+  "tensorflow/c/c_api_macros.h",
+  "tensorflow/c/eager/c_api.h",
+  "tensorflow/c/tf_attrtype.h",
+  "tensorflow/c/tf_buffer.h",
+  "tensorflow/c/tf_datatype.h",
+  "tensorflow/c/tf_status.h",
+  "tensorflow/c/tf_tensor.h",
+  "tensorflow/c/tf_tstring.h",
+  "tensorflow/core/platform/ctstring.h",
+  "tensorflow/core/platform/ctstring_internal.h",
+  "tsl/platform/ctstring.h",
+  "tsl/platform/ctstring_internal.h",
+  "xla/tsl/c/tsl_status.h",
+];
+
+/** Wheel (about 230 MB) and unpacked library (683 MB) lie side by side for a moment. */
+const SPACE_NEEDED = 1_000e6;
+
+/** The user's cache folder of this project; TFJS_DIFFUSION_CACHE says another. */
+export function cacheFolder(env = process.env, platform = process.platform) {
+  if (env.TFJS_DIFFUSION_CACHE) return env.TFJS_DIFFUSION_CACHE;
+  const home = homedir();
+  const system =
+    platform === "darwin"
+      ? join(home, "Library", "Caches")
+      : platform === "win32"
+        ? (env.LOCALAPPDATA ?? join(home, "AppData", "Local"))
+        : join(home, ".cache");
+  return join(env.XDG_CACHE_HOME || system, "tfjs-diffusion");
+}
+
+/** The wheel for this machine; undefined where none is published (Windows, Intel Macs, musl). */
+export function wheelForThisMachine() {
+  if (process.platform === "linux" && isMusl()) return undefined;
+  return WHEELS[`${process.platform}-${process.arch}`];
+}
+
+/** musl (Alpine) has no glibc; TensorFlow is published for glibc only. */
+const isMusl = () => !process.report.getReport().header.glibcVersionRuntime;
+
+/** The folder that holds lib/ and include/ once they are complete. */
+export const libraryFolder = (cache) =>
+  join(cache, `tensorflow-${TENSORFLOW}-${process.platform}-${process.arch}`);
+
+/** Downloads and unpacks the library unless it is there; returns its folder. */
+export async function ensureLibrary(wheel, cache) {
+  const folder = libraryFolder(cache);
+  if (existsSync(folder)) return folder;
+  const downloads = join(cache, "downloads");
+  mkdirSync(downloads, { recursive: true });
+  checkSpace(downloads, SPACE_NEEDED, "TensorFlow's library");
+  const file = await fetchWheel(wheel, downloads);
+  await timed("unpacking TensorFlow's library", () => unpack(wheel, file, folder));
+  rmSync(downloads, { recursive: true, force: true });
+  return folder;
+}
+
+/** Creates the cache folder, or says what to do about it. */
+export function makeCacheFolder(folder) {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw new SetupError(
+      `cannot write to ${folder} (${error.code})`,
+      "set TFJS_DIFFUSION_CACHE to a folder that you can write to",
+    );
+  }
+}
+
+/** Throws when the file system of `folder` has less than `needed` bytes free. */
+export function checkSpace(folder, needed, what) {
+  const { bavail, bsize } = statfsSync(folder);
+  const free = bavail * bsize;
+  if (free >= needed) return;
+  throw new SetupError(
+    `${what} needs ${megabytes(needed)} on the disk of ${folder}, which has ${megabytes(free)} left`,
+    "make room there; TFJS_DIFFUSION_CACHE puts TensorFlow's library on another disk",
+  );
+}
+
+/** Gets the wheel into `downloads` by the first route that works. */
+async function fetchWheel(wheel, downloads) {
+  const file = join(downloads, wheel.file);
+  if (existsSync(file)) {
+    await checkHash(file, wheel.sha256);
+    return file;
+  }
+  const failures = [];
+  for (const route of [withPip, fromIndex]) {
+    try {
+      await route(wheel, downloads, file);
+      await checkHash(file, wheel.sha256);
+      return file;
+    } catch (error) {
+      failures.push(reason(error));
+    }
+  }
+  throw new SetupError(
+    `TensorFlow's library could not be downloaded: ${failures.join("; ")}`,
+    `check the network, or put ${wheel.file} into ${downloads} yourself, and run again`,
+  );
+}
+
+async function withPip(wheel, downloads) {
+  const [program, ...first] = await findPip();
+  const python = /-cp(\d+)-/.exec(wheel.file)[1];
+  const args = [
+    "download",
+    `${wheel.project}==${TENSORFLOW}`,
+    "--no-deps",
+    "--only-binary=:all:",
+    "--no-cache-dir",
+  ];
+  args.push("--implementation", "cp", "--python-version", python, "--abi", `cp${python}`);
+  args.push("--platform", wheel.platform, "--dest", downloads, "--disable-pip-version-check", "--no-input");
+  // pip collects the file in its temporary folder, which may be a small memory disk.
+  const temporary = join(downloads, "pip");
+  rmSync(temporary, { recursive: true, force: true });
+  mkdirSync(temporary, { recursive: true });
+  await timed(`downloading TensorFlow ${TENSORFLOW} with pip (230 MB)`, async () => {
+    const options = { env: { TMPDIR: temporary }, show: process.stderr.isTTY };
+    const { status, output } = await run(program, [...first, ...args], options);
+    if (status !== 0) throw new SetupError(`pip: ${errorLine(output)}`);
+  });
+}
+
+async function findPip() {
+  for (const command of [["python3", "-m", "pip"], ["pip3"], ["python", "-m", "pip"], ["pip"]]) {
+    const { status } = await run(command[0], [...command.slice(1), "--version"]);
+    if (status === 0) return command;
+  }
+  throw new SetupError("pip is not installed");
+}
+
+async function fromIndex(wheel, _downloads, file) {
+  const index = packageIndex();
+  if (!index)
+    throw new SetupError("no package index is set (PIP_INDEX_URL, or index-url in pip's configuration)");
+  say(`downloading ${wheel.file} from the package index`);
+  await download(await findOnIndex(index, wheel.project, wheel.file), file, wheel.sha256);
+}
+
+/** Unpacks what the addon needs into `folder`, which appears complete or not at all. */
+export async function unpack(wheel, file, folder) {
+  const draft = `${folder}.part`;
+  rmSync(draft, { recursive: true, force: true });
+  const entries = await zipEntries(file);
+  const find = (name) => {
+    const entry = entries.get(`tensorflow/${name}`);
+    if (!entry) throw new SetupError(`${file} holds no tensorflow/${name}`, "delete it and run again");
+    return entry;
+  };
+  for (const name of HEADERS) await extractTo(find(`include/${name}`), join(draft, "include", name));
+  for (const name of wheel.libraries) {
+    const entry = find(name);
+    await extractTo(entry, join(draft, "lib", name), meter(name, entry.size));
+  }
+  renameSync(draft, folder);
+}
+
+function extractTo(entry, path, onBytes) {
+  mkdirSync(dirname(path), { recursive: true });
+  return extractEntry(entry, path, onBytes);
+}

@@ -1,0 +1,35 @@
+import { rmSync } from "node:fs";
+import { defineConfig, type Options } from "tsup";
+import { pageBuild } from "./src/server/ui/build.js";
+
+// Both builds below write to dist/ at the same time, so neither can clean it.
+rmSync("dist", { recursive: true, force: true });
+
+const common: Options = {
+  target: "node20",
+  platform: "node",
+  sourcemap: true,
+  external: ["bullmq", "ioredis"], // optional: asked for when a queue is
+};
+
+export default defineConfig([
+  {
+    ...common,
+    format: "esm",
+    // The library starts runtime/worker.js as a child process, by its path beside index.js or index.cjs.
+    entry: {
+      index: "src/index.ts",
+      "cli/main": "src/cli/main.ts",
+      "runtime/worker": "src/runtime/worker.ts",
+    },
+    dts: { entry: { index: "src/index.ts" } },
+  },
+  {
+    ...common,
+    format: "cjs",
+    entry: { index: "src/index.ts" },
+    dts: true,
+    shims: true, // import.meta.url
+  },
+  pageBuild("dist/server/ui"),
+]);
