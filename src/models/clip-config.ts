@@ -1,0 +1,39 @@
+import { z } from "zod";
+import type { TextEncoderConfig } from "./clip.js";
+import { count, parse, unusable } from "./config.js";
+
+const clipSchema = z.object({
+  architectures: z.array(z.string()).default([]),
+  vocab_size: z.number().int().positive().max(10_000_000).default(49_408),
+  hidden_size: count.default(512),
+  intermediate_size: count.default(2048),
+  num_hidden_layers: count.default(12),
+  num_attention_heads: count.default(8),
+  max_position_embeddings: count.default(77),
+  hidden_act: z.enum(["quick_gelu", "gelu", "gelu_new"]).default("quick_gelu"),
+  layer_norm_eps: z.number().positive().default(1e-5),
+  eos_token_id: z.number().int().nonnegative().default(49_407),
+  projection_dim: count.default(512),
+});
+
+/** CLIPTextModel, or CLIPTextModelWithProjection, which alone holds the projection of the pooled output. */
+export function parseTextEncoderConfig(json: unknown, file: string): TextEncoderConfig {
+  const c = parse(clipSchema, json, file);
+  if (c.hidden_size % c.num_attention_heads !== 0)
+    throw unusable(
+      file,
+      `hidden_size ${c.hidden_size} does not divide into num_attention_heads ${c.num_attention_heads}`,
+    );
+  return {
+    vocabularySize: c.vocab_size,
+    width: c.hidden_size,
+    innerWidth: c.intermediate_size,
+    layers: c.num_hidden_layers,
+    heads: c.num_attention_heads,
+    maxPositions: c.max_position_embeddings,
+    activation: c.hidden_act === "gelu_new" ? "gelu_tanh" : c.hidden_act === "gelu" ? "gelu" : "quick_gelu",
+    epsilon: c.layer_norm_eps,
+    eosTokenId: c.eos_token_id,
+    ...(c.architectures.includes("CLIPTextModelWithProjection") && { projection: c.projection_dim }),
+  };
+}

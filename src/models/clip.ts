@@ -1,0 +1,95 @@
+import { channels, layerNorm, linear } from "../nn/basic.js";
+import { layer, type Module } from "../nn/module.js";
+import type { Activation, Tensor } from "../ops/ops.js";
+import type { Network } from "./network.js";
+
+/** CLIPTextModel and CLIPTextModelWithProjection; the numbers are those of text_encoder/config.json. */
+export interface TextEncoderConfig {
+  readonly vocabularySize: number; // 49408
+  readonly width: number; // 768
+  readonly innerWidth: number; // 3072
+  readonly layers: number; // 12
+  readonly heads: number; // 12
+  readonly maxPositions: number; // 77
+  readonly activation: Activation;
+  readonly epsilon: number;
+  readonly eosTokenId: number;
+  /** Width of the pooled projection; absent when the checkpoint has none. */
+  readonly projection?: number;
+}
+
+export interface TextEncoderSize {
+  readonly batch: number;
+  readonly tokens: number;
+  /** Layers left out at the end for the outputs `hidden` and `skipped`: 0 for none, 1 for the penultimate state. */
+  readonly skip: number;
+}
+
+/**
+ * Inputs: `ids` [B, T] and `pooledRows` [B], the rows of the end-of-text tokens in [B * T].
+ * Outputs: `last` [B, T, C] after the final norm; `hidden`, the state `skip` layers before the end, and `skipped`,
+ * the same after the final norm; `penultimate`; `pooled` [B, C] and, where there is one, `projected` [B, P].
+ */
+export function textEncoder(config: TextEncoderConfig, { batch, tokens, skip }: TextEncoderSize): Network {
+  return {
+    inputs: {
+      ids: { shape: [batch, tokens], dtype: "int32" },
+      pooledRows: { shape: [batch], dtype: "int32" },
+    },
+    forward(m, { ids, pooledRows }) {
+      const { ops } = m;
+      const model = m.at("text_model");
+      const hidden = [embeddings(model.at("embeddings"), ids!, config)];
+      for (let i = 0; i < config.layers; i++)
+        hidden.push(encoderLayer(model.at("encoder", "layers", i), hidden[i]!, config));
+      const normed = (x: Tensor) => layerNorm(model.at("final_layer_norm"), x, config.epsilon);
+      const last = normed(hidden.at(-1)!);
+      const pooled = ops.gather(ops.reshape(last, [batch * tokens, config.width]), pooledRows!);
+      const state = hidden.at(-1 - skip)!;
+      const outputs: Record<string, Tensor> = { last, pooled, penultimate: hidden.at(-2)!, hidden: state };
+      outputs.skipped = skip === 0 ? last : normed(state);
+      if (config.projection)
+        outputs.projected = linear(m.at("text_projection"), pooled, config.projection, { bias: false });
+      return outputs;
+    },
+  };
+}
+
+/** The row of each end-of-text token among the [B * T] positions. Old configs say eos_token_id 2 and mean the largest id. */
+export function pooledRows(ids: readonly (readonly number[])[], eosTokenId: number): number[] {
+  return ids.map((row, b) => {
+    const position = eosTokenId === 2 ? row.indexOf(Math.max(...row)) : Math.max(0, row.indexOf(eosTokenId));
+    return b * row.length + position;
+  });
+}
+
+const embeddings = layer(
+  (m: Module, ids: Tensor, { vocabularySize, maxPositions, width }: TextEncoderConfig) => {
+    const { ops } = m;
+    const tokens = ops.gather(m.at("token_embedding").get("weight", [vocabularySize, width]), ids);
+    const table = m.at("position_embedding").get("weight", [maxPositions, width]);
+    const indices = Array.from({ length: ids.shape[1]! }, (_, i) => i);
+    const positions = ops.gather(table, ops.constant(indices, [indices.length], "int32"));
+    return ops.add(tokens, positions);
+  },
+);
+
+const encoderLayer = layer((m: Module, x: Tensor, config: TextEncoderConfig) => {
+  const { ops } = m;
+  const h = ops.add(
+    x,
+    selfAttention(m.at("self_attn"), layerNorm(m.at("layer_norm1"), x, config.epsilon), config.heads),
+  );
+  const mlp = m.at("mlp");
+  const inner = linear(mlp.at("fc1"), layerNorm(m.at("layer_norm2"), h, config.epsilon), config.innerWidth);
+  return ops.add(h, linear(mlp.at("fc2"), ops.activate(inner, config.activation), config.width));
+});
+
+const selfAttention = layer((m: Module, x: Tensor, heads: number) => {
+  const [q, k, v] = ["q_proj", "k_proj", "v_proj"].map((name) => linear(m.at(name), x, channels(x))) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  return linear(m.at("out_proj"), m.ops.attention(q, k, v, { heads, causal: true }), channels(x));
+});

@@ -1,0 +1,54 @@
+import { describe, expect, it } from "vitest";
+import type { Values } from "../latents/latents.js";
+import { addResiduals } from "../runtime/controlnet.js";
+import { readControlNet, readModel } from "../runtime/model.js";
+import { createControlNet, createNetworks } from "../runtime/networks.js";
+import type { RuntimeName } from "../runtime/runner.js";
+import { goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
+import { inProcess } from "../testing/in-process.js";
+import { openFolder, openNetwork } from "../weights/source.js";
+
+const tolerance = { abs: 2e-5, rel: 1e-4 };
+const values = (reference: { file: string; key: string }): Values => toNhwc(goldenTensor(reference));
+const cases = goldenCases("controlnet");
+
+describe.each<RuntimeName>(["eager", "graph"])("ControlNet, %s", (runtime) => {
+  const { engine, options } = inProcess(runtime);
+
+  it.each(cases.map((c) => [c.id, c] as const))(
+    "%s: residuals, and the UNet with them",
+    async (_, golden) => {
+      const { config, inputs, expected } = golden;
+      const control = createControlNet(
+        readControlNet(openNetwork(goldenPath(config.controlnet))),
+        engine,
+        options,
+      );
+      const { unet } = createNetworks(readModel(openFolder(goldenPath(config.unet))), engine, options);
+      const given = {
+        sample: values(inputs.sample),
+        timestep: inputs.timestep,
+        context: values(inputs.encoder_hidden_states),
+      };
+      const residuals = await control.run({
+        ...given,
+        image: values(inputs.controlnet_cond),
+        scale: config.conditioning_scale,
+        guess: config.guess_mode,
+      });
+      const want: Values[] = [...expected.down, expected.mid].map(values);
+      expect(residuals.map(({ shape }) => shape)).toEqual(want.map(({ shape }) => shape));
+      for (const [i, residual] of residuals.entries())
+        expect(residual.data).toBeCloseTo32(want[i]!.data, tolerance);
+      const { data } = await unet.run({ ...given, residuals });
+      expect(data).toBeCloseTo32(values(expected.unet_sample).data, tolerance);
+    },
+  );
+});
+
+it("residuals of several are added up", () => {
+  const one = [{ shape: [1, 1, 1, 2], data: Float32Array.of(1, 2) }];
+  const two = [{ shape: [1, 1, 1, 2], data: Float32Array.of(10, 20) }];
+  expect(addResiduals([one, two, two])).toEqual([{ shape: [1, 1, 1, 2], data: Float32Array.of(21, 42) }]);
+  expect(one[0]!.data).toEqual(Float32Array.of(1, 2));
+});

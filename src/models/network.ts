@@ -1,0 +1,60 @@
+import type { Module } from "../nn/module.js";
+import type { DType, Shape, Tensor } from "../ops/ops.js";
+import { type TextEncoderConfig, type TextEncoderSize, textEncoder } from "./clip.js";
+import { type ControlNetConfig, controlNet } from "./controlnet.js";
+import { type TaesdConfig, taesdDecoder, taesdEncoder } from "./taesd.js";
+import { type UNet2DConfig, type UNet2DSize, unconditionalUNet } from "./unconditional.js";
+import { type UNetConfig, type UNetSize, unet } from "./unet.js";
+import { type KlConfig, type VaeSize, vaeDecoder, vaeEncoder } from "./vae.js";
+import { type VqConfig, vqDecoder, vqEncoder } from "./vq.js";
+
+export interface TensorSpec {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** A network at one size: what goes in, and the pure function from named inputs to named outputs. */
+export interface Network {
+  readonly inputs: Readonly<Record<string, TensorSpec>>;
+  forward(m: Module, inputs: Readonly<Record<string, Tensor>>): Record<string, Tensor>;
+}
+
+/** A network as plain data, so that it can be sent to the process that runs it and hashed into a cache key. */
+export type NetworkSpec =
+  | { readonly kind: "text_encoder"; readonly config: TextEncoderConfig; readonly size: TextEncoderSize }
+  | { readonly kind: "unet"; readonly config: UNetConfig; readonly size: UNetSize }
+  | { readonly kind: "unconditional_unet"; readonly config: UNet2DConfig; readonly size: UNet2DSize }
+  | { readonly kind: "vae_encoder"; readonly config: KlConfig; readonly size: VaeSize }
+  | { readonly kind: "vae_decoder"; readonly config: KlConfig; readonly size: VaeSize }
+  | { readonly kind: "vq_encoder"; readonly config: VqConfig; readonly size: VaeSize }
+  | { readonly kind: "vq_decoder"; readonly config: VqConfig; readonly size: VaeSize }
+  | { readonly kind: "taesd_encoder"; readonly config: TaesdConfig; readonly size: VaeSize }
+  | { readonly kind: "taesd_decoder"; readonly config: TaesdConfig; readonly size: VaeSize }
+  | { readonly kind: "controlnet"; readonly config: ControlNetConfig; readonly size: UNetSize };
+
+export function buildNetwork(spec: NetworkSpec): Network {
+  switch (spec.kind) {
+    case "text_encoder":
+      return textEncoder(spec.config, spec.size);
+    case "unet":
+      return unet(spec.config, spec.size);
+    case "unconditional_unet":
+      return unconditionalUNet(spec.config, spec.size);
+    case "vae_encoder":
+      return vaeEncoder(spec.config, spec.size);
+    case "vae_decoder":
+      return vaeDecoder(spec.config, spec.size);
+    case "vq_encoder":
+      return vqEncoder(spec.config, spec.size);
+    case "vq_decoder":
+      return vqDecoder(spec.config, spec.size);
+    case "taesd_encoder":
+      return taesdEncoder(spec.config, spec.size);
+    case "taesd_decoder":
+      return taesdDecoder(spec.config, spec.size);
+    case "controlnet":
+      return controlNet(spec.config, spec.size);
+    default:
+      return spec satisfies never;
+  }
+}

@@ -1,0 +1,144 @@
+import { z } from "zod";
+import { DiffusionError } from "../errors.js";
+import {
+  count,
+  firstOf,
+  nullable,
+  parse,
+  perLevel,
+  requireDivisible,
+  requireLengths,
+  sampleSize,
+  silu,
+  spread,
+  unusable,
+} from "./config.js";
+import type { ControlNetConfig } from "./controlnet.js";
+import type { UNetConfig } from "./unet.js";
+
+const unetSchema = z.object({
+  in_channels: count.default(4),
+  out_channels: count.default(4),
+  sample_size: sampleSize,
+  block_out_channels: perLevel.default([320, 640, 1280, 1280]),
+  down_block_types: z.array(z.enum(["CrossAttnDownBlock2D", "DownBlock2D"])).optional(),
+  up_block_types: z.array(z.enum(["CrossAttnUpBlock2D", "UpBlock2D"])).optional(),
+  mid_block_type: nullable(z.enum(["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"])),
+  layers_per_block: z.union([count, perLevel]).default(2),
+  attention_head_dim: z.union([count, perLevel]).default(8),
+  num_attention_heads: nullable(z.union([count, perLevel])),
+  transformer_layers_per_block: z.union([count, perLevel]).default(1),
+  reverse_transformer_layers_per_block: z.null().optional(),
+  cross_attention_dim: z.union([count, perLevel]).default(1280),
+  only_cross_attention: z.union([z.boolean(), z.array(z.boolean())]).default(false),
+  use_linear_projection: z.boolean().default(false),
+  norm_num_groups: count.default(32),
+  norm_eps: z.number().positive().default(1e-5),
+  flip_sin_to_cos: z.boolean().default(true),
+  freq_shift: z.number().default(0),
+  downsample_padding: z.union([z.literal(0), z.literal(1)]).default(1),
+  resnet_time_scale_shift: z.enum(["default", "scale_shift"]).default("default"),
+  time_cond_proj_dim: nullable(count),
+  num_class_embeds: nullable(count),
+  class_embed_type: z.null().optional(),
+  addition_embed_type: nullable(z.literal("text_time")),
+  addition_time_embed_dim: nullable(count),
+  projection_class_embeddings_input_dim: nullable(count),
+  act_fn: silu,
+  time_embedding_type: z.literal("positional").default("positional"),
+  conv_in_kernel: z.literal(3).default(3),
+  conv_out_kernel: z.literal(3).default(3),
+  dual_cross_attention: z.literal(false).default(false),
+  encoder_hid_dim: z.null().optional(),
+  center_input_sample: z.literal(false).default(false),
+  mid_block_scale_factor: z.literal(1).default(1),
+});
+
+/** UNet2DConditionModel. */
+export function parseUNetConfig(json: unknown, file: string): UNetConfig {
+  const c = parse(unetSchema, json, file);
+  const levels = c.block_out_channels.length;
+  const down = c.down_block_types ?? defaultBlocks(levels, "CrossAttnDownBlock2D", "DownBlock2D");
+  const up = c.up_block_types ?? defaultBlocks(levels, "CrossAttnUpBlock2D", "UpBlock2D").reverse();
+  // A naming accident of diffusers: in these configs attention_head_dim holds the number of heads.
+  const heads = spread(c.num_attention_heads ?? c.attention_head_dim, levels);
+  const layers = spread(c.layers_per_block, levels);
+  const transformers = spread(c.transformer_layers_per_block, levels);
+  const onlyCross = spread(c.only_cross_attention, levels);
+  const context = spread(c.cross_attention_dim, levels);
+  requireLengths(file, levels, {
+    down_block_types: down,
+    up_block_types: up,
+    attention_head_dim: heads,
+    layers_per_block: layers,
+    transformer_layers_per_block: transformers,
+    only_cross_attention: onlyCross,
+    cross_attention_dim: context,
+  });
+  if (context.some((width) => width !== context[0]))
+    throw new DiffusionError(
+      "UNSUPPORTED",
+      `${file}: cross_attention_dim differs between levels [${context}]`,
+    );
+  const config: UNetConfig = {
+    inChannels: c.in_channels,
+    outChannels: c.out_channels,
+    sampleSize: firstOf(c.sample_size) ?? 64,
+    levels: c.block_out_channels.map((channels, i) => ({
+      channels,
+      layers: layers[i]!,
+      crossAttention: down[i] === "CrossAttnDownBlock2D",
+      heads: heads[i]!,
+      transformerLayers: transformers[i]!,
+      onlyCrossAttention: onlyCross[i]!,
+    })),
+    upCrossAttention: up.map((type) => type === "CrossAttnUpBlock2D"),
+    upTransformerLayers: [...transformers].reverse(),
+    midCrossAttention: c.mid_block_type !== "UNetMidBlock2D",
+    crossAttentionDim: context[0]!,
+    linearProjection: c.use_linear_projection,
+    normGroups: c.norm_num_groups,
+    epsilon: c.norm_eps,
+    flipSinToCos: c.flip_sin_to_cos,
+    freqShift: c.freq_shift,
+    downsamplePadding: c.downsample_padding,
+    timeScaleShift: c.resnet_time_scale_shift === "scale_shift",
+    ...(c.time_cond_proj_dim && { timeCondDim: c.time_cond_proj_dim }),
+    ...(c.num_class_embeds && { classes: c.num_class_embeds }),
+    ...(c.addition_embed_type && { added: addedEmbedding(c, file) }),
+  };
+  requireDivisible(file, "norm_num_groups", c.block_out_channels, Array(levels).fill(c.norm_num_groups));
+  requireDivisible(file, "the number of heads", c.block_out_channels, heads);
+  return config;
+}
+
+function addedEmbedding(c: z.infer<typeof unetSchema>, file: string) {
+  const [timeWidth, width] = [c.addition_time_embed_dim, c.projection_class_embeddings_input_dim];
+  if (!timeWidth || !width)
+    throw unusable(
+      file,
+      "addition_embed_type text_time needs addition_time_embed_dim and projection_class_embeddings_input_dim",
+    );
+  return { timeWidth, width };
+}
+
+const defaultBlocks = <T>(levels: number, most: T, last: T): T[] =>
+  Array.from({ length: levels }, (_, i) => (i === levels - 1 ? last : most));
+
+const controlNetSchema = z.object({
+  conditioning_channels: count.default(3),
+  conditioning_embedding_out_channels: perLevel.default([16, 32, 96, 256]),
+  controlnet_conditioning_channel_order: z.literal("rgb").default("rgb"),
+  global_pool_conditions: z.boolean().default(false),
+});
+
+/** ControlNetModel: the keys of the UNet that it is half a copy of, and its own. */
+export function parseControlNetConfig(json: unknown, file: string): ControlNetConfig {
+  const c = parse(controlNetSchema, json, file);
+  return {
+    unet: parseUNetConfig(json, file),
+    conditioningChannels: c.conditioning_channels,
+    embeddingChannels: c.conditioning_embedding_out_channels,
+    globalPool: c.global_pool_conditions,
+  };
+}

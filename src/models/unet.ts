@@ -1,0 +1,246 @@
+import { spatialTransformer } from "../nn/attention.js";
+import { channels, conv2d, groupNorm, timestepEmbedding } from "../nn/basic.js";
+import { layer, type Module } from "../nn/module.js";
+import { downsample, type ResnetOptions, resnetBlock, upsample } from "../nn/resnet.js";
+import type { Tensor } from "../ops/ops.js";
+import type { Network, TensorSpec } from "./network.js";
+
+/** One resolution of the UNet, as seen from the way down. */
+export interface UNetLevel {
+  readonly channels: number; // 320
+  readonly layers: number; // 2
+  readonly crossAttention: boolean;
+  readonly heads: number; // 8
+  readonly transformerLayers: number; // 1
+  /** The first attention of each transformer block looks at the prompt, too (x4 upscaler). */
+  readonly onlyCrossAttention: boolean;
+}
+
+/** UNet2DConditionModel; the numbers are those of unet/config.json, with its per-level lists brought together. */
+export interface UNetConfig {
+  readonly inChannels: number; // 4, or 9 for inpainting, 8 for InstructPix2Pix, 7 for the x4 upscaler
+  readonly outChannels: number; // 4
+  readonly sampleSize: number; // 64
+  readonly levels: readonly UNetLevel[];
+  /** Up blocks, last level first; they may differ from the way down in `crossAttention`. */
+  readonly upCrossAttention: readonly boolean[];
+  readonly upTransformerLayers: readonly number[];
+  readonly midCrossAttention: boolean;
+  readonly crossAttentionDim: number; // 768
+  readonly linearProjection: boolean;
+  readonly normGroups: number; // 32
+  readonly epsilon: number; // 1e-5
+  readonly flipSinToCos: boolean;
+  readonly freqShift: number;
+  readonly downsamplePadding: number;
+  readonly timeScaleShift: boolean;
+  /** Width of the guidance embedding (LCM). */
+  readonly timeCondDim?: number; // 256
+  /** Rows of the class table (the x4 upscaler's noise level). */
+  readonly classes?: number; // 1000
+  /** SDXL's size conditioning: width of one sinusoidal embedding, and of all that is projected. */
+  readonly added?: { readonly timeWidth: number; readonly width: number }; // 256, 2816
+}
+
+export interface UNetSize {
+  readonly batch: number;
+  readonly height: number; // latent cells
+  readonly width: number;
+  readonly tokens: number; // of the context
+  /** ControlNet's residuals are added to the skip connections and the middle. */
+  readonly residuals?: boolean;
+}
+
+/**
+ * Inputs: `sample` [B, H, W, I]; `time` [B, channels of the first level], the sinusoidal embedding of the
+ * timesteps; `context` [B, T, D]; by configuration `classLabels` [B], `timeCond` [B, timeCondDim] and `added`
+ * [B, added.width] (pooled text, then the embedded sizes); with residuals `residual.0` … and `residual.mid`.
+ * Output: `sample` [B, H, W, O].
+ */
+export function unet(config: UNetConfig, size: UNetSize): Network {
+  const { batch, height, width, tokens } = size;
+  const float = (...shape: number[]): TensorSpec => ({ shape, dtype: "float32" });
+  const inputs: Record<string, TensorSpec> = {
+    sample: float(batch, height, width, config.inChannels),
+    time: float(batch, config.levels[0]!.channels),
+    context: float(batch, tokens, config.crossAttentionDim),
+  };
+  if (config.classes) inputs.classLabels = { shape: [batch], dtype: "int32" };
+  if (config.timeCondDim) inputs.timeCond = float(batch, config.timeCondDim);
+  if (config.added) inputs.added = float(batch, config.added.width);
+  if (size.residuals) Object.assign(inputs, residualInputs(config, size));
+
+  return {
+    inputs,
+    forward(m, given) {
+      const time = timeEmbedding(m, given, config);
+      const context = given.context!;
+      const { h, skips } = downPath(m, given.sample!, time, context, config);
+      if (size.residuals)
+        skips.forEach((skip, i) => {
+          skips[i] = m.ops.add(skip, given[`residual.${i}`]!);
+        });
+      let middle = midBlock(m.at("mid_block"), h, time, context, config);
+      if (size.residuals) middle = m.ops.add(middle, given["residual.mid"]!);
+      return { sample: head(m, upPath(m, middle, skips, time, context, config), config) };
+    },
+  };
+}
+
+/** Everything that the network is told besides the sample and the prompt, as one vector [B, 4 * channels]. */
+export function timeEmbedding(
+  m: Module,
+  given: Readonly<Record<string, Tensor>>,
+  config: UNetConfig,
+): Tensor {
+  const { ops } = m;
+  const width = 4 * config.levels[0]!.channels;
+  let time = timestepEmbedding(m.at("time_embedding"), given.time!, width, "silu", given.timeCond);
+  if (config.classes) {
+    const table = m.at("class_embedding").get("weight", [config.classes, width]);
+    time = ops.add(time, ops.gather(table, given.classLabels!));
+  }
+  if (config.added)
+    time = ops.add(time, timestepEmbedding(m.at("add_embedding"), given.added!, width, "silu"));
+  return time;
+}
+
+/**
+ * From the sample to the lowest resolution; `skips` are what the way up joins again, first to last. ControlNet adds
+ * its `hint` to the first.
+ */
+export function downPath(
+  m: Module,
+  sample: Tensor,
+  time: Tensor,
+  context: Tensor,
+  config: UNetConfig,
+  hint?: Tensor,
+) {
+  const { levels } = config;
+  let h = conv2d(m.at("conv_in"), sample, levels[0]!.channels);
+  if (hint) h = m.ops.add(h, hint);
+  const skips = [h];
+  levels.forEach((level, i) => {
+    const outputs = downBlock(
+      m.at("down_blocks", i),
+      h,
+      time,
+      context,
+      config,
+      level,
+      i === levels.length - 1,
+    );
+    skips.push(...outputs);
+    h = outputs.at(-1)!;
+  });
+  return { h, skips };
+}
+
+export const downBlock = layer(
+  (
+    m: Module,
+    x: Tensor,
+    time: Tensor,
+    context: Tensor,
+    config: UNetConfig,
+    level: UNetLevel,
+    last: boolean,
+  ) => {
+    const outputs: Tensor[] = [];
+    let h = x;
+    for (let i = 0; i < level.layers; i++) {
+      h = resnetBlock(m.at("resnets", i), h, time, level.channels, resnetOptions(config));
+      if (level.crossAttention) h = transformer(m.at("attentions", i), h, context, config, level);
+      outputs.push(h);
+    }
+    if (!last) outputs.push(downsample(m.at("downsamplers", 0), h, config.downsamplePadding));
+    return outputs;
+  },
+);
+
+export const midBlock = layer((m: Module, x: Tensor, time: Tensor, context: Tensor, config: UNetConfig) => {
+  // Looks at itself first, even where only_cross_attention holds for all levels.
+  const level = { ...config.levels.at(-1)!, onlyCrossAttention: false };
+  let h = resnetBlock(m.at("resnets", 0), x, time, channels(x), resnetOptions(config));
+  if (!config.midCrossAttention) return h;
+  h = transformer(m.at("attentions", 0), h, context, config, level);
+  return resnetBlock(m.at("resnets", 1), h, time, channels(x), resnetOptions(config));
+});
+
+function upPath(
+  m: Module,
+  x: Tensor,
+  skips: Tensor[],
+  time: Tensor,
+  context: Tensor,
+  config: UNetConfig,
+): Tensor {
+  const remaining = [...skips];
+  let h = x;
+  [...config.levels].reverse().forEach((level, i) => {
+    const joined = remaining.splice(-(level.layers + 1)).reverse();
+    const next = remaining.at(-1);
+    const crossAttention = config.upCrossAttention[i]!;
+    const up = { ...level, crossAttention, transformerLayers: config.upTransformerLayers[i]! };
+    h = upBlock(m.at("up_blocks", i), h, joined, time, context, config, up, next);
+  });
+  return h;
+}
+
+export const upBlock = layer(
+  (
+    m: Module,
+    x: Tensor,
+    skips: readonly Tensor[],
+    time: Tensor,
+    context: Tensor,
+    config: UNetConfig,
+    level: UNetLevel,
+    next: Tensor | undefined,
+  ) => {
+    let h = x;
+    skips.forEach((skip, i) => {
+      h = m.ops.concat([h, skip], 3);
+      h = resnetBlock(m.at("resnets", i), h, time, level.channels, resnetOptions(config));
+      if (level.crossAttention) h = transformer(m.at("attentions", i), h, context, config, level);
+    });
+    // To the size of the next skip connection, which is odd when the latents' size is.
+    return next ? upsample(m.at("upsamplers", 0), h, next.shape[1]!, next.shape[2]!) : h;
+  },
+);
+
+const transformer = (m: Module, x: Tensor, context: Tensor, config: UNetConfig, level: UNetLevel): Tensor =>
+  spatialTransformer(m, x, context, {
+    heads: level.heads,
+    layers: level.transformerLayers,
+    groups: config.normGroups,
+    linearProjection: config.linearProjection,
+    onlyCrossAttention: level.onlyCrossAttention,
+  });
+
+const resnetOptions = (config: UNetConfig): ResnetOptions => ({
+  groups: config.normGroups,
+  epsilon: config.epsilon,
+  timeScaleShift: config.timeScaleShift,
+});
+
+const head = (m: Module, x: Tensor, config: UNetConfig): Tensor => {
+  const options = { groups: config.normGroups, epsilon: config.epsilon, activation: "silu" } as const;
+  return conv2d(m.at("conv_out"), groupNorm(m.at("conv_norm_out"), x, options), config.outChannels);
+};
+
+/** The shapes of the skip connections, which ControlNet's residuals share. */
+function residualInputs(config: UNetConfig, { batch, height, width }: UNetSize): Record<string, TensorSpec> {
+  const shapes: number[][] = [[batch, height, width, config.levels[0]!.channels]];
+  let [h, w] = [height, width];
+  config.levels.forEach((level, i) => {
+    for (let j = 0; j < level.layers; j++) shapes.push([batch, h, w, level.channels]);
+    if (i === config.levels.length - 1) return;
+    [h, w] = [Math.ceil(h / 2), Math.ceil(w / 2)];
+    shapes.push([batch, h, w, level.channels]);
+  });
+  const named = shapes.map((shape, i) => [`residual.${i}`, { shape, dtype: "float32" }] as const);
+  const mid = { shape: shapes.at(-1)!, dtype: "float32" } as const;
+  return Object.fromEntries([...named, ["residual.mid", mid]]);
+}

@@ -1,0 +1,83 @@
+import type { Tensor } from "../ops/ops.js";
+import { channels, conv2d, groupNorm, layerNorm, linear } from "./basic.js";
+import { layer, type Module } from "./module.js";
+
+/** Multi-head attention of x [B, T, C] on context [B, S, D], without bias on q, k and v. */
+export const attention = layer((m: Module, x: Tensor, context: Tensor, heads: number) => {
+  const width = channels(x);
+  const project = (name: string, from: Tensor) => linear(m.at(name), from, width, { bias: false });
+  const [q, k, v] = [project("to_q", x), project("to_k", context), project("to_v", context)];
+  return linear(m.at("to_out", 0), m.ops.attention(q, k, v, { heads }), width);
+});
+
+/** Attention over the pixels of x [B, H, W, C], with its own norm and a residual: VAE, unconditional UNet. */
+export const spatialSelfAttention = layer(
+  (m: Module, x: Tensor, { heads, groups, epsilon }: { heads: number; groups: number; epsilon: number }) => {
+    const { ops } = m;
+    const [b, h, w, c] = x.shape as [number, number, number, number];
+    const tokens = ops.reshape(groupNorm(m.at("group_norm"), x, { groups, epsilon }), [b, h * w, c]);
+    const [q, k, v] = ["to_q", "to_k", "to_v"].map((name) => linear(m.at(name), tokens, c)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    const mixed = linear(m.at("to_out", 0), ops.attention(q, k, v, { heads }), c);
+    return ops.add(ops.reshape(mixed, [b, h, w, c]), x);
+  },
+);
+
+/** A linear layer gated by another (GEGLU, Shazeer 2020): value * gelu(gate), [..., C] to [..., out]. */
+export const geglu = layer((m: Module, x: Tensor, out: number) => {
+  const { ops } = m;
+  const projection = m.at("proj");
+  const weights = ops.split(projection.get("weight", [channels(x), 2 * out]), 2, 1);
+  const biases = ops.split(projection.get("bias", [2 * out]), 2, 0);
+  const [value, gate] = weights.map((weight, i) => ops.linear(x, weight, biases[i])) as [Tensor, Tensor];
+  return ops.mul(value, ops.activate(gate, "gelu"));
+});
+
+/** Feed-forward, four times as wide inside. */
+export const feedForward = layer((m: Module, x: Tensor) =>
+  linear(m.at("net", 2), geglu(m.at("net", 0), x, 4 * channels(x)), channels(x)),
+);
+
+/** Self-attention, cross-attention and feed-forward on x [B, T, C], each after a norm and with a residual. */
+export const transformerBlock = layer(
+  (m: Module, x: Tensor, context: Tensor, heads: number, onlyCrossAttention: boolean) => {
+    const { ops } = m;
+    const norm = (name: string, y: Tensor) => layerNorm(m.at(name), y, 1e-5);
+    const first = norm("norm1", x);
+    let h = ops.add(x, attention(m.at("attn1"), first, onlyCrossAttention ? context : first, heads));
+    h = ops.add(h, attention(m.at("attn2"), norm("norm2", h), context, heads));
+    return ops.add(h, feedForward(m.at("ff"), norm("norm3", h)));
+  },
+);
+
+export interface SpatialTransformerOptions {
+  readonly heads: number;
+  readonly layers: number;
+  readonly groups: number;
+  /** SD 2.x and SDXL project with matrices, SD 1.x with 1x1 convolutions. */
+  readonly linearProjection: boolean;
+  readonly onlyCrossAttention: boolean;
+}
+
+/** Transformer blocks over the pixels of x [B, H, W, C], with a residual around them (Transformer2DModel). */
+export const spatialTransformer = layer(
+  (m: Module, x: Tensor, context: Tensor, options: SpatialTransformerOptions) => {
+    const { ops } = m;
+    const [b, h, w, c] = x.shape as [number, number, number, number];
+    const project = (name: string, y: Tensor, shape: number[]) =>
+      options.linearProjection
+        ? ops.reshape(linear(m.at(name), ops.reshape(y, [b, h * w, c]), c), shape)
+        : ops.reshape(conv2d(m.at(name), ops.reshape(y, [b, h, w, c]), c, { size: 1 }), shape);
+    // 1e-6 here, whatever the UNet's norm_eps says (diffusers' Transformer2DModel).
+    const normal = groupNorm(m.at("norm"), x, { groups: options.groups, epsilon: 1e-6 });
+    let tokens = project("proj_in", normal, [b, h * w, c]);
+    for (let i = 0; i < options.layers; i++) {
+      const block = m.at("transformer_blocks", i);
+      tokens = transformerBlock(block, tokens, context, options.heads, options.onlyCrossAttention);
+    }
+    return ops.add(project("proj_out", tokens, [b, h, w, c]), x);
+  },
+);

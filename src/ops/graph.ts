@@ -1,0 +1,333 @@
+import { internal } from "../errors.js";
+import * as infer from "./infer.js";
+import { type Node, NodeWriter, rowsOf } from "./nodes.js";
+import type { Activation, GroupNormOptions, Ops, Shape, Tensor } from "./ops.js";
+import { suitsWinograd, winogradConvolution } from "./winograd.js";
+
+/** A stored weight as it is, columns [from, to) of its last axis, or a 3x3 kernel transformed (`winograd.ts`). */
+export type WeightView = "whole" | "winograd" | { readonly columns: readonly [number, number] };
+
+/** Where the bytes of a kernel, matrix or table lie: a raw little-endian file that TensorFlow maps into memory. */
+export interface WeightFile {
+  readonly path: string;
+  readonly type: "DT_FLOAT" | "DT_HALF" | "DT_BFLOAT16";
+}
+
+/** Kernels beyond the documented ones; where this machine's TensorFlow lacks one, the plain form is written. */
+export interface FusedNodes {
+  readonly layerNorm: boolean;
+}
+
+export interface GraphOptions {
+  /** The file of a weight in TensorFlow's layout. */
+  readonly weightFile: (name: string, view: WeightView) => WeightFile;
+  /** The values of a weight with one axis: a bias, or the scale or shift of a norm. */
+  readonly weightValues: (name: string, view: WeightView) => Float32Array;
+  readonly fused: FusedNodes;
+  /** Type that products and convolutions compute in. */
+  readonly compute: "DT_FLOAT" | "DT_BFLOAT16";
+}
+
+/** The graph's side of a tensor: a node, or a weight whose node is written once its use says in which form. */
+type Origin = { readonly node: Node } | { readonly weight: string; readonly view: WeightView };
+type GraphTensor = Tensor & Origin;
+
+export interface GraphOps extends Ops {
+  readonly writer: NodeWriter;
+  /** A value given at each run. */
+  input(name: string, shape: Shape, dtype: Tensor["dtype"]): Tensor;
+  /** Gives a result the name under which it is fetched. */
+  output(name: string, x: Tensor): void;
+  /** A weight of the checkpoint; no node is written before an op uses it. */
+  weight(name: string, shape: Shape): Tensor;
+}
+
+/** Scores of attention are computed in blocks of about this many bytes, so that they stay in the cache. */
+const ATTENTION_BLOCK_BYTES = 4 << 20;
+/** Up to this many output pixels, deep 3x3 convolutions are faster as one matrix product (bench/NOTES.md). */
+const IM2COL_MOST_PIXELS = 16 * 16;
+const IM2COL_LEAST_WEIGHTS = 512 * 512;
+
+const tensorOf = (node: Node): GraphTensor => ({
+  shape: node.shape,
+  dtype: node.type === "DT_INT32" ? "int32" : "float32",
+  node,
+});
+
+/** Writes each op down as TensorFlow nodes. */
+export function graphOps(options: GraphOptions): GraphOps {
+  const w = new NodeWriter();
+  const { compute } = options;
+
+  const weightNode = (x: Tensor, shape: Shape, as?: WeightView): Node => {
+    const { weight, view } = x as Extract<GraphTensor, { weight: string }>;
+    const { path, type } = options.weightFile(weight, as ?? view);
+    return w.mapped(path, shape, type);
+  };
+  const isWeight = (x: Tensor): boolean => "weight" in x;
+  /**
+   * The node of any tensor but a mapped weight in float32 (or int32), seen in a shape of as many elements. Vectors
+   * of the checkpoint are constants of the graph: what computes element by element may write its result into its
+   * input's memory, and mapped memory cannot be written.
+   */
+  const node = (x: Tensor, shape: Shape = x.shape): Node => {
+    if (isWeight(x)) {
+      if (x.shape.length !== 1) throw internal(`a mapped weight [${x.shape}] is used element by element`);
+      const { weight, view } = x as Extract<GraphTensor, { weight: string }>;
+      return w.constant(options.weightValues(weight, view), shape);
+    }
+    if (!("node" in x)) throw internal("a tensor of another interpreter came into the graph");
+    return w.reshape((x as { node: Node }).node, shape);
+  };
+  /** The same in the type that products compute in. */
+  const operand = (x: Tensor, shape: Shape = x.shape): Node =>
+    w.cast(isWeight(x) ? weightNode(x, shape) : node(x, shape), compute);
+
+  const binary = (op: string) => (a: Tensor, b: Tensor) =>
+    tensorOf(w.elementwise(op, [node(a), node(b)], infer.broadcast(a.shape, b.shape)));
+  const add = (a: Node, b: Node, shape: Shape = a.shape) => w.elementwise("AddV2", [a, b], shape);
+  const mul = (a: Node, b: Node, shape: Shape = a.shape) => w.elementwise("Mul", [a, b], shape);
+  const unary = (op: string, x: Node) => w.elementwise(op, [x], x.shape);
+  const withBias = (y: Node, bias?: Tensor): Node => {
+    const sum = w.cast(y, "DT_FLOAT");
+    return bias ? w.biasAdd(sum, node(bias)) : sum;
+  };
+
+  const activate = (x: Node, activation: Activation): Node => {
+    const half = () => mul(x, w.scalar(0.5));
+    switch (activation) {
+      case "silu":
+        return mul(x, unary("Sigmoid", x));
+      case "quick_gelu":
+        return mul(x, unary("Sigmoid", mul(x, w.scalar(1.702))));
+      case "gelu":
+        return mul(half(), add(unary("Erf", mul(x, w.scalar(Math.SQRT1_2))), w.scalar(1)));
+      case "gelu_tanh": {
+        const cubic = add(x, mul(mul(mul(x, x), x), w.scalar(0.044715)));
+        return mul(half(), add(unary("Tanh", mul(cubic, w.scalar(Math.sqrt(2 / Math.PI)))), w.scalar(1)));
+      }
+      case "relu":
+        return unary("Relu", x);
+      case "tanh":
+        return unary("Tanh", x);
+      default:
+        return activation satisfies never;
+    }
+  };
+
+  /**
+   * Means are products with a row of ones: the one reduction over rows that runs at the speed of memory. Each
+   * channel's mean and variance are joined into those of the groups on [B, groups, C / groups] numbers.
+   */
+  const groupNorm = (
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    { groups, epsilon, activation }: GroupNormOptions,
+  ): Node => {
+    const [b, h, wd, c] = infer.groupNorm(x.shape, groups) as [number, number, number, number];
+    const [pixels, inGroup] = [h * wd, c / groups];
+    const rows = node(x, [b, pixels, c]);
+    const average = w.constant(new Float32Array(pixels).fill(1 / pixels), [1, 1, pixels]);
+    const means = w.batchMatmul(average, rows);
+    const variances = w.batchMatmul(average, w.elementwise("SquaredDifference", [rows, means], rows.shape));
+    const [mean, variance] = [means, variances].map((y) => w.reshape(y, [b, groups, inGroup])) as [
+      Node,
+      Node,
+    ];
+    const joint = w.mean(mean, 2);
+    const between = w.elementwise("SquaredDifference", [mean, joint], mean.shape);
+    const inverse = unary("Rsqrt", add(w.mean(add(variance, between), 2), w.scalar(epsilon)));
+    const factor = mul(inverse, node(scale, [groups, inGroup]), mean.shape);
+    const offset = w.elementwise(
+      "Sub",
+      [node(shift, [groups, inGroup]), mul(joint, factor, mean.shape)],
+      mean.shape,
+    );
+    const y = add(mul(rows, w.reshape(factor, [b, 1, c])), w.reshape(offset, [b, 1, c]));
+    return w.reshape(activation ? activate(y, activation) : y, x.shape);
+  };
+
+  const layerNorm = (x: Tensor, scale: Tensor, shift: Tensor, epsilon: number): Node => {
+    const rows = node(x, [rowsOf(x.shape), x.shape.at(-1)!]);
+    if (options.fused.layerNorm) {
+      const attributes = { T: { type: "DT_FLOAT" }, epsilon: { float: epsilon } } as const;
+      const y = w.emit("_MklLayerNorm", [rows, node(scale), node(shift)], rows.shape, "DT_FLOAT", attributes);
+      return w.reshape(y, x.shape);
+    }
+    const difference = w.elementwise("Sub", [rows, w.mean(rows, 1)], rows.shape);
+    const variance = w.mean(mul(difference, difference), 1);
+    const normal = mul(difference, unary("Rsqrt", add(variance, w.scalar(epsilon))));
+    return w.reshape(add(mul(normal, node(scale)), node(shift)), x.shape);
+  };
+
+  /** A convolution as one product with the kernel over the shifted copies of x, side by side. */
+  const im2col = (
+    x: Tensor,
+    kernel: Tensor,
+    pads: readonly [number, number, number, number],
+    shape: Shape,
+  ): Node => {
+    const [h, wd, input, output] = kernel.shape as [number, number, number, number];
+    const padded = w.pad(operand(x), pads);
+    const window = [...shape.slice(0, 3), input];
+    const shifted = Array.from({ length: h * wd }, (_, i) =>
+      w.slice(padded, [0, Math.floor(i / wd), i % wd, 0], window),
+    );
+    const depth = h * wd * input;
+    const columns = w.concat(shifted, 3, [...shape.slice(0, 3), depth]);
+    return w.matmul(w.reshape(columns, [rowsOf(shape), depth]), operand(kernel, [depth, output]));
+  };
+
+  const conv2d: Ops["conv2d"] = (x, kernel, bias, given = {}) => {
+    const shape = infer.conv2d(x.shape, kernel.shape, given);
+    const [h, wd, input, output] = kernel.shape as [number, number, number, number];
+    const { stride = 1 } = given;
+    const pads = infer.padding(kernel.shape, given);
+    if (h === 1 && wd === 1 && stride === 1) {
+      const product = w.matmul(operand(x, [rowsOf(x.shape), input]), operand(kernel, [input, output]));
+      return tensorOf(w.reshape(withBias(product, bias), shape));
+    }
+    const keepsSize = stride === 1 && h === 3 && wd === 3 && pads.every((p) => p === 1);
+    // Its sums and differences need more digits than bfloat16 has.
+    if (keepsSize && isWeight(kernel) && compute === "DT_FLOAT" && suitsWinograd(shape, input)) {
+      const kernels = w.cast(weightNode(kernel, [16, input, output], "winograd"), compute);
+      return tensorOf(withBias(winogradConvolution(w, node(x), kernels), bias));
+    }
+    const isDeep = input * output >= IM2COL_LEAST_WEIGHTS && shape[1]! * shape[2]! <= IM2COL_MOST_PIXELS;
+    if (isDeep && stride === 1)
+      return tensorOf(w.reshape(withBias(im2col(x, kernel, pads, shape), bias), shape));
+    // The paddings of Conv2D itself: SAME is not symmetric at stride 2, and EXPLICIT leaves the fast kernels.
+    const isSame = stride === 1 && pads.every((p) => p === (h - 1) / 2) && h === wd;
+    const source = isSame || pads.every((p) => p === 0) ? operand(x) : w.pad(operand(x), pads);
+    return tensorOf(
+      withBias(w.conv2d(source, operand(kernel), stride, isSame ? "SAME" : "VALID", shape), bias),
+    );
+  };
+
+  /** [B, T, C] to [B * heads, T, C / heads]. */
+  const byHead = (x: Node, heads: number): Node => {
+    const [b, n, c] = x.shape as [number, number, number];
+    const apart = w.transpose(w.reshape(x, [b, n, heads, c / heads]), [0, 2, 1, 3]);
+    return w.reshape(apart, [b * heads, n, c / heads]);
+  };
+
+  const attend = (q: Node, k: Node, v: Node, isCausal: boolean): Node => {
+    const scores = w.cast(w.batchMatmul(q, k, true), "DT_FLOAT");
+    const masked = isCausal ? add(scores, causalMask(w, q.shape[1]!)) : scores;
+    return w.cast(w.batchMatmul(w.cast(w.softmax(masked), compute), v), "DT_FLOAT");
+  };
+
+  /** Head by head and block of queries by block, so that the scores of one block fit the cache. */
+  const attendInBlocks = (q: Node, k: Node, v: Node): Node => {
+    const [batch, rows, width] = q.shape as [number, number, number];
+    const [columns, depth] = [k.shape[1]!, v.shape[2]!];
+    const most = Math.max(1, Math.floor(ATTENTION_BLOCK_BYTES / (columns * 4)));
+    const blocks: Node[] = [];
+    for (let head = 0; head < batch; head++) {
+      const keys = w.reshape(w.slice(k, [head, 0, 0], [1, columns, width]), [columns, width]);
+      const values = w.reshape(w.slice(v, [head, 0, 0], [1, columns, depth]), [columns, depth]);
+      for (let from = 0; from < rows; from += most) {
+        const size = Math.min(most, rows - from);
+        const block = w.reshape(w.slice(q, [head, from, 0], [1, size, width]), [size, width]);
+        const weights = w.softmax(w.cast(w.matmul(block, keys, true), "DT_FLOAT"));
+        blocks.push(w.cast(w.matmul(w.cast(weights, compute), values), "DT_FLOAT"));
+      }
+    }
+    return w.concat(blocks, 0, [batch * rows, depth]);
+  };
+
+  const attention: Ops["attention"] = (q, k, v, { heads, causal = false }) => {
+    const shape = infer.attention(q.shape, k.shape, v.shape, heads) as [number, number, number];
+    const [batch, rows, width] = q.shape as [number, number, number];
+    const scaled = mul(node(q), w.scalar((width / heads) ** -0.5));
+    const [qs, ks, vs] = [scaled, node(k), node(v)].map((x) => byHead(w.cast(x, compute), heads)) as [
+      Node,
+      Node,
+      Node,
+    ];
+    const isSmall = batch * heads * rows * k.shape[1]! * 4 <= ATTENTION_BLOCK_BYTES;
+    const mixed = isSmall || causal ? attend(qs, ks, vs, causal) : attendInBlocks(qs, ks, vs);
+    const joined = w.transpose(w.reshape(mixed, [batch, heads, rows, shape[2] / heads]), [0, 2, 1, 3]);
+    return tensorOf(w.reshape(joined, shape));
+  };
+
+  return {
+    writer: w,
+    input: (name, shape, dtype) =>
+      tensorOf(w.placeholder(name, shape, dtype === "int32" ? "DT_INT32" : "DT_FLOAT")),
+    output: (name, x) => w.identity(name, node(x)),
+    weight: (name, shape): GraphTensor => ({ shape, dtype: "float32", weight: name, view: "whole" }),
+
+    scope(name, body) {
+      const before = w.prefix;
+      w.prefix = name ? `${name.replaceAll(".", "/")}/` : "";
+      try {
+        return body();
+      } finally {
+        w.prefix = before;
+      }
+    },
+    constant: (values, shape, dtype = "float32") =>
+      tensorOf(w.constant(dtype === "int32" ? Int32Array.from(values) : Float32Array.from(values), shape)),
+    add: binary("AddV2"),
+    sub: binary("Sub"),
+    mul: binary("Mul"),
+    activate: (x, activation) => tensorOf(activate(node(x), activation)),
+    linear(x, weight, bias) {
+      const shape = infer.linear(x.shape, weight.shape);
+      const product = w.matmul(operand(x, [rowsOf(x.shape), x.shape.at(-1)!]), operand(weight));
+      return tensorOf(w.reshape(withBias(product, bias), shape));
+    },
+    conv2d,
+    groupNorm: (x, scale, shift, given) => tensorOf(groupNorm(x, scale, shift, given)),
+    layerNorm: (x, scale, shift, epsilon) => tensorOf(layerNorm(x, scale, shift, epsilon)),
+    attention,
+    upsample: (x, height, width) => tensorOf(w.resize(node(x), height, width)),
+    gather(table, ids) {
+      // Only the rows that are asked for are cast up.
+      const stored = isWeight(table) ? weightNode(table, table.shape) : node(table);
+      return tensorOf(w.cast(w.gather(stored, node(ids)), "DT_FLOAT"));
+    },
+    reshape(x, shape) {
+      infer.reshape(x.shape, shape);
+      return tensorOf(node(x, shape));
+    },
+    concat: (xs, axis) =>
+      tensorOf(
+        w.concat(
+          xs.map((x) => node(x)),
+          axis,
+          infer.concat(
+            xs.map((x) => x.shape),
+            axis,
+          ),
+        ),
+      ),
+    split(x, parts, axis) {
+      const shape = infer.split(x.shape, parts, axis);
+      if (isWeight(x) && axis === x.shape.length - 1) return weightColumns(x as GraphTensor, parts, shape);
+      return w.split(node(x), parts, axis, shape).map(tensorOf);
+    },
+  };
+}
+
+/** Columns of a weight are files of their own: nothing is split at run time. */
+function weightColumns(x: GraphTensor, parts: number, shape: Shape): GraphTensor[] {
+  if (!("weight" in x) || x.view !== "whole") throw internal("a part of a weight cannot be split again");
+  const width = shape.at(-1)!;
+  return Array.from({ length: parts }, (_, i) => ({
+    shape,
+    dtype: "float32",
+    weight: x.weight,
+    view: { columns: [i * width, (i + 1) * width] },
+  }));
+}
+
+/** 0 where position i may see position j <= i, a number that softmax turns into 0 elsewhere. */
+function causalMask(w: NodeWriter, length: number): Node {
+  const values = Float32Array.from({ length: length ** 2 }, (_, i) =>
+    i % length > Math.floor(i / length) ? -1e30 : 0,
+  );
+  return w.constant(values, [1, length, length]);
+}

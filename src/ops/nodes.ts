@@ -1,0 +1,239 @@
+import { elements, type Shape } from "./ops.js";
+
+/** TensorFlow's numeric types, under the names that GraphDef gives them. */
+export type NodeType = "DT_FLOAT" | "DT_INT32" | "DT_HALF" | "DT_BFLOAT16";
+
+/** The attribute kinds of a NodeDef that this library writes. */
+export type Attribute =
+  | { readonly type: NodeType }
+  | { readonly shape: Shape }
+  | { readonly int: number }
+  | { readonly float: number }
+  | { readonly bool: boolean }
+  | { readonly string: string }
+  | { readonly strings: readonly string[] }
+  | { readonly ints: readonly number[] }
+  | { readonly tensor: { readonly type: NodeType; readonly shape: Shape; readonly bytes: Uint8Array } };
+
+export type Attributes = Readonly<Record<string, Attribute>>;
+
+/** One node of a TensorFlow GraphDef, as plain data. */
+export interface NodeDef {
+  readonly name: string;
+  readonly op: string;
+  readonly inputs: readonly string[];
+  readonly attributes: Attributes;
+}
+
+/** An output of a node. */
+export interface Node {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly type: NodeType;
+  /** What this is a reshape of; a reshape of a reshape is one of its source. */
+  readonly source?: Node;
+}
+
+const NO_OUTPUT = 1 << 20;
+
+/** Writes TensorFlow's own operations down, one method for each that is used; shapes are the caller's to know. */
+export class NodeWriter {
+  readonly nodes: NodeDef[] = [];
+  /** Put before the names of nodes: "down_blocks/0/resnets/0/". */
+  prefix = "";
+  readonly #shared = new Map<string, Node>();
+
+  emit(op: string, inputs: readonly Node[], shape: Shape, type: NodeType, attributes: Attributes = {}): Node {
+    // A name must not begin with an underscore, as those of internal operations do.
+    const name = `${this.prefix}${op.replace(/^_/, "")}_${this.nodes.length}`;
+    this.nodes.push({ name, op, inputs: inputs.map((x) => x.name), attributes });
+    return { name, shape, type };
+  }
+
+  /** A node that is written once, however often it is asked for. */
+  shared(key: string, write: () => Node): Node {
+    const known = this.#shared.get(key);
+    if (known) return known;
+    const before = this.prefix;
+    this.prefix = "shared/";
+    const node = write();
+    this.prefix = before;
+    this.#shared.set(key, node);
+    return node;
+  }
+
+  placeholder(name: string, shape: Shape, type: NodeType): Node {
+    this.nodes.push({
+      name,
+      op: "Placeholder",
+      inputs: [],
+      attributes: { dtype: { type }, shape: { shape } },
+    });
+    return { name, shape, type };
+  }
+
+  identity(name: string, x: Node): void {
+    this.nodes.push({ name, op: "Identity", inputs: [x.name], attributes: { T: { type: x.type } } });
+  }
+
+  constant(values: Float32Array | Int32Array, shape: Shape): Node {
+    const type = values instanceof Float32Array ? "DT_FLOAT" : "DT_INT32";
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    const key = `${type} [${shape}] ${Buffer.from(bytes).toString("latin1")}`;
+    const attributes: Attributes = { dtype: { type }, value: { tensor: { type, shape, bytes } } };
+    return this.shared(key, () => this.emit("Const", [], shape, type, attributes));
+  }
+
+  scalar(value: number): Node {
+    return this.constant(Float32Array.of(value), []);
+  }
+
+  ints(...values: number[]): Node {
+    return this.constant(Int32Array.from(values), [values.length]);
+  }
+
+  int(value: number): Node {
+    return this.constant(Int32Array.of(value), []);
+  }
+
+  /**
+   * The contents of a file, mapped into memory. Before its first run a session folds constants: it would copy every
+   * weight of the network, and keep the copies of those up to 10 MB. It leaves nodes alone that name a scoped
+   * allocator (tensorflow/core/common_runtime/constant_folding.cc); this one is for an output that no node has.
+   */
+  mapped(path: string, shape: Shape, type: NodeType): Node {
+    const attributes: Attributes = {
+      dtype: { type },
+      shape: { shape },
+      memory_region_name: { string: path },
+      _scoped_allocator: { ints: [NO_OUTPUT, 0] },
+    };
+    return this.shared(`${path} [${shape}]`, () => this.emit("ImmutableConst", [], shape, type, attributes));
+  }
+
+  /** Element by element; the shape is that of the broadcast. */
+  elementwise(op: string, inputs: readonly Node[], shape: Shape): Node {
+    return this.emit(op, inputs, shape, inputs[0]!.type, { T: { type: inputs[0]!.type } });
+  }
+
+  cast(x: Node, to: NodeType): Node {
+    if (x.type === to) return x;
+    const attributes: Attributes = { SrcT: { type: x.type }, DstT: { type: to }, Truncate: { bool: false } };
+    return this.shared(`${x.name} as ${to}`, () => this.emit("Cast", [x], x.shape, to, attributes));
+  }
+
+  reshape(x: Node, shape: Shape): Node {
+    const source = x.source ?? x;
+    if (source.shape.length === shape.length && source.shape.every((d, i) => d === shape[i])) return source;
+    const attributes: Attributes = { T: { type: x.type }, Tshape: { type: "DT_INT32" } };
+    return { ...this.emit("Reshape", [source, this.ints(...shape)], shape, x.type, attributes), source };
+  }
+
+  transpose(x: Node, order: readonly number[]): Node {
+    const attributes: Attributes = { T: { type: x.type }, Tperm: { type: "DT_INT32" } };
+    const shape = order.map((axis) => x.shape[axis]!);
+    return this.emit("Transpose", [x, this.ints(...order)], shape, x.type, attributes);
+  }
+
+  concat(xs: readonly Node[], axis: number, shape: Shape): Node {
+    const { type } = xs[0]!;
+    const attributes: Attributes = { N: { int: xs.length }, T: { type }, Tidx: { type: "DT_INT32" } };
+    return this.emit("ConcatV2", [...xs, this.int(axis)], shape, type, attributes);
+  }
+
+  split(x: Node, parts: number, axis: number, shape: Shape): Node[] {
+    const attributes: Attributes = { T: { type: x.type }, num_split: { int: parts } };
+    const first = this.emit("Split", [this.int(axis), x], shape, x.type, attributes);
+    return Array.from({ length: parts }, (_, i) =>
+      i === 0 ? first : { ...first, name: `${first.name}:${i}` },
+    );
+  }
+
+  slice(x: Node, begin: readonly number[], shape: readonly number[]): Node {
+    const attributes: Attributes = { T: { type: x.type }, Index: { type: "DT_INT32" } };
+    return this.emit("Slice", [x, this.ints(...begin), this.ints(...shape)], shape, x.type, attributes);
+  }
+
+  /** Zeros around height and width of [B, H, W, C]. */
+  pad(x: Node, [top, bottom, left, right]: readonly [number, number, number, number]): Node {
+    const [b, h, w, c] = x.shape as [number, number, number, number];
+    const amounts = this.constant(Int32Array.of(0, 0, top, bottom, left, right, 0, 0), [4, 2]);
+    const attributes: Attributes = { T: { type: x.type }, Tpaddings: { type: "DT_INT32" } };
+    return this.emit("Pad", [x, amounts], [b, h + top + bottom, w + left + right, c], x.type, attributes);
+  }
+
+  mean(x: Node, axis: number): Node {
+    const attributes: Attributes = {
+      T: { type: x.type },
+      Tidx: { type: "DT_INT32" },
+      keep_dims: { bool: true },
+    };
+    const shape = x.shape.map((d, i) => (i === axis ? 1 : d));
+    return this.emit("Mean", [x, this.ints(axis)], shape, x.type, attributes);
+  }
+
+  /** [M, K] times [K, N], or [N, K] when `transposeB`. */
+  matmul(a: Node, b: Node, transposeB = false): Node {
+    const attributes: Attributes = {
+      T: { type: a.type },
+      transpose_a: { bool: false },
+      transpose_b: { bool: transposeB },
+    };
+    return this.emit("MatMul", [a, b], [a.shape[0]!, b.shape[transposeB ? 0 : 1]!], a.type, attributes);
+  }
+
+  /** [N or 1, M, K] times [N or 1, K, P], or [N or 1, P, K] when `transposeB`. */
+  batchMatmul(a: Node, b: Node, transposeB = false): Node {
+    const attributes: Attributes = {
+      T: { type: a.type },
+      adj_x: { bool: false },
+      adj_y: { bool: transposeB },
+    };
+    const batch = Math.max(a.shape[0]!, b.shape[0]!);
+    const shape = [batch, a.shape[1]!, b.shape[transposeB ? 1 : 2]!];
+    return this.emit("BatchMatMulV2", [a, b], shape, a.type, attributes);
+  }
+
+  conv2d(x: Node, kernel: Node, stride: number, padding: "SAME" | "VALID", shape: Shape): Node {
+    return this.emit("Conv2D", [x, kernel], shape, x.type, {
+      T: { type: x.type },
+      strides: { ints: [1, stride, stride, 1] },
+      padding: { string: padding },
+      data_format: { string: "NHWC" },
+      dilations: { ints: [1, 1, 1, 1] },
+    });
+  }
+
+  biasAdd(x: Node, bias: Node): Node {
+    const attributes: Attributes = { T: { type: x.type }, data_format: { string: "NHWC" } };
+    return this.emit("BiasAdd", [x, bias], x.shape, x.type, attributes);
+  }
+
+  softmax(x: Node): Node {
+    return this.elementwise("Softmax", [x], x.shape);
+  }
+
+  gather(table: Node, ids: Node): Node {
+    const attributes: Attributes = {
+      Tparams: { type: table.type },
+      Tindices: { type: "DT_INT32" },
+      Taxis: { type: "DT_INT32" },
+      batch_dims: { int: 0 },
+    };
+    const shape = [...ids.shape, ...table.shape.slice(1)];
+    return this.emit("GatherV2", [table, ids, this.int(0)], shape, table.type, attributes);
+  }
+
+  /** Nearest neighbour to [height, width]. */
+  resize(x: Node, height: number, width: number): Node {
+    const shape = [x.shape[0]!, height, width, x.shape[3]!];
+    return this.emit("ResizeNearestNeighbor", [x, this.ints(height, width)], shape, x.type, {
+      T: { type: x.type },
+      align_corners: { bool: false },
+      half_pixel_centers: { bool: false },
+    });
+  }
+}
+
+/** Rows of [.., C] when all axes but the last are one. */
+export const rowsOf = (shape: Shape): number => elements(shape.slice(0, -1));

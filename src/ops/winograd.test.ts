@@ -1,0 +1,68 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { loadNative } from "../runtime/native.js";
+import { encodeSavedModel } from "../runtime/saved-model.js";
+import { pseudoRandom } from "../testing/tiny.js";
+import { toTensorFlow } from "../weights/layout.js";
+import { graphOps } from "./graph.js";
+import { suitsWinograd } from "./winograd.js";
+
+const native = loadNative();
+const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The convolution as the graph writes it, and by tfjs. */
+function convolve(shape: [number, number, number, number], output: number) {
+  const [batch, height, width, input] = shape;
+  const stored = [output, input, 3, 3];
+  const kernel = pseudoRandom(output * input * 9, 3).map((v) => v / Math.sqrt(9 * input));
+  const x = pseudoRandom(batch * height * width * input, 5);
+  const graph = graphOps({
+    compute: "DT_FLOAT",
+    fused: { layerNorm: true },
+    weightValues: () => new Float32Array(0),
+    weightFile(name, view) {
+      const path = join(folder, `${name}-${shape}-${output}-${view}`);
+      const values = toTensorFlow(kernel, stored, { layout: view === "winograd" ? "winograd" : "kernel" });
+      writeFileSync(path, new Uint8Array(values.buffer));
+      return { path, type: "DT_FLOAT" };
+    },
+  });
+  graph.output(
+    "y",
+    graph.conv2d(graph.input("x", shape, "float32"), graph.weight("kernel", [3, 3, input, output])),
+  );
+  const place = mkdtempSync(join(folder, "graph-"));
+  writeFileSync(join(place, "saved_model.pb"), encodeSavedModel(graph.writer.nodes, native));
+  const { binding, tf } = native;
+  const session = binding.loadSavedModel(place, "serve");
+  const fed = binding.createTensor(shape, binding.TF_FLOAT, x);
+  const [result] = binding.runSavedModel(session, [fed], "x", "y");
+  const got = binding.tensorDataSync(result!.id) as Float32Array;
+  const want = tf.tidy(() => {
+    const hwio = toTensorFlow(kernel, stored, { layout: "kernel" });
+    return tf.conv2d(tf.tensor4d(x, shape), tf.tensor4d(hwio, [3, 3, input, output]), 1, "same").dataSync();
+  });
+  return { got, want, ops: graph.writer.nodes.map(({ op }) => op) };
+}
+
+test.each([
+  [[2, 16, 16, 256], 256], // one strip
+  [[1, 64, 48, 256], 320], // several, not square
+] as [[number, number, number, number], number][])(
+  "%j to %i channels is Conv2D's result",
+  (shape, output) => {
+    const { got, want, ops } = convolve(shape, output);
+    expect(ops).not.toContain("Conv2D");
+    expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
+  },
+);
+
+test("only convolutions that gain by it take this form", () => {
+  expect(suitsWinograd([2, 64, 64, 320], 320)).toBe(true);
+  expect(suitsWinograd([2, 8, 8, 1280], 1280)).toBe(false); // too few tiles
+  expect(suitsWinograd([2, 64, 64, 128], 128)).toBe(false); // too few channels
+  expect(suitsWinograd([2, 63, 64, 320], 320)).toBe(false); // odd
+});
