@@ -1,0 +1,137 @@
+import { createHash } from "node:crypto";
+import type { Values } from "../latents/latents.js";
+import { type Checkpoint, contentId } from "./checkpoint.js";
+import { adaptWeight, type Contributions, type OpenLora, openLora, planMerge } from "./lora.js";
+import type { MatMul } from "./lora-delta.js";
+import type { AdaptedModel, AdaptedNetwork } from "./lora-keys.js";
+import type { ModelSource, Network } from "./source.js";
+import { openTensorFile } from "./tensor-file.js";
+import { type EncoderWidths, extendEmbeddings, readTextualInversion } from "./textual-inversion.js";
+
+/** What is laid over a model's weights; plain data, the same for the same adapters in use. */
+export interface Adapters {
+  readonly loras: readonly {
+    readonly path: string;
+    readonly scales: { readonly unet: number; readonly text: number };
+  }[];
+  /** Words of textual inversions, and the first id that each has in each text encoder's table. */
+  readonly words: readonly {
+    readonly path: string;
+    readonly word: string;
+    readonly vectors: number;
+    readonly ids: readonly number[];
+  }[];
+}
+
+export const noAdapters: Adapters = { loras: [], words: [] };
+
+/** Where transformers keeps the rows that tokens are looked up in. */
+export const tokenTable = "text_model.embeddings.token_embedding.weight";
+
+/** The networks of a model that adapters may change, under the names that adapters use. */
+const partsOf = ({ unet, textEncoders }: ModelSource): [AdaptedNetwork, Network][] => [
+  ["unet", unet],
+  ...textEncoders.map((network, i): [AdaptedNetwork, Network] => [
+    i === 0 ? "text_encoder" : "text_encoder_2",
+    network,
+  ]),
+];
+
+/** Names and shapes of all tensors that an adapter may change. */
+export function adaptedModel(source: ModelSource): AdaptedModel {
+  return Object.fromEntries(
+    partsOf(source).map(([name, network]) => {
+      const checkpoint = network.open();
+      checkpoint.close();
+      return [name, checkpoint.tensors];
+    }),
+  );
+}
+
+/** Widths of the rows that a textual inversion must have. */
+export function encoderWidths(model: AdaptedModel): EncoderWidths | undefined {
+  const [first, second] = [model.text_encoder, model.text_encoder_2].map(
+    (tensors) => tensors?.get(tokenTable)?.shape[1],
+  );
+  return first === undefined
+    ? undefined
+    : { text_encoder: first, ...(second !== undefined && { text_encoder_2: second }) };
+}
+
+/**
+ * A network's weights with adapters over them. Tensors that none of them touches are those of the checkpoint, and
+ * keep their place in the cache. Closing it closes the checkpoint and the adapters.
+ *
+ * @param matMul multiplies the factors of LoRA
+ * @throws DiffusionError for adapters that do not fit, as `openLora` and `readTextualInversion`
+ */
+export function adaptCheckpoint(
+  checkpoint: Checkpoint,
+  network: AdaptedNetwork,
+  { source, adapters, matMul }: { source: ModelSource; adapters: Adapters; matMul: MatMul },
+): Checkpoint {
+  const model = adaptedModel(source);
+  const uses: { lora: OpenLora; scale: number }[] = [];
+  const close = () => {
+    for (const { lora } of uses) lora.close();
+    checkpoint.close();
+  };
+  try {
+    for (const { path, scales } of adapters.loras)
+      uses.push({ lora: openLora(path, model), scale: network === "unet" ? scales.unet : scales.text });
+    const plan = planMerge(uses).get(network) ?? new Map<string, Contributions>();
+    const { table, ids } = extendedTable(checkpoint, network, model, adapters.words);
+    const names = new Set([...plan.keys(), ...(table ? [tokenTable] : [])]);
+    if (names.size === 0) {
+      for (const { lora } of uses) lora.close();
+      return checkpoint;
+    }
+    const id = digest([checkpoint.id, uses.map(({ lora, scale }) => [lora.id, scale]), ids]);
+    const tensors = new Map(checkpoint.tensors);
+    if (table) tensors.set(tokenTable, { dtype: "F32", shape: table.shape });
+    return {
+      ...checkpoint,
+      tensors,
+      changed: { id, names },
+      readFloat32(name) {
+        const original = name === tokenTable && table ? table.data : checkpoint.readFloat32(name);
+        const changes = plan.get(name);
+        return changes ? adaptWeight(original, changes, matMul) : original;
+      },
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** The token table of a text encoder with the rows of new words behind its own, and a key for them. */
+function extendedTable(
+  checkpoint: Checkpoint,
+  network: AdaptedNetwork,
+  model: AdaptedModel,
+  words: Adapters["words"],
+): { readonly table?: Values; readonly ids: readonly unknown[] } {
+  const widths = encoderWidths(model);
+  const stored = checkpoint.tensors.get(tokenTable);
+  if (network === "unet" || words.length === 0 || !widths || !stored) return { ids: [] };
+  const used: unknown[] = [];
+  let table: Values = { shape: stored.shape, data: checkpoint.readFloat32(tokenTable) };
+  const encoder = network === "text_encoder" ? 0 : 1;
+  for (const { path, word, ids } of words) {
+    const file = openTensorFile(path);
+    try {
+      const { rows } = readTextualInversion(file, widths, { word });
+      const added = network === "text_encoder" ? rows.text_encoder : rows.text_encoder_2!;
+      table = extendEmbeddings(table, ids[encoder]!, [added]);
+      used.push([contentId([file], word), ids[encoder]]);
+    } finally {
+      file.close();
+    }
+  }
+  return { table, ids: used };
+}
+
+const digest = (value: unknown): string =>
+  createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 32);

@@ -1,0 +1,100 @@
+import { execFile } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { LockLost, withFileLock } from "./file-lock.js";
+
+let folder: string;
+let path: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "lock-"));
+  path = join(folder, "locks", "x.lock");
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const left = () => readdirSync(join(folder, "locks"));
+
+/** A lock as another process left it. */
+async function leave(content: object, secondsAgo: number): Promise<void> {
+  await withFileLock(path, undefined, async () => undefined); // makes the folder
+  writeFileSync(path, JSON.stringify(content));
+  const then = new Date(Date.now() - 1000 * secondsAgo);
+  utimesSync(path, then, then);
+}
+
+/** No process has this id: Linux ends at 2^22. */
+const DEAD = 2 ** 30;
+
+describe("withFileLock", () => {
+  it("lets one in at a time, and gives back what it returns", async () => {
+    const order: string[] = [];
+    const enter = (name: string) =>
+      withFileLock(path, undefined, async () => {
+        order.push(`${name} in`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        order.push(`${name} out`);
+        return name;
+      });
+    expect(await Promise.all([enter("a"), enter("b"), enter("c")])).toEqual(["a", "b", "c"]);
+    for (let i = 0; i < 6; i += 2) expect(order[i]?.[0]).toBe(order[i + 1]?.[0]);
+    expect(left()).toEqual([]);
+  });
+
+  it("frees the lock after an error", async () => {
+    const failed = withFileLock(path, undefined, () => Promise.reject(new Error("inside")));
+    await expect(failed).rejects.toThrow("inside");
+    expect(left()).toEqual([]);
+  });
+
+  it.each([
+    ["a dead process", { pid: DEAD, host: hostname() }, 5],
+    ["a process of another machine that has been silent for long", { pid: 1, host: "elsewhere" }, 60],
+    ["nobody that can be understood", {}, 60],
+  ])("takes over from %s", async (_, content, secondsAgo) => {
+    await leave(content, secondsAgo);
+    expect(await withFileLock(path, undefined, async () => "mine")).toBe("mine");
+    expect(left()).toEqual([]);
+  });
+
+  it.each([
+    ["a live process", { pid: process.pid, host: hostname() }, 5],
+    ["a dead process that may only be unseen from here", { pid: DEAD, host: hostname() }, 0],
+    ["another machine", { pid: DEAD, host: "elsewhere" }, 5],
+  ])("waits for %s, until the signal says stop", async (_, content, secondsAgo) => {
+    await leave(content, secondsAgo);
+    const signal = AbortSignal.timeout(400);
+    await expect(withFileLock(path, signal, async () => "mine")).rejects.toThrow();
+    expect(readFileSync(path, "utf8")).toBe(JSON.stringify(content));
+    expect(left()).toEqual(["x.lock"]);
+  });
+
+  it("tells who lost its lock, and leaves the other's alone", async () => {
+    const lost = withFileLock(path, undefined, async (signal) => {
+      writeFileSync(path, "another's");
+      await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    });
+    await expect(lost).rejects.toBeInstanceOf(LockLost);
+    expect(readFileSync(path, "utf8")).toBe("another's");
+  });
+
+  it("holds between processes: two count to 20 each, reading and writing one file", async () => {
+    const counter = join(folder, "counter");
+    writeFileSync(counter, "0");
+    const code = `
+      import { readFileSync, writeFileSync } from "node:fs";
+      import { withFileLock } from ${JSON.stringify(fileURLToPath(new URL("./file-lock.ts", import.meta.url)))};
+      for (let i = 0; i < 20; i++)
+        await withFileLock(${JSON.stringify(path)}, undefined, async () => {
+          const n = Number(readFileSync(${JSON.stringify(counter)}, "utf8"));
+          await new Promise((resolve) => setTimeout(resolve, 2));
+          writeFileSync(${JSON.stringify(counter)}, String(n + 1));
+        });`;
+    const count = () =>
+      promisify(execFile)(process.execPath, ["--import", "tsx", "--input-type=module", "-e", code]);
+    await Promise.all([count(), count()]);
+    expect(readFileSync(counter, "utf8")).toBe("40");
+  });
+});

@@ -1,0 +1,153 @@
+import { DiffusionError } from "../errors.js";
+
+/** The parts of a pipeline that this library loads; safety checkers, watermarks and image encoders stay behind. */
+const pipelineParts = [
+  "unet",
+  "vae",
+  "vqvae",
+  "text_encoder",
+  "text_encoder_2",
+  "tokenizer",
+  "tokenizer_2",
+  "scheduler",
+  "low_res_scheduler",
+] as const;
+
+const tokenizerFiles = [
+  "vocab.json",
+  "merges.txt",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+];
+
+export interface FileWish {
+  /** Take `….fp16.safetensors` where there is one; otherwise the plain weights come first. */
+  readonly variant?: "fp16";
+  /** Only these parts of a pipeline, e.g. `["vae"]`. */
+  readonly components?: readonly string[];
+}
+
+export interface FileChoice {
+  readonly files: readonly string[];
+  /** Those of `files` that name shards: read them, then fetch `shardsOf` too. */
+  readonly indexes: readonly string[];
+}
+
+/**
+ * The files that a repository has to give so that it can be loaded: a pipeline's parts if it has a
+ * model_index.json (whose parsed text is `modelIndex`), else one network (config.json and weights), else its only
+ * .safetensors file. Weights are safetensors; single-file checkpoints beside a pipeline are left where they are.
+ *
+ * @throws DiffusionError FILE_MISSING, UNSUPPORTED (only pickles), naming what is there
+ */
+export function chooseFiles(
+  repo: string,
+  available: readonly string[],
+  modelIndex: unknown,
+  wish: FileWish = {},
+): FileChoice {
+  const has = new Set(available);
+  if (modelIndex !== undefined) return choosePipeline(repo, has, modelIndex, wish);
+  if (has.has("config.json")) return choose(["config.json"], [weightsIn(repo, has, "", wish)]);
+  const single = available.filter((file) => /^[^/]+\.safetensors$/.test(file));
+  if (single.length === 1) return choose(single, []);
+  throw new DiffusionError(
+    "FILE_MISSING",
+    `${repo} has no model_index.json, so it is no diffusers model; it holds ${shown(single.length ? single : available)}`,
+    { hint: `Name the file that you want: ${repo}:${single[0] ?? "folder/file.safetensors"}` },
+  );
+}
+
+const choose = (files: readonly string[], weights: readonly string[]): FileChoice => ({
+  files: [...files, ...weights],
+  indexes: weights.filter((file) => file.endsWith(".json")),
+});
+
+function choosePipeline(
+  repo: string,
+  has: ReadonlySet<string>,
+  modelIndex: unknown,
+  wish: FileWish,
+): FileChoice {
+  const present = new Set(
+    Object.entries(modelIndex as Record<string, unknown>).flatMap(([part, entry]) =>
+      Array.isArray(entry) && typeof entry[1] === "string" ? [part] : [],
+    ),
+  );
+  const parts = (wish.components ?? pipelineParts).filter((part) => present.has(part));
+  if (parts.length === 0)
+    throw new DiffusionError(
+      "FILE_MISSING",
+      `${repo}: its model_index.json names none of ${(wish.components ?? pipelineParts).join(", ")}`,
+      { hint: `It names ${shown([...present])}.` },
+    );
+  const files = ["model_index.json"];
+  const weights: string[] = [];
+  const need = (file: string): void => {
+    if (!has.has(file)) throw new DiffusionError("FILE_MISSING", `${repo} has no ${file}`);
+    files.push(file);
+  };
+  for (const part of parts) {
+    if (part.startsWith("tokenizer")) {
+      const found = tokenizerFiles.map((file) => `${part}/${file}`).filter((file) => has.has(file));
+      if (!found.includes(`${part}/tokenizer.json`)) need(`${part}/vocab.json`);
+      files.push(...found.filter((file) => !files.includes(file)));
+    } else if (part.endsWith("scheduler")) {
+      need(`${part}/scheduler_config.json`);
+    } else {
+      need(`${part}/config.json`);
+      weights.push(weightsIn(repo, has, `${part}/`, wish));
+    }
+  }
+  return choose(files, weights);
+}
+
+/** The weights of one network: the wished variant, else the plain ones, else those in half precision. */
+function weightsIn(repo: string, has: ReadonlySet<string>, folder: string, wish: FileWish): string {
+  for (const variant of [wish.variant, "", "fp16"]) {
+    if (variant === undefined) continue;
+    const dotted = variant === "" ? "" : `.${variant}`;
+    for (const base of ["diffusion_pytorch_model", "model"])
+      for (const file of [
+        `${folder}${base}${dotted}.safetensors`,
+        `${folder}${base}.safetensors.index${dotted}.json`,
+      ])
+        if (has.has(file)) return file;
+  }
+  const inside = [...has].filter(
+    (file) => file.startsWith(folder) && !file.slice(folder.length).includes("/"),
+  );
+  const pickle = inside.find((file) => /\.(bin|pt|pth|ckpt)$/.test(file));
+  const where = folder === "" ? repo : `${repo}: ${folder.slice(0, -1)}`;
+  if (pickle)
+    throw new DiffusionError(
+      "UNSUPPORTED",
+      `${where} has its weights only as ${pickle}, a pickle, which is not downloaded`,
+      {
+        hint: `Look for a revision with .safetensors (${repo}@<revision>), or for another repository of the same model.`,
+      },
+    );
+  throw new DiffusionError("FILE_MISSING", `${where} has no weights as .safetensors`, {
+    hint: `It holds ${shown(inside)}.`,
+  });
+}
+
+/** The files that a shard index names, in its folder. `index` is the parsed text of `file`. */
+export function shardsOf(file: string, index: unknown): string[] {
+  const map = (index as { weight_map?: unknown } | null)?.weight_map;
+  const names = typeof map === "object" && map !== null ? Object.values(map) : [];
+  const folder = file.slice(0, file.lastIndexOf("/") + 1);
+  const shards = new Set<string>();
+  for (const name of names) {
+    if (typeof name !== "string" || !/^[\w.-]+\.safetensors$/.test(name))
+      throw new DiffusionError("FILE_FORMAT", `${file} names the shard ${JSON.stringify(name)}`);
+    shards.add(folder + name);
+  }
+  if (shards.size === 0) throw new DiffusionError("FILE_FORMAT", `${file} names no shards (weight_map)`);
+  return [...shards];
+}
+
+const shown = (files: readonly string[]): string =>
+  files.length === 0 ? "nothing" : files.slice(0, 8).join(", ") + (files.length > 8 ? ", …" : "");

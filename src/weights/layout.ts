@@ -1,0 +1,128 @@
+import { internal } from "../errors.js";
+
+/**
+ * PyTorch's memory layouts become TensorFlow's here and nowhere else: a convolution [out, in, height, width] is
+ * stored as [height, width, in, out], a linear layer [out, in] as [in, out].
+ */
+export interface WeightView {
+  /**
+   * "same": as PyTorch has it (vectors, embeddings).
+   * "kernel": a convolution as [height, width, in, out].
+   * "matrix": a linear layer as [in, out]; a convolution as [height * width * in, out], the order of the patches
+   * that im2col makes (a 1x1 convolution is then the matrix [in, out]). The bytes are those of "kernel".
+   * "winograd": a 3x3 convolution as [16, in, out], transformed for F(2x2, 3x3) (ops/winograd.ts).
+   */
+  readonly layout: "same" | "kernel" | "matrix" | "winograd";
+  /** A range of the last axis, for one product of a fused pair (GEGLU); for vectors, of the only one. */
+  readonly columns?: readonly [start: number, end: number];
+}
+
+/** Tables that are looked up by row, not multiplied. Matrices only: CLIP's patch_embedding is a convolution. */
+const isEmbedding = (name: string): boolean => /embedding(\.weight)?$/.test(name);
+
+/** The layout in which a layer uses a weight: by rank, and by name for the tables of embeddings. */
+export function defaultView(name: string, shape: readonly number[]): WeightView {
+  if (shape.length === 4) return { layout: "kernel" };
+  return { layout: shape.length === 2 && !isEmbedding(name) ? "matrix" : "same" };
+}
+
+/** Distinguishes views of one tensor in file names: those of the same bytes have the same name. */
+export function viewName({ layout, columns }: WeightView): string {
+  return (
+    { same: "s", kernel: "t", matrix: "t", winograd: "w" }[layout] +
+    (columns ? `${columns[0]}-${columns[1]}` : "")
+  );
+}
+
+/** The shape that `toTensorFlow` gives. `shape`: PyTorch's. */
+export function viewShape(shape: readonly number[], { layout, columns }: WeightView): number[] {
+  const width = columns && columns[1] - columns[0];
+  if (layout === "same") return width === undefined ? [...shape] : [...shape.slice(0, -1), width];
+  const [rows, inputs, height, across] = axes(shape);
+  const outputs = width ?? rows;
+  if (layout === "winograd") return [16, inputs, outputs];
+  return layout === "kernel" ? [height, across, inputs, outputs] : [height * across * inputs, outputs];
+}
+
+/** Arrays of any width, so that half-precision patterns can be transposed without being widened. */
+type Numbers = Float32Array | Uint16Array;
+
+/**
+ * The values of a weight in TensorFlow's order; a new array, except for "same" without columns.
+ *
+ * @param shape PyTorch's
+ */
+export function toTensorFlow<T extends Numbers>(values: T, shape: readonly number[], view: WeightView): T {
+  const { layout, columns } = view;
+  if (layout === "same") {
+    if (!columns) return values;
+    if (shape.length !== 1) throw internal(`columns of a weight of rank ${shape.length} that stays as it is`);
+    return values.slice(...columns) as T;
+  }
+  const [outputs, inputs, height, width] = axes(shape);
+  if (layout === "winograd") return winograd(values, outputs, inputs);
+  const [start, end] = columns ?? [0, outputs];
+  if (start < 0 || end > outputs || start >= end) throw internal(`columns ${start} to ${end} of [${shape}]`);
+  const rows = inputs * height * width;
+  return transpose(values.subarray(start * rows, end * rows) as T, end - start, inputs, height * width);
+}
+
+function axes(shape: readonly number[]): [outputs: number, inputs: number, height: number, width: number] {
+  const [outputs, inputs, height = 1, width = 1] = shape;
+  if (outputs === undefined || inputs === undefined || (shape.length !== 2 && shape.length !== 4))
+    throw internal(`a kernel or matrix of shape [${shape}]`);
+  return [outputs, inputs, height, width];
+}
+
+/** Edge of the square that is moved at a time: its lines stay in the cache until each is used up. */
+const block = 64;
+
+/** [outputs, inputs, positions] to [positions, inputs, outputs]. */
+function transpose<T extends Numbers>(values: T, outputs: number, inputs: number, positions: number): T {
+  const out = new (values.constructor as new (length: number) => T)(values.length);
+  const rows = inputs * positions;
+  for (let row0 = 0; row0 < rows; row0 += block) {
+    const row1 = Math.min(row0 + block, rows);
+    for (let o0 = 0; o0 < outputs; o0 += block) {
+      const o1 = Math.min(o0 + block, outputs);
+      for (let row = row0; row < row1; row++) {
+        const input = Math.floor(row / positions);
+        const target = ((row - input * positions) * inputs + input) * outputs;
+        for (let o = o0; o < o1; o++) out[target + o] = values[o * rows + row]!;
+      }
+    }
+  }
+  return out;
+}
+
+/** Lavin and Gray 2015, section 4.1: the kernel's transform along one axis. */
+const kernelTransform = [
+  [1, 0, 0],
+  [1 / 2, 1 / 2, 1 / 2],
+  [1 / 2, -1 / 2, 1 / 2],
+  [0, 0, 1],
+] as const;
+
+/** [outputs, inputs, 3, 3] to [16, inputs, outputs]: each 3x3 kernel becomes 4x4. */
+function winograd<T extends Numbers>(values: T, outputs: number, inputs: number): T {
+  if (!(values instanceof Float32Array)) throw internal("kernels are transformed in float32");
+  const plane = inputs * outputs;
+  const out = new Float32Array(16 * plane);
+  const rows = new Float64Array(12);
+  for (let i = 0; i < inputs; i++)
+    for (let o = 0; o < outputs; o++) {
+      const at = (o * inputs + i) * 9;
+      for (let r = 0; r < 4; r++)
+        for (let c = 0; c < 3; c++) {
+          const [a, b, d] = kernelTransform[r]!;
+          rows[r * 3 + c] = a * values[at + c]! + b * values[at + 3 + c]! + d * values[at + 6 + c]!;
+        }
+      for (let r = 0; r < 4; r++)
+        for (let c = 0; c < 4; c++) {
+          const [a, b, d] = kernelTransform[c]!;
+          const sum = a * rows[r * 3]! + b * rows[r * 3 + 1]! + d * rows[r * 3 + 2]!;
+          out[(r * 4 + c) * plane + i * outputs + o] = sum;
+        }
+    }
+  return out as T;
+}

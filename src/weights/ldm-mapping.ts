@@ -1,0 +1,70 @@
+import { currentNames, type Mapping, type Origin, type Tensors } from "./checkpoint.js";
+import { count, type Part, unetLevels, vaeLevels } from "./ldm-config.js";
+import { openClipName, unetName, vaeName } from "./ldm-names.js";
+import { below, type Parts, type TextPart, unetPrefix } from "./ldm-parts.js";
+
+/** The tensors as a mapping shows them. */
+export function mapped(stored: Tensors, mapping: Mapping): Part {
+  return new Map(
+    [...mapping(stored)].map(([name, { from, shape }]) => {
+      const info = stored.get(from)!;
+      return [name, shape ? { ...info, shape } : info];
+    }),
+  );
+}
+
+export const unetMapping = (unet: Part): Mapping => {
+  const layers = unetLevels(unet).map(({ resnets }) => resnets);
+  return () => new Map([...unet.keys()].map((name) => [unetName(name, layers), { from: unetPrefix + name }]));
+};
+
+export const vaeMapping = ({ prefix, part }: Parts["vae"]): Mapping => {
+  const levels = vaeLevels(part);
+  return () => {
+    const origins = new Map<string, Origin>();
+    for (const [name, { shape }] of part) {
+      if (!/^(encoder|decoder|quant_conv|post_quant_conv)\./.test(name)) continue; // discriminators of the training
+      const today = vaeName(name, levels);
+      const isConvolved = shape.length === 4 && /attentions\.\d+\.to_/.test(today);
+      origins.set(today, { from: prefix + name, ...(isConvolved ? { shape: shape.slice(0, 2) } : {}) });
+    }
+    return origins;
+  };
+};
+
+export function textMapping(text: TextPart): Mapping {
+  return (stored) => {
+    const part = below(stored, text.prefix);
+    if (text.openClip) return openClipOrigins(part, text);
+    return new Map([...currentNames(part)].map(([name, { from }]) => [name, { from: text.prefix + from }]));
+  };
+}
+
+/** Not weights of the text tower. */
+const openClipBuffers = new Set(["logit_scale", "attn_mask"]);
+
+function openClipOrigins(part: Part, { prefix, penultimate }: TextPart): ReadonlyMap<string, Origin> {
+  const blocks = "transformer.resblocks.";
+  const unused = penultimate ? `${blocks}${count(part, blocks) - 1}.` : undefined;
+  const origins = new Map<string, Origin>();
+  for (const [name, { shape }] of part) {
+    const from = prefix + name;
+    const [, layer, kind] = /^transformer\.resblocks\.(\d+)\.attn\.in_proj_(weight|bias)$/.exec(name) ?? [];
+    if (openClipBuffers.has(name) || (unused !== undefined && name.startsWith(unused))) continue;
+    if (name.startsWith("text_projection")) {
+      if (!penultimate) origins.set("text_projection.weight", projection(from, name, shape));
+    } else if (kind === undefined) origins.set(openClipName(name), { from });
+    else
+      ["q_proj", "k_proj", "v_proj"].forEach((projection, i) => {
+        const [height, ...rest] = [shape[0]! / 3, ...shape.slice(1)];
+        const to = `text_model.encoder.layers.${layer}.self_attn.${projection}.${kind}`;
+        origins.set(to, { from, rows: [i * height, (i + 1) * height], shape: [height, ...rest] });
+      });
+  }
+  return origins;
+}
+
+/** A bare parameter [width, projection], or a linear layer already. */
+function projection(from: string, name: string, shape: readonly number[]): Origin {
+  return name.endsWith(".weight") ? { from } : { from, transposed: true, shape: [...shape].reverse() };
+}

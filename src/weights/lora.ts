@@ -1,0 +1,331 @@
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { DiffusionError } from "../errors.js";
+import type { Values } from "../latents/latents.js";
+import { contentId } from "./checkpoint.js";
+import { isJsonObject, type Json, type JsonObject, parseJson, readJsonObject } from "./json.js";
+import {
+  type DeltaPlan,
+  type MatMul,
+  type PartShapes,
+  type PartValues,
+  plainMatMul,
+  planDelta,
+} from "./lora-delta.js";
+import {
+  type AdaptedModel,
+  type AdaptedNetwork,
+  type AdaptedTensor,
+  type LoraPart,
+  parseLoraKey,
+  tensorLookup,
+} from "./lora-keys.js";
+import { type AdapterFile, openTensorFile } from "./tensor-file.js";
+
+/** One tensor that an adapter changes. */
+export interface LoraTarget extends AdaptedTensor {
+  readonly method: DeltaPlan["method"];
+  readonly rank: number | undefined;
+  /** Whether the change depends on the weight that it is made to (DoRA, arXiv:2402.09353). */
+  readonly decomposed: boolean;
+  /** The change of the weight at scale 1, alpha / rank included, in the weight's layout. */
+  delta(matMul?: MatMul): Float32Array;
+  /**
+   * Changes a weight in place.
+   * @param weight float32, PyTorch's layout
+   * @param scale 0 leaves it as it is; negative is allowed
+   */
+  apply(weight: Float32Array, scale: number, matMul?: MatMul): void;
+}
+
+export interface Lora {
+  readonly targets: readonly LoraTarget[];
+  /** Keys that nothing was done with, and why. */
+  readonly unmatched: readonly { readonly key: string; readonly reason: string }[];
+}
+
+export interface LoraOptions {
+  /** adapter_config.json beside a PEFT file, parsed: it has the alpha that the tensors lack. */
+  readonly config?: JsonObject;
+}
+
+/**
+ * Finds out what an adapter changes in a model: LoRA, LoCon, LoHa, LoKr and DoRA, in the layouts of kohya, of
+ * diffusers old and new, of PEFT, and with the original code's names. Reads no values but the alphas.
+ *
+ * @param file must stay open while deltas are read
+ * @throws DiffusionError WEIGHT_SHAPE if a module is of another shape than the model's (made for another base) or
+ * lacks a factor, MODEL_KIND if nothing fits
+ */
+export function matchLora(file: AdapterFile, model: AdaptedModel, options: LoraOptions = {}): Lora {
+  const lookup = tensorLookup(model);
+  const unmatched: { key: string; reason: string }[] = [];
+  const modules = new Map<string, Map<LoraPart, string>>();
+  for (const key of file.tensors.keys()) {
+    const parsed = parseLoraKey(key);
+    if (!parsed) {
+      unmatched.push({ key, reason: "not a key of any layout that is known" });
+      continue;
+    }
+    const parts = modules.get(parsed.module) ?? new Map<LoraPart, string>();
+    modules.set(parsed.module, parts.set(parsed.part, key));
+  }
+  const alphas = configuredAlphas(file, options);
+  const targets: LoraTarget[] = [];
+  const misfits: string[] = [];
+  for (const [module, keys] of modules) {
+    const tensor = lookup(module);
+    if (!tensor) {
+      for (const key of keys.values()) unmatched.push({ key, reason: "the model has no such module" });
+      continue;
+    }
+    const target = targetOf(file, tensor, keys, alphas(module, tensor));
+    if (target) targets.push(target);
+    else misfits.push(misfit(file, tensor, keys));
+  }
+  if (misfits.length > 0) throw wrongBase(file, model, misfits);
+  if (targets.length === 0) throw nothingFits(file, modules.size, unmatched);
+  return { targets, unmatched };
+}
+
+/** An adapter whose file is open. */
+export interface OpenLora extends Lora {
+  /** A key for caches, as that of a checkpoint. */
+  readonly id: string;
+  close(): void;
+}
+
+/** Files of a repository's folder that hold its LoRA, as diffusers and PEFT name them. */
+const fileNames = ["pytorch_lora_weights", "adapter_model"].flatMap((name) => [
+  `${name}.safetensors`,
+  `${name}.bin`,
+]);
+
+/**
+ * Opens a LoRA for a model: a file in either format, or a folder that diffusers or PEFT wrote. The adapter_config.json
+ * beside it is read where there is one. Close it when no delta is needed any more.
+ *
+ * @throws DiffusionError as `openTensorFile` and `matchLora`
+ */
+export function openLora(path: string, model: AdaptedModel): OpenLora {
+  const inside = fileNames.map((name) => join(path, name)).find((name) => existsSync(name));
+  const file = openTensorFile(inside ?? path);
+  try {
+    const config = join(dirname(file.path), "adapter_config.json");
+    const options = existsSync(config) ? { config: readJsonObject(config) } : {};
+    const id = contentId([file], options);
+    return { ...matchLora(file, model, options), id, close: () => file.close() };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/** An adapter in use. Networks may have different strengths, as in `<lora:name:0.8:0.5>`. */
+export interface LoraUse {
+  readonly lora: Lora;
+  readonly scale: number | { readonly [network in AdaptedNetwork]?: number };
+}
+
+/** What happens to one tensor: the adapters' changes, in the order in which they were added. */
+export type Contributions = readonly { readonly target: LoraTarget; readonly scale: number }[];
+
+/** The tensors that a set of adapters touches, by network and name; all others stay as they are. */
+export function planMerge(uses: readonly LoraUse[]): Map<AdaptedNetwork, Map<string, Contributions>> {
+  const plan = new Map<AdaptedNetwork, Map<string, { target: LoraTarget; scale: number }[]>>();
+  for (const { lora, scale } of uses)
+    for (const target of lora.targets) {
+      const factor = typeof scale === "number" ? scale : (scale[target.network] ?? 0);
+      if (factor === 0) continue;
+      const network = plan.get(target.network) ?? new Map<string, { target: LoraTarget; scale: number }[]>();
+      plan.set(target.network, network);
+      const changes = network.get(target.name) ?? [];
+      changes.push({ target, scale: factor });
+      network.set(target.name, changes);
+    }
+  return plan;
+}
+
+/**
+ * A weight with adapters merged in, one after the other: W + sum of scale * delta, and DoRA's renormalisation.
+ * @param original float32 in PyTorch's layout; not changed
+ */
+export function adaptWeight(
+  original: Float32Array,
+  changes: Contributions,
+  matMul: MatMul = plainMatMul,
+): Float32Array {
+  const weight = new Float32Array(original);
+  for (const { target, scale } of changes) target.apply(weight, scale, matMul);
+  return weight;
+}
+
+type Alpha = { readonly alpha: number; readonly rootRank: boolean } | undefined;
+
+function targetOf(
+  file: AdapterFile,
+  tensor: AdaptedTensor,
+  keys: ReadonlyMap<LoraPart, string>,
+  configured: Alpha,
+): LoraTarget | undefined {
+  const shapes: PartShapes = Object.fromEntries(
+    [...keys].map(([part, key]) => [part, file.tensors.get(key)!.shape]),
+  );
+  const plan = planDelta(shapes, tensor.shape);
+  const axis = magnitudeAxis(shapes, tensor.shape);
+  if (!plan || axis === "misfit") return undefined;
+
+  const read = (part: LoraPart): Values | undefined => {
+    const key = keys.get(part);
+    return key === undefined
+      ? undefined
+      : { shape: file.tensors.get(key)!.shape, data: file.readFloat32(key) };
+  };
+  const strength = strengthOf(plan.rank, read("alpha")?.data[0], configured);
+  const unscaled = (matMul: MatMul = plainMatMul): Float32Array => {
+    const parts: PartValues = Object.fromEntries(
+      [...keys.keys()].filter((part) => part !== "alpha").map((part) => [part, read(part)]),
+    );
+    return plan.compute(parts, matMul);
+  };
+  return {
+    ...tensor,
+    method: plan.method,
+    rank: plan.rank,
+    decomposed: axis !== undefined,
+    delta(matMul) {
+      const change = unscaled(matMul);
+      for (let i = 0; i < change.length; i++) change[i] = change[i]! * strength;
+      return change;
+    },
+    apply(weight, scale, matMul) {
+      if (scale === 0) return;
+      const change = unscaled(matMul);
+      const factor = scale * strength;
+      for (let i = 0; i < weight.length; i++) weight[i] = weight[i]! + factor * change[i]!;
+      if (axis !== undefined)
+        renormalise(weight, tensor.shape, axis, (read("magnitude") ?? read("dora_scale"))!.data);
+    },
+  };
+}
+
+/** alpha / rank (rank-stabilised: alpha / sqrt(rank)); no alpha means alpha = rank. */
+function strengthOf(rank: number | undefined, alpha: number | undefined, configured: Alpha): number {
+  if (rank === undefined) return 1;
+  if (alpha !== undefined) return alpha / rank;
+  if (configured === undefined) return 1;
+  return configured.alpha / (configured.rootRank ? Math.sqrt(rank) : rank);
+}
+
+/**
+ * DoRA keeps a length for each output (PEFT: [out], for kernels [1, out, 1, 1]; newer LyCORIS: [out, 1, ...]) or for
+ * each input channel (older LyCORIS: [1, in, ...]).
+ */
+function magnitudeAxis(
+  { magnitude, dora_scale: scale }: PartShapes,
+  [out = 0, channels = 0]: readonly number[],
+): 0 | 1 | undefined | "misfit" {
+  const size = (magnitude ?? scale)?.reduce((product, n) => product * n, 1);
+  if (size === undefined) return undefined;
+  if (size === out && (magnitude || scale?.[0] === out)) return 0;
+  return size === channels && scale?.[0] === 1 && scale[1] === channels ? 1 : "misfit";
+}
+
+/** Gives every row (or input channel) of a weight the length that DoRA learned: W * m / |W|. */
+function renormalise(
+  weight: Float32Array,
+  [out = 0, channels = 0]: readonly number[],
+  axis: 0 | 1,
+  magnitude: Float32Array,
+): void {
+  const kernel = weight.length / (out * channels);
+  const groupOf = (i: number) =>
+    axis === 0 ? Math.floor(i / (channels * kernel)) : Math.floor(i / kernel) % channels;
+  const squares = new Float64Array(magnitude.length);
+  for (let i = 0; i < weight.length; i++) squares[groupOf(i)]! += weight[i]! ** 2;
+  const factors = magnitude.map((length, i) => (squares[i] === 0 ? 0 : length / Math.sqrt(squares[i]!)));
+  for (let i = 0; i < weight.length; i++) weight[i] = weight[i]! * factors[groupOf(i)]!;
+}
+
+/**
+ * PEFT's alpha, from adapter_config.json or from the metadata that diffusers writes (`unet.lora_alpha`), with its
+ * exceptions for single modules (`alpha_pattern`).
+ */
+function configuredAlphas(
+  file: AdapterFile,
+  options: LoraOptions,
+): (module: string, tensor: AdaptedTensor) => Alpha {
+  const metadata = file.metadata?.get("lora_adapter_metadata");
+  const stored = metadata === undefined ? undefined : jsonOrUndefined(metadata);
+  return (module, { network }) => {
+    const find = (name: string): Json | undefined =>
+      isJsonObject(stored) ? (stored[`${network}.${name}`] ?? stored[name]) : options.config?.[name];
+    const pattern = find("alpha_pattern");
+    const special = isJsonObject(pattern)
+      ? Object.entries(pattern).find(([name]) => module === name || module.endsWith(`.${name}`))?.[1]
+      : undefined;
+    const alpha = special ?? find("lora_alpha");
+    return typeof alpha === "number" ? { alpha, rootRank: find("use_rslora") === true } : undefined;
+  };
+}
+
+function jsonOrUndefined(text: string): Json | undefined {
+  try {
+    return parseJson(text, "python");
+  } catch {
+    return undefined; // metadata is a note of the author's, not a part of the format
+  }
+}
+
+function misfit(file: AdapterFile, tensor: AdaptedTensor, keys: ReadonlyMap<LoraPart, string>): string {
+  const shapes = [...keys.values()].map((key) => `${key} [${file.tensors.get(key)!.shape}]`);
+  return `${shapes.join(", ")} for ${tensor.network}.${tensor.name} [${tensor.shape}]`;
+}
+
+const SHOWN = 8;
+
+function wrongBase(file: AdapterFile, model: AdaptedModel, misfits: readonly string[]): DiffusionError {
+  const more = misfits.length > SHOWN ? `\n  and ${misfits.length - SHOWN} more` : "";
+  const made = familyOf(adapterWidth(file));
+  const ours = familyOf(modelWidth(model));
+  return new DiffusionError(
+    "WEIGHT_SHAPE",
+    `${file.path} does not fit this model: ${misfits.length} of its modules are of another shape or incomplete\n  ${misfits.slice(0, SHOWN).join("\n  ")}${more}`,
+    {
+      hint:
+        made && ours && made !== ours
+          ? `It was made for ${made}; this model is ${ours}.`
+          : "Use an adapter that was made for this model's family.",
+    },
+  );
+}
+
+function nothingFits(file: AdapterFile, modules: number, unmatched: Lora["unmatched"]): DiffusionError {
+  const keys = unmatched.slice(0, SHOWN).map(({ key }) => key);
+  const what = modules > 0 ? "names no module of this model" : "is no LoRA";
+  return new DiffusionError("MODEL_KIND", `${file.path} ${what}; it holds ${keys.join(", ") || "nothing"}`, {
+    hint: "LoRA, LoCon, LoHa, LoKr and DoRA for Stable Diffusion 1, 2 and XL can be used.",
+  });
+}
+
+/** Width of the text embedding that a UNet attends to, which tells the families apart. */
+const families = new Map([
+  [768, "Stable Diffusion 1"],
+  [1024, "Stable Diffusion 2"],
+  [2048, "Stable Diffusion XL"],
+]);
+const familyOf = (width: number | undefined): string | undefined =>
+  width === undefined ? undefined : families.get(width);
+
+function modelWidth(model: AdaptedModel): number | undefined {
+  for (const [name, { shape }] of model.unet ?? []) if (name.endsWith("attn2.to_k.weight")) return shape[1];
+  return undefined;
+}
+
+function adapterWidth(file: AdapterFile): number | undefined {
+  for (const [key, { shape }] of file.tensors) {
+    const parsed = parseLoraKey(key);
+    if (parsed?.part === "down" && /attn2[._](processor\.)?to_k$/.test(parsed.module)) return shape[1];
+  }
+  return undefined;
+}

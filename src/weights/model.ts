@@ -1,0 +1,34 @@
+import { existsSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { openSingleFile, openSingleFileVae, type SingleFileOptions } from "./single-file.js";
+import { type ModelSource, type Network, openFolder, openNetwork, type SourceOptions } from "./source.js";
+
+/** How a model is opened; the parts for single files are ignored for folders. */
+export type ModelOpening = SourceOptions & SingleFileOptions;
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+
+/**
+ * Opens a model on disk: a diffusers folder, or a single file in the original layout (.safetensors, or a pickle).
+ *
+ * @throws DiffusionError as `openFolder` and `openSingleFile`
+ */
+export function openModel(path: string, options: ModelOpening): ModelSource {
+  return isFile(path) ? openSingleFile(path, options) : openFolder(path, options);
+}
+
+/**
+ * Opens one network that stands alone: a diffusers folder or the file of weights in it, or a VAE in the original
+ * layout, in a file of its own or in a whole model's.
+ *
+ * @param base the model that it is for: what a VAE's file does not say is as there
+ * @throws DiffusionError as `openNetwork` and `openSingleFileVae`
+ */
+export function openPart(path: string, base: Pick<ModelSource, "pipeline">, options: SourceOptions): Network {
+  if (!isFile(path)) return openNetwork(path, options);
+  const folder = dirname(path);
+  const isDiffusers = basename(path).startsWith("diffusion_pytorch_model");
+  if (isDiffusers && existsSync(join(folder, "config.json")))
+    return openNetwork(folder, { ...options, file: path });
+  return openSingleFileVae(path, base.pipeline.includes("XL") ? "sdxl" : "sd1");
+}

@@ -1,0 +1,366 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { goldenCases, goldenPath } from "../testing/golden.js";
+import { thrown } from "../testing/thrown.js";
+import type { Checkpoint } from "./checkpoint.js";
+import { float16ToFloat32, float32ToFloat16 } from "./float16.js";
+import { openModel } from "./model.js";
+import { openSafetensors, type TensorToWrite, writeSafetensors } from "./safetensors.js";
+import { openSingleFile, openSingleFileVae } from "./single-file.js";
+import { type ModelSource, openFolder } from "./source.js";
+
+const folder = mkdtempSync(join(tmpdir(), "single-file-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const tokenizer = goldenPath("tokenizers/tokenizer-clip");
+
+const networks = ({ unet, vae, textEncoders }: ModelSource) => [unet, vae!, ...textEncoders];
+const tensorsOf = (checkpoint: Checkpoint) => {
+  const tensors = new Map(
+    [...checkpoint.tensors].map(([name, { shape }]) => [name, { shape, data: checkpoint.readFloat32(name) }]),
+  );
+  checkpoint.close();
+  return new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)));
+};
+
+/** All tensors of a single file are those of the folder of the same model, in half precision or as they are. */
+function expectSameTensors(got: ModelSource, want: ModelSource, { half }: { half: boolean }): void {
+  expect(networks(got).map(({ className }) => className)).toEqual(
+    networks(want).map(({ className }) => className),
+  );
+  networks(want).forEach((network, i) => {
+    const tensors = tensorsOf(networks(got)[i]!.open());
+    const stored = tensorsOf(network.open());
+    expect([...tensors.keys()]).toEqual([...stored.keys()]);
+    for (const [name, { shape, data }] of stored) {
+      expect([name, tensors.get(name)?.shape]).toEqual([name, shape]);
+      expect(tensors.get(name)!.data).toBeCloseTo32(
+        half ? float16ToFloat32(float32ToFloat16(data)) : data,
+        {},
+      );
+    }
+  });
+}
+
+/** What shapes tell of a configuration; heads, groups and sizes of tiny models are unlike the real ones'. */
+const unetKeys = [
+  "in_channels",
+  "out_channels",
+  "block_out_channels",
+  "down_block_types",
+  "up_block_types",
+  "cross_attention_dim",
+  "use_linear_projection",
+  "num_class_embeds",
+  "addition_embed_type",
+  "projection_class_embeddings_input_dim",
+  "addition_time_embed_dim",
+];
+const vaeKeys = [
+  "in_channels",
+  "out_channels",
+  "latent_channels",
+  "block_out_channels",
+  "layers_per_block",
+  "scaling_factor",
+  "use_quant_conv",
+  "use_post_quant_conv",
+  "down_block_types",
+  "up_block_types",
+];
+const textKeys = [
+  "architectures",
+  "vocab_size",
+  "hidden_size",
+  "intermediate_size",
+  "num_hidden_layers",
+  "max_position_embeddings",
+  "hidden_act",
+];
+
+function expectSameConfigs(got: ModelSource, want: ModelSource): void {
+  networks(want).forEach(({ config }, i) => {
+    const derived = networks(got)[i]!.config;
+    const keys = i === 0 ? unetKeys : i === 1 ? vaeKeys : textKeys;
+    for (const key of keys) expect([key, derived[key] ?? null]).toEqual([key, config[key] ?? null]);
+  });
+  const levels = (want.unet.config.block_out_channels as number[]).length;
+  const spread = (value: unknown) => (Array.isArray(value) ? value : Array(levels).fill(value));
+  // Of a level without attention nothing is known about it, nor does it matter.
+  const attends = (want.unet.config.down_block_types as string[]).map((type) => type.startsWith("Cross"));
+  for (const key of ["layers_per_block", "only_cross_attention", "transformer_layers_per_block"]) {
+    const values = (source: ModelSource) => spread(source.unet.config[key]).filter((_, i) => attends[i]);
+    expect([key, values(got)]).toEqual([key, values(want)]);
+  }
+  expect(got.pipeline).toBe(want.pipeline);
+}
+
+describe("golden single files", () => {
+  test.each(goldenCases("single-file").map((c) => [c.id, c] as const))("%s", (_, { config }) => {
+    const path = goldenPath(config.checkpoint);
+    const want = openFolder(goldenPath(config.config_from));
+    const withConfigs = openModel(path, { tokenizer, config: goldenPath(config.config_from) });
+    expectSameTensors(withConfigs, want, { half: true });
+    expect(networks(withConfigs).map(({ config }) => config)).toEqual(
+      networks(want).map(({ config }) => config),
+    );
+    expect(withConfigs.scheduler).toEqual(want.scheduler);
+    expect(withConfigs.tokenizers).toEqual(want.tokenizers);
+
+    const derived = openModel(path, { tokenizer });
+    expectSameTensors(derived, want, { half: true });
+    expectSameConfigs(derived, want);
+    for (const key of [
+      "beta_start",
+      "beta_end",
+      "beta_schedule",
+      "_class_name",
+      "steps_offset",
+      "clip_sample",
+    ])
+      expect(derived.scheduler[key]).toEqual(want.scheduler[key]);
+    expect(derived.scheduler.prediction_type).toBe(want.scheduler.prediction_type ?? "epsilon");
+  });
+
+  test.each(goldenCases("single-file-error").map((c) => [c.id, c] as const))("%s", (_, { files }) => {
+    expect(() => openModel(goldenPath(files[0]!), { tokenizer })).toThrow(/pickle checkpoint/);
+  });
+});
+
+/** The inverse of the rules under test, by the formulas of the original: `n` resnets a level. */
+function originalUNetName(name: string, n: number): string {
+  const inside = (rest: string) =>
+    rest
+      .replace(/^norm1\./, "in_layers.0.")
+      .replace(/^conv1\./, "in_layers.2.")
+      .replace(/^norm2\./, "out_layers.0.")
+      .replace(/^conv2\./, "out_layers.3.")
+      .replace(/^time_emb_proj\./, "emb_layers.1.")
+      .replace(/^conv_shortcut\./, "skip_connection.");
+  const [, way, level, kind, layer, rest = ""] =
+    /^(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.*)$/.exec(name) ?? [];
+  if (way === "down") {
+    const at = 1 + Number(level) * (n + 1);
+    if (kind === "downsamplers") return `input_blocks.${at + n}.0.${rest.replace("conv.", "op.")}`;
+    return `input_blocks.${at + Number(layer)}.${kind === "resnets" ? `0.${inside(rest)}` : `1.${rest}`}`;
+  }
+  if (way === "up") {
+    const at = Number(level) * (n + 1);
+    if (kind === "upsamplers") return `output_blocks.${at + n}.UP.${rest}`;
+    return `output_blocks.${at + Number(layer)}.${kind === "resnets" ? `0.${inside(rest)}` : `1.${rest}`}`;
+  }
+  const [, place, rest2 = ""] = /^mid_block\.(resnets\.0|attentions\.0|resnets\.1)\.(.*)$/.exec(name) ?? [];
+  if (place)
+    return `middle_block.${["resnets.0", "attentions.0", "resnets.1"].indexOf(place)}.${inside(rest2)}`;
+  return name
+    .replace("time_embedding.linear_1", "time_embed.0")
+    .replace("time_embedding.linear_2", "time_embed.2")
+    .replace("add_embedding.linear_1", "label_emb.0.0")
+    .replace("add_embedding.linear_2", "label_emb.0.2")
+    .replace("class_embedding", "label_emb")
+    .replace(/^conv_in/, "input_blocks.0.0")
+    .replace("conv_norm_out", "out.0")
+    .replace(/^conv_out/, "out.2");
+}
+
+const originalVaeName = (name: string, levels: number): string =>
+  name
+    .replace(/up_blocks\.(\d+)/, (_, level) => `up.${levels - 1 - Number(level)}`)
+    .replace("down_blocks", "down")
+    .replace("mid_block.resnets.0", "mid.block_1")
+    .replace("mid_block.resnets.1", "mid.block_2")
+    .replace("mid_block.attentions.0", "mid.attn_1")
+    .replace("resnets", "block")
+    .replace(/(down|up)samplers\.0/, "$1sample")
+    .replace("conv_norm_out", "norm_out")
+    .replace("conv_shortcut", "nin_shortcut")
+    .replace("group_norm", "norm")
+    .replace(/to_([qkv])\./, "$1.")
+    .replace("to_out.0", "proj_out");
+
+const originalClipName = (name: string): string =>
+  name
+    .replace("text_model.embeddings.position_embedding.weight", "positional_embedding")
+    .replace("text_model.embeddings.", "")
+    .replace("text_model.final_layer_norm", "ln_final")
+    .replace("text_model.encoder.layers.", "transformer.resblocks.")
+    .replace("layer_norm", "ln_")
+    .replace("mlp.fc1", "mlp.c_fc")
+    .replace("mlp.fc2", "mlp.c_proj")
+    .replace("self_attn", "attn");
+
+/** Writes a folder's networks in the original layout. */
+function writeOriginal(path: string, source: ModelSource): void {
+  const out = new Map<string, TensorToWrite>();
+  const put = (name: string, shape: readonly number[], data: Float32Array) =>
+    out.set(name, { dtype: "F32", shape, data });
+  const layers = source.unet.config.layers_per_block as number;
+  const unet = tensorsOf(source.unet.open());
+  for (const [name, { shape, data }] of unet) {
+    const original = originalUNetName(name, layers);
+    const [, block] = /^(output_blocks\.\d+)\.UP/.exec(original) ?? [];
+    const level = /^up_blocks\.(\d+)/.exec(name)?.[1];
+    const up = unet.has(`up_blocks.${level}.attentions.0.norm.weight`) ? 2 : 1; // behind an attention or not
+    put(`model.diffusion_model.${block ? original.replace("UP", String(up)) : original}`, shape, data);
+  }
+  const levels = (source.vae!.config.block_out_channels as number[]).length;
+  for (const [name, { shape, data }] of tensorsOf(source.vae!.open())) {
+    const conv = /attentions.*weight/.test(name) && shape.length === 2;
+    put(`first_stage_model.${originalVaeName(name, levels)}`, conv ? [...shape, 1, 1] : shape, data);
+  }
+  source.textEncoders.forEach((network, i) => {
+    const isXl = source.textEncoders.length === 2;
+    const openClip = network.config.hidden_act === "gelu";
+    const root = isXl ? `conditioner.embedders.${i}.` : "cond_stage_model.";
+    const tensors = tensorsOf(network.open());
+    if (!openClip) {
+      for (const [name, { shape, data }] of tensors) put(`${root}transformer.${name}`, shape, data);
+      return;
+    }
+    for (const [name, { shape, data }] of tensors) {
+      const [, layer, kind] = /layers\.(\d+)\.self_attn\.q_proj\.(weight|bias)$/.exec(name) ?? [];
+      if (kind !== undefined) {
+        const parts = ["q", "k", "v"].map((letter) => [
+          ...tensors.get(name.replace("q_proj", `${letter}_proj`))!.data,
+        ]);
+        const fused = Float32Array.from(parts.flat());
+        put(
+          `${root}model.transformer.resblocks.${layer}.attn.in_proj_${kind}`,
+          [shape[0]! * 3, ...shape.slice(1)],
+          fused,
+        );
+      } else if (name === "text_projection.weight") {
+        const [rows, columns] = shape as [number, number];
+        const turned = data.map((_, at) => data[(at % rows) * columns + Math.floor(at / rows)]!);
+        put(`${root}model.text_projection`, [columns, rows], turned);
+      } else if (!/[kv]_proj/.test(name)) put(`${root}model.${originalClipName(name)}`, shape, data);
+    }
+    if (!isXl) {
+      put(`${root}model.text_projection`, [2, 2], new Float32Array(4));
+      const layers = network.config.num_hidden_layers;
+      put(`${root}model.transformer.resblocks.${layers}.ln_1.weight`, [2], new Float32Array(2));
+    }
+    put(`${root}model.logit_scale`, [], new Float32Array(1));
+  });
+  put("alphas_cumprod", [1000], new Float32Array(1000));
+  writeSafetensors(path, out);
+}
+
+test("the inverse used below writes exactly the names of the golden single files", () => {
+  for (const name of ["tiny-sd1", "tiny-sd2"]) {
+    const path = join(folder, `${name}.safetensors`);
+    writeOriginal(path, openFolder(goldenPath(`models/${name}`)));
+    const namesOf = (file: string) => {
+      const opened = openSafetensors(file);
+      opened.close();
+      const core = [...opened.tensors.keys()].filter((key) =>
+        /^(model\.diffusion|first_stage|cond_stage)/.test(key),
+      );
+      return core.filter((key) => !/position_ids|attn_mask|logit_scale|resblocks\.3/.test(key)).sort();
+    };
+    expect(namesOf(path)).toEqual(namesOf(goldenPath(`singlefile/${name}.safetensors`)));
+  }
+});
+
+describe("other architectures, written in the original layout", () => {
+  test.each(["tiny-sdxl", "tiny-x4-upscaler", "tiny-sd1-inpaint", "tiny-ip2p"])("%s", (name) => {
+    const path = join(folder, `${name}.safetensors`);
+    const want = openFolder(goldenPath(`models/${name}`));
+    writeOriginal(path, want);
+    const got = openModel(path, { tokenizer });
+    expectSameTensors(got, want, { half: false });
+    expectSameConfigs(got, want);
+    for (const key of ["beta_start", "beta_end", "beta_schedule"]) {
+      expect(got.scheduler[key]).toEqual(want.scheduler[key]);
+      expect(got.lowResScheduler?.[key]).toEqual(want.lowResScheduler?.[key]);
+    }
+    expect(got.scheduler.prediction_type).toBe(want.scheduler.prediction_type ?? "epsilon");
+    expect(new Set(networks(got).map((network) => network.open().id)).size).toBe(networks(got).length);
+    expect(got.tokenizers.map(({ padToken }) => padToken)).toEqual(
+      { "tiny-sdxl": [undefined, "!"], "tiny-x4-upscaler": ["!"] }[name] ?? [undefined],
+    );
+  });
+
+  test("a VAE alone", () => {
+    const { vae } = openFolder(goldenPath("models/tiny-sd1"));
+    const tensors = [...tensorsOf(vae!.open())].map(
+      ([name, { shape, data }]) => [originalVaeName(name, 4), { dtype: "F32", shape, data }] as const,
+    );
+    const path = join(folder, "vae.safetensors");
+    writeSafetensors(path, new Map(tensors));
+    const got = tensorsOf(openSingleFileVae(path).open());
+    const want = tensorsOf(vae!.open());
+    expect([...got.keys()]).toEqual([...want.keys()]);
+    for (const [name, { data }] of want) expect(got.get(name)!.data).toBeCloseTo32(data, {});
+    expect(() => openSingleFile(path, { tokenizer })).toThrow(/looks like a VAE, not a whole model/);
+  });
+});
+
+describe("recognition", () => {
+  /** A whole model's names with shapes of the real ones where they matter; the values are of no account. */
+  const file = (tensors: Record<string, number[]>, metadata: Record<string, string> = {}) => {
+    const path = join(folder, "recognised.safetensors");
+    const made = Object.entries(tensors).map(([name, shape]) => {
+      const length = shape.reduce((a, b) => a * b, 1);
+      return [name, { dtype: "U8", shape, data: new Uint8Array(length) }] as const;
+    });
+    writeSafetensors(path, new Map(made), metadata);
+    return path;
+  };
+  const error = (tensors: Record<string, number[]>) =>
+    thrown(() => openSingleFile(file(tensors), { tokenizer }));
+  const unet = "model.diffusion_model.";
+
+  test.each<[string, Record<string, number[]>, RegExp]>([
+    ["a LoRA", { "lora_unet_down_blocks_0.lora_up.weight": [1] }, /looks like a LoRA/],
+    ["Flux", { "double_blocks.0.img_attn.qkv.weight": [1] }, /Flux/],
+    ["Stable Diffusion 3", { [`${unet}joint_blocks.0.x`]: [1] }, /Stable Diffusion 3/],
+    ["a diffusers UNet", { "conv_in.weight": [1], "down_blocks.0.x": [1] }, /UNet of a diffusers folder/],
+    ["nothing known", { a: [1], b: [1] }, /its tensors are a, b/],
+    ["nothing", {}, /its tensors are none/],
+    [
+      "a pruned model",
+      { [`${unet}input_blocks.0.0.weight`]: [8, 4, 3, 3] },
+      /lacks a VAE and a text encoder/,
+    ],
+    [
+      "numbers beyond reason",
+      {
+        [`${unet}input_blocks.0.0.weight`]: [8, 4, 3, 3],
+        [`${unet}input_blocks.999999999999.0.x`]: [1],
+        "vae.decoder.conv_in.weight": [1],
+        "vae.encoder.down.0.block.0.conv1.weight": [1],
+        "cond_stage_model.transformer.x": [1],
+      },
+      /./,
+    ],
+  ])("%s is named", (_, tensors, message) => {
+    const { message: got, code } = error(tensors);
+    expect(got).toMatch(message);
+    expect(got).toContain("recognised.safetensors");
+    expect(code).not.toBe("INTERNAL");
+  });
+
+  test("a file's own word on the prediction, and the marks of v-prediction models", () => {
+    const golden = openSafetensors(goldenPath("singlefile/tiny-sd1.safetensors"));
+    golden.close();
+    const tensors = Object.fromEntries([...golden.tensors].map(([name, { shape }]) => [name, [...shape]]));
+    const scheduler = (
+      extra: Record<string, number[]>,
+      metadata: Record<string, string> = {},
+      prediction?: "epsilon",
+    ) =>
+      openSingleFile(file({ ...tensors, ...extra }, metadata), {
+        tokenizer,
+        ...(prediction ? { prediction } : {}),
+      }).scheduler;
+    expect(scheduler({}).prediction_type).toBe("epsilon");
+    expect(scheduler({}, { "modelspec.prediction_type": "v" }).prediction_type).toBe("v_prediction");
+    expect(scheduler({ v_pred: [0], ztsnr: [0] })).toMatchObject({
+      prediction_type: "v_prediction",
+      rescale_betas_zero_snr: true,
+    });
+    expect(scheduler({ v_pred: [0] }, {}, "epsilon").prediction_type).toBe("epsilon");
+  });
+});

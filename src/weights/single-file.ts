@@ -1,0 +1,150 @@
+import { DiffusionError } from "../errors.js";
+import { type Mapping, openCheckpoint, type Tensors } from "./checkpoint.js";
+import type { JsonObject } from "./json.js";
+import {
+  clipConfig,
+  type Family,
+  lowResScheduler,
+  type Prediction,
+  schedulerConfig,
+  unetConfig,
+  vaeConfig,
+} from "./ldm-config.js";
+import { mapped, textMapping, unetMapping, vaeMapping } from "./ldm-mapping.js";
+import { findParts, type TextPart, vaeOf } from "./ldm-parts.js";
+import { type ModelSource, type Network, openFolder, type TokenizerSource } from "./source.js";
+import { openTensorFile } from "./tensor-file.js";
+
+export interface SingleFileOptions {
+  /** Folder of CLIP's tokenizer, which no single file holds: the same for all of them. */
+  readonly tokenizer: string;
+  /** A diffusers folder of the same architecture: its configurations, tokenizers and schedulers are taken as they are. */
+  readonly config?: string;
+  /** What the UNet predicts, where the file does not tell (Stable Diffusion 2). */
+  readonly prediction?: Prediction;
+}
+
+/**
+ * Opens a whole model in one file, in the layout of the original code (Stable Diffusion 1, 2, XL, inpainting,
+ * instruct-pix2pix, the times-4 upscaler). EMA copies and training's constants are not looked at.
+ *
+ * @throws DiffusionError FILE_MISSING, FILE_FORMAT, MODEL_KIND (what was recognised, what was not), UNSUPPORTED
+ */
+export function openSingleFile(path: string, options: SingleFileOptions): ModelSource {
+  const { stored, metadata } = readNames(path);
+  const { unet, vae, texts, family } = named(path, () => findParts(stored));
+  const base = options.config === undefined ? undefined : openFolder(options.config);
+  const encoders = texts.map((text) => ({ mapping: textMapping(text), ...text }));
+  const configs = named(path, () => {
+    const encoderConfigs = encoders.map(({ mapping, openClip }) =>
+      clipConfig(mapped(stored, mapping), { openClip }),
+    );
+    const pooled = encoderConfigs[1]?.projection_dim as number | undefined;
+    return {
+      encoders: base?.textEncoders.map(({ config }) => config) ?? encoderConfigs,
+      unet: base?.unet.config ?? unetConfig(unet, family, pooled),
+      vae: base?.vae?.config ?? vaeConfig(vae.part, family),
+    };
+  });
+  const pipeline = base?.pipeline ?? pipelineOf(path, family, configs.unet.in_channels as number);
+  const prediction = options.prediction ?? predictionOf(stored, metadata, family, pipeline);
+  const lowRes = family === "upscaler" ? { lowResScheduler: base?.lowResScheduler ?? lowResScheduler } : {};
+  return {
+    path,
+    pipeline,
+    settings: base?.settings ?? settingsOf(pipeline, family),
+    unet: network(path, configs.unet, unetMapping(unet)),
+    vae: network(path, configs.vae, vaeMapping(vae)),
+    textEncoders: encoders.map(({ mapping }, i) => network(path, configs.encoders[i]!, mapping)),
+    tokenizers: base?.tokenizers ?? texts.map((text) => tokenizerOf(options.tokenizer, text)),
+    scheduler: base?.scheduler ?? schedulerConfig(family, pipeline, prediction, stored.has("ztsnr")),
+    ...lowRes,
+  };
+}
+
+/**
+ * Opens a VAE in the original layout, alone in its file or in a whole model.
+ *
+ * @throws DiffusionError as `openSingleFile`
+ */
+export function openSingleFileVae(path: string, family: Family = "sd1"): Network {
+  const vae = vaeOf(readNames(path).stored);
+  if (!vae) throw new DiffusionError("MODEL_KIND", `${path} holds no VAE in the original layout`);
+  return network(
+    path,
+    named(path, () => vaeConfig(vae.part, family)),
+    vaeMapping(vae),
+  );
+}
+
+function readNames(path: string): { stored: Tensors; metadata: ReadonlyMap<string, string> } {
+  const file = openTensorFile(path);
+  file.close();
+  return { stored: file.tensors, metadata: file.metadata };
+}
+
+/** Errors about tensors get the name of the file. */
+function named<T>(path: string, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (!(error instanceof DiffusionError)) throw error;
+    const hint = error.hint === undefined ? {} : { hint: error.hint };
+    throw new DiffusionError(error.code, `${path}: ${error.message}`, { ...hint, cause: error });
+  }
+}
+
+/** Pipelines by the UNet's input channels: latents, and what is put beside them. */
+const byChannels = new Map([
+  [4, "StableDiffusionPipeline"],
+  [8, "StableDiffusionInstructPix2PixPipeline"],
+  [9, "StableDiffusionInpaintPipeline"],
+]);
+const byChannelsXl = new Map([
+  [4, "StableDiffusionXLPipeline"],
+  [9, "StableDiffusionXLInpaintPipeline"],
+]);
+
+function pipelineOf(path: string, family: Family, channels: number): string {
+  if (family === "upscaler") return "StableDiffusionUpscalePipeline";
+  const pipeline = (family === "sdxl" ? byChannelsXl : byChannels).get(channels);
+  if (pipeline === undefined)
+    throw new DiffusionError(
+      "UNSUPPORTED",
+      `${path}: it is ${family}, but its UNet takes ${channels} channels`,
+      {
+        hint: "Supported are 4 (text to image), 9 (inpainting), 8 (instruct-pix2pix, Stable Diffusion 1 and 2).",
+      },
+    );
+  return pipeline;
+}
+
+/** What the file says; else Stable Diffusion 2 for text is taken for the 768 version, as diffusers does. */
+function predictionOf(
+  stored: Tensors,
+  metadata: ReadonlyMap<string, string>,
+  family: Family,
+  pipeline: string,
+): Prediction {
+  const said = metadata.get("modelspec.prediction_type");
+  if (said !== undefined) return said.startsWith("v") ? "v_prediction" : "epsilon";
+  if (stored.has("v_pred") || family === "upscaler") return "v_prediction";
+  return family === "sd2" && pipeline === "StableDiffusionPipeline" ? "v_prediction" : "epsilon";
+}
+
+function settingsOf(pipeline: string, family: Family): JsonObject {
+  return {
+    _class_name: pipeline,
+    ...(family === "sdxl" ? { force_zeros_for_empty_prompt: true } : {}),
+    ...(family === "upscaler" ? { max_noise_level: 350 } : {}),
+  };
+}
+
+const tokenizerOf = (folder: string, { openClip }: TextPart): TokenizerSource =>
+  openClip ? { folder, padToken: "!" } : { folder };
+
+function network(path: string, config: JsonObject, mapping: Mapping): Network {
+  const [architecture] = Array.isArray(config.architectures) ? config.architectures : [];
+  const className = String(config._class_name ?? architecture);
+  return { className, config, path, open: () => openCheckpoint(path, mapping) };
+}

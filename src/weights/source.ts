@@ -1,0 +1,280 @@
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { DiffusionError, nearest } from "../errors.js";
+import { type Checkpoint, openCheckpoint, openShards, readShardIndex } from "./checkpoint.js";
+import { type JsonObject, readJsonObject } from "./json.js";
+
+/** One network of a model on disk. Its configuration is what the file says, not checked yet. */
+export interface Network {
+  /** diffusers' or transformers' class: UNet2DConditionModel, AutoencoderKL, CLIPTextModel, … */
+  readonly className: string;
+  readonly config: JsonObject;
+  /** The weights: a .safetensors file, or the index of its shards. */
+  readonly path: string;
+  /** @throws DiffusionError as `openCheckpoint` and `openShards` */
+  open(): Checkpoint;
+}
+
+export interface TokenizerSource {
+  /** vocab.json and merges.txt, or tokenizer.json. */
+  readonly folder: string;
+  /** Overrides what the folder says. */
+  readonly padToken?: string;
+}
+
+/** A whole model on disk, whatever it is stored as. */
+export interface ModelSource {
+  readonly path: string;
+  /** diffusers' class of the pipeline, a key of `pipelines`. */
+  readonly pipeline: string;
+  /** model_index.json, for its flags (`force_zeros_for_empty_prompt`, `max_noise_level`). */
+  readonly settings: JsonObject;
+  readonly unet: Network;
+  /** AutoencoderKL, AutoencoderTiny or VQModel. */
+  readonly vae?: Network;
+  /** None, one, or SDXL's two, with a tokenizer each. */
+  readonly textEncoders: readonly Network[];
+  readonly tokenizers: readonly TokenizerSource[];
+  /** scheduler_config.json with its `_class_name`. */
+  readonly scheduler: JsonObject;
+  /** Of upscalers: noises the image that is upscaled. */
+  readonly lowResScheduler?: JsonObject;
+}
+
+export interface SourceOptions {
+  /** Prefers weights called `….<variant>.safetensors`; where there are none, the plain ones are taken. */
+  readonly variant?: string;
+}
+
+const text = ["unet", "vae", "text_encoder", "tokenizer", "scheduler"];
+const xl = ["unet", "vae", "text_encoder_2", "tokenizer_2", "scheduler"];
+const unconditional = ["unet", "scheduler"];
+
+/** The pipelines that can be run, with the components that each needs. */
+export const pipelines: ReadonlyMap<string, readonly string[]> = new Map([
+  ["StableDiffusionPipeline", text],
+  ["StableDiffusionImg2ImgPipeline", text],
+  ["StableDiffusionInpaintPipeline", text],
+  ["StableDiffusionInpaintPipelineLegacy", text],
+  ["StableDiffusionInstructPix2PixPipeline", text],
+  ["StableDiffusionControlNetPipeline", text],
+  ["LatentConsistencyModelPipeline", text],
+  ["StableDiffusionUpscalePipeline", [...text, "low_res_scheduler"]],
+  ["StableDiffusionLatentUpscalePipeline", text],
+  ["StableDiffusionXLPipeline", xl],
+  ["StableDiffusionXLImg2ImgPipeline", xl],
+  ["StableDiffusionXLInpaintPipeline", xl],
+  ["LDMSuperResolutionPipeline", ["unet", "vqvae", "scheduler"]],
+  ["DDPMPipeline", unconditional],
+  ["DDIMPipeline", unconditional],
+  ["PNDMPipeline", unconditional],
+]);
+
+/** The classes that a component may have. Other components (safety checkers, watermarks) are not loaded. */
+const classes: ReadonlyMap<string, readonly string[]> = new Map([
+  ["unet", ["UNet2DConditionModel", "UNet2DModel"]],
+  ["vae", ["AutoencoderKL", "AutoencoderTiny"]],
+  ["vqvae", ["VQModel"]],
+  ["text_encoder", ["CLIPTextModel", "CLIPTextModelWithProjection"]],
+  ["text_encoder_2", ["CLIPTextModelWithProjection", "CLIPTextModel"]],
+  ["tokenizer", ["CLIPTokenizer", "CLIPTokenizerFast"]],
+  ["tokenizer_2", ["CLIPTokenizer", "CLIPTokenizerFast"]],
+]);
+
+/** Python packages that diffusers folders name. Anything else is code that comes with the model. */
+const libraries = new Set(["diffusers", "transformers", "stable_diffusion"]);
+
+/**
+ * Opens a diffusers folder: reads its JSON files and finds its weights, but reads no weights yet.
+ *
+ * @throws DiffusionError FILE_MISSING, FILE_FORMAT, MODEL_KIND, UNSUPPORTED
+ */
+export function openFolder(folder: string, options: SourceOptions = {}): ModelSource {
+  const settings = readModelIndex(folder);
+  const pipeline = settings._class_name as string;
+  const components = readComponents(join(folder, "model_index.json"), settings);
+  const has = (role: string) => components.has(role);
+  for (const role of pipelines.get(pipeline)!)
+    if (!has(role))
+      throw new DiffusionError("FILE_FORMAT", `${folder}/model_index.json: a ${pipeline} needs a ${role}`);
+  for (const role of components.keys())
+    if (!isFolder(join(folder, role))) throw lacks(folder, role, pipeline);
+
+  const network = (role: string) =>
+    openNetwork(join(folder, role), { ...options, className: components.get(role)! });
+  const config = (role: string) => readJsonObject(join(folder, role, "scheduler_config.json"));
+  const encoders = ["", "_2"].filter((suffix) => has(`text_encoder${suffix}`) && has(`tokenizer${suffix}`));
+  return {
+    path: folder,
+    pipeline,
+    settings,
+    unet: network("unet"),
+    ...(has("vae") ? { vae: network("vae") } : has("vqvae") ? { vae: network("vqvae") } : {}),
+    textEncoders: encoders.map((suffix) => network(`text_encoder${suffix}`)),
+    tokenizers: encoders.map((suffix) => ({ folder: join(folder, `tokenizer${suffix}`) })),
+    scheduler: { _class_name: components.get("scheduler")!, ...config("scheduler") },
+    ...(has("low_res_scheduler") ? { lowResScheduler: config("low_res_scheduler") } : {}),
+  };
+}
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+
+const lacks = (folder: string, role: string, pipeline: string): DiffusionError =>
+  new DiffusionError(
+    "FILE_MISSING",
+    `${folder} has no folder ${role}, which model_index.json names for its ${pipeline}`,
+    { hint: "The download is incomplete; download the folder again." },
+  );
+
+function readModelIndex(folder: string): JsonObject {
+  const path = join(folder, "model_index.json");
+  if (!existsSync(path)) throw notAModel(folder);
+  const settings = readJsonObject(path);
+  const pipeline = settings._class_name;
+  if (Array.isArray(pipeline))
+    throw new DiffusionError(
+      "UNSUPPORTED",
+      `${path}: the pipeline ${JSON.stringify(pipeline)} is code of its own`,
+      {
+        hint: "Code that comes with a model is never run.",
+      },
+    );
+  if (typeof pipeline !== "string")
+    throw new DiffusionError(
+      "FILE_FORMAT",
+      `${path}: expected a _class_name, got ${JSON.stringify(pipeline)}`,
+    );
+  if (!pipelines.has(pipeline)) {
+    const near = nearest(pipeline, pipelines.keys());
+    throw new DiffusionError("MODEL_KIND", `${path}: models of the kind ${pipeline} are not supported`, {
+      hint: `${near === undefined ? "" : `The nearest is ${near}. `}Supported: ${[...pipelines.keys()].join(", ")}.`,
+    });
+  }
+  return settings;
+}
+
+/** Role to class of the components that are present and that we load. */
+function readComponents(path: string, settings: JsonObject): Map<string, string> {
+  const components = new Map<string, string>();
+  for (const [role, entry] of Object.entries(settings)) {
+    if (!Array.isArray(entry)) continue; // a flag
+    const [library, className] = entry;
+    if (library === null && className === null) continue; // absent
+    if (entry.length !== 2 || typeof library !== "string" || typeof className !== "string")
+      throw new DiffusionError(
+        "FILE_FORMAT",
+        `${path}: ${role}: expected [library, class], got ${JSON.stringify(entry)}`,
+      );
+    if (!libraries.has(library))
+      throw new DiffusionError(
+        "UNSUPPORTED",
+        `${path}: ${role} needs the code "${library}" (class ${className})`,
+        {
+          hint: "Code that comes with a model is never run; only classes of diffusers and transformers are known.",
+        },
+      );
+    const known = classes.get(role);
+    const isScheduler = role === "scheduler" || role === "low_res_scheduler";
+    if (known && !known.includes(className))
+      throw new DiffusionError("UNSUPPORTED", `${path}: the class ${className} of ${role} is not supported`, {
+        hint: `Supported: ${known.join(", ")}.`,
+      });
+    if (known || isScheduler) components.set(role, className);
+  }
+  return components;
+}
+
+/** Says what a folder without a model_index.json is. */
+function notAModel(folder: string): DiffusionError {
+  const names = isFolder(folder) ? readdirSync(folder).filter((name) => !name.startsWith(".")) : undefined;
+  const error = (code: "FILE_MISSING" | "MODEL_KIND", message: string, hint: string) =>
+    new DiffusionError(code, `${folder} ${message}`, { hint });
+  if (!names)
+    return error("FILE_MISSING", "does not exist", "Give a diffusers folder or a .safetensors file.");
+  if (names.length === 0) return error("FILE_MISSING", "is empty", "Download the model again.");
+  if (names.some((name) => /^(adapter_config\.json|pytorch_lora_weights\..+)$/.test(name)))
+    return error("MODEL_KIND", "holds a LoRA, not a whole model", "Load a model first, then add it.");
+  if (names.includes("config.json")) {
+    const className = classOf(readJsonObject(join(folder, "config.json"))) ?? "unknown class";
+    const hint = "Give the folder that has the model_index.json.";
+    return error("MODEL_KIND", `holds one network (${className}), not a whole model`, hint);
+  }
+  const single = names.find((name) => name.endsWith(".safetensors"));
+  if (single !== undefined)
+    return error("FILE_MISSING", "has no model_index.json", `If ${single} is a whole model, give that file.`);
+  return error(
+    "FILE_MISSING",
+    `has no model_index.json; it holds ${names.slice(0, 8).join(", ")}`,
+    "A diffusers folder has one at its top; download the model again, or give the folder above.",
+  );
+}
+
+/** The class that a network's own config.json names. */
+function classOf(config: JsonObject): string | undefined {
+  const { _class_name, architectures } = config;
+  if (typeof _class_name === "string") return _class_name;
+  const [first] = Array.isArray(architectures) ? architectures : [];
+  return typeof first === "string" ? first : undefined;
+}
+
+/**
+ * Opens the folder of one network: config.json and its weights (a ControlNet, a VAE, a part of a model).
+ *
+ * @param options.className what the model_index.json says; else the config.json says it
+ * @param options.file the weights, where they are not to be looked for
+ * @throws DiffusionError FILE_MISSING, FILE_FORMAT
+ */
+export function openNetwork(
+  folder: string,
+  options: SourceOptions & { className?: string; file?: string } = {},
+): Network {
+  const config = readJsonObject(join(folder, "config.json"));
+  const className = options.className ?? classOf(config);
+  if (className === undefined)
+    throw new DiffusionError(
+      "FILE_FORMAT",
+      `${folder}/config.json names no class (_class_name or architectures)`,
+    );
+  const base = className.startsWith("CLIP") ? "model" : "diffusion_pytorch_model";
+  const path = options.file ?? findWeights(folder, base, options.variant);
+  const isSharded = path.endsWith(".json");
+  if (isSharded) requireShards(folder, path);
+  return { className, config, path, open: () => (isSharded ? openShards(path) : openCheckpoint(path)) };
+}
+
+/** A model of which a shard is missing is refused before minutes go into the others. */
+function requireShards(folder: string, index: string): void {
+  for (const shard of new Set(readShardIndex(index).values()))
+    if (!existsSync(join(folder, shard)))
+      throw new DiffusionError("FILE_MISSING", `${join(folder, shard)} is missing; ${index} names it`, {
+        hint: "The download is incomplete; download the folder again.",
+      });
+}
+
+/** What the weights are called in folders from before safetensors. Such a file is read, not run. */
+const pickleBases: ReadonlyMap<string, readonly string[]> = new Map([
+  ["model", ["pytorch_model", "model"]],
+  ["diffusion_pytorch_model", ["diffusion_pytorch_model"]],
+]);
+
+/** The weights of the variant if there are any, else the plain ones, else half-precision ones; pickles come last. */
+function findWeights(folder: string, base: string, variant: string | undefined): string {
+  const variants = [variant, "", "fp16"].filter((name) => name !== undefined);
+  for (const name of variants) {
+    const dotted = name === "" ? "" : `.${name}`;
+    for (const file of [`${base}${dotted}.safetensors`, `${base}.safetensors.index${dotted}.json`])
+      if (existsSync(join(folder, file))) return join(folder, file);
+  }
+  const names = readdirSync(folder);
+  const pickle = variants
+    .flatMap((name) => pickleBases.get(base)!.map((stem) => `${stem}${name === "" ? "" : `.${name}`}.bin`))
+    .find((name) => names.includes(name));
+  if (pickle !== undefined) return join(folder, pickle);
+  throw new DiffusionError(
+    "FILE_MISSING",
+    `${folder} has no ${base}.safetensors; it holds ${names.join(", ")}`,
+    {
+      hint: "The download is incomplete; download the folder again.",
+    },
+  );
+}

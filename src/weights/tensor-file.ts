@@ -1,0 +1,65 @@
+import { closeSync, openSync, readSync } from "node:fs";
+import { DiffusionError } from "../errors.js";
+import { openSafetensors, type SafetensorsFile } from "./safetensors.js";
+import { openTorchFile } from "./torch-file.js";
+
+/** A file of named tensors in either of the two formats. */
+export type TensorFile = SafetensorsFile;
+
+/** What adapters need of one. */
+export interface AdapterFile extends Pick<TensorFile, "path" | "readFloat32"> {
+  readonly tensors: ReadonlyMap<string, { readonly dtype: string; readonly shape: readonly number[] }>;
+  readonly metadata?: ReadonlyMap<string, string>;
+}
+
+/**
+ * Opens safetensors, or a pickle of torch's (.ckpt, .bin, .pt), of which nothing is executed. People rename files
+ * freely, so the first bytes decide.
+ *
+ * @throws DiffusionError FILE_MISSING, FILE_FORMAT, UNSUPPORTED
+ */
+export function openTensorFile(path: string): TensorFile {
+  const start = firstBytes(path);
+  // A torch archive is a zip; its older format is a pickle. Safetensors has the header's brace at byte 8, and a length
+  // before it that may begin with any byte.
+  const isTorch = start.toString("latin1", 0, 2) === "PK" || (start[0] === 0x80 && start[8] !== 0x7b);
+  return isTorch ? openPickle(path) : openSafetensors(path);
+}
+
+function openPickle(path: string): TensorFile {
+  try {
+    const { value: _, ...file } = openTorchFile(path);
+    const header = Buffer.from(JSON.stringify([...file.tensors]));
+    return { ...file, header, metadata: new Map() };
+  } catch (cause) {
+    if (!(cause instanceof DiffusionError) || cause.code === "FILE_MISSING") throw cause;
+    throw new DiffusionError(
+      cause.code,
+      `pickle checkpoint that cannot be used, a .safetensors file is needed: ${cause.message}`,
+      {
+        cause,
+        hint: "Of a pickle, tensors are read and nothing is run. Download it again, or get safetensors.",
+      },
+    );
+  }
+}
+
+function firstBytes(path: string): Buffer {
+  let file: number;
+  try {
+    file = openSync(path, "r");
+  } catch (cause) {
+    throw new DiffusionError("FILE_MISSING", `${path} cannot be opened: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  const bytes = Buffer.alloc(9);
+  try {
+    readSync(file, bytes, 0, bytes.length, 0);
+    return bytes;
+  } catch (cause) {
+    throw new DiffusionError("FILE_FORMAT", `${path} cannot be read: ${(cause as Error).message}`, { cause });
+  } finally {
+    closeSync(file);
+  }
+}

@@ -1,0 +1,58 @@
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { DiffusionError } from "../errors.js";
+import { createTokenizer, type Tokenizer } from "../text/tokenizer.js";
+import type { TokenizerFiles } from "../text/tokenizer-definition.js";
+
+const NAMES = [
+  "tokenizer.json",
+  "vocab.json",
+  "merges.txt",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+] as const satisfies (keyof TokenizerFiles)[];
+
+/**
+ * The tokenizer of a tokenizer folder, or of a model folder that has one called `tokenizer`.
+ *
+ * @param options.padToken in place of the one that the folder names
+ */
+export async function loadTokenizer(
+  folder: string,
+  { padToken }: { padToken?: string } = {},
+): Promise<Tokenizer> {
+  const inside = join(folder, "tokenizer");
+  if (!(await isFolder(folder)))
+    throw new DiffusionError("FILE_MISSING", `Tokenizer: there is no folder ${folder}`, {
+      hint: "Pass a folder with tokenizer.json, or with vocab.json and merges.txt.",
+    });
+  const files = await readFiles((await isFolder(inside)) ? inside : folder);
+  try {
+    return createTokenizer(files, padToken);
+  } catch (error) {
+    if (!(error instanceof DiffusionError)) throw error;
+    const { code, message, hint, cause } = error;
+    throw new DiffusionError(code, `${message} (in ${folder})`, { ...(hint && { hint }), cause });
+  }
+}
+
+const isFolder = async (path: string): Promise<boolean> =>
+  (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
+
+async function readFiles(folder: string): Promise<TokenizerFiles> {
+  const entries = await Promise.all(
+    NAMES.map(async (name) => {
+      try {
+        return [[name, await readFile(join(folder, name), "utf8")]] as const;
+      } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code === "ENOENT") return [];
+        throw new DiffusionError(
+          "DISK",
+          `Tokenizer: ${join(folder, name)} cannot be read: ${(cause as Error).message}`,
+          { cause },
+        );
+      }
+    }),
+  );
+  return Object.fromEntries(entries.flat());
+}
