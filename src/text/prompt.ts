@@ -1,0 +1,179 @@
+import { DiffusionError, nearest } from "../errors.js";
+import { type Piece, parseAttention } from "./attention.js";
+import { type Chunk, type ChunkOptions, chunkPieces, padChunks } from "./chunks.js";
+import { parseCompel } from "./compel.js";
+import { editPrompt } from "./editing.js";
+import type { Tokenizer } from "./tokenizer.js";
+
+/**
+ * What brackets and signs in a prompt mean: nothing (as in diffusers), the rules of the AUTOMATIC1111 web UI
+ * (attention, editing, AND, BREAK), or compel's weights.
+ */
+export type PromptSyntax = "plain" | "a1111" | "compel";
+
+/** `<lora:name:0.8>` or `<lora:name:0.8:0.5>`: kind, name, and what else stood there. */
+export interface NetworkMention {
+  /** "lora", "lyco", "hypernet", ... */
+  readonly kind: string;
+  readonly name: string;
+  /** For the text encoder, and for the UNet unless it has a weight of its own. */
+  readonly weight: number;
+  readonly unetWeight: number;
+}
+
+/** What holds from UNet step `from` up to, not including, step `to` (from 0). */
+export interface PromptRange {
+  readonly from: number;
+  readonly to: number;
+  /** Ranges of the same text have the same chunks: one call of the text encoder serves them all. */
+  readonly text: string;
+  readonly chunks: readonly Chunk[];
+  /** Text that was cut off, "" if none was. */
+  readonly lost: string;
+  /** Tokens of the text, for a counter; 75 fit into a chunk. */
+  readonly tokens: number;
+  /** Compel: the prompt without each of the words whose weight is below 1, for `blendWithout`. */
+  readonly without: readonly { readonly weight: number; readonly chunks: readonly Chunk[] }[];
+}
+
+/** One of the prompts that AND combines: guidance adds weight * (its output - unconditional output). */
+export interface PromptPart {
+  readonly weight: number;
+  readonly ranges: readonly PromptRange[];
+}
+
+export interface ParsedPrompt {
+  readonly parts: readonly PromptPart[];
+  readonly networks: readonly NetworkMention[];
+}
+
+export interface PromptOptions extends ChunkOptions {
+  readonly syntax?: PromptSyntax;
+  /** UNet steps that the prompt is edited over. */
+  readonly steps?: number;
+  /** Takes AND for a word, as the web UI does in negative prompts. */
+  readonly whole?: boolean;
+}
+
+/** A prompt as inputs of the text encoder, with the weights of their tokens and the steps that they hold for. */
+export function parsePrompt(prompt: string, tokenizer: Tokenizer, options: PromptOptions = {}): ParsedPrompt {
+  const { syntax = "plain", steps = 1, whole = false } = options;
+  checkSyntax(syntax);
+  const { text, networks } = syntax === "plain" ? { text: prompt, networks: [] } : extractNetworks(prompt);
+  const parts = syntax === "a1111" && !whole ? splitParts(text) : [{ text, weight: 1 }];
+  const known = new Map<string, ReturnType<typeof encodeStage>>(); // prompts that take turns come back
+  const encode = (stage: string) => {
+    const encoded = known.get(stage) ?? encodeStage(stage, syntax, tokenizer, options);
+    known.set(stage, encoded);
+    return encoded;
+  };
+  return {
+    networks,
+    parts: parts.map((part) => {
+      const stages = syntax === "a1111" ? editPrompt(part.text, steps) : [{ upTo: steps, text: part.text }];
+      return {
+        weight: part.weight,
+        ranges: stages.map((stage, i) => ({
+          from: stages[i - 1]?.upTo ?? 0,
+          to: stage.upTo,
+          ...encode(stage.text),
+        })),
+      };
+    }),
+  };
+}
+
+/** Tokens of a prompt (its longest stage), and how many fit into the chunks that it takes: 80 of 150. */
+export function countTokens(
+  prompt: string,
+  tokenizer: Tokenizer,
+  options: PromptOptions = {},
+): { tokens: number; room: number } {
+  const { parts } = parsePrompt(prompt, tokenizer, options);
+  const ranges = parts.flatMap((part) => part.ranges);
+  return {
+    tokens: Math.max(...ranges.map((range) => range.tokens)),
+    room: (tokenizer.maxLength - 2) * Math.max(...ranges.map((range) => range.chunks.length)),
+  };
+}
+
+function encodeStage(text: string, syntax: PromptSyntax, tokenizer: Tokenizer, options: ChunkOptions) {
+  const chunked = (pieces: readonly Piece[]) =>
+    chunkPieces(pieces, tokenizer, { ...defaults[syntax], ...options });
+  const pieces = readers[syntax](text);
+  const all = chunked(pieces);
+  const without =
+    syntax !== "compel"
+      ? []
+      : pieces.flatMap((piece, i) => {
+          if (piece === "break" || piece.weight >= 1 || piece.text.trim() === "") return [];
+          const { chunks } = chunked(pieces.toSpliced(i, 1));
+          return [{ weight: piece.weight, chunks: padChunks(chunks, all.chunks.length, tokenizer) }];
+        });
+  return { text, ...all, without };
+}
+
+const readers: Record<PromptSyntax, (text: string) => Piece[]> = {
+  plain: (text) => [{ text, weight: 1 }],
+  a1111: parseAttention,
+  compel: parseCompel,
+};
+
+/** diffusers cuts long prompts, the web UI makes chunks of them at commas, compel wherever they are full. */
+const defaults: Record<PromptSyntax, ChunkOptions> = {
+  plain: { long: "truncate" },
+  a1111: { long: "chunks", commaBacktrack: 20 },
+  compel: { long: "chunks", commaBacktrack: 0 },
+};
+
+function checkSyntax(syntax: string): void {
+  const known = Object.keys(readers);
+  if (known.includes(syntax)) return;
+  const guess = nearest(syntax, known);
+  throw new DiffusionError("BAD_OPTION", `Prompt syntax: ${known.join(", ")} are known, got "${syntax}"`, {
+    ...(guess && { hint: `Did you mean "${guess}"?` }),
+  });
+}
+
+const NETWORK = /<([\p{L}\p{N}_]+):([^<>]+)>/gu;
+
+/**
+ * Takes mentions of networks out of a prompt: `<lora:name>`, `<lora:name:0.8>`, `<lora:name:0.8:0.5>` (text encoder and
+ * UNet), `<lora:name:te=0.8:unet=0.5>`. A weight that is not a number is an error.
+ */
+export function extractNetworks(prompt: string): { text: string; networks: NetworkMention[] } {
+  const networks: NetworkMention[] = [];
+  const text = prompt.replace(NETWORK, (mention: string, kind: string, rest: string) => {
+    const [name = "", ...values] = rest.split(":").map((part) => part.trim());
+    const named = new Map<string, number>();
+    for (const [i, value] of values.entries()) {
+      const [, key = ["te", "unet", "dyn"][i] ?? "", number = ""] = /^(?:(\w+)=)?(.*)$/s.exec(value)!;
+      if (number.trim() === "" || Number.isNaN(Number(number)))
+        throw new DiffusionError("BAD_OPTION", `Prompt: the weight in ${mention} is not a number`, {
+          hint: "Write <lora:name:0.8>, or <lora:name:0.8:0.5> for text encoder and UNet.",
+        });
+      named.set(key, Number(number));
+    }
+    const weight = named.get("te") ?? 1;
+    networks.push({ kind, name, weight, unetWeight: named.get("unet") ?? weight });
+    return "";
+  });
+  return { text, networks };
+}
+
+/**
+ * Splits at AND; a number behind a colon at the end of a part is its weight. Where there is no AND, the web UI takes
+ * such a number for a weight as well, so that "wide, 16:9" is nine times as strong: here it is text.
+ */
+function splitParts(prompt: string): { text: string; weight: number }[] {
+  const parts = prompt.split(/\bAND\b/);
+  if (parts.length === 1) return [{ text: prompt, weight: 1 }];
+  return parts.map((part) => {
+    const colon = part.lastIndexOf(":");
+    const number =
+      colon < 0 ? undefined : /^\s*([-+]?(?:\d+\.?|\d*\.\d+))\s*$/.exec(part.slice(colon + 1))?.[1];
+    return number === undefined
+      ? { text: part.trimEnd(), weight: 1 }
+      : { text: part.slice(0, colon).trimEnd(), weight: Number(number) };
+  });
+}
