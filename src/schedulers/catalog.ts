@@ -1,0 +1,52 @@
+import { sigmaSchedules } from "./config.js";
+import { parsedName, type SamplerPair } from "./names.js";
+import { type Rule, rules } from "./registry.js";
+
+/** One scheduler as people choose it from a list. */
+export interface SchedulerEntry {
+  /** What `scheduler` takes: "dpmpp_2m". */
+  readonly name: string;
+  /** AUTOMATIC1111's label, "DPM++ 2M"; the name where that web UI has none. */
+  readonly label: string;
+  readonly aliases: readonly string[];
+  /** The diffusers class, where there is one. */
+  readonly className?: string;
+  /** Whether it works on noise levels, so that a schedule type ("karras") can be put behind it. */
+  readonly takesSchedule: boolean;
+  readonly order: string;
+  /** Network calls for N steps, in words: "N", "2N - 1". */
+  readonly calls: string;
+  /** Whether it adds noise on the way; "eta": only with `eta` above 0. */
+  readonly stochastic: boolean | "eta";
+  /** arXiv number. */
+  readonly paper: string;
+}
+
+/** Every scheduler that `createScheduler` knows, in the registry's order. */
+export const schedulerEntries: readonly SchedulerEntry[] = Object.entries<Rule>(rules).map(
+  ([name, rule]) => ({
+    name,
+    label: rule.label ?? name,
+    aliases: rule.aliases ?? [],
+    ...(rule.className && { className: rule.className }),
+    takesSchedule: "schedule" in rule.defaults && !rule.onTimesteps,
+    order: rule.order,
+    calls: rule.calls,
+    stochastic: rule.noise === "eta" ? "eta" : rule.noise !== "none",
+    paper: rule.paper,
+  }),
+);
+
+/** The schedule types (sigma schedules) that can stand behind a scheduler. */
+export const scheduleTypes: readonly string[] = sigmaSchedules;
+
+/**
+ * AUTOMATIC1111's labels of a choice, as its parameters text has them: "dpmpp_2m_karras" is "DPM++ 2M" with
+ * schedule "karras".
+ *
+ * @throws {DiffusionError} BAD_OPTION with the nearest name
+ */
+export function samplerPair(choice: string | SamplerPair): SamplerPair {
+  const { rule, name, schedule } = parsedName(choice);
+  return { sampler: rule.label ?? name, ...(schedule && { schedule }) };
+}

@@ -1,0 +1,73 @@
+import { internal } from "../errors.js";
+import type { Settings } from "./config.js";
+import { initialSigma, inputScaleOf, type NoiseSource, type Plan, type Step } from "./plan.js";
+
+/** What a sampler wants the network to see next. */
+export interface Call {
+  readonly sample: Float32Array;
+  readonly timestep: number;
+  /** The level of the sample: the network sees sample / sqrt(sigma^2 + 1). */
+  readonly sigma: number;
+  /** The level to which `addNoise` brings a clean sample at this call, where that is not `sigma`. */
+  readonly level?: number;
+}
+
+/** The network's answer, and the sample as it stands now (the loop may have blended a mask into it). */
+export interface Answer {
+  readonly sample: Float32Array;
+  readonly output: Float32Array;
+  readonly noise: NoiseSource;
+}
+
+/** A sampler with several network calls per step, written from top to bottom; returns the finished sample. */
+export type Sampler = Generator<Call, Float32Array, Answer>;
+
+const nothing = new Float32Array(0);
+
+/** The calls of a sampler whose course does not depend on what the network says: a run on empty samples. */
+export function rehearse(sampler: (sample: Float32Array) => Sampler): Call[] {
+  const calls: Call[] = [];
+  const run = sampler(nothing);
+  for (let next = run.next(); !next.done; ) {
+    calls.push(next.value);
+    next = run.next({ sample: nothing, output: nothing, noise: () => nothing });
+  }
+  return calls;
+}
+
+/** Runs a sampler call by call. `onCall` hears of every further call. */
+export function steps(sampler: (sample: Float32Array) => Sampler, onCall?: (call: Call) => void): Step {
+  let run: Sampler | undefined;
+  return (output, _, sample, noise) => {
+    if (!run) {
+      run = sampler(sample);
+      run.next();
+    }
+    const next = run.next({ sample, output, noise });
+    if (next.done) {
+      if (!next.value) throw internal("a sampler was stepped behind its end");
+      return next.value;
+    }
+    onCall?.(next.value);
+    return next.value.sample;
+  };
+}
+
+/** The plan of a sampler on sigmas with a course known beforehand. `sigmas` are those of the whole, uncut grid. */
+export function stagedPlan(
+  c: Settings,
+  sigmas: readonly number[],
+  sampler: (sample: Float32Array) => Sampler,
+): Plan {
+  const calls = rehearse(sampler);
+  const levels = calls.map((call) => call.level ?? call.sigma);
+  return {
+    timesteps: calls.map((call) => call.timestep),
+    sigmas: [...levels, sigmas.at(-1)!],
+    initNoiseSigma: initialSigma(c, sigmas),
+    begin: 0,
+    inputScale: (call) => inputScaleOf(calls[call]!.sigma),
+    mix: (call) => [1, levels[call]!],
+    start: () => steps(sampler),
+  };
+}
