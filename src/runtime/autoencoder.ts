@@ -1,0 +1,47 @@
+import type { Values } from "../latents/latents.js";
+import { quantise } from "../latents/quantise.js";
+import type { NetworkSpec } from "../models/network.js";
+import type { VaeConfig, VaeSize } from "../models/vae.js";
+import { imageShape } from "./inputs.js";
+import type { Posterior, Run } from "./networks.js";
+
+/** A VAE that works in one piece, at the size that it is given. */
+export interface PlainVae {
+  readonly config: VaeConfig;
+  encode(image: Values): Promise<Posterior>;
+  decode(latents: Values): Promise<Values>;
+}
+
+/** @param codebook of VQ models, read when it is first needed */
+export function plainVae(config: VaeConfig, run: Run, codebook: () => Float32Array): PlainVae {
+  return {
+    config,
+    async encode(image) {
+      const [batch, height, width] = imageShape("image", image, config.inChannels);
+      const { mean, logvar, latents } = await run(encoderSpec(config, { batch, height, width }), { image });
+      if (mean && logvar) return { mean, logvar };
+      const { shape, data } = latents!;
+      return { mean: latents!, logvar: { shape, data: new Float32Array(data.length).fill(-Infinity) } };
+    },
+    async decode(latents) {
+      const [batch, height, width] = imageShape("latents", latents, config.latentChannels);
+      const given = config.kind === "vq" ? quantise(latents, codebook()) : latents;
+      const { image } = await run(decoderSpec(config, { batch, height, width }), { latents: given });
+      return image!;
+    },
+  };
+}
+
+const encoderSpec = (config: VaeConfig, size: VaeSize): NetworkSpec =>
+  config.kind === "kl"
+    ? { kind: "vae_encoder", config, size }
+    : config.kind === "vq"
+      ? { kind: "vq_encoder", config, size }
+      : { kind: "taesd_encoder", config, size };
+
+const decoderSpec = (config: VaeConfig, size: VaeSize): NetworkSpec =>
+  config.kind === "kl"
+    ? { kind: "vae_decoder", config, size }
+    : config.kind === "vq"
+      ? { kind: "vq_decoder", config, size }
+      : { kind: "taesd_decoder", config, size };

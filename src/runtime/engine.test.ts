@@ -1,0 +1,135 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { goldenPath } from "../testing/golden.js";
+import { pseudoRandom, tinyUNet } from "../testing/tiny.js";
+import { Engine } from "./engine.js";
+import type { RunnerRequest } from "./runner.js";
+
+const cacheRoot = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
+const { spec } = tinyUNet("tiny-lcm");
+const request: RunnerRequest = {
+  spec,
+  weights: { model: goldenPath("models/tiny-lcm"), role: "unet", opening: { tokenizer: "" } },
+  runtime: "graph",
+  precision: "fp32",
+  cacheRoot,
+};
+const inputs = {
+  sample: { shape: [1, 8, 8, 4], data: pseudoRandom(256) },
+  time: { shape: [1, 16], data: pseudoRandom(16) },
+  timeCond: { shape: [1, 32], data: pseudoRandom(32) },
+  context: { shape: [1, 77, 32], data: pseudoRandom(77 * 32) },
+};
+
+let engine: Engine;
+beforeAll(() => {
+  engine = new Engine();
+});
+afterAll(async () => {
+  await engine.dispose();
+  rmSync(cacheRoot, { recursive: true, force: true });
+});
+
+test("converts with progress, runs, and gives the same numbers again", async () => {
+  const progress: number[][] = [];
+  const network = engine.network(request);
+  await network.load((done, total) => progress.push([done, total]));
+  expect(progress.length).toBeGreaterThan(10);
+  expect(progress.at(-1)![0]).toBe(progress.at(-1)![1]);
+  const first = await network.run(inputs);
+  expect(first.sample!.shape).toEqual([1, 8, 8, 4]);
+  expect(await network.run(inputs)).toEqual(first);
+});
+
+test("the caller's event loop stays free while it computes", async () => {
+  const network = engine.network(request);
+  let longest = 0;
+  let before = performance.now();
+  const timer = setInterval(() => {
+    longest = Math.max(longest, performance.now() - before);
+    before = performance.now();
+  }, 1);
+  for (let i = 0; i < 5; i++) await network.run(inputs);
+  clearInterval(timer);
+  // The loop turned at all times; how fast is measured in bench/, not here.
+  expect(longest).toBeGreaterThan(0);
+});
+
+test("an error in the other process arrives with its code", async () => {
+  const wrong = { ...request, weights: { ...request.weights, model: goldenPath("models/none") } };
+  await expect(engine.network(wrong).load()).rejects.toMatchObject({
+    name: "DiffusionError",
+    code: "FILE_MISSING",
+  });
+});
+
+test("a killed process is reported, and the next call starts another", async () => {
+  const network = engine.network(request);
+  const want = await network.run(inputs);
+  const call = network.run(inputs);
+  const [pid] = childrenOf(process.pid);
+  process.kill(pid!, "SIGKILL");
+  await expect(call).rejects.toMatchObject({ code: "WORKER", message: expect.stringContaining("SIGKILL") });
+  expect(await network.run(inputs)).toEqual(want);
+});
+
+test("a process that hangs is ended and reported, and the next call starts another", async () => {
+  const guarded = new Engine({ hangMs: 4000 });
+  try {
+    const network = guarded.network(request);
+    const before = new Set(childrenOf(process.pid));
+    const want = await network.run(inputs);
+    const call = network.run(inputs);
+    const [pid] = childrenOf(process.pid).filter((child) => !before.has(child));
+    process.kill(pid!, "SIGSTOP");
+    await expect(call).rejects.toMatchObject({
+      code: "WORKER",
+      message: expect.stringContaining("no answer"),
+    });
+    expect(await network.run(inputs)).toEqual(want);
+  } finally {
+    await guarded.dispose();
+  }
+});
+
+test("a process that takes more memory than it may is ended and reported", async () => {
+  const guarded = new Engine({ memoryLimit: 2 ** 20 });
+  await expect(guarded.network(request).run(inputs)).rejects.toMatchObject({
+    code: "WORKER",
+    message: expect.stringContaining("more than the 1 MB"),
+  });
+  await guarded.dispose();
+});
+
+test("status tells of memory and of tensors that are held", async () => {
+  const status = await engine.status();
+  expect(status.tensors).toBe(0);
+  expect(status.residentBytes).toBeGreaterThan(50e6);
+  expect(status.tensorflow).toMatch(/^\d+\.\d+/);
+});
+
+test("bf16 stays close to fp32, or is refused where the CPU lacks it", async () => {
+  const want = (await engine.network(request).run(inputs)).sample!.data;
+  const half = await Engine.forBfloat16().catch((error: unknown) => error);
+  if (!(half instanceof Engine)) return expect(half).toMatchObject({ code: "UNSUPPORTED" });
+  const got = (await half.network({ ...request, precision: "bf16" }).run(inputs)).sample!.data;
+  await half.dispose();
+  expect(got).toBeCloseTo32(want, { abs: 0.05 });
+  expect(got).not.toEqual(want);
+});
+
+test("await dispose() as the last thing ends a script well", () => {
+  const script = `import { Engine } from ${JSON.stringify(new URL("./engine.ts", import.meta.url).href)};
+    const engine = new Engine(); await engine.status(); await engine.dispose(); console.log("disposed");`;
+  const args = ["--import", "tsx", "--input-type=module", "--eval", script];
+  expect(execFileSync(process.execPath, args, { encoding: "utf8" })).toContain("disposed");
+});
+
+const childrenOf = (pid: number): number[] =>
+  execFileSync("ps", ["-o", "pid=,args=", "--ppid", String(pid)], { encoding: "utf8" })
+    .split("\n")
+    .filter((line) => line.includes("worker"))
+    .map((line) => Number.parseInt(line, 10));

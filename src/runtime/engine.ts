@@ -1,0 +1,277 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { DiffusionError } from "../errors.js";
+import type { Values } from "../latents/latents.js";
+import type { CallName, Calls, Reply, Status } from "./messages.js";
+import type { Input, RunnerRequest } from "./runner.js";
+
+type OnWeights = (done: number, total: number) => void;
+
+interface Pending {
+  resolve(result: unknown): void;
+  reject(error: Error): void;
+  readonly onProgress?: OnWeights;
+  /** Called when it is over. */
+  unwatch(): void;
+}
+
+/** What ends the process that computes, besides its caller. */
+interface Guards {
+  /** Bytes of private memory; mapped weights, which the system may drop, do not count. Looked at on Linux only. */
+  readonly memoryLimit?: number;
+  /** Milliseconds that one run of a network may take. */
+  readonly hangMs?: number;
+}
+
+export interface EngineOptions extends Guards {
+  /** Default: one for each physical core. */
+  readonly threads?: number;
+  readonly sideBySide?: boolean;
+}
+
+/** A network in the other process; loaded when it is first run, and again after a crash. */
+export interface RemoteNetwork {
+  /** Loads the network if it is not; run() does so, too. */
+  load(onProgress?: OnWeights): Promise<void>;
+  run(inputs: Readonly<Record<string, Input>>): Promise<Record<string, Values>>;
+  unload(): Promise<void>;
+}
+
+/**
+ * The caller's side of the process that computes: starts it on first use, numbers the calls, turns its death into
+ * errors, and starts it anew for the next call. While nothing is asked of it, it does not keep the caller alive.
+ */
+export class Engine {
+  readonly #threads: number;
+  /** Threads take nodes, not parts of nodes: for graphs that compute the samples of a batch side by side. */
+  readonly #sideBySide: boolean;
+  /** The newest instruction set that oneDNN may use; by default what the CPU says it has. */
+  readonly #instructionSet: string | undefined;
+  readonly #guards: Guards;
+  readonly #pending = new Map<number, Pending>();
+  #child: ChildProcess | undefined;
+  #stderr = "";
+  #calls = 0;
+  #networks = 0;
+
+  constructor(options: EngineOptions & { instructionSet?: string } = {}) {
+    const { memoryLimit, hangMs } = options;
+    this.#guards = {
+      ...(memoryLimit !== undefined && { memoryLimit }),
+      ...(hangMs !== undefined && { hangMs }),
+    };
+    this.#threads = options.threads ?? physicalCores();
+    this.#sideBySide = options.sideBySide ?? false;
+    this.#instructionSet = options.instructionSet;
+  }
+
+  /**
+   * A process in which products in bfloat16 run: with AMX, or without it where that is forbidden.
+   *
+   * @throws DiffusionError UNSUPPORTED where neither runs
+   */
+  static async forBfloat16(options: EngineOptions = {}): Promise<Engine> {
+    for (const instructionSet of [undefined, "AVX512_CORE_BF16"]) {
+      const engine = new Engine({ ...options, ...(instructionSet && { instructionSet }) });
+      if (await engine.#call("tryBfloat16", undefined).catch(() => false)) return engine;
+      await engine.dispose();
+    }
+    throw new DiffusionError("UNSUPPORTED", "bf16 needs a CPU with AVX512_BF16 or AMX that may be used", {
+      hint: 'use precision "fp16" to save memory, or "fp32"',
+    });
+  }
+
+  network(request: RunnerRequest): RemoteNetwork {
+    const key = `${request.spec.kind} ${++this.#networks}`;
+    let loadedIn: ChildProcess | undefined;
+    const load = async (onProgress?: OnWeights): Promise<void> => {
+      if (loadedIn && loadedIn === this.#child) return;
+      await this.#call("load", { key, request }, onProgress);
+      loadedIn = this.#child;
+    };
+    return {
+      load,
+      run: async (inputs) => {
+        await load();
+        return this.#call("run", { key, inputs });
+      },
+      unload: async () => {
+        if (loadedIn && loadedIn === this.#child) await this.#call("unload", { key });
+        loadedIn = undefined;
+      },
+    };
+  }
+
+  status(): Promise<Status> {
+    return this.#call("status", undefined);
+  }
+
+  /** Ends the process; calls under way are refused. */
+  async dispose(): Promise<void> {
+    const child = this.#child;
+    if (!child) return;
+    await new Promise<void>((resolve) => {
+      child.once("exit", () => resolve());
+      // An idle child does not keep the caller alive, but the caller now waits for it.
+      child.ref();
+      child.kill("SIGKILL");
+    });
+  }
+
+  #call<N extends CallName>(
+    name: N,
+    args: Calls[N]["args"],
+    onProgress?: OnWeights,
+  ): Promise<Calls[N]["result"]> {
+    const child = this.#start();
+    const id = ++this.#calls;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, {
+        resolve: (result) => resolve(result as Calls[N]["result"]),
+        reject,
+        ...(onProgress && { onProgress }),
+        unwatch: this.#watch(child, name === "run"),
+      });
+      this.#keepAlive(child);
+      child.send({ id, name, args }, (error) => {
+        if (error)
+          this.#settle(id, (call) => call.reject(workerError(`cannot be reached: ${error.message}`, "")));
+      });
+    });
+  }
+
+  /** Ends the process when a call takes too long or too much memory; what was asked of it is refused then. */
+  #watch(child: ChildProcess, isRun: boolean): () => void {
+    const { memoryLimit, hangMs } = this.#guards;
+    const end = (how: string) => {
+      this.#lost(child, how);
+      child.kill("SIGKILL");
+    };
+    const hang =
+      isRun && hangMs !== undefined
+        ? setTimeout(() => end(`gave no answer for ${hangMs / 1000} s and was ended`), hangMs)
+        : undefined;
+    const memory =
+      memoryLimit !== undefined
+        ? setInterval(() => {
+            const bytes = privateMemory(child.pid);
+            if (bytes > memoryLimit)
+              end(
+                `took ${Math.round(bytes / 2 ** 20)} MB of memory, more than the ${Math.round(memoryLimit / 2 ** 20)} MB it may, and was ended`,
+              );
+          }, 500)
+        : undefined;
+    return () => {
+      clearTimeout(hang);
+      clearInterval(memory);
+    };
+  }
+
+  #start(): ChildProcess {
+    if (this.#child) return this.#child;
+    const entry = workerEntry();
+    const child = fork(entry.path, [], {
+      serialization: "advanced",
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+      execArgv: entry.execArgv,
+      env: {
+        ...process.env,
+        TF_ENABLE_ONEDNN_OPTS: process.env.TF_ENABLE_ONEDNN_OPTS ?? "1",
+        // One node at a time and all threads in it, or the other way round.
+        TF_NUM_INTRAOP_THREADS: this.#sideBySide ? "1" : String(this.#threads),
+        TF_NUM_INTEROP_THREADS: this.#sideBySide ? String(this.#threads) : "1",
+        ...(this.#instructionSet && { ONEDNN_MAX_CPU_ISA: this.#instructionSet }),
+      },
+    });
+    this.#stderr = "";
+    child.stderr!.on("data", (chunk: Buffer) => {
+      this.#stderr = (this.#stderr + chunk).slice(-4000);
+    });
+    child.on("message", (reply: Reply) => this.#receive(reply));
+    child.on("error", (error) => this.#lost(child, error.message));
+    child.on("exit", (code, signal) =>
+      this.#lost(child, signal ? `was killed by ${signal}` : `ended with code ${code}`),
+    );
+    this.#child = child;
+    this.#keepAlive(child);
+    return child;
+  }
+
+  #receive(reply: Reply): void {
+    if ("progress" in reply)
+      this.#pending.get(reply.id)?.onProgress?.(reply.progress.done, reply.progress.total);
+    else if ("error" in reply) {
+      const { code, message, hint } = reply.error;
+      this.#settle(reply.id, (call) =>
+        call.reject(new DiffusionError(code, message, hint === undefined ? {} : { hint })),
+      );
+    } else this.#settle(reply.id, (call) => call.resolve(reply.result));
+  }
+
+  #settle(id: number, end: (call: Pending) => void): void {
+    const call = this.#pending.get(id);
+    if (!call) return;
+    this.#pending.delete(id);
+    call.unwatch();
+    if (this.#child) this.#keepAlive(this.#child);
+    end(call);
+  }
+
+  #lost(child: ChildProcess, how: string): void {
+    if (child !== this.#child) return;
+    this.#child = undefined;
+    const error = workerError(how, this.#stderr);
+    for (const id of [...this.#pending.keys()]) this.#settle(id, (call) => call.reject(error));
+  }
+
+  /** An idle child must not keep a script from ending, a busy one must. */
+  #keepAlive(child: ChildProcess): void {
+    const handles = [child, child.channel, child.stderr as unknown as { ref(): void; unref(): void } | null];
+    for (const handle of handles) this.#pending.size > 0 ? handle?.ref() : handle?.unref();
+  }
+}
+
+function workerError(how: string, stderr: string): DiffusionError {
+  const last = stderr.trim().split("\n").at(-1);
+  return new DiffusionError("WORKER", `the process that computes ${how}${last ? `: ${last}` : ""}`, {
+    hint: "it is started again with the next call; if it was out of memory, try a smaller size or precision fp16",
+  });
+}
+
+/** Memory that the process shares with no file, swapped out or not. 0 where the system does not tell. */
+function privateMemory(pid: number | undefined): number {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const kilobytes = (name: string) =>
+      Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, "m").exec(status)?.[1] ?? 0);
+    return (kilobytes("RssAnon") + kilobytes("VmSwap")) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
+/** The built worker next to the bundle, or its source, when the library itself runs from source. */
+function workerEntry(): { path: string; execArgv: string[] } {
+  const here = import.meta.url;
+  if (here.endsWith(".ts")) {
+    return { path: fileURLToPath(new URL("./worker.ts", here)), execArgv: ["--import", "tsx"] };
+  }
+  return { path: fileURLToPath(new URL("./runtime/worker.js", here)), execArgv: [] };
+}
+
+/** Two hardware threads of one core share its arithmetic units; more threads than cores are slower. */
+function physicalCores(): number {
+  try {
+    const text = readFileSync("/proc/cpuinfo", "utf8");
+    const cores = new Set(
+      text.split("\n\n").map((cpu) => cpu.match(/^(physical id|core id)\s*:.*$/gm)?.join()),
+    );
+    cores.delete(undefined);
+    if (cores.size > 0) return Math.min(cores.size, availableParallelism());
+  } catch {
+    // No Linux: what the system counts.
+  }
+  return availableParallelism();
+}

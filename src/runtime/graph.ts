@@ -1,0 +1,198 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { internal } from "../errors.js";
+import type { Values } from "../latents/latents.js";
+import type { Network } from "../models/network.js";
+import { Module } from "../nn/module.js";
+import {
+  type GraphOps,
+  type GraphOptions,
+  graphOps,
+  type WeightFile,
+  type WeightView,
+} from "../ops/graph.js";
+import { elements, type Tensor } from "../ops/ops.js";
+import { atomicFile, writeAll } from "../weights/atomic.js";
+import { graphsFolder, openWeightCache } from "../weights/cache.js";
+import type { Checkpoint } from "../weights/checkpoint.js";
+import { float32ToBfloat16, float32ToFloat16 } from "../weights/float16.js";
+import { defaultView, type WeightView as LayoutView, toTensorFlow, viewName } from "../weights/layout.js";
+import type { Native } from "./native.js";
+import type { Capabilities } from "./probe.js";
+import type { Precision, Runner } from "./runner.js";
+import { encodeSavedModel } from "./saved-model.js";
+
+export interface GraphRunnerOptions {
+  readonly precision: Precision;
+  readonly cacheRoot: string;
+  /** The model and its network, for people who list the cache. */
+  readonly label: string;
+  readonly capabilities: Capabilities;
+  /**
+   * The same network for one sample. If given, the samples of a batch are computed apart, side by side: a small
+   * network's layers are too short to be shared between threads, but each thread can take a sample.
+   */
+  readonly perSample?: Network;
+  /** Called after each weight that had to be converted. */
+  readonly onWeight?: () => void;
+}
+
+/** Writes a network as a TensorFlow graph whose weights are mapped files, and runs it in one session. */
+export function graphRunner(
+  native: Native,
+  network: Network,
+  checkpoint: Checkpoint,
+  options: GraphRunnerOptions,
+): Runner {
+  const graph = graphOps({
+    ...graphWeights(checkpoint, options),
+    fused: options.capabilities.fused,
+    compute: options.precision === "bf16" ? "DT_BFLOAT16" : "DT_FLOAT",
+  });
+  const module = new Module(graph, { get: (name, shape) => graph.weight(name, shape) });
+  const given = Object.entries(network.inputs).map(([name, { shape, dtype }]) => {
+    return [name, graph.input(name, shape, dtype)] as const;
+  });
+  const outputs = Object.entries(
+    options.perSample
+      ? sampleBySample(graph, module, options.perSample, given)
+      : network.forward(module, Object.fromEntries(given)),
+  );
+  for (const [name, x] of outputs) graph.output(`output/${name}`, x);
+  return loadGraph(
+    native,
+    graph,
+    network,
+    outputs.map(([name, x]) => [name, x.shape]),
+    options.cacheRoot,
+  );
+}
+
+/** The outputs of a network for one sample, run for each sample of a batch and joined again. */
+function sampleBySample(
+  graph: GraphOps,
+  module: Module,
+  network: Network,
+  given: readonly (readonly [string, Tensor])[],
+): Record<string, Tensor> {
+  const batch = given[0]![1].shape[0]!;
+  const apart = given.map(([name, x]) => [name, graph.split(x, batch, 0)] as const);
+  const results = Array.from({ length: batch }, (_, i) =>
+    network.forward(module, Object.fromEntries(apart.map(([name, parts]) => [name, parts[i]!]))),
+  );
+  const names = Object.keys(results[0]!);
+  return Object.fromEntries(
+    names.map((name) => [
+      name,
+      graph.concat(
+        results.map((r) => r[name]!),
+        0,
+      ),
+    ]),
+  );
+}
+
+/** The weights as the graph needs them: vectors as values, everything else as files of the cache, converted once. */
+function graphWeights(
+  checkpoint: Checkpoint,
+  { precision, cacheRoot, label, onWeight }: GraphRunnerOptions,
+): Pick<GraphOptions, "weightFile" | "weightValues"> {
+  const { id, changed } = checkpoint;
+  const base = openWeightCache(cacheRoot, { id, precision, label });
+  const adapted = changed
+    ? openWeightCache(cacheRoot, { id: changed.id, precision, label: `${label}, adapted` })
+    : base;
+  const viewOf = (name: string, part: WeightView) => {
+    const { shape } = checkpoint.tensors.get(name)!;
+    const plain = defaultView(name, shape);
+    const view: LayoutView =
+      part === "winograd" ? { layout: part } : part === "whole" ? plain : { ...plain, columns: part.columns };
+    return { shape, view };
+  };
+  const values = (name: string, part: WeightView): Float32Array => {
+    const { shape, view } = viewOf(name, part);
+    return toTensorFlow(checkpoint.readFloat32(name), shape, view);
+  };
+  return {
+    weightValues: values,
+    weightFile(name, part): WeightFile {
+      const cache = changed?.names.has(name) ? adapted : base;
+      const path = cache.file(name, viewName(viewOf(name, part).view), () => {
+        onWeight?.();
+        return encoders[precision](values(name, part));
+      });
+      return { path, type: storedTypes[precision] };
+    },
+  };
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Uint16Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
+const encoders: Record<Precision, (values: Float32Array) => Uint8Array> = {
+  fp32: bytesOf,
+  fp16: (values) => bytesOf(float32ToFloat16(values)),
+  bf16: (values) => bytesOf(float32ToBfloat16(values)),
+};
+
+const storedTypes: Record<Precision, WeightFile["type"]> = {
+  fp32: "DT_FLOAT",
+  fp16: "DT_HALF",
+  bf16: "DT_BFLOAT16",
+};
+
+function loadGraph(
+  native: Native,
+  graph: GraphOps,
+  network: Network,
+  outputs: readonly (readonly [string, readonly number[]])[],
+  cacheRoot: string,
+): Runner {
+  const { binding } = native;
+  const session = binding.loadSavedModel(saveGraph(native, graph, cacheRoot), "serve");
+  const names = Object.keys(network.inputs);
+  const fetches = outputs.map(([name]) => `output/${name}`).join(",");
+  return {
+    run(inputs) {
+      // A failing run would leak the tensors that are made here, so nothing that does not fit may get there.
+      for (const name of names) {
+        const [want, got] = [network.inputs[name]!, inputs[name]];
+        if (got?.data.length !== elements(want.shape))
+          throw internal(`input ${name} of a graph: expected [${want.shape}], got [${got?.shape}]`);
+      }
+      const ids = names.map((name) => createTensor(native, network.inputs[name]!, inputs[name]!.data));
+      const results = binding.runSavedModel(session, ids, names.join(","), fetches);
+      for (const id of ids) binding.deleteTensor(id);
+      return Object.fromEntries(
+        results.map(({ id }, i): [string, Values] => {
+          const data = binding.tensorDataSync(id) as Float32Array;
+          binding.deleteTensor(id);
+          return [outputs[i]![0], { shape: outputs[i]![1], data }];
+        }),
+      );
+    },
+    dispose: () => binding.deleteSavedModel(session),
+  };
+}
+
+function createTensor(
+  { binding }: Native,
+  spec: Network["inputs"][string],
+  data: Float32Array | Int32Array,
+): number {
+  const float = spec.dtype === "float32";
+  // TensorFlow shares the memory of arrays, so they are copied: the caller may change its own.
+  const values = float ? Float32Array.from(data) : Int32Array.from(data);
+  return binding.createTensor(spec.shape, float ? binding.TF_FLOAT : binding.TF_INT32, values);
+}
+
+/** Graphs are named by their content, so a stale one is never used. */
+function saveGraph(native: Native, graph: GraphOps, cacheRoot: string): string {
+  const bytes = encodeSavedModel(graph.writer.nodes, native);
+  const key = createHash("sha256").update(bytes).digest("hex").slice(0, 24);
+  const folder = join(graphsFolder(cacheRoot), key);
+  const file = join(folder, "saved_model.pb");
+  if (!existsSync(file)) atomicFile(file, (descriptor) => writeAll(descriptor, bytes));
+  return folder;
+}

@@ -1,0 +1,124 @@
+import { DiffusionError } from "../errors.js";
+import type { Values } from "../latents/latents.js";
+import { embedTimesteps } from "../models/timestep-embedding.js";
+import type { UNet2DConfig, UNet2DSize } from "../models/unconditional.js";
+import type { UNetConfig, UNetSize } from "../models/unet.js";
+import type { Input } from "./runner.js";
+
+/** What callers give as plain numbers becomes what networks take; checked, because these calls are public. */
+
+export interface UNetInput {
+  /** [B, H, W, C], scaled by the scheduler. */
+  readonly sample: Values;
+  /** One for all, or one for each of the batch. */
+  readonly timestep: number | readonly number[];
+  /** [B, T, D]; absent for unconditional models. */
+  readonly context?: Values;
+  /** The x4 upscaler's noise levels [B]. */
+  readonly classLabels?: readonly number[];
+  /** SDXL: pooled text [B, P] and sizes [B, 6]. */
+  readonly added?: { readonly textEmbeds: Values; readonly timeIds: Values };
+  /** ControlNet: what is added to each skip connection, and last to the middle. */
+  readonly residuals?: readonly Values[];
+  /** LCM's guidance embedding [B, timeCondDim]. */
+  readonly timeCond?: Values;
+}
+
+/** The named inputs of a conditional UNet (or of the ControlNet beside it), checked, and the size that they ask for. */
+export function unetInputs(
+  config: UNetConfig,
+  x: UNetInput,
+): { inputs: Record<string, Input>; size: UNetSize } {
+  const [batch, height, width] = imageShape("sample", x.sample, config.inChannels);
+  const { context } = x;
+  if (
+    context?.shape.length !== 3 ||
+    context.shape[0] !== batch ||
+    context.shape[2] !== config.crossAttentionDim
+  )
+    throw badInput("context", `[${batch}, tokens, ${config.crossAttentionDim}]`, `[${context?.shape}]`);
+  const embedding = { flipSinToCos: config.flipSinToCos, freqShift: config.freqShift };
+  const inputs: Record<string, Input> = {
+    sample: x.sample,
+    time: embedTime(x.timestep, batch, { width: config.levels[0]!.channels, ...embedding }),
+    context,
+  };
+  if (config.classes) {
+    if (x.classLabels?.length !== batch)
+      throw badInput("classLabels", `${batch} numbers`, `${x.classLabels}`);
+    inputs.classLabels = { shape: [batch], data: Int32Array.from(x.classLabels) };
+  }
+  if (config.timeCondDim) inputs.timeCond = requireShape("timeCond", x.timeCond, [batch, config.timeCondDim]);
+  if (config.added) inputs.added = addedConditions(config.added, x.added, batch, embedding);
+  x.residuals?.forEach((residual, i, all) => {
+    inputs[i === all.length - 1 ? "residual.mid" : `residual.${i}`] = residual;
+  });
+  const size = { batch, height, width, tokens: context.shape[1]!, ...(x.residuals && { residuals: true }) };
+  return { inputs, size };
+}
+
+/** The same for an unconditional UNet. */
+export function unconditionalInputs(
+  config: UNet2DConfig,
+  x: UNetInput,
+): { inputs: Record<string, Input>; size: UNet2DSize } {
+  const [batch, height, width] = imageShape("sample", x.sample, config.inChannels);
+  const multiple = 2 ** (config.levels.length - 1);
+  if (height % multiple !== 0 || width % multiple !== 0)
+    throw badInput("sample", `height and width in multiples of ${multiple}`, `${height}x${width}`);
+  const { flipSinToCos, freqShift } = config;
+  const time = embedTime(x.timestep, batch, { width: config.levels[0]!.channels, flipSinToCos, freqShift });
+  return { inputs: { sample: x.sample, time }, size: { batch, height, width } };
+}
+
+function embedTime(
+  timestep: number | readonly number[],
+  batch: number,
+  options: { width: number; flipSinToCos: boolean; freqShift: number },
+): Input {
+  const timesteps = typeof timestep === "number" ? Array<number>(batch).fill(timestep) : timestep;
+  if (timesteps.length !== batch || !timesteps.every(Number.isFinite))
+    throw badInput("timestep", `one number, or ${batch}`, `[${timesteps}]`);
+  return { shape: [batch, options.width], data: embedTimesteps(timesteps, options) };
+}
+
+/** SDXL's vector [B, width]: the pooled text, then each size embedded like a timestep. */
+function addedConditions(
+  { timeWidth, width }: NonNullable<UNetConfig["added"]>,
+  added: UNetInput["added"],
+  batch: number,
+  embedding: { flipSinToCos: boolean; freqShift: number },
+): Input {
+  const [textEmbeds, timeIds] = [added?.textEmbeds, added?.timeIds];
+  const textWidth = width - 6 * timeWidth;
+  const text = requireShape("added.textEmbeds", textEmbeds, [batch, textWidth]);
+  const ids = requireShape("added.timeIds", timeIds, [batch, 6]);
+  const sizes = embedTimesteps([...ids.data], { width: timeWidth, ...embedding });
+  const data = new Float32Array(batch * width);
+  for (let b = 0; b < batch; b++) {
+    data.set(text.data.subarray(b * textWidth, (b + 1) * textWidth), b * width);
+    data.set(sizes.subarray(b * 6 * timeWidth, (b + 1) * 6 * timeWidth), b * width + textWidth);
+  }
+  return { shape: [batch, width], data };
+}
+
+/** @throws DiffusionError BAD_OPTION for anything but [batch, height, width, channels] */
+export function imageShape(
+  name: string,
+  x: Values,
+  channels: number,
+): [batch: number, height: number, width: number] {
+  const [batch, height, width, last] = x.shape;
+  const whole = x.shape.length === 4 && batch! * height! * width! * channels === x.data.length;
+  if (!whole || last !== channels)
+    throw badInput(name, `[batch, height, width, ${channels}]`, `[${x.shape}] with ${x.data.length} numbers`);
+  return [batch!, height!, width!];
+}
+
+export function requireShape(name: string, x: Values | undefined, shape: readonly number[]): Values {
+  if (x?.shape.join() !== shape.join()) throw badInput(name, `[${shape}]`, x ? `[${x.shape}]` : "nothing");
+  return x;
+}
+
+export const badInput = (name: string, expected: string, got: string) =>
+  new DiffusionError("BAD_OPTION", `${name}: expected ${expected}, got ${got}`);

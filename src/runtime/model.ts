@@ -1,0 +1,190 @@
+import { join } from "node:path";
+import { DiffusionError } from "../errors.js";
+import type { TextEncoderConfig } from "../models/clip.js";
+import { parseTextEncoderConfig } from "../models/clip-config.js";
+import type { ControlNetConfig } from "../models/controlnet.js";
+import type { NetworkSpec } from "../models/network.js";
+import type { UNet2DConfig } from "../models/unconditional.js";
+import { parseUNet2DConfig } from "../models/unconditional-config.js";
+import type { UNetConfig } from "../models/unet.js";
+import { parseControlNetConfig, parseUNetConfig } from "../models/unet-config.js";
+import type { VaeConfig } from "../models/vae.js";
+import { parseVaeConfig } from "../models/vae-config.js";
+import { codebookWeight } from "../models/vq.js";
+import type { Shape } from "../ops/ops.js";
+import type { ModelSource, Network } from "../weights/source.js";
+import { checkWeights, requirements } from "./requirements.js";
+
+/** A model whose configs are read and whose weights are known to fit them; no weight is loaded yet. */
+export interface Model {
+  readonly source: ModelSource;
+  readonly textEncoders: readonly TextEncoderConfig[];
+  readonly unet:
+    | { readonly kind: "unet"; readonly config: UNetConfig }
+    | { readonly kind: "unconditional_unet"; readonly config: UNet2DConfig };
+  readonly vae?: VaeConfig;
+  /** Where its VAE is: the model's own, or the one taken in its place. */
+  readonly vaeSource?: Network;
+  /** A small decoder for results and previews. */
+  readonly taesd?: { readonly config: VaeConfig; readonly source: Network };
+  /** Pixels per latent cell in each direction; 1 without a VAE. */
+  readonly factor: number;
+}
+
+/** Autoencoders from elsewhere. */
+export interface Replacements {
+  /** In place of the model's VAE. */
+  readonly vae?: Network;
+  /** Decodes in its place. */
+  readonly taesd?: Network;
+}
+
+/**
+ * Reads the configs of a model and checks its weights against them.
+ *
+ * @throws DiffusionError MODEL_KIND for configs that cannot be used, WEIGHT_MISSING, WEIGHT_SHAPE, WEIGHT_UNUSED
+ */
+export function readModel(source: ModelSource, own: Replacements = {}): Model {
+  const textEncoders = source.textEncoders.map((network) => {
+    const config = parseTextEncoderConfig(network.config, fileOf(network));
+    check(network, [smallestTextEncoder(config)]);
+    return config;
+  });
+  const unet = readUNet(source.unet);
+  const vae = own.vae ? readReplacement(source, own.vae) : readOwnVae(source);
+  const vaeSource = own.vae ?? source.vae;
+  return {
+    source,
+    textEncoders,
+    unet,
+    factor: vae?.factor ?? 1,
+    ...(vae && { vae }),
+    ...(vaeSource && { vaeSource }),
+    ...(own.taesd && { taesd: { config: readReplacement(source, own.taesd), source: own.taesd } }),
+  };
+}
+
+function readUNet(network: Network): Model["unet"] {
+  if (network.className === "UNet2DModel") {
+    const config = parseUNet2DConfig(network.config, fileOf(network));
+    const model = { kind: "unconditional_unet", config } as const;
+    check(network, [smallestUNet(model)]);
+    return model;
+  }
+  const config = parseUNetConfig(network.config, fileOf(network));
+  const model = { kind: "unet", config } as const;
+  check(network, [smallestUNet(model)]);
+  return model;
+}
+
+/** As small as the levels allow, for those who only look at weights. */
+export function smallestUNet(unet: Model["unet"]): NetworkSpec {
+  const edge = 2 ** unet.config.levels.length;
+  const size = { batch: 1, height: edge, width: edge };
+  return unet.kind === "unet"
+    ? { kind: unet.kind, config: unet.config, size: { ...size, tokens: 1 } }
+    : { kind: unet.kind, config: unet.config, size };
+}
+
+export const smallestTextEncoder = (config: TextEncoderConfig): NetworkSpec => ({
+  kind: "text_encoder",
+  config,
+  size: { batch: 1, tokens: config.maxPositions, skip: 0 },
+});
+
+/** An autoencoder's two networks. */
+export function smallestVae(config: VaeConfig): NetworkSpec[] {
+  const small = { batch: 1, height: 2, width: 2 };
+  const large = { batch: 1, height: 2 * config.factor, width: 2 * config.factor };
+  if (config.kind === "kl")
+    return [
+      { kind: "vae_encoder", config, size: large },
+      { kind: "vae_decoder", config, size: small },
+    ];
+  if (config.kind === "tiny")
+    return [
+      { kind: "taesd_encoder", config, size: large },
+      { kind: "taesd_decoder", config, size: small },
+    ];
+  return [
+    { kind: "vq_encoder", config, size: large },
+    { kind: "vq_decoder", config, size: small },
+  ];
+}
+
+function readOwnVae({ vae, pipeline }: ModelSource): VaeConfig | undefined {
+  if (!vae) return undefined;
+  // Its UNet works on the codes as they are, whatever the config says.
+  const unscaled = pipeline === "LDMSuperResolutionPipeline" && { scalingFactor: 1 };
+  return { ...readVae(vae), ...unscaled };
+}
+
+function readReplacement({ vae, path }: ModelSource, network: Network): VaeConfig {
+  if (!vae) throw new DiffusionError("BAD_OPTION", `${path} works on pixels and takes no VAE`);
+  const { latentChannels, factor } = parseVaeConfig(vae.config, vae.className, fileOf(vae));
+  const config = readVae(network);
+  if (config.latentChannels === latentChannels && config.factor === factor) return config;
+  throw new DiffusionError(
+    "MODEL_KIND",
+    `${folderOf(network)} has latents of ${config.latentChannels} channels and ${config.factor} pixels a cell, ${path} of ${latentChannels} and ${factor}`,
+    { hint: "take an autoencoder that was made for this kind of model" },
+  );
+}
+
+/** An autoencoder's config, of whatever kind; its weights are checked against it. Throws as `readModel`. */
+export function readVae(network: Network): VaeConfig {
+  const config = parseVaeConfig(network.config, network.className, fileOf(network));
+  const codebook: (readonly [string, Shape])[] =
+    config.kind === "vq" ? [[codebookWeight, [config.codes, config.latentChannels]]] : [];
+  check(network, smallestVae(config), codebook);
+  return config;
+}
+
+/** A ControlNet in a folder of its own. */
+export interface Control {
+  readonly folder: string;
+  readonly config: ControlNetConfig;
+}
+
+/** Reads a ControlNet's config and checks its weights against it. Throws as `readModel`. */
+export function readControlNet(network: Network): Control {
+  if (network.className !== "ControlNetModel")
+    throw new DiffusionError(
+      "MODEL_KIND",
+      `${folderOf(network)} holds a ${network.className}, not a ControlNetModel`,
+    );
+  const config = parseControlNetConfig(network.config, fileOf(network));
+  const edge = 2 ** config.unet.levels.length;
+  check(network, [{ kind: "controlnet", config, size: { batch: 1, height: edge, width: edge, tokens: 1 } }]);
+  return { folder: folderOf(network), config };
+}
+
+/** The folder of a network's config and weights. */
+export const folderOf = (network: Network): string => join(network.path, "..");
+
+const fileOf = (network: Network): string => join(folderOf(network), "config.json");
+
+function check(
+  network: Network,
+  specs: readonly NetworkSpec[],
+  others: readonly (readonly [string, Shape])[] = [],
+): void {
+  const checkpoint = network.open();
+  try {
+    checkWeights(checkpoint, specs, others);
+  } finally {
+    checkpoint.close();
+  }
+}
+
+/** Operations for one sample up to which a UNet's layers are too short to be shared between threads (bench/NOTES.md). */
+const MOST_SHORT_FLOPS = 50e9;
+
+/** Whether the samples of a batch are better computed side by side. */
+export function isSmall({ unet }: Model): boolean {
+  const edge = unet.config.sampleSize;
+  const size = { batch: 1, height: edge, width: edge };
+  const spec: NetworkSpec =
+    unet.kind === "unet" ? { ...unet, size: { ...size, tokens: 77 } } : { ...unet, size };
+  return requirements(spec).flops < MOST_SHORT_FLOPS;
+}

@@ -1,0 +1,70 @@
+import { createRequire } from "node:module";
+import type * as tfjs from "@tensorflow/tfjs";
+import { DiffusionError } from "../errors.js";
+
+/** The part of tfjs-node's C++ binding that runs saved graphs. Tensors are numbers that must be deleted. */
+interface Binding {
+  readonly TF_FLOAT: number;
+  readonly TF_INT32: number;
+  createTensor(shape: readonly number[], type: number, values: Float32Array | Int32Array): number;
+  deleteTensor(id: number): void;
+  tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array;
+  loadSavedModel(folder: string, tags: string): number;
+  deleteSavedModel(id: number): void;
+  runSavedModel(
+    id: number,
+    inputs: readonly number[],
+    inputNames: string,
+    outputNames: string,
+  ): { id: number; shape: number[]; dtype: number }[];
+}
+
+/** A message class of tfjs-node's copy of TensorFlow's protobuf definitions. */
+export interface Message {
+  serializeBinary(): Uint8Array;
+  // biome-ignore lint/suspicious/noExplicitAny: generated setters, one per field
+  readonly [method: string]: any;
+}
+
+export interface Native {
+  readonly tf: typeof tfjs;
+  readonly binding: Binding;
+  readonly protobuf: Readonly<Record<string, new () => Message>>;
+  /** TensorFlow's version, such as "2.18.1". */
+  readonly version: string;
+}
+
+let native: Native | undefined;
+
+/**
+ * Loads TensorFlow once. What only the environment can set must be set before: oneDNN is off by default on CPUs
+ * without VNNI, and thread counts and allocator settings come from whoever starts the process.
+ *
+ * @throws DiffusionError NATIVE_MISSING when the addon or TensorFlow's library cannot be loaded
+ */
+export function loadNative(): Native {
+  if (native) return native;
+  process.env.TF_ENABLE_ONEDNN_OPTS ??= "1";
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
+  const require = createRequire(import.meta.url);
+  restoreRemovedFunctions(require("node:util"));
+  try {
+    const tf = require("@tensorflow/tfjs-node") as typeof tfjs & { version: { "tfjs-node": string } };
+    const backend = tf.backend() as unknown as { binding: Binding & { TF_Version?: string } };
+    const protobuf = require("@tensorflow/tfjs-node/dist/proto/api_pb.js") as Native["protobuf"];
+    native = { tf, binding: backend.binding, protobuf, version: backend.binding.TF_Version ?? "unknown" };
+    return native;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
+    throw new DiffusionError("NATIVE_MISSING", `TensorFlow's native library cannot be loaded: ${reason}`, {
+      hint: "run `npx tfjs-diffusion setup` to install it, or `npx tfjs-diffusion doctor` to see what is missing",
+      cause,
+    });
+  }
+}
+
+/** tfjs-node 4.22 calls functions that Node 23 removed, and that Node 22 warns of. */
+function restoreRemovedFunctions(util: Record<string, unknown>): void {
+  util.isNullOrUndefined = (value: unknown) => value === null || value === undefined;
+  util.isArray = Array.isArray;
+}

@@ -1,0 +1,266 @@
+import type { Values } from "../latents/latents.js";
+import { pooledRows, type TextEncoderConfig } from "../models/clip.js";
+import type { NetworkSpec } from "../models/network.js";
+import type { VaeConfig } from "../models/vae.js";
+import { codebookWeight } from "../models/vq.js";
+import { type Adapters, noAdapters } from "../weights/adapters.js";
+import type { ModelOpening } from "../weights/model.js";
+import type { Network } from "../weights/source.js";
+import { plainVae } from "./autoencoder.js";
+import { type ControlNet, controlNet } from "./controlnet.js";
+import type { Engine, RemoteNetwork } from "./engine.js";
+import { badInput, type UNetInput, unconditionalInputs, unetInputs } from "./inputs.js";
+import { type Control, type Model, smallestTextEncoder, smallestUNet, smallestVae } from "./model.js";
+import type { Input, Precision, RuntimeName, WeightsReference } from "./runner.js";
+import { anySizeVae } from "./tiled-vae.js";
+
+export interface TextEncoding {
+  /** [B, T, C] after the final norm. */
+  readonly last: Values;
+  /** [B, C], the row of the end-of-text token of `last`. */
+  readonly pooled: Values;
+  /** [B, T, C], the last hidden state but one, without the final norm. */
+  readonly penultimate: Values;
+  /** The state `skip` layers before the end, without and with the final norm. */
+  readonly hidden: Values;
+  readonly skipped: Values;
+  /** [B, P], where the encoder has a projection. */
+  readonly projected?: Values;
+}
+
+export interface TextEncoder {
+  readonly config: TextEncoderConfig;
+  /** `ids`: rows of equal length, as the tokenizer gives them. */
+  run(x: { ids: readonly (readonly number[])[]; skip?: number }): Promise<TextEncoding>;
+}
+
+export interface UNet {
+  /** The prediction [B, H, W, O] (noise, velocity or sample, as the scheduler's prediction_type says). */
+  run(x: UNetInput): Promise<Values>;
+}
+
+/** A normal distribution in each latent value [B, h, w, C], unscaled. */
+export interface Posterior {
+  readonly mean: Values;
+  /** -Infinity where the autoencoder gives a point (VQ models, TAESD). */
+  readonly logvar: Values;
+}
+
+export interface VaeOptions {
+  /** Works tile by tile, or never does; by default where the whole would take too much memory. */
+  readonly tiling?: boolean;
+  readonly onTile?: (done: number, total: number) => void;
+  /** Stops between tiles. */
+  readonly signal?: AbortSignal;
+}
+
+export interface Vae {
+  readonly config: VaeConfig;
+  /** Image [B, H, W, 3] in [-1, 1] to the posterior [B, H / f, W / f, C]; sides are continued to multiples of f. */
+  encode(image: Values, options?: VaeOptions): Promise<Posterior>;
+  /** Unscaled latents [B, h, w, C] to an image [B, h * f, w * f, 3], about [-1, 1]. */
+  decode(latents: Values, options?: VaeOptions): Promise<Values>;
+}
+
+/** The networks of a model on plain numbers, each at whatever sizes it is called with. */
+export interface Networks {
+  readonly textEncoders: readonly TextEncoder[];
+  readonly unet: UNet;
+  readonly vae?: Vae;
+  /** The small one that decodes in its place. */
+  readonly taesd?: Vae;
+  /** The same with these adapters over their weights, in place of any others. What stays the same is not loaded anew. */
+  adapted(adapters: Adapters): Networks;
+  /** Loads each network once, without running it, so that all weights are converted. */
+  prepare(signal?: AbortSignal): Promise<void>;
+}
+
+export interface NetworksOptions {
+  readonly runtime: RuntimeName;
+  readonly precision: Precision;
+  readonly cacheRoot: string;
+  readonly opening: ModelOpening;
+  /** Computes the samples of a batch apart; the engine must be made for it. */
+  readonly sideBySide?: boolean;
+  /** The VAE's way with large pictures: true always in tiles, false never; absent by memory. */
+  readonly tiling?: boolean;
+  /** Called while weights are converted or a network is loaded. */
+  readonly onLoad?: (network: string, done: number, total: number) => void;
+}
+
+/** Sizes of one network that stay loaded; a session keeps its memory, so the one used longest ago goes. */
+const SIZES_KEPT = 3;
+
+/** Runs a network at whatever size is asked for. */
+export type Run = (
+  spec: NetworkSpec,
+  inputs: Record<string, Input>,
+) => Promise<Readonly<Record<string, Values>>>;
+
+type AdaptedRun = (...args: [...Parameters<Run>, adapters?: Adapters]) => ReturnType<Run>;
+
+export function createNetworks(model: Model, engine: Engine, options: NetworksOptions): Networks {
+  const { source, vae, vaeSource, taesd } = model;
+  const ownPlace = (role: WeightsReference["role"]): Place => ({ model: source.path, role });
+  const own = (role: WeightsReference["role"]) => runnerOf(ownPlace(role), role, engine, options);
+  const partPlace = ({ path }: Network): Place => ({ model: path, role: "part", pipeline: source.pipeline });
+  const vaePlace = vaeSource && (vaeSource === source.vae ? ownPlace("vae") : partPlace(vaeSource));
+  const autoencoder = (config: VaeConfig, network: Network, run: Run): Vae => {
+    let codebook: Float32Array | undefined;
+    const whole = plainVae(config, run, () => {
+      codebook ??= readWeight(network, codebookWeight);
+      return codebook;
+    });
+    return anySizeVae(whole, options.tiling);
+  };
+  const autoencoders = {
+    ...(vae && {
+      vae: autoencoder(vae, vaeSource!, runnerOf(vaePlace!, "vae", engine, options)),
+    }),
+    ...(taesd && {
+      taesd: autoencoder(
+        taesd.config,
+        taesd.source,
+        runnerOf(partPlace(taesd.source), "taesd", engine, options),
+      ),
+    }),
+  };
+  const all: [Place, NetworkSpec][] = [
+    ...model.textEncoders.map((config, i): [Place, NetworkSpec] => [
+      ownPlace(`text_encoder.${i}`),
+      smallestTextEncoder(config),
+    ]),
+    [ownPlace("unet"), smallestUNet(model.unet)],
+    ...(vae ? smallestVae(vae).map((spec): [Place, NetworkSpec] => [vaePlace!, spec]) : []),
+    ...(taesd
+      ? smallestVae(taesd.config).map((spec): [Place, NetworkSpec] => [partPlace(taesd.source), spec])
+      : []),
+  ];
+  const prepare = async (signal?: AbortSignal): Promise<void> => {
+    const { runtime, precision, cacheRoot, opening, sideBySide = false, onLoad } = options;
+    for (const [place, spec] of all) {
+      signal?.throwIfAborted();
+      const network = engine.network({
+        spec,
+        weights: { ...place, opening },
+        runtime,
+        precision,
+        cacheRoot,
+        sideBySide,
+      });
+      await network.load((done, total) => onLoad?.(spec.kind, done, total));
+      await network.unload();
+    }
+  };
+  const encoders = model.textEncoders.map((config, i) => ({ config, run: own(`text_encoder.${i}`) }));
+  const runUNet = own("unet");
+  const adapted = (adapters: Adapters): Networks => {
+    const ofText = { ...adapters, loras: adapters.loras.filter(({ scales }) => scales.text !== 0) };
+    const ofUNet = { loras: adapters.loras.filter(({ scales }) => scales.unet !== 0), words: [] };
+    return {
+      textEncoders: encoders.map(({ config, run }, index) =>
+        textEncoder(config, { adapters: ofText, index }, run),
+      ),
+      unet: unetOf(model.unet, (spec, inputs) => runUNet(spec, inputs, ofUNet)),
+      ...autoencoders,
+      adapted,
+      prepare,
+    };
+  };
+  return adapted(noAdapters);
+}
+
+function unetOf(unet: Model["unet"], run: Run): UNet {
+  return {
+    async run(x) {
+      const { inputs, ...network } =
+        unet.kind === "unet"
+          ? { kind: unet.kind, config: unet.config, ...unetInputs(unet.config, x) }
+          : { kind: unet.kind, config: unet.config, ...unconditionalInputs(unet.config, x) };
+      const { sample } = await run(network as NetworkSpec, inputs);
+      return sample!;
+    },
+  };
+}
+
+type Place = Pick<WeightsReference, "model" | "role" | "pipeline">;
+
+function readWeight(network: Network, name: string): Float32Array {
+  const checkpoint = network.open();
+  try {
+    return checkpoint.readFloat32(name);
+  } finally {
+    checkpoint.close();
+  }
+}
+
+/** A ControlNet from a folder of its own, for the models that it was made for. */
+export function createControlNet(control: Control, engine: Engine, options: NetworksOptions): ControlNet {
+  const place: Place = { model: control.folder, role: "part" };
+  return controlNet(control.config, runnerOf(place, "controlnet", engine, options));
+}
+
+/** One network of a checkpoint, loaded at each size, and with all adapters, that it is called with. `label` is for progress. */
+function runnerOf(
+  place: Place,
+  label: string,
+  engine: Engine,
+  { runtime, precision, cacheRoot, opening, sideBySide = false, onLoad }: NetworksOptions,
+): AdaptedRun {
+  const loaded = new Map<string, RemoteNetwork>();
+  return async (spec, inputs, adapters = noAdapters) => {
+    const isAdapted = adapters.loras.length > 0 || adapters.words.length > 0;
+    const weights = { ...place, opening, ...(isAdapted && { adapters }) };
+    const key = `${spec.kind} ${JSON.stringify([spec.size, adapters])}`;
+    const network =
+      loaded.get(key) ?? engine.network({ spec, weights, runtime, precision, cacheRoot, sideBySide });
+    loaded.delete(key);
+    loaded.set(key, network);
+    const [oldest] = loaded;
+    if (loaded.size > SIZES_KEPT && oldest) {
+      loaded.delete(oldest[0]);
+      await oldest[1].unload();
+    }
+    await network.load((done, total) => onLoad?.(label, done, total));
+    return network.run(inputs);
+  };
+}
+
+function textEncoder(
+  plain: TextEncoderConfig,
+  { adapters, index }: { adapters: Adapters; index: number },
+  run: AdaptedRun,
+): TextEncoder {
+  const ends = adapters.words.map(({ ids, vectors }) => ids[index]! + vectors);
+  const config = { ...plain, vocabularySize: Math.max(plain.vocabularySize, ...ends) };
+  return {
+    config,
+    async run({ ids, skip = 0 }) {
+      const [batch, tokens] = [ids.length, ids[0]?.length ?? 0];
+      if (batch === 0 || tokens === 0 || ids.some((row) => row.length !== tokens))
+        throw badInput(
+          "ids",
+          "rows of equal length",
+          `${batch} rows of lengths ${ids.map((row) => row.length)}`,
+        );
+      if (tokens > config.maxPositions)
+        throw badInput("ids", `at most ${config.maxPositions} tokens`, `${tokens}`);
+      const wrong = ids.flat().find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocabularySize);
+      if (wrong !== undefined)
+        throw badInput("ids", `whole numbers below ${config.vocabularySize}`, `${wrong}`);
+      if (!Number.isInteger(skip) || skip < 0 || skip > config.layers)
+        throw badInput("clip skip", `0 to ${config.layers}`, `${skip}`);
+      // Where the end token is found by its id being the largest, added words would be taken for it.
+      const known = ids.map((row) => row.map((id) => (id < plain.vocabularySize ? id : 0)));
+      const outputs = await run(
+        { kind: "text_encoder", config, size: { batch, tokens, skip } },
+        {
+          ids: { shape: [batch, tokens], data: Int32Array.from(ids.flat()) },
+          pooledRows: { shape: [batch], data: Int32Array.from(pooledRows(known, config.eosTokenId)) },
+        },
+        adapters,
+      );
+      return outputs as unknown as TextEncoding;
+    },
+  };
+}

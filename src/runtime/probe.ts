@@ -1,0 +1,101 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { internal } from "../errors.js";
+import { type FusedNodes, type GraphOps, graphOps } from "../ops/graph.js";
+import type { Tensor } from "../ops/ops.js";
+import type { Native } from "./native.js";
+import { encodeSavedModel } from "./saved-model.js";
+
+/** Which nodes beyond the documented ones this machine's TensorFlow runs. */
+export interface Capabilities {
+  readonly fused: FusedNodes;
+}
+
+let known: Capabilities | undefined;
+
+/** Tries each node once in a graph of its own; where it is lacking or wrong, graphs use the plain form. */
+export function probe(native: Native): Capabilities {
+  known ??= { fused: { layerNorm: runs(native, layerNorm) } };
+  return known;
+}
+
+/**
+ * Whether products in bfloat16 run here. A CPU may name AMX and yet be forbidden to use it (virtual machines):
+ * the library then dies of an illegal instruction, so this is asked of a process that may be lost.
+ */
+export const runsBfloat16 = (native: Native): boolean =>
+  ["avx512_bf16", "amx_bf16"].some((flag) => cpuFlags().has(flag)) && runs(native, bfloat16);
+
+interface Trial {
+  readonly compute: "DT_FLOAT" | "DT_BFLOAT16";
+  readonly emit: (graph: GraphOps, x: Tensor) => Tensor;
+  readonly expected: readonly number[];
+}
+
+/** Of the rows (1, 2) and (4, 2). */
+const layerNorm: Trial = {
+  compute: "DT_FLOAT",
+  emit: (graph, x) => graph.layerNorm(x, graph.constant([1, 2], [2]), graph.constant([0, 1], [2]), 0),
+  expected: [-1, 3, 1, -1],
+};
+
+/** Large enough for the kernels that real layers get: x times ones, through 64 columns, and a convolution of the sums. */
+const bfloat16: Trial = {
+  compute: "DT_BFLOAT16",
+  emit(graph, x) {
+    const wide = graph.linear(x, graph.constant(Array(128).fill(1), [2, 64]));
+    const narrow = graph.linear(wide, graph.constant(Array(128).fill(1 / 64), [64, 2]));
+    const image = graph.reshape(narrow, [1, 2, 1, 2]);
+    const kernel = graph.constant(
+      Array.from({ length: 36 }, (_, i) => Number(i === 16 || i === 19)),
+      [3, 3, 2, 2],
+    );
+    return graph.conv2d(image, kernel);
+  },
+  expected: [3, 3, 6, 6],
+};
+
+const noWeights = (): never => {
+  throw internal("a probe has no weights");
+};
+
+function runs(native: Native, { compute, emit, expected }: Trial): boolean {
+  const { binding } = native;
+  const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-probe-"));
+  try {
+    const graph = graphOps({
+      fused: { layerNorm: true },
+      compute,
+      weightFile: noWeights,
+      weightValues: noWeights,
+    });
+    graph.output("y", emit(graph, graph.input("x", [2, 2], "float32")));
+    writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(graph.writer.nodes, native));
+    const session = binding.loadSavedModel(folder, "serve");
+    const input = binding.createTensor([2, 2], binding.TF_FLOAT, Float32Array.of(1, 2, 4, 2));
+    try {
+      const [result] = binding.runSavedModel(session, [input], "x", "y");
+      const got = [...binding.tensorDataSync(result!.id)];
+      binding.deleteTensor(result!.id);
+      return got.length === expected.length && got.every((value, i) => Math.abs(value - expected[i]!) < 1e-4);
+    } finally {
+      binding.deleteTensor(input);
+      binding.deleteSavedModel(session);
+    }
+  } catch {
+    return false;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The instruction sets that matter here, as Linux names them; empty where there is no /proc/cpuinfo. */
+export function cpuFlags(): ReadonlySet<string> {
+  try {
+    const line = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"));
+    return new Set(line?.[1]?.trim().split(/\s+/));
+  } catch {
+    return new Set();
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * The process that computes. TensorFlow's calls block their thread, take its memory and can abort the whole
+ * process, so all of it lives here: the caller's event loop stays free, and a crash is an error, not the end.
+ */
+import { DiffusionError, internal } from "../errors.js";
+import { buildNetwork, type NetworkSpec } from "../models/network.js";
+import { eagerRunner } from "./eager.js";
+import { graphRunner } from "./graph.js";
+import type { CallName, Calls, Reply, Request, Status } from "./messages.js";
+import { loadNative } from "./native.js";
+import { probe, runsBfloat16 } from "./probe.js";
+import { requirements } from "./requirements.js";
+import type { Runner, RunnerRequest } from "./runner.js";
+import { openWeights } from "./weights.js";
+
+const runners = new Map<string, Runner>();
+
+type Progress = (done: number, total: number) => void;
+type Handlers = { [N in CallName]: (args: Calls[N]["args"], progress: Progress) => Calls[N]["result"] };
+
+const handlers: Handlers = {
+  load({ key, request }, progress) {
+    runners.get(key)?.dispose();
+    runners.set(key, makeRunner(request, progress));
+    return undefined;
+  },
+  run({ key, inputs }) {
+    const runner = runners.get(key);
+    if (!runner) throw internal(`network ${key} is not loaded`);
+    return runner.run(inputs);
+  },
+  unload({ key }) {
+    runners.get(key)?.dispose();
+    runners.delete(key);
+    return undefined;
+  },
+  tryBfloat16: () => runsBfloat16(loadNative()),
+  status(): Status {
+    const native = loadNative();
+    return {
+      tensorflow: native.version,
+      capabilities: probe(native),
+      tensors: native.tf.memory().numTensors,
+      residentBytes: process.memoryUsage.rss(),
+      peakBytes: process.resourceUsage().maxRSS * 1024,
+    };
+  },
+};
+
+function makeRunner(
+  { spec, weights, runtime, precision, cacheRoot, sideBySide = false }: RunnerRequest,
+  progress: Progress,
+): Runner {
+  const native = loadNative();
+  const network = buildNetwork(spec);
+  const checkpoint = openWeights(native.tf, weights);
+  if (runtime === "eager") return eagerRunner(native.tf, network, checkpoint, precision);
+  // Vectors are written into the graph; what is converted are the others.
+  const total = [...requirements(spec).weights.values()].filter((shape) => shape.length > 1).length;
+  let done = 0;
+  const isUNet = spec.kind === "unet" || spec.kind === "unconditional_unet";
+  const one = { ...spec, size: { ...spec.size, batch: 1 } } as NetworkSpec;
+  try {
+    return graphRunner(native, network, checkpoint, {
+      ...(sideBySide && isUNet && spec.size.batch > 1 && { perSample: buildNetwork(one) }),
+      precision,
+      cacheRoot,
+      label: `${weights.model} ${weights.role}`,
+      capabilities: probe(native),
+      onWeight: () => progress(Math.min(++done, total), total),
+    });
+  } finally {
+    checkpoint.close();
+  }
+}
+
+function answer(request: Request): Reply {
+  const { id } = request;
+  try {
+    const progress: Progress = (done, total) => send({ id, progress: { done, total } });
+    const handler = handlers[request.name] as (args: unknown, progress: Progress) => unknown;
+    return { id, result: handler(request.args, progress) };
+  } catch (error) {
+    if (error instanceof DiffusionError) {
+      const { code, message, hint } = error;
+      return { id, error: { code, message, ...(hint !== undefined && { hint }) } };
+    }
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return { id, error: { code: "INTERNAL", message: `internal: ${message}` } };
+  }
+}
+
+const send = (reply: Reply): void => {
+  process.send?.(reply);
+};
+
+process.on("message", (request: Request) => send(answer(request)));
+// The caller is gone: nobody waits for results any more.
+process.on("disconnect", () => process.exit(0));
