@@ -1,0 +1,135 @@
+import { DiffusionError } from "./errors.js";
+import type { GenerateOptions, ModelTraits } from "./options.js";
+
+type Name = keyof GenerateOptions;
+
+/** What an option cannot be without: one of these. */
+const needs: Partial<Record<Name, readonly Name[]>> = {
+  strength: ["image"],
+  mask: ["image"],
+  expand: ["image"],
+  resizeMode: ["image"],
+  exactSteps: ["image"],
+  maskInvert: ["mask"],
+  onlyMasked: ["mask"],
+  maskBlur: ["mask", "expand"],
+  maskedContent: ["mask", "expand"],
+  expandStep: ["expand"],
+  seamStrength: ["expand"],
+  denoisingStart: ["image", "latents"],
+};
+
+/** Pairs that exclude each other, and why. */
+const contradictions: readonly (readonly [Name, Name, string])[] = [
+  ["expand", "width", "the size follows from the image and the margins"],
+  ["expand", "height", "the size follows from the image and the margins"],
+  ["expand", "mask", "do one after the other"],
+  ["expand", "resizeMode", "the image is not resized"],
+  ["promptEmbeds", "prompt", "both say what to draw"],
+  ["negativePromptEmbeds", "negativePrompt", "both say what to keep away from"],
+  ["latents", "image", "both say where to start"],
+  ["latents", "variation", "both say what the noise is"],
+  ["latents", "seedSize", "both say what the noise is"],
+  ["denoisingStart", "strength", "both say where to start"],
+  ["denoisingStart", "exactSteps", "both say which steps are run"],
+  ["denoisingStart", "mask", "image to image can start in the middle, inpainting cannot"],
+  ["denoisingStart", "expand", "image to image can start in the middle, outpainting cannot"],
+  ["hires", "image", "image to image with width and height is the second pass by itself"],
+  ["hires", "denoisingStart", "the second pass starts from the first one's end"],
+  ["hires", "denoisingEnd", "the second pass needs a finished first one"],
+];
+
+const ofText = [
+  "prompt",
+  "negativePrompt",
+  "promptSyntax",
+  "promptEmbeds",
+  "negativePromptEmbeds",
+  "controlnet",
+  "clipSkip",
+  "guidance",
+  "guidanceRescale",
+] as const;
+const ofImages = ["image", "mask", "expand", "hires"] as const;
+const ofTwoEncoders = ["prompt2", "negativePrompt2", "sizes"] as const;
+
+/**
+ * Refuses options that contradict each other or the model: one place, one message each.
+ *
+ * @throws DiffusionError BAD_OPTION
+ */
+export function refuseContradictions(options: GenerateOptions, model: ModelTraits): void {
+  const has = (key: Name) => options[key] !== undefined;
+  const { name, hasText, textEncoders, sees } = model;
+  if (hasText && !has("prompt") && !has("promptEmbeds"))
+    throw refusal(`${name} needs a prompt`, 'pass prompt: "" to generate without one');
+  for (const key of ofText)
+    if (!hasText && has(key)) throw refusal(`${name} has no text encoder, so ${key} means nothing to it`);
+  for (const key of ofImages)
+    if (!hasText && sees !== "lowres" && has(key))
+      throw refusal(`${name} generates from noise alone, so it takes no ${key}`);
+  for (const key of ofTwoEncoders)
+    if (textEncoders < 2 && has(key)) throw refusal(`${key} is for models of the SDXL kind, ${name} is not`);
+  for (const key of Object.keys(needs) as Name[])
+    if (has(key) && !needs[key]!.some(has)) throw refusal(`${key} needs ${withArticle(needs[key]!)}`);
+  for (const [a, b, why] of contradictions)
+    if (has(a) && has(b)) throw refusal(`${a} and ${b} contradict each other`, why);
+  if (sees === "image") refuseForInstructions(has, name);
+  else if (has("imageGuidance"))
+    throw refusal(`imageGuidance is for models that follow instructions (InstructPix2Pix), ${name} is not`);
+  if (sees === "lowres") refuseForUpscaling(options, model);
+  else
+    for (const key of ["noiseLevel", "tiles"] as const)
+      if (has(key)) throw refusal(`${key} is for upscalers, ${name} is none`);
+  refuseValues(options);
+}
+
+function refuseForUpscaling(options: GenerateOptions, { name, mostNoise }: ModelTraits): void {
+  const { noiseLevel } = options;
+  if (options.image === undefined) throw refusal(`${name} enlarges pictures and needs an image`);
+  for (const key of [
+    "mask",
+    "expand",
+    "hires",
+    "controlnet",
+    "strength",
+    "exactSteps",
+    "denoisingStart",
+    "resizeMode",
+  ] as const)
+    if (options[key] !== undefined) throw refusal(`${name} enlarges the whole image, so it takes no ${key}`);
+  if (noiseLevel === undefined) return;
+  if (mostNoise === undefined) throw refusal(`${name} sees the image as it is, so it takes no noiseLevel`);
+  if (noiseLevel > mostNoise) throw refusal(`noiseLevel must be 0 to ${mostNoise}, got ${noiseLevel}`);
+}
+
+function refuseForInstructions(has: (key: Name) => boolean, name: string): void {
+  if (!has("image")) throw refusal(`${name} changes pictures and needs an image`);
+  for (const key of ["strength", "mask", "expand", "denoisingStart", "exactSteps"] as const)
+    if (has(key)) throw refusal(`${name} starts from noise and sees the whole image, so it takes no ${key}`);
+}
+
+function refuseValues({ strength, exactSteps, denoisingStart, denoisingEnd, hires }: GenerateOptions): void {
+  if (strength === 0)
+    throw refusal("strength 0 leaves no step to run", "the result would be the image itself");
+  if (exactSteps && strength !== undefined && strength < 0.001)
+    throw refusal(`strength ${strength} with exactSteps would need more than a thousandfold of the steps`);
+  if (denoisingStart !== undefined && denoisingEnd !== undefined && denoisingStart >= denoisingEnd)
+    throw refusal(`denoisingStart ${denoisingStart} is not before denoisingEnd ${denoisingEnd}`);
+  if (!hires) return;
+  if (hires.scale !== undefined && (hires.width !== undefined || hires.height !== undefined))
+    throw refusal("hires.scale and hires.width or hires.height contradict each other");
+  if ((hires.width === undefined) !== (hires.height === undefined))
+    throw refusal("hires needs both width and height, or a scale");
+  if (hires.strength === 0) throw refusal("hires.strength 0 leaves no step to run");
+}
+
+const withArticle = (names: readonly Name[]): string =>
+  names
+    .map((name) =>
+      name === "latents" || name === "expand" ? name : `${/^[aeiou]/.test(name) ? "an" : "a"} ${name}`,
+    )
+    .join(" or ");
+
+const refusal = (message: string, hint?: string): DiffusionError =>
+  new DiffusionError("BAD_OPTION", message, hint ? { hint } : {});

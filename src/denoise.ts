@@ -1,0 +1,68 @@
+import type { Guidance } from "./generation/guidance.js";
+import { concatChannels } from "./latents/channels.js";
+import type { Latents, Values } from "./latents/latents.js";
+import { type KeptLatents, restoreKept } from "./latents/mask.js";
+import type { Scheduler } from "./schedulers/scheduler.js";
+
+/** The network's answers [B, H, W, O] for a batch of samples at one timestep, one row for each condition; calls count from 0. */
+export type Predict = (sample: Values, timestep: number, call: number) => Promise<Values>;
+
+export interface Denoising {
+  readonly scheduler: Scheduler;
+  /** [1, H, W, C], at the scheduler's first noise level. */
+  readonly start: Latents;
+  readonly predict: Predict;
+  readonly guidance: Guidance;
+  /** Conditions of the network: how often the sample is repeated in a batch. */
+  readonly conditions: number;
+  /** Channels that the network sees beside the sample: mask and masked image, or an image to be upscaled. */
+  readonly beside?: Values;
+  /** What is put back after each step, by networks that do not see the mask. */
+  readonly kept?: KeptLatents;
+  /** Unit noise, as many numbers as the sample has, for schedulers that add some. */
+  readonly noise: (sigmaFrom: number, sigmaTo: number) => Float32Array;
+  /** The network calls that are run, of the scheduler's: from the first to before the last. Default all. */
+  readonly range?: { readonly from: number; readonly to: number };
+  readonly signal?: AbortSignal;
+}
+
+export interface DenoisingStep {
+  /** 0-based index of the network call. */
+  readonly step: number;
+  readonly timestep: number;
+  readonly latents: Latents;
+}
+
+/** From noise to a sample: asks the network, guides, steps, and yields after each network call. */
+export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, Latents> {
+  const { scheduler, guidance, conditions, predict, kept, signal } = run;
+  const { from, to } = run.range ?? { from: 0, to: Number.POSITIVE_INFINITY };
+  let latents = run.start;
+  // Read anew each time: adaptive schedulers find their timesteps on the way.
+  for (let step = from; step < Math.min(to, scheduler.timesteps.length); step++) {
+    signal?.throwIfAborted();
+    const timestep = scheduler.timesteps[step]!;
+    const scaled: Values = { shape: latents.shape, data: scheduler.scaleInput(latents.data, step) };
+    const sample = run.beside ? concatChannels([scaled, run.beside]) : scaled;
+    const answers = await predict(repeated(sample, conditions), timestep, step);
+    signal?.throwIfAborted();
+    const output = guidance(rows(answers, conditions));
+    latents = { shape: latents.shape, data: scheduler.step(output, step, latents.data, run.noise) };
+    if (kept) latents = restoreKept(latents, kept, scheduler, step);
+    yield { step, timestep, latents };
+  }
+  return latents;
+}
+
+/** The rows of one sample for each of several conditions. A batch that has them already stays as it is. */
+function repeated(sample: Values, conditions: number): Values {
+  if (sample.shape[0] === conditions) return sample;
+  const data = new Float32Array(sample.data.length * conditions);
+  for (let i = 0; i < conditions; i++) data.set(sample.data, i * sample.data.length);
+  return { shape: [conditions, ...sample.shape.slice(1)], data };
+}
+
+function rows({ data }: Values, count: number): Float32Array[] {
+  const length = data.length / count;
+  return Array.from({ length: count }, (_, i) => data.subarray(i * length, (i + 1) * length));
+}

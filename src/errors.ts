@@ -1,0 +1,60 @@
+/** What went wrong, for programs; the message says it to people. */
+export type ErrorCode =
+  | "BAD_OPTION" // an option, configuration or argument that cannot be used
+  | "BAD_IMAGE" // an image that cannot be decoded, or is too large to
+  | "FILE_FORMAT" // a file that is not what it should be (safetensors, JSON, tokenizer, …)
+  | "FILE_MISSING" // a file or folder that should be there and is not
+  | "WEIGHT_MISSING" // the checkpoint lacks a tensor that the network asks for
+  | "WEIGHT_UNUSED" // the checkpoint holds a tensor that the network does not know
+  | "WEIGHT_SHAPE" // a tensor of another shape than the network asks for
+  | "LAYER_SHAPE" // shapes that do not fit each other inside a network
+  | "MODEL_KIND" // a model folder of a kind that cannot do what was asked
+  | "UNSUPPORTED" // something real that this library (or this machine) does not do
+  | "NATIVE_MISSING" // TensorFlow's library or the addon cannot be loaded
+  | "DOWNLOAD" // the network or the hub refused
+  | "DISK" // no space, no permission
+  | "WORKER" // the process that computes died or hung
+  | "QUEUE" // the queue that processes share cannot be reached
+  | "INTERNAL"; // our mistake
+
+/** The one error of this library: what was expected, what came, where; the hint says what to do. */
+export class DiffusionError extends Error {
+  readonly code: ErrorCode;
+  readonly hint?: string;
+
+  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "DiffusionError";
+    this.code = code;
+    if (options.hint !== undefined) this.hint = options.hint;
+  }
+}
+
+/** An error that can only be our own mistake. */
+export const internal = (message: string): DiffusionError =>
+  new DiffusionError("INTERNAL", `internal: ${message}`);
+
+/** The candidate closest to `name` by edit distance, if it is close enough to be a typing mistake. */
+export function nearest(name: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const candidate of candidates) {
+    if (Math.abs(candidate.length - name.length) >= bestDistance) continue;
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row.push(Math.min(previous[j]! + 1, row[j - 1]! + 1, substitution));
+    }
+    previous = row;
+  }
+  return previous[b.length]!;
+}

@@ -1,0 +1,210 @@
+import { existsSync, readdirSync } from "node:fs";
+import { basename, extname, join } from "node:path";
+import { DiffusionError, nearest } from "../errors.js";
+import { type LocateOptions, locateModel } from "../model-source.js";
+import { extractNetworks, type NetworkMention } from "../text/prompt.js";
+import type { Tokenizer } from "../text/tokenizer.js";
+import { type Adapters, adaptedModel, encoderWidths } from "../weights/adapters.js";
+import { parseHubReference } from "../weights/hub.js";
+import { type Lora, openLora } from "../weights/lora.js";
+import type { AdaptedModel } from "../weights/lora-keys.js";
+import { openTensorFile } from "../weights/tensor-file.js";
+import { readTextualInversion } from "../weights/textual-inversion.js";
+import type { Loaded } from "./loaded.js";
+
+/** How strongly a LoRA acts: 1 as it was trained, 0 not at all, negative values the other way. */
+export type LoraScale = number | { readonly unet: number; readonly text: number };
+
+export interface LoraInfo {
+  readonly name: string;
+  readonly path: string;
+  /** 0 for one that is loaded and not in use. */
+  readonly scale: LoraScale;
+  /** Keys of its file that this model has no use for. */
+  readonly unmatched: Lora["unmatched"];
+}
+
+export interface WordInfo {
+  /** What to write in a prompt. */
+  readonly word: string;
+  readonly path: string;
+  /** Tokens that it takes up. */
+  readonly vectors: number;
+}
+
+/** The adapters of a model: which are loaded, how strongly they act, and what the model is with them. */
+export class AdapterSet {
+  readonly #base: Loaded;
+  readonly #folder: string | undefined;
+  readonly #loras = new Map<string, LoraInfo>();
+  readonly #words: WordInfo[] = [];
+  #shapes: AdaptedModel | undefined;
+
+  /** @param folder where `<lora:name:1>` looks for adapters that are not loaded */
+  constructor(base: Loaded, folder?: string) {
+    this.#base = base;
+    this.#folder = folder;
+    if (folder !== undefined && !existsSync(folder))
+      throw new DiffusionError("FILE_MISSING", `loraDir: there is no folder ${folder}`);
+  }
+
+  get loras(): readonly LoraInfo[] {
+    return [...this.#loras.values()];
+  }
+
+  get words(): readonly WordInfo[] {
+    return this.#words;
+  }
+
+  addLora(path: string, { name = stem(path), scale = 1 }: { name?: string; scale?: LoraScale }): LoraInfo {
+    checkScale(scale);
+    const lora = openLora(path, this.#model());
+    lora.close();
+    const info = { name, path, scale, unmatched: lora.unmatched };
+    this.#loras.delete(name);
+    this.#loras.set(name, info);
+    return info;
+  }
+
+  setLoras(uses: readonly { readonly name: string; readonly scale?: LoraScale }[]): void {
+    const chosen = uses.map(({ name, scale = 1 }) => {
+      checkScale(scale);
+      return { ...this.#known(name), scale };
+    });
+    const names = new Set(chosen.map(({ name }) => name));
+    const idle = this.loras.filter(({ name }) => !names.has(name)).map((lora) => ({ ...lora, scale: 0 }));
+    this.#loras.clear();
+    for (const lora of [...chosen, ...idle]) this.#loras.set(lora.name, lora);
+  }
+
+  removeLora(name: string): void {
+    this.#loras.delete(this.#known(name).name);
+  }
+
+  addWord(path: string, options: { word?: string }): WordInfo {
+    const widths = encoderWidths(this.#model());
+    if (!widths)
+      throw new DiffusionError("MODEL_KIND", "this model has no text encoder, and learns no words");
+    const file = openTensorFile(path);
+    try {
+      const { word, vectors } = readTextualInversion(file, widths, options);
+      const info = { word, vectors, path };
+      withWords(this.#base.tokenizers, [...this.#words, info]); // refuses words that are taken
+      this.#words.push(info);
+      return info;
+    } finally {
+      file.close();
+    }
+  }
+
+  removeWord(word: string): void {
+    const index = this.#words.findIndex((known) => known.word === word);
+    if (index < 0)
+      throw unknown(
+        "word",
+        word,
+        this.#words.map((known) => known.word),
+      );
+    this.#words.splice(index, 1);
+  }
+
+  /**
+   * The model with what is in use, and with what a prompt mentions in place of or beside it.
+   *
+   * @throws DiffusionError BAD_OPTION for a LoRA that is neither loaded nor in the folder
+   */
+  applied(mentions: readonly NetworkMention[] = []): Loaded {
+    const uses = new Map(this.loras.map((lora) => [lora.name, lora]));
+    for (const { name, weight, unetWeight } of mentions)
+      uses.set(name, { ...this.#mentioned(name), scale: { unet: unetWeight, text: weight } });
+    const loras = [...uses.values()]
+      .map(({ path, scale }) => ({
+        path,
+        scales: typeof scale === "number" ? { unet: scale, text: scale } : scale,
+      }))
+      .filter(({ scales }) => scales.unet !== 0 || scales.text !== 0);
+    const tokenizers = withWords(this.#base.tokenizers, this.#words);
+    const words = this.#words.map((info) => ({
+      ...info,
+      ids: tokenizers.map((tokenizer) => tokenizer.words.get(info.word)![0]!),
+    }));
+    const adapters: Adapters = { loras, words };
+    return { ...this.#base, tokenizers, networks: this.#base.networks.adapted(adapters) };
+  }
+
+  #model(): AdaptedModel {
+    this.#shapes ??= adaptedModel(this.#base.model.source);
+    return this.#shapes;
+  }
+
+  #known(name: string): LoraInfo {
+    const lora = this.#loras.get(name);
+    if (lora) return lora;
+    throw unknown("LoRA", name, [...this.#loras.keys()]);
+  }
+
+  #mentioned(name: string): LoraInfo {
+    const loaded = this.#loras.get(name);
+    if (loaded) return loaded;
+    const found = this.#folder === undefined ? new Map<string, string>() : adaptersIn(this.#folder);
+    const path = found.get(name);
+    if (path === undefined) throw unknown("LoRA", name, [...this.#loras.keys(), ...found.keys()]);
+    return { name, path, scale: 1, unmatched: [] };
+  }
+}
+
+/** LoRAs that a prompt mentions, and the prompt without them. */
+export function takeMentions(prompt: string): { text: string; mentions: readonly NetworkMention[] } {
+  const { text, networks } = extractNetworks(prompt);
+  const mentions = networks.filter(({ kind }) => /^(lora|lyco)$/i.test(kind));
+  const other = networks.find((mention) => !mentions.includes(mention));
+  if (other)
+    throw new DiffusionError(
+      "UNSUPPORTED",
+      `<${other.kind}:${other.name}>: networks of the kind ${other.kind} cannot be used`,
+      {
+        hint: "<lora:name:0.8> can.",
+      },
+    );
+  return mentions.length > 0 ? { text, mentions } : { text: prompt, mentions };
+}
+
+/** An adapter's file or folder: a path, or a repository of the hub, which is downloaded. */
+export async function locateAdapter(path: string, options: LocateOptions): Promise<string> {
+  if (existsSync(path)) return path;
+  if (/\.(safetensors|pt|bin|ckpt)$/.test(path) && !path.includes(":"))
+    throw new DiffusionError("FILE_MISSING", `there is no adapter ${path}`);
+  if (!parseHubReference(path))
+    throw new DiffusionError("FILE_MISSING", `there is no adapter ${path}`, {
+      hint: "give a file, a folder, or a hub name such as owner/name:file.safetensors",
+    });
+  return locateModel(path, options);
+}
+
+/** Name to path of the adapters in a folder and the folders in it. */
+function adaptersIn(folder: string): Map<string, string> {
+  const files = readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter(({ name }) => /\.(safetensors|pt|bin|ckpt)$/.test(name))
+    .map((entry) => join(entry.parentPath, entry.name));
+  return new Map(files.map((path) => [stem(path), path]));
+}
+
+const withWords = (tokenizers: readonly Tokenizer[], words: readonly WordInfo[]): readonly Tokenizer[] =>
+  words.length === 0 ? tokenizers : tokenizers.map((tokenizer) => tokenizer.withWords(words));
+
+const stem = (path: string): string => basename(path, extname(path));
+
+function checkScale(scale: LoraScale): void {
+  const values: unknown[] = typeof scale === "object" && scale !== null ? [scale.unet, scale.text] : [scale];
+  const wrong = values.find((value) => !Number.isFinite(value));
+  if (wrong !== undefined || values.includes(undefined))
+    throw new DiffusionError("BAD_OPTION", `scale of a LoRA: expected a number, got ${String(wrong)}`);
+}
+
+function unknown(what: string, name: string, known: readonly string[]): DiffusionError {
+  const near = nearest(name, known);
+  const there = known.length > 0 ? `there are ${known.slice(0, 20).join(", ")}` : "none is loaded";
+  return new DiffusionError("BAD_OPTION", `there is no ${what} ${name}`, {
+    hint: near ? `did you mean ${near}?` : there,
+  });
+}

@@ -1,0 +1,76 @@
+import { afterAll, describe, expect, it } from "vitest";
+import type { ProgressEvent } from "../events.js";
+import { StableDiffusion } from "../pipeline.js";
+import { goldenPath } from "../testing/golden.js";
+import {
+  disposeTinyModels,
+  expectResult,
+  optionsOf,
+  pipelineCase,
+  tinyModel,
+} from "../testing/pipeline-case.js";
+
+afterAll(disposeTinyModels);
+
+const taesd = goldenPath("models/tiny-taesd");
+
+describe("autoencoders from elsewhere", () => {
+  const c = pipelineCase("sd1-taesd");
+
+  it("sd1-taesd: a small decoder in place of the VAE's", async () => {
+    const model = await tinyModel(c.config.model, { taesd });
+    expectResult(await model.generate(optionsOf(c)), c);
+  });
+
+  it("sd1-taesd: a small autoencoder in place of the VAE", async () => {
+    const model = await tinyModel(c.config.model, { vae: taesd });
+    expectResult(await model.generate(optionsOf(c)), c);
+    expect(model.vae.config.kind).toBe("tiny");
+  });
+
+  it("previews are what the small decoder makes of the latents", async () => {
+    const model = await tinyModel(c.config.model, { taesd });
+    const events: ProgressEvent[] = [];
+    const { images } = await model.generate({
+      ...optionsOf(c),
+      preview: true,
+      onProgress: (event) => events.push(event),
+    });
+    const steps = events.filter((event) => event.type === "step");
+    expect(steps.at(-1)!.previews).toEqual(images);
+    expect(steps[0]!.previews![0]!.width).toBe(images[0]!.width);
+  });
+
+  it("one that does not fit is refused", async () => {
+    const load = (model: string, options: object) => StableDiffusion.load(goldenPath(model), options);
+    await expect(load("models/tiny-x4-upscaler", { taesd })).rejects.toThrow(
+      /tiny-taesd has latents of 4 channels and 8 pixels a cell, .*tiny-x4-upscaler of 4 and 4/,
+    );
+    await expect(load("models/tiny-ddpm", { taesd })).rejects.toThrow(/works on pixels and takes no VAE/);
+    await expect(load("models/tiny-sd1", { vae: goldenPath("models/tiny-controlnet") })).rejects.toThrow(
+      /ControlNetModel/,
+    );
+  });
+});
+
+it("a picture in tiles: progress for each, and close to the whole", async () => {
+  const c = pipelineCase("sd1-wide");
+  const events: ProgressEvent[] = [];
+  const options = { ...optionsOf(c), width: 96, height: 72, steps: 1 };
+  const whole = await (await tinyModel(c.config.model)).generate(options);
+  const tiled = await (await tinyModel(c.config.model, { vaeTiling: true })).generate({
+    ...options,
+    onProgress: (event) => events.push(event),
+  });
+  expect(tiled.latents).toEqual(whole.latents);
+  const [a, b] = [tiled.images[0]!, whole.images[0]!];
+  expect([a.width, a.height]).toEqual([96, 72]);
+  expect(a.data).not.toEqual(b.data);
+  const tiles = events.filter((event) => event.type === "decode" && event.tiles);
+  expect(tiles.at(-1)).toMatchObject({
+    done: 0,
+    total: 1,
+    tiles: { done: tiles.length, total: tiles.length },
+  });
+  expect(tiles.length).toBeGreaterThan(1);
+});

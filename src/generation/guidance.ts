@@ -1,0 +1,53 @@
+/**
+ * How the network's answers for several conditions become one. A condition's row in the batch is fixed by the
+ * order in `pipeline.ts`: the negative prompt first, then the prompt.
+ */
+export type Guidance = (outputs: readonly Float32Array[]) => Float32Array;
+
+/** One condition alone: the network is asked once per step. */
+export const unguided: Guidance = ([output]) => output!;
+
+/**
+ * Classifier-free guidance (Ho and Salimans 2022): uncond + scale * (cond - uncond). With `rescale`, the standard
+ * deviation of the result is brought back towards that of `cond` by that share (Lin et al. 2023, section 3.4).
+ */
+export function classifierFree(scale: number, rescale = 0): Guidance {
+  return ([uncond, cond]) => {
+    const guided = cond!.map((c, i) => uncond![i]! + scale * (c - uncond![i]!));
+    if (rescale === 0) return guided;
+    const factor = deviation(cond!) / deviation(guided);
+    return guided.map((g) => rescale * g * factor + (1 - rescale) * g);
+  };
+}
+
+/**
+ * Several conditions as one (Liu et al. 2022, equation 13): uncond + the sum of weight * (cond - uncond).
+ *
+ * @param outputs the one without a condition, then the others
+ * @param weights of the others
+ */
+export function composed(outputs: readonly Float32Array[], weights: readonly number[]): Float32Array[] {
+  const [uncond, ...conds] = outputs;
+  const sum = uncond!.map((u, i) => {
+    let value = u;
+    for (const [k, weight] of weights.entries()) value += weight * (conds[k]![i]! - u);
+    return value;
+  });
+  return [uncond!, sum];
+}
+
+/** InstructPix2Pix (Brooks et al. 2023, equation 3). Rows: nothing, image alone, image and prompt. */
+export function imageAndText(scale: number, imageScale: number): Guidance {
+  return ([uncond, image, text]) =>
+    uncond!.map((u, i) => u + scale * (text![i]! - image![i]!) + imageScale * (image![i]! - u));
+}
+
+/** With n - 1 in the denominator, as torch's std. */
+function deviation(values: Float32Array): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  const mean = sum / values.length;
+  let squares = 0;
+  for (const value of values) squares += (value - mean) ** 2;
+  return Math.sqrt(squares / (values.length - 1));
+}

@@ -1,0 +1,103 @@
+import { DiffusionError } from "../errors.js";
+import { applyOverlay, boundingBox, cropRegion } from "../image/composite.js";
+import { fadeIn } from "../image/fade.js";
+import { binarise, mirror } from "../image/filters.js";
+import { channelsOf, crop, type Image, type Mask, type Size } from "../image/image.js";
+import { fitImage } from "../image/resize.js";
+import { maskFromImage } from "../latents/mask.js";
+import type { Inpainting } from "../options.js";
+import type { Call } from "./call.js";
+import type { Masked } from "./starts.js";
+
+/** An inpainting to be done: what the networks work on, and how the result gets its kept pixels back. */
+export interface Repainting {
+  readonly masked: Masked;
+  /** The original everywhere but in the mask; `painted` has the size generated at. */
+  restore(painted: Image): Image;
+}
+
+/**
+ * Brings image and mask to the size generated at. The result has the size of the image (or of width and height,
+ * where they are given): pictures whose sides are no multiples of the factor are continued by mirroring, and cut
+ * back afterwards. With padding, only the mask's surroundings are worked on, scaled to that size.
+ *
+ * @param mask alpha or luminance decides, see `maskFromImage`
+ */
+export function repainting(call: Call, image: Image, mask: Image | Mask): Repainting {
+  const { resolved, options } = call;
+  const size: Size = { width: resolved.width, height: resolved.height };
+  const inpainting = resolved.inpainting!;
+  const asked = options.width !== undefined || options.height !== undefined;
+  const scaled = asked && inpainting.padding === undefined;
+  const original = scaled ? fitImage(image, size, resolved.resizeMode) : image;
+  if (mask.width !== image.width || mask.height !== image.height)
+    call.notes.push(
+      `the mask of ${mask.width}x${mask.height} was resized to the image's ${image.width}x${image.height}`,
+    );
+  const onImage = fitImage(mask, image, "stretch");
+  const soft = maskFromImage(scaled ? fitImage(onImage, size, resolved.resizeMode) : onImage, inpainting);
+  if (!boundingBox(soft)) throw emptyMask();
+  const layers = { original, mask: soft, overlay: fadeIn(soft, fadeWidth(inpainting)) };
+  return inpainting.padding === undefined
+    ? wholePicture(call, layers, size)
+    : surroundings(call, layers, size, inpainting.padding);
+}
+
+/** Pixels over which the painted part comes in; a Gaussian of this deviation takes about as many. */
+export const fadeWidth = ({ blur }: Inpainting): number => 2 * blur;
+
+interface Layers {
+  readonly original: Image;
+  readonly mask: Mask;
+  readonly overlay: Mask;
+}
+
+function wholePicture(call: Call, { original, mask, overlay }: Layers, size: Size): Repainting {
+  const { width, height } = original;
+  return {
+    masked: masked(call, continued(original, size), continued(mask, size)),
+    restore: (painted) =>
+      applyOverlay(original, crop(painted, { left: 0, top: 0, right: width, bottom: height }), overlay),
+  };
+}
+
+/** "Only masked": a region of the size's aspect ratio, continued by its edge where the image ends before. */
+function surroundings(
+  call: Call,
+  { original, mask, overlay }: Layers,
+  size: Size,
+  padding: number,
+): Repainting {
+  const region = cropRegion(mask, size, padding);
+  const fitted = (image: Image) => fitImage(crop(image, region), size, "fill");
+  return {
+    masked: masked(call, fitted(original), fitted(mask)),
+    restore: (painted) => applyOverlay(original, painted, overlay, region),
+  };
+}
+
+const masked = ({ resolved }: Call, image: Image, mask: Mask): Masked => ({
+  image,
+  mask: binarise(mask),
+  rule: "nearest",
+  content: (resolved.inpainting as Inpainting).content,
+  strength: resolved.strength!,
+});
+
+/** Grown to `size` at the right and the bottom by mirroring. */
+function continued<T extends Image | Mask>(image: T, { width, height }: Size): T {
+  if (image.width === width && image.height === height) return image;
+  const channels = channelsOf(image);
+  const data = new Uint8Array(width * height * channels);
+  for (let y = 0, to = 0; y < height; y++)
+    for (let x = 0; x < width; x++) {
+      const from = (mirror(y, image.height) * image.width + mirror(x, image.width)) * channels;
+      for (let c = 0; c < channels; c++) data[to++] = image.data[from + c]!;
+    }
+  return { ...image, width, height, data };
+}
+
+const emptyMask = (): DiffusionError =>
+  new DiffusionError("BAD_OPTION", "the mask is empty: there is nothing to repaint", {
+    hint: "white (255) or transparent pixels are repainted; maskInvert turns that round",
+  });

@@ -1,0 +1,25 @@
+import { flatten } from "../image/convert.js";
+import type { Image, Mask } from "../image/image.js";
+import { readImage } from "../image/read.js";
+import type { GenerateOptions, MaskInput } from "../options.js";
+
+/** The pictures that a call was given, read. */
+export interface Inputs {
+  /** RGB; transparency lies over white. */
+  readonly image?: Image;
+  /** As it came: alpha or luminance decides, see `maskFromImage`. */
+  readonly mask?: Image | Mask;
+}
+
+export async function readInputs({ image, mask }: GenerateOptions): Promise<Inputs> {
+  return {
+    ...(image !== undefined && { image: flatten(await readImage(image)) }),
+    ...(mask !== undefined && { mask: isMask(mask) ? mask : await readImage(mask) }),
+  };
+}
+
+const isMask = (mask: MaskInput): mask is Mask =>
+  typeof mask === "object" &&
+  !(mask instanceof Uint8Array) &&
+  mask.data instanceof Uint8Array &&
+  mask.data.length === mask.width * mask.height;

@@ -1,0 +1,52 @@
+import { basename } from "node:path";
+import { DiffusionError } from "../errors.js";
+import type { Size } from "../image/image.js";
+import type { ModelTraits } from "../options.js";
+import type { Model } from "../runtime/model.js";
+import type { Networks, Vae } from "../runtime/networks.js";
+import type { SchedulerConfig } from "../schedulers/config.js";
+import type { Tokenizer } from "../text/tokenizer.js";
+
+/** A model in use: its configs, its networks, its tokenizers. */
+export interface Loaded {
+  readonly model: Model;
+  readonly networks: Networks;
+  readonly tokenizers: readonly Tokenizer[];
+}
+
+/** What the UNet sees beside the latents, by how many channels that has. */
+const seen = { 5: "mask", 4: "image", 3: "lowres" } as const;
+
+/** Channels of the latents; of pictures, for models that work on pixels. */
+const latentChannels = ({ vae, unet }: Model): number => vae?.latentChannels ?? unet.config.inChannels;
+
+export function traitsOf({ model }: Loaded): ModelTraits {
+  const { source, textEncoders, unet, factor } = model;
+  const channels = latentChannels(model);
+  return {
+    name: basename(source.path),
+    hasText: textEncoders.length > 0,
+    textEncoders: textEncoders.length,
+    sees: seen[(unet.config.inChannels - channels) as keyof typeof seen] ?? "latents",
+    guidanceEmbedding: unet.kind === "unet" && unet.config.timeCondDim !== undefined,
+    factor,
+    channels,
+    ...(source.lowResScheduler && { mostNoise: Number(source.settings.max_noise_level ?? 350) }),
+    size: unet.config.sampleSize * factor,
+    scheduler: source.scheduler as SchedulerConfig,
+  };
+}
+
+/** [1, h, w, C] of the latents of one picture. */
+export const latentShape = ({ model }: Loaded, { width, height }: Size): number[] => [
+  1,
+  height / model.factor,
+  width / model.factor,
+  latentChannels(model),
+];
+
+export function vaeOf({ model, networks }: Loaded): Vae {
+  if (networks.vae) return networks.vae;
+  const name = basename(model.source.path);
+  throw new DiffusionError("MODEL_KIND", `${name} works on pixels and has no VAE`);
+}

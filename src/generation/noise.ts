@@ -1,0 +1,63 @@
+import type { Size } from "../image/image.js";
+import { fromNchw } from "../latents/latents.js";
+import { createRng, type Rng } from "../latents/rng.js";
+import { slerp } from "../latents/slerp.js";
+import type { ResolvedOptions } from "../options.js";
+
+/** Unit noise for [B, h, w, C], in the order in which torch draws it: [B, C, h, w]. */
+export const drawNoise = (rng: Rng, [batch, height, width, channels]: readonly number[]): Float32Array =>
+  fromNchw(rng.normal([batch!, channels!, height!, width!]), [batch!, height!, width!, channels!]);
+
+/**
+ * The unit noise that image `index` begins with: the next draw of its generator, turned towards the variation's
+ * seed, or drawn for another size and put in the middle; both as the web UI does (`modules/rng.py`).
+ *
+ * @param shape [1, h, w, C]
+ * @param factor pixels per latent cell
+ */
+export function firstNoise(
+  rng: Rng,
+  shape: readonly number[],
+  resolved: ResolvedOptions,
+  index: number,
+  factor: number,
+): Float32Array {
+  const [, height, width, channels] = shape as [number, number, number, number];
+  const { variation, seedSize, seeds } = resolved;
+  const own = { height, width };
+  const drawnAt = seedSize ? cells(seedSize, factor) : own;
+  const planes = [channels, drawnAt.height, drawnAt.width] as const;
+  const elsewhere = drawnAt.height !== height || drawnAt.width !== width;
+  const source = elsewhere ? createRng(resolved.rng, seeds[index]!) : rng;
+  let noise = source.normal([1, ...planes]);
+  if (variation) {
+    const other = createRng(resolved.rng, variation.seeds[index]!).normal([1, ...planes]);
+    noise = slerp(variation.strength, noise, other, planes);
+  }
+  if (elsewhere) noise = centred(noise, drawnAt, rng.normal([1, channels, height, width]), own);
+  return fromNchw(noise, shape);
+}
+
+const cells = ({ width, height }: Size, factor: number): Size => ({
+  width: Math.max(1, Math.floor(width / factor)),
+  height: Math.max(1, Math.floor(height / factor)),
+});
+
+/** The middle of `source` laid over the middle of `target`, plane by plane. */
+function centred(source: Float32Array, from: Size, target: Float32Array, to: Size): Float32Array {
+  const [dx, dy] = [middle(to.width - from.width), middle(to.height - from.height)];
+  const [skipX, skipY] = [Math.max(0, -dx), Math.max(0, -dy)];
+  const [left, top] = [Math.max(0, dx), Math.max(0, dy)];
+  const [width, height] = [from.width - 2 * skipX, from.height - 2 * skipY];
+  const out = target.slice();
+  const planes = target.length / (to.width * to.height);
+  for (let plane = 0; plane < planes; plane++)
+    for (let y = 0; y < height && top + y < to.height; y++) {
+      const start = (plane * from.height + skipY + y) * from.width + skipX;
+      const row = source.subarray(start, start + Math.min(width, to.width - left));
+      out.set(row, (plane * to.height + top + y) * to.width + left);
+    }
+  return out;
+}
+
+const middle = (difference: number): number => Math.floor(difference / 2);

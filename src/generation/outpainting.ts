@@ -1,0 +1,125 @@
+import { applyOverlay } from "../image/composite.js";
+import { binarise } from "../image/filters.js";
+import { crop, type Image, type Mask, paste, type Region, type Size } from "../image/image.js";
+import {
+  type Margins,
+  type OutpaintCanvas,
+  outpaintCanvas,
+  outpaintPasses,
+  seamMask,
+} from "../image/outpaint.js";
+import type { Latents } from "../latents/latents.js";
+import { createRng, type Rng } from "../latents/rng.js";
+import { type Call, timed } from "./call.js";
+import { fadeWidth } from "./inpainting.js";
+import { decodeLatents } from "./latent-space.js";
+import { traitsOf } from "./loaded.js";
+import { type Pass, runPass } from "./sampling.js";
+import { fromMasked } from "./starts.js";
+
+/** Pixels on both sides of a seam that the second pass may change. */
+const SEAM_REACH = 16;
+
+/** One side of the picture grows: the part of it that the network sees, and by how much. */
+interface Growth {
+  readonly seen: Region;
+  readonly margins: Margins;
+  /** Size of the picture afterwards. */
+  readonly size: Size;
+}
+
+/**
+ * Sides grow one after the other, in portions: left and right, then top and bottom over the new width. Along that
+ * direction the network sees no more than its own size, where it composes best; most of it is the picture.
+ */
+function growths({ resolved, loaded }: Call, image: Size): Growth[] {
+  const { margins, step } = resolved.outpainting!;
+  const own = traitsOf(loaded).size;
+  let { width, height } = image;
+  const passes = (["left", "right", "top", "bottom"] as const)
+    .filter((side) => margins[side] > 0)
+    .flatMap((side) => outpaintPasses({ [side]: margins[side] }, step));
+  return passes.map((pass) => {
+    const [x, y] = [pass.left + pass.right, pass.top + pass.bottom];
+    const kept = (length: number, by: number) =>
+      by === 0 ? length : Math.min(length, Math.max(own - by, Math.ceil(own / 2)));
+    const [keepX, keepY] = [kept(width, x), kept(height, y)];
+    const left = pass.right > 0 ? width - keepX : 0;
+    const top = pass.bottom > 0 ? height - keepY : 0;
+    width += x;
+    height += y;
+    const seen = { left, top, right: left + keepX, bottom: top + keepY };
+    return { seen, margins: pass, size: { width, height } };
+  });
+}
+
+/** The passes that outpainting an image of this size takes, in order. */
+export function outpaintingPasses(call: Call, image: Size): Pass[] {
+  const { seamStrength } = call.resolved.outpainting!;
+  const { factor } = call.loaded.model;
+  const up = (pixels: number) => Math.ceil(pixels / factor) * factor;
+  return growths(call, image).flatMap(({ seen, margins }) => {
+    const size = {
+      width: up(seen.right - seen.left + margins.left + margins.right),
+      height: up(seen.bottom - seen.top + margins.top + margins.bottom),
+    };
+    return seamStrength > 0 ? [paintingPass(call, size), seamPass(call, size)] : [paintingPass(call, size)];
+  });
+}
+
+const paintingPass = ({ resolved: { steps, strength, exactSteps } }: Call, size: Size): Pass => ({
+  size,
+  steps,
+  strength: strength!,
+  exact: exactSteps ?? false,
+});
+
+const seamPass = ({ resolved: { steps, outpainting } }: Call, size: Size): Pass => ({
+  size,
+  steps,
+  strength: outpainting!.seamStrength,
+});
+
+/** Grows the picture side by side; each pass sees what the passes before it have made. */
+export async function outpaint(
+  call: Call,
+  image: Image,
+  painter: { index: number; rng: Rng },
+): Promise<{ image: Image; latents: Latents }> {
+  const { resolved, loaded } = call;
+  const inpainting = resolved.inpainting!;
+  // Noise for the canvas comes from a stream of its own, so that the run's is drawn as without it.
+  const fill = createRng(resolved.rng, resolved.seeds[painter.index]!);
+  let [picture, latents]: [Image, Latents | undefined] = [image, undefined];
+  for (const { seen, margins, size } of growths(call, image)) {
+    const canvas = outpaintCanvas(crop(picture, seen), margins, {
+      multiple: loaded.model.factor,
+      overlap: fadeWidth(inpainting),
+      noise: (count) => fill.normal([count]),
+    });
+    const paint = async (from: Image, mask: Mask, overlay: Mask, pass: Pass) => {
+      const { content } = inpainting;
+      const masked = { image: from, mask, rule: "touch", content, strength: pass.strength! } as const;
+      const painted = await runPass(call, pass, painter, await fromMasked(call, masked));
+      latents = painted;
+      return applyOverlay(from, await timed(call, "decode", () => decodeLatents(loaded, painted)), overlay);
+    };
+    let grown = await paint(canvas.image, canvas.mask, canvas.feather, paintingPass(call, canvas.image));
+    if (resolved.outpainting!.seamStrength > 0)
+      grown = await paint(grown, ...seam(canvas), seamPass(call, canvas.image));
+    picture = joined(picture, crop(grown, canvas.crop), { seen, margins, size });
+  }
+  return { image: picture, latents: latents! };
+}
+
+function seam(canvas: OutpaintCanvas): [mask: Mask, overlay: Mask] {
+  const soft = seamMask(canvas, SEAM_REACH);
+  return [binarise(soft, 1), soft];
+}
+
+/** The picture with the part that has grown laid over it. */
+function joined(picture: Image, grown: Image, { seen, margins, size }: Growth): Image {
+  const blank = { ...size, data: new Uint8Array(size.width * size.height * 3) };
+  const before = paste(blank, picture, margins.left, margins.top);
+  return paste(before, grown, seen.left, seen.top);
+}

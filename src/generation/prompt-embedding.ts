@@ -1,0 +1,140 @@
+import { DiffusionError } from "../errors.js";
+import type { Values } from "../latents/latents.js";
+import type { TextEncoding } from "../runtime/networks.js";
+import { type Chunk, emptyChunk, padChunks } from "../text/chunks.js";
+import { blendWithout, emphasize, emphasizeFromEmpty } from "../text/emphasis.js";
+import { type PromptRange, type PromptSyntax, parsePrompt } from "../text/prompt.js";
+import type { Loaded } from "./loaded.js";
+
+/** What a prompt becomes before it reaches the UNet. */
+export interface Conditioning {
+  /** [1, T, D] */
+  readonly context: Values;
+  /** SDXL: [1, P]. */
+  readonly pooled?: Values;
+}
+
+/** A prompt for each text encoder; most models have one. */
+export type Prompts = readonly [string, string];
+
+/** One of the prompts that AND combines: its weight, and for each text encoder what holds when. */
+export interface PromptPart {
+  readonly weight: number;
+  readonly ranges: readonly (readonly PromptRange[])[];
+}
+
+export interface Embedder {
+  /** @param calls network calls that the prompt is edited over; `whole` takes AND for a word */
+  parse(prompts: Prompts, options: { calls: number; whole?: boolean }): PromptPart[];
+  /** What a part is at a network call, of so many chunks; text that has been encoded is not encoded again. */
+  embed(part: PromptPart, call: number, shape: { chunks: number; skip: number }): Promise<Conditioning>;
+}
+
+/** Encodes prompts for a model. */
+export function createEmbedder({ tokenizers, networks }: Loaded, syntax: PromptSyntax): Embedder {
+  const known = new Map<string, Promise<TextEncoding>>();
+  const encode = (encoder: number, ids: readonly number[], skip: number): Promise<TextEncoding> => {
+    const key = `${encoder} ${skip} ${ids.join()}`;
+    const encoding = known.get(key) ?? networks.textEncoders[encoder]!.run({ ids: [ids], skip });
+    known.set(key, encoding);
+    return encoding;
+  };
+  const isPair = networks.textEncoders.length > 1;
+  // SDXL counts from the penultimate state, and leaves the final norm out.
+  const stateOf = async (encoder: number, { ids }: Chunk, skip: number): Promise<Float32Array> => {
+    const encoding = await encode(encoder, ids, isPair ? skip + 1 : skip);
+    return (isPair ? encoding.hidden : encoding.skipped).data;
+  };
+
+  const weighted = async (encoder: number, chunk: Chunk, skip: number): Promise<Float32Array> => {
+    const state = await stateOf(encoder, chunk, skip);
+    if (chunk.weights.every((weight) => weight === 1)) return state;
+    if (syntax !== "compel") return emphasize(state, chunk.weights);
+    const empty = await stateOf(encoder, emptyChunk(tokenizers[encoder]!), skip);
+    return emphasizeFromEmpty(state, chunk.weights, empty);
+  };
+
+  /** [T, C] of a prompt for one text encoder. */
+  async function embedRange(
+    encoder: number,
+    { chunks, without }: PromptRange,
+    shape: { chunks: number; skip: number },
+  ): Promise<Float32Array> {
+    const all = async (list: readonly Chunk[]) => {
+      const padded = padChunks(list, shape.chunks, tokenizers[encoder]!);
+      const states: Float32Array[] = [];
+      for (const chunk of padded) states.push(await weighted(encoder, chunk, shape.skip));
+      return joined(states);
+    };
+    const others: { weight: number; embedding: Float32Array }[] = [];
+    for (const { weight, chunks: rest } of without) others.push({ weight, embedding: await all(rest) });
+    return blendWithout(await all(chunks), others);
+  }
+
+  return {
+    parse: (prompts, { calls, whole = false }) =>
+      combined(
+        tokenizers.map((tokenizer, i) => {
+          const { parts } = parsePrompt(prompts[i]!, tokenizer, { syntax, steps: calls, whole });
+          return parts;
+        }),
+      ),
+    async embed({ ranges }, call, shape) {
+      const current = ranges.map((list) => list.find(({ to }) => call < to) ?? list.at(-1)!);
+      const tables: Values[] = [];
+      for (const [encoder, range] of current.entries()) {
+        const data = await embedRange(encoder, range, shape);
+        const tokens = shape.chunks * tokenizers[encoder]!.maxLength;
+        tables.push({ shape: [1, tokens, data.length / tokens], data });
+      }
+      const [first, second] = tables;
+      if (!first || !second) return { context: first! };
+      // As in the web UI, the first chunk stands for the whole prompt.
+      const { ids } = current[1]!.chunks[0]!;
+      const { projected, pooled } = await encode(1, ids, shape.skip + 1);
+      return { context: sideBySide(first, second), pooled: projected ?? pooled };
+    },
+  };
+}
+
+/** The parts of all text encoders' prompts, one by one. */
+function combined(
+  prompts: readonly (readonly { weight: number; ranges: readonly PromptRange[] }[])[],
+): PromptPart[] {
+  const [first = [], second = first] = prompts;
+  if (first.length !== second.length)
+    throw new DiffusionError(
+      "BAD_OPTION",
+      `prompt and prompt2 are combined of ${first.length} and ${second.length} parts by AND; expected equally many`,
+    );
+  return first.map(({ weight }, part) => ({ weight, ranges: prompts.map((parts) => parts[part]!.ranges) }));
+}
+
+/** The most chunks that any stage of some prompts takes. */
+export const mostChunks = (parts: readonly PromptPart[]): number =>
+  Math.max(1, ...parts.flatMap(({ ranges }) => ranges.flat().map(({ chunks }) => chunks.length)));
+
+function joined(arrays: readonly Float32Array[]): Float32Array {
+  const [first] = arrays;
+  if (first && arrays.length === 1) return first;
+  const out = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const array of arrays) {
+    out.set(array, at);
+    at += array.length;
+  }
+  return out;
+}
+
+/** [1, T, A] and [1, T, B] to [1, T, A + B]. */
+function sideBySide(a: Values, b: Values): Values {
+  const [, tokens, widthA] = a.shape as [number, number, number];
+  const widthB = b.shape[2]!;
+  const width = widthA + widthB;
+  const data = new Float32Array(tokens * width);
+  for (let t = 0; t < tokens; t++) {
+    data.set(a.data.subarray(t * widthA, (t + 1) * widthA), t * width);
+    data.set(b.data.subarray(t * widthB, (t + 1) * widthB), t * width + widthA);
+  }
+  return { shape: [1, tokens, width], data };
+}

@@ -1,0 +1,88 @@
+import { afterAll, describe, expect, it } from "vitest";
+import type { GenerateOptions } from "../options.js";
+import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
+import { emphasize } from "../text/emphasis.js";
+
+afterAll(disposeTinyModels);
+
+const base: GenerateOptions = { steps: 4, seed: 5, width: 32, height: 32, output: "latents", guidance: 3 };
+
+async function draw(options: GenerateOptions, model = "models/tiny-sd1") {
+  const { latents } = await (await tinyModel(model)).generate({ ...base, scheduler: "euler", ...options });
+  return latents.data;
+}
+
+describe("prompt syntax", () => {
+  it("means nothing unless it is asked for", async () => {
+    const plain = await draw({ prompt: "a (red:1.5) fox" });
+    expect(plain).not.toEqual(await draw({ prompt: "a (red:1.5) fox", promptSyntax: "a1111" }));
+    expect(await draw({ prompt: "a red fox" })).toEqual(
+      await draw({ prompt: "a red fox", promptSyntax: "a1111" }),
+    );
+  });
+
+  it("weights are those that text/ gives, on the encoder's states", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const [tokenizer] = model.tokenizers;
+    const { context } = await model.encodePrompt("a (fox:1.5)", { promptSyntax: "a1111" });
+    const ids = tokenizer!.encode("a fox");
+    const { last } = await model.textEncoder.run({ ids: [ids] });
+    const fox = tokenizer!.tokens(" fox").length;
+    const weights = ids.map((_, i) => (i >= 2 && i < 2 + fox ? 1.5 : 1));
+    expect(context.data).toBeCloseTo32(emphasize(last.data, weights), { abs: 1e-6 });
+  });
+
+  it("editing changes the prompt between calls: nothing before, everything after", async () => {
+    const edited = { promptSyntax: "a1111" as const };
+    const fox = await draw({ prompt: "a fox", ...edited });
+    const castle = await draw({ prompt: "a castle", ...edited });
+    expect(await draw({ prompt: "a [fox:castle:0]", ...edited })).toEqual(castle);
+    expect(await draw({ prompt: "a [fox:castle:4]", ...edited })).toEqual(fox);
+    const half = await draw({ prompt: "a [fox:castle:0.5]", ...edited });
+    expect(half).not.toEqual(fox);
+    expect(half).not.toEqual(castle);
+    // With two calls of four done by another prompt, the same as editing at call 2.
+    expect(half).toEqual(await draw({ prompt: "a [fox:castle:2]", ...edited }));
+  });
+
+  it("AND adds up what each part does; parts of weight 0 do nothing", async () => {
+    const a1111 = { promptSyntax: "a1111" as const };
+    const alone = await draw({ prompt: "a fox", ...a1111 });
+    const twice = await draw({ prompt: "a fox :0.5 AND a fox :0.5", ...a1111 });
+    expect(twice).toBeCloseTo32(alone, { abs: 2e-3, rel: 1e-3 });
+    const nothing = await draw({ prompt: "a fox AND a castle :0", ...a1111 });
+    expect(nothing).toBeCloseTo32(alone, { abs: 2e-3, rel: 1e-3 });
+    expect(await draw({ prompt: "a fox AND a castle", ...a1111 })).not.toEqual(alone);
+  });
+
+  it.each(["models/tiny-sd1", "models/tiny-sdxl"])("%s: long prompts in chunks", async (name) => {
+    const model = await tinyModel(name);
+    const long = Array.from({ length: 60 }, (_, i) => `word${i}`).join(" ");
+    const { context, pooled } = await model.encodePrompt(long, { promptSyntax: "compel" });
+    const rows = context.shape[1]!;
+    expect(rows).toBeGreaterThan(77);
+    expect(rows % 77).toBe(0);
+    expect(pooled !== undefined).toBe(name.endsWith("sdxl"));
+    const end = await draw({ prompt: `${long} fox`, promptSyntax: "a1111" }, name);
+    expect(end).not.toEqual(await draw({ prompt: `${long} castle`, promptSyntax: "a1111" }, name));
+  });
+
+  it.each(["models/tiny-sd1", "models/tiny-sdxl"])("%s: embeddings out and in", async (name) => {
+    const model = await tinyModel(name);
+    const promptEmbeds = await model.encodePrompt("a fox");
+    const negativePromptEmbeds = await model.encodePrompt("blurry");
+    expect(await draw({ promptEmbeds, negativePromptEmbeds }, name)).toEqual(
+      await draw({ prompt: "a fox", negativePrompt: "blurry" }, name),
+    );
+    const short = { ...promptEmbeds, context: { shape: [1, 2, 3], data: new Float32Array(6) } };
+    await expect(draw({ promptEmbeds: short, negativePromptEmbeds }, name)).rejects.toThrow(/promptEmbeds/);
+  });
+
+  it("refuses what contradicts itself, and networks that it cannot use", async () => {
+    await expect(draw({ prompt: "a <hypernet:x:1>" })).rejects.toThrow(/hypernet/);
+    await expect(draw({ prompt: "a <lora:none:1>" })).rejects.toThrow(/no LoRA none/);
+    await expect(draw({ prompt: "a", negativePrompt: "<lora:none:1>" })).rejects.toThrow(/negativePrompt/);
+    const promptEmbeds = { context: { shape: [1, 77, 32], data: new Float32Array(77 * 32) } };
+    await expect(draw({ prompt: "a", promptEmbeds })).rejects.toThrow(/contradict/);
+  });
+});

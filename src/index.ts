@@ -1,0 +1,49 @@
+export { DiffusionError, type ErrorCode, nearest } from "./errors.js";
+export type { OnProgress, ProgressEvent } from "./events.js";
+export { generate } from "./generate.js";
+export type { LoraInfo, LoraScale, WordInfo } from "./generation/adapters.js";
+export type { Conditioning } from "./generation/prompt-embedding.js";
+export type { Image } from "./image/image.js";
+export {
+  formatParameters,
+  type Parameters,
+  parseFields,
+  parseParameters,
+} from "./image/parameters.js";
+export { decodePng, encodePng } from "./image/png.js";
+export { readImage } from "./image/read.js";
+export { fitImage, resize } from "./image/resize.js";
+export type { Latents, Values } from "./latents/latents.js";
+export { createRng, numericSeed, type Rng, type RngName, type Seed } from "./latents/rng.js";
+export { masks } from "./masks.js";
+export { describeModel, type ModelInfo } from "./model-info.js";
+export { defaultModels } from "./model-source.js";
+export type {
+  ControlInput,
+  GenerateOptions,
+  Hires,
+  HiresUpscaler,
+  ImageInput,
+  MaskInput,
+  Mode,
+  ResolvedOptions,
+  SizeConditioning,
+} from "./options.js";
+export { type GenerateResult, type LoadOptions, StableDiffusion } from "./pipeline.js";
+export { cpuFlags } from "./runtime/probe.js";
+export {
+  type SchedulerEntry,
+  samplerPair,
+  schedulerEntries,
+  scheduleTypes,
+} from "./schedulers/catalog.js";
+export type { SchedulerConfig } from "./schedulers/config.js";
+export {
+  createScheduler,
+  type Scheduler,
+  type SchedulerChoice,
+  type SchedulerFactory,
+} from "./schedulers/scheduler.js";
+export { countTokens, type PromptSyntax } from "./text/prompt.js";
+export type { Tokenizer } from "./text/tokenizer.js";
+export { loadTokenizer } from "./weights/tokenizer-files.js";

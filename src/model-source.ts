@@ -1,0 +1,53 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { DiffusionError, nearest } from "./errors.js";
+import type { OnProgress } from "./events.js";
+import { fetchFromHub, parseHubReference } from "./weights/hub.js";
+
+/** The models that come with the library; the first is the default, the second its inpainting variant. */
+export const defaultModels = [
+  "emoji-diffusion-256",
+  "emoji-diffusion-256-inpaint",
+  "butterflies-64",
+] as const;
+
+/** From src/ and from dist/ alike. */
+const weightsFolder = fileURLToPath(new URL("../weights", import.meta.url));
+
+/** CLIP's vocabulary, which single-file checkpoints leave out. */
+export const clipTokenizerFolder: string = join(weightsFolder, "clip-tokenizer");
+
+export const defaultModelFolder = (name: (typeof defaultModels)[number]): string => join(weightsFolder, name);
+
+export interface LocateOptions {
+  readonly revision?: string;
+  readonly token?: string;
+  readonly offline?: boolean;
+  readonly variant?: "fp16";
+  readonly signal?: AbortSignal;
+  readonly onProgress?: OnProgress;
+}
+
+/**
+ * The folder or file of a model: a path, the name of a default model, or a repository of the hub, which is
+ * downloaded (or found in the cache).
+ *
+ * @throws DiffusionError FILE_MISSING with the nearest name, or what the hub says
+ */
+export async function locateModel(model: string, options: LocateOptions = {}): Promise<string> {
+  if (existsSync(model)) return model;
+  const ours = defaultModels.find((name) => name === model);
+  if (ours) return defaultModelFolder(ours);
+  const reference = parseHubReference(model);
+  if (!reference) {
+    const near = nearest(model, defaultModels);
+    throw new DiffusionError("FILE_MISSING", `there is no model ${model}`, {
+      hint: near
+        ? `did you mean ${near}?`
+        : `give a folder, a .safetensors file, a hub name such as owner/name, or one of ${defaultModels.join(", ")}`,
+    });
+  }
+  const snapshot = await fetchFromHub(reference, options);
+  return snapshot.file ?? snapshot.folder;
+}

@@ -1,0 +1,119 @@
+import { z } from "zod";
+import { DiffusionError, nearest } from "./errors.js";
+import type { OnProgress } from "./events.js";
+import type { Margins } from "./image/outpaint.js";
+import type { ControlInput, GenerateOptions, ImageInput, MaskInput } from "./options.js";
+import type { SchedulerChoice, SchedulerFactory } from "./schedulers/scheduler.js";
+
+const share = z.number().min(0).max(1);
+const whole = z.number().int();
+const text = z.union([z.string(), z.array(z.string()).min(1)]);
+const seed = z.union([z.number(), z.bigint(), z.string()]);
+const size = z.strictObject({ width: whole.min(1), height: whole.min(1) });
+const given = <T>() => z.custom<T>((value) => value !== null && value !== undefined);
+const sizes = {
+  original: size.optional(),
+  crop: z.strictObject({ left: whole, top: whole }).optional(),
+  target: size.optional(),
+};
+
+const values = (rank: number) =>
+  z.strictObject({ shape: z.array(whole.min(1)).length(rank), data: z.instanceof(Float32Array) });
+const conditioning = z.strictObject({ context: values(3), pooled: values(2).optional() });
+
+const schema = z.strictObject({
+  prompt: text.optional(),
+  negativePrompt: text.optional(),
+  promptSyntax: z.enum(["plain", "a1111", "compel"]).optional(),
+  promptEmbeds: conditioning.optional(),
+  negativePromptEmbeds: conditioning.optional(),
+  prompt2: text.optional(),
+  negativePrompt2: text.optional(),
+  width: whole.min(1).optional(),
+  height: whole.min(1).optional(),
+  sizes: z.strictObject({ ...sizes, negative: z.strictObject(sizes).optional() }).optional(),
+  steps: whole.min(1).optional(),
+  guidance: z.number().min(0).optional(),
+  guidanceRescale: share.optional(),
+  imageGuidance: z.number().min(0).optional(),
+  eta: share.optional(),
+  clipSkip: whole.min(0).optional(),
+  seed: seed.optional(),
+  count: whole.min(1).max(1000).optional(),
+  variation: z.strictObject({ seed: seed.optional(), strength: share }).optional(),
+  seedSize: size.optional(),
+  rng: z.enum(["torch", "philox", "seedrandom"]).optional(),
+  scheduler: given<SchedulerChoice | SchedulerFactory>().optional(),
+  denoisingStart: share.optional(),
+  denoisingEnd: share.optional(),
+  image: given<ImageInput>().optional(),
+  strength: share.optional(),
+  exactSteps: z.boolean().optional(),
+  resizeMode: z.enum(["stretch", "crop", "fill"]).optional(),
+  mask: given<MaskInput>().optional(),
+  maskInvert: z.boolean().optional(),
+  maskBlur: z.number().min(0).max(1024).optional(),
+  maskedContent: z.enum(["original", "fill", "noise", "nothing"]).optional(),
+  onlyMasked: z.union([z.boolean(), z.strictObject({ padding: whole.min(0) })]).optional(),
+  expand: given<Partial<Margins>>().optional(),
+  expandStep: whole.min(8).optional(),
+  seamStrength: share.optional(),
+  hires: z
+    .strictObject({
+      scale: z.number().positive().max(16).optional(),
+      width: whole.min(1).optional(),
+      height: whole.min(1).optional(),
+      strength: share.optional(),
+      steps: whole.min(1).optional(),
+      upscaler: z.string().optional(),
+    })
+    .optional(),
+  controlnet: z
+    .array(
+      z.strictObject({
+        model: z.string(),
+        image: given<ImageInput>(),
+        scale: z.number().optional(),
+        start: share.optional(),
+        end: share.optional(),
+        guess: z.boolean().optional(),
+      } satisfies Record<keyof ControlInput, z.ZodType>),
+    )
+    .min(1)
+    .optional(),
+  noiseLevel: whole.min(0).optional(),
+  tiles: z.strictObject({ size: whole.min(8).optional(), overlap: whole.min(0).optional() }).optional(),
+  latents: values(4).optional(),
+  output: z.enum(["image", "latents"]).optional(),
+  signal: z.instanceof(AbortSignal).optional(),
+  onProgress: z.custom<OnProgress>((value) => typeof value === "function").optional(),
+  preview: z.union([z.boolean(), z.strictObject({ every: whole.min(1) })]).optional(),
+} satisfies Record<keyof GenerateOptions, z.ZodType>);
+
+/** Options that a call may hold, for those who pass on the options of others. */
+export const optionNames: readonly string[] = Object.keys(schema.shape);
+
+/** Refuses unknown options and values of the wrong kind, each in one sentence. */
+export function checkOptions(options: GenerateOptions): void {
+  const result = schema.safeParse(withoutUndefined(options));
+  const [issue] = result.error?.issues ?? [];
+  if (!issue) return;
+  if (issue.code === "unrecognized_keys") {
+    const name = [...issue.path, issue.keys[0]!].join(".");
+    const near = nearest(issue.keys[0]!, optionNames);
+    throw new DiffusionError("BAD_OPTION", `there is no option ${name}`, {
+      hint: near ? `did you mean ${near}?` : `options are ${optionNames.join(", ")}`,
+    });
+  }
+  const value = (options as Record<string, unknown>)[String(issue.path[0])];
+  throw new DiffusionError("BAD_OPTION", `${issue.path.join(".")}: ${issue.message}; got ${describe(value)}`);
+}
+
+const withoutUndefined = (options: object) =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+
+const describe = (value: unknown): string =>
+  typeof value === "object"
+    ? `an ${Array.isArray(value) ? "array" : "object"}`
+    : JSON.stringify(value, bigintText);
+const bigintText = (_key: string, value: unknown) => (typeof value === "bigint" ? `${value}` : value);

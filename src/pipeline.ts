@@ -1,0 +1,453 @@
+import { randomInt } from "node:crypto";
+import { basename, extname } from "node:path";
+import { DiffusionError } from "./errors.js";
+import type { OnProgress, ProgressEvent } from "./events.js";
+import {
+  AdapterSet,
+  type LoraInfo,
+  type LoraScale,
+  locateAdapter,
+  takeMentions,
+  type WordInfo,
+} from "./generation/adapters.js";
+import type { Call } from "./generation/call.js";
+import { timed } from "./generation/call.js";
+import { batched, encodePrompts } from "./generation/conditioning.js";
+import { type Control, readControl } from "./generation/control.js";
+import { readInputs } from "./generation/inputs.js";
+import { type Loaded, traitsOf, vaeOf } from "./generation/loaded.js";
+import { paintAll } from "./generation/paint.js";
+import { createPreviewer, type Previewer } from "./generation/previews.js";
+import { type Conditioning, createEmbedder, mostChunks } from "./generation/prompt-embedding.js";
+import type { Image } from "./image/image.js";
+import type { Latents } from "./latents/latents.js";
+import { clipTokenizerFolder, defaultModels, type LocateOptions, locateModel } from "./model-source.js";
+import { checkOptions } from "./option-schema.js";
+import { type ControlInput, type GenerateOptions, type ResolvedOptions, resolveOptions } from "./options.js";
+import type { ControlNet } from "./runtime/controlnet.js";
+import { Engine } from "./runtime/engine.js";
+import { isSmall, type Replacements, readControlNet, readModel } from "./runtime/model.js";
+import {
+  createControlNet,
+  createNetworks,
+  type NetworksOptions,
+  type TextEncoder,
+  type UNet,
+  type Vae,
+} from "./runtime/networks.js";
+import type { Precision, RuntimeName } from "./runtime/runner.js";
+import type { PromptSyntax } from "./text/prompt.js";
+import type { Tokenizer } from "./text/tokenizer.js";
+import { cacheRoot } from "./weights/cache.js";
+import { openModel, openPart } from "./weights/model.js";
+import { type ModelSource, openNetwork } from "./weights/source.js";
+import { loadTokenizer } from "./weights/tokenizer-files.js";
+
+export interface LoadOptions {
+  /** Default "fp32". */
+  precision?: Precision;
+  /** "graph" (default) is the fast one, "eager" the reference. */
+  runtime?: RuntimeName;
+  /** Of a single file that says too little: a diffusers folder (or hub name) whose configs and tokenizers it shares. */
+  config?: string;
+  /** Of a single file: what its UNet predicts. Default: what the file says, or what its kind usually does. */
+  prediction?: "epsilon" | "v_prediction";
+  /**
+   * An autoencoder in place of the model's: a folder with config.json and weights, a single file (the original layout,
+   * alone or in a whole model), or a hub name.
+   */
+  vae?: string;
+  /** A small decoder (AutoencoderTiny, such as madebyollin/taesd) for results and previews: folder or hub name. */
+  taesd?: string;
+  /** Folder of LoRAs that prompts may name: `<lora:name:0.8>` is name.safetensors in it, or in a folder in it. */
+  loraDir?: string;
+  /** Encodes and decodes in tiles: always or never. Default: where a picture would take too much memory. */
+  vaeTiling?: boolean;
+  /** Where converted weights and graphs are kept. Default: TFJS_DIFFUSION_CACHE, else the user's cache folder. */
+  cacheDir?: string;
+  /** Default: one for each physical core. */
+  threads?: number;
+  /** Bytes of private memory that the process that computes may take (on Linux); it is ended and started anew. */
+  memoryLimit?: number;
+  /** Milliseconds that one run of a network may take before its process counts as hung, and is started anew. */
+  hangMs?: number;
+  /** Of a hub model: branch, tag or commit. */
+  revision?: string;
+  /** For gated hub models. Default: HF_TOKEN, or the token file. */
+  token?: string;
+  /** Never asks the hub. */
+  offline?: boolean;
+  signal?: AbortSignal;
+  onProgress?: OnProgress;
+}
+
+export interface GenerateResult {
+  /** Empty when `output` is "latents". */
+  readonly images: readonly Image[];
+  /** [images, height / f, width / f, channels], scaled as the UNet sees them. */
+  readonly latents: Latents;
+  readonly seeds: readonly (number | bigint)[];
+  readonly options: ResolvedOptions;
+  /** What was done to the input that its owner should know of, such as a mask that was resized. */
+  readonly notes: readonly string[];
+  /** Milliseconds spent on the prompt, on the steps, and on the picture. */
+  readonly ms: { readonly encode: number; readonly denoise: number; readonly decode: number };
+}
+
+type OpenControl = (name: string) => Promise<ControlNet>;
+
+/** A loaded model. Its networks run in a process of their own; `dispose` ends it. */
+export class StableDiffusion {
+  readonly #loaded: Loaded;
+  readonly #adapters: AdapterSet;
+  /** For adapters from the hub. */
+  readonly #hub: LocateOptions;
+  readonly #openControl: OpenControl;
+  /** ControlNets that were used, by name. */
+  readonly #controls = new Map<string, Promise<ControlNet>>();
+  readonly #engine: Engine;
+  readonly #listeners: Set<OnProgress>;
+  readonly #preview: Previewer;
+
+  private constructor(
+    loaded: Loaded,
+    engine: Engine,
+    listeners: Set<OnProgress>,
+    options: LoadOptions & { openControl: OpenControl },
+  ) {
+    this.#loaded = loaded;
+    this.#adapters = new AdapterSet(loaded, options.loraDir);
+    const { revision: _, signal: __, ...hub } = located(options);
+    this.#hub = hub;
+    this.#openControl = options.openControl;
+    this.#engine = engine;
+    this.#listeners = listeners;
+    this.#preview = createPreviewer(loaded);
+  }
+
+  /**
+   * @param model a diffusers folder, a `.safetensors` file, a hub name, or the name of a default model
+   * @throws DiffusionError for models that cannot be found or used
+   */
+  static async load(model: string = defaultModels[0], options: LoadOptions = {}): Promise<StableDiffusion> {
+    const { precision = "fp32", runtime = "graph", onProgress, signal } = options;
+    checkLoadOptions(precision, runtime, options);
+    signal?.throwIfAborted();
+    const variant = precision === "fp16" ? { variant: "fp16" as const } : {};
+    const path = await locateModel(model, { ...located(options), ...variant });
+    const { config, prediction } = options;
+    const opening = {
+      tokenizer: clipTokenizerFolder,
+      ...variant,
+      ...(config !== undefined && { config: await locateModel(config, elsewhere(options)) }),
+      ...(prediction && { prediction }),
+    };
+    const source = openModel(path, opening);
+    const autoencoders = await openAutoencoders(options, source, variant);
+    const read = readModel(source, autoencoders);
+    const tokenizers = await Promise.all(
+      source.tokenizers.map(({ folder, ...own }) => loadTokenizer(folder, own)),
+    );
+    const { threads, memoryLimit, hangMs } = options;
+    // Graphs of small networks; tfjs gives its operations all threads.
+    const sideBySide = runtime === "graph" && isSmall(read);
+    const process = {
+      sideBySide,
+      ...(threads !== undefined && { threads }),
+      ...(memoryLimit !== undefined && { memoryLimit }),
+      ...(hangMs !== undefined && { hangMs }),
+    };
+    const engine = precision === "bf16" ? await Engine.forBfloat16(process) : new Engine(process);
+    const listeners = new Set<OnProgress>();
+    const networksOptions: NetworksOptions = {
+      runtime,
+      precision,
+      cacheRoot: cacheRoot(options.cacheDir),
+      opening,
+      sideBySide,
+      ...(options.vaeTiling !== undefined && { tiling: options.vaeTiling }),
+      onLoad: (network, done, total) => {
+        for (const listener of listeners) listener({ type: "convert", network, done, total });
+      },
+    };
+    const networks = createNetworks(read, engine, networksOptions);
+    const openControl = async (name: string) => {
+      const folder = await locateModel(name, { ...elsewhere(options), ...variant });
+      return createControlNet(readControlNet(openNetwork(folder, variant)), engine, networksOptions);
+    };
+    onProgress?.({ type: "load", network: "all", done: 1, total: 1 });
+    return new StableDiffusion({ model: read, networks, tokenizers }, engine, listeners, {
+      ...options,
+      openControl,
+    });
+  }
+
+  /** The networks on plain numbers, for people who build their own loop. */
+  get unet(): UNet {
+    return this.#adapters.applied().networks.unet;
+  }
+
+  get vae(): Vae {
+    return vaeOf(this.#loaded);
+  }
+
+  get textEncoder(): TextEncoder {
+    return this.textEncoders[0]!;
+  }
+
+  /** SDXL has two. */
+  get textEncoders(): readonly TextEncoder[] {
+    const { textEncoders } = this.#adapters.applied().networks;
+    if (textEncoders.length > 0) return textEncoders;
+    const { name } = traitsOf(this.#loaded);
+    throw new DiffusionError("MODEL_KIND", `${name} is unconditional and has no text encoder`);
+  }
+
+  /**
+   * A prompt as `promptEmbeds` and `negativePromptEmbeds` take it.
+   *
+   * @returns `context` [1, 77 for each chunk, channels]; SDXL: `pooled` [1, channels]
+   */
+  async encodePrompt(
+    prompt: string,
+    options: { prompt2?: string; promptSyntax?: PromptSyntax; clipSkip?: number } = {},
+  ): Promise<Conditioning> {
+    const { prompt2 = prompt, promptSyntax = "plain", clipSkip = 0 } = options;
+    const { text, mentions } = takeMentions(prompt);
+    const embedder = createEmbedder(this.#adapters.applied(mentions), promptSyntax);
+    const parts = embedder.parse([text, takeMentions(prompt2).text], { calls: 1 });
+    const [part] = parts;
+    if (!part || parts.length > 1)
+      throw new DiffusionError(
+        "BAD_OPTION",
+        `prompts that AND combines have ${parts.length} embeddings, not one`,
+      );
+    return embedder.embed(part, 0, { chunks: mostChunks(parts), skip: clipSkip });
+  }
+
+  /** One for each text encoder, with the words that were learned. */
+  get tokenizers(): readonly Tokenizer[] {
+    return this.#adapters.applied().tokenizers;
+  }
+
+  /**
+   * Puts a LoRA (LoCon, LoHa, LoKr, DoRA) over the model, beside those in use, from the next call on. Its changes are
+   * made by the first call that needs them, to the weights that it touches; the others stay as they are.
+   *
+   * @param path file, folder, or hub name (owner/name, owner/name:file.safetensors)
+   * @param options.name default: the file's, without its ending; one of the same name is replaced
+   * @throws DiffusionError WEIGHT_SHAPE for one that was made for another base, MODEL_KIND for what is none
+   */
+  async loadLora(path: string, options: { name?: string; scale?: LoraScale } = {}): Promise<LoraInfo> {
+    const found = await locateAdapter(path, this.#hub);
+    return this.#adapters.addLora(found, { name: basename(path, extname(path)), ...options });
+  }
+
+  /** Uses these of the loaded LoRAs (default scale 1), in this order, and no others; `[]` uses none. */
+  setLoras(uses: readonly { readonly name: string; readonly scale?: LoraScale }[]): void {
+    this.#adapters.setLoras(uses);
+  }
+
+  /** Forgets a LoRA; the model is then exactly as it was without it. */
+  removeLora(name: string): void {
+    this.#adapters.removeLora(name);
+  }
+
+  get loras(): readonly LoraInfo[] {
+    return this.#adapters.loras;
+  }
+
+  /**
+   * Teaches the model a word: a textual inversion in any layout.
+   *
+   * @param path file, or hub name
+   * @param options.word what to write in prompts; default: the name in the file, else the file's own
+   * @throws DiffusionError WEIGHT_SHAPE for another model family's, FILE_FORMAT for what is none
+   */
+  async loadTextualInversion(path: string, options: { word?: string } = {}): Promise<WordInfo> {
+    return this.#adapters.addWord(await locateAdapter(path, this.#hub), options);
+  }
+
+  removeTextualInversion(word: string): void {
+    this.#adapters.removeWord(word);
+  }
+
+  get words(): readonly WordInfo[] {
+    return this.#adapters.words;
+  }
+
+  /** Converts all weights into the cache, as the first picture otherwise does; what is there is left alone. */
+  async prepare({ signal, onProgress }: Pick<LoadOptions, "signal" | "onProgress"> = {}): Promise<void> {
+    if (onProgress) this.#listeners.add(onProgress);
+    try {
+      await this.#loaded.networks.prepare(signal);
+    } finally {
+      if (onProgress) this.#listeners.delete(onProgress);
+    }
+  }
+
+  /** The memory of the process that computes, and the tensors that it holds. */
+  status() {
+    return this.#engine.status();
+  }
+
+  async generate(options: GenerateOptions): Promise<GenerateResult> {
+    checkOptions(options);
+    return this.#run(options, (event) => options.onProgress?.(event));
+  }
+
+  /** The same as events; ending the loop early aborts the run. */
+  async *stream(options: GenerateOptions): AsyncGenerator<ProgressEvent, GenerateResult> {
+    checkOptions(options);
+    const stop = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+    const events: ProgressEvent[] = [];
+    let wake = () => {};
+    const emit = (event: ProgressEvent) => {
+      options.onProgress?.(event);
+      events.push(event);
+      wake();
+    };
+    let ended = false;
+    const result = this.#run({ ...options, signal }, emit).finally(() => {
+      ended = true;
+      wake();
+    });
+    // Awaited below, or not at all when the consumer leaves.
+    result.catch(() => {});
+    try {
+      while (!ended || events.length > 0) {
+        const event = events.shift();
+        if (event) yield event;
+        else
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+      }
+      return await result;
+    } finally {
+      stop.abort();
+    }
+  }
+
+  async dispose(): Promise<void> {
+    await this.#engine.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  async #control(input: ControlInput): Promise<Control> {
+    const { model } = input;
+    const net = this.#controls.get(model) ?? this.#openControl(model);
+    this.#controls.set(model, net);
+    // One that could not be opened is tried anew by the next call.
+    net.catch(() => this.#controls.delete(model));
+    return readControl(input, await net);
+  }
+
+  /** For each image the model with the adapters that its prompt mentions, and the prompts without them. */
+  #withMentions(resolved: ResolvedOptions): { adapted: Loaded[]; texts: ResolvedOptions } {
+    const plain = this.#adapters.applied();
+    const known = new Map<string, Loaded>();
+    const adapted = resolved.prompts.map((prompt) => {
+      const { mentions } = takeMentions(prompt);
+      if (mentions.length === 0) return plain;
+      const key = JSON.stringify(mentions);
+      const model = known.get(key) ?? this.#adapters.applied(mentions);
+      known.set(key, model);
+      return model;
+    });
+    return { adapted, texts: withoutMentions(resolved) };
+  }
+
+  async #run(options: GenerateOptions, emit: OnProgress): Promise<GenerateResult> {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    this.#listeners.add(emit);
+    try {
+      const inputs = await readInputs(options);
+      const resolved = resolveOptions(options, traitsOf(this.#loaded), {
+        seed: randomInt(2 ** 32),
+        variationSeed: randomInt(2 ** 32),
+        ...(inputs.image && { imageSize: inputs.image }),
+      });
+      const meter = { ms: { encode: 0, denoise: 0, decode: 0 }, calls: 0, done: 0 };
+      const total = resolved.prompts.length;
+      const controls = await Promise.all((options.controlnet ?? []).map((input) => this.#control(input)));
+      const { adapted, texts } = this.#withMentions(resolved);
+      const conditions = await timed({ meter, options }, "encode", () =>
+        encodePrompts(adapted, options, texts, (done) => {
+          emit({ type: "encode", what: "prompt", done, total });
+          signal?.throwIfAborted();
+        }),
+      );
+      const notes: string[] = [];
+      const call: Call = {
+        ...{ loaded: this.#loaded, adapted, options, resolved, conditions, controls, preview: this.#preview },
+        ...{ emit, meter, notes },
+      };
+      const { images, latents } = await paintAll(call, inputs);
+      const { seeds } = resolved;
+      return { images, latents: batched(latents), seeds, options: resolved, notes, ms: meter.ms };
+    } finally {
+      this.#listeners.delete(emit);
+    }
+  }
+}
+
+/** Each text without the LoRAs that it mentions; only prompts may mention some. */
+function withoutMentions(resolved: ResolvedOptions): ResolvedOptions {
+  for (const text of [...resolved.negativePrompts, ...(resolved.negativePrompts2 ?? [])])
+    if (text !== undefined && takeMentions(text).mentions.length > 0)
+      throw new DiffusionError(
+        "BAD_OPTION",
+        "a LoRA acts on the whole picture, so negativePrompt cannot name one",
+      );
+  const taken = (texts: readonly string[]) => texts.map((text) => takeMentions(text).text);
+  const { prompts, prompts2 } = resolved;
+  return { ...resolved, prompts: taken(prompts), ...(prompts2 && { prompts2: taken(prompts2) }) };
+}
+
+function checkLoadOptions(
+  precision: string,
+  runtime: string,
+  { threads, memoryLimit, hangMs, prediction }: LoadOptions,
+): void {
+  if (!["fp32", "fp16", "bf16"].includes(precision))
+    throw new DiffusionError("BAD_OPTION", `precision must be fp32, fp16 or bf16, got ${precision}`);
+  if (!["graph", "eager"].includes(runtime))
+    throw new DiffusionError("BAD_OPTION", `runtime must be graph or eager, got ${runtime}`);
+  if (prediction !== undefined && !["epsilon", "v_prediction"].includes(prediction))
+    throw new DiffusionError("BAD_OPTION", `prediction must be epsilon or v_prediction, got ${prediction}`);
+  if (threads !== undefined && !(Number.isInteger(threads) && threads > 0))
+    throw new DiffusionError("BAD_OPTION", `threads must be a whole number above 0, got ${threads}`);
+  for (const [name, value] of Object.entries({ memoryLimit, hangMs }))
+    if (value !== undefined && !(value > 0))
+      throw new DiffusionError("BAD_OPTION", `${name} must be above 0, got ${value}`);
+}
+
+async function openAutoencoders(
+  options: LoadOptions,
+  source: ModelSource,
+  variant: { variant?: "fp16" },
+): Promise<Replacements> {
+  const open = async (name: string) =>
+    openPart(await locateModel(name, { ...elsewhere(options), ...variant }), source, variant);
+  return {
+    ...(options.vae !== undefined && { vae: await open(options.vae) }),
+    ...(options.taesd !== undefined && { taesd: await open(options.taesd) }),
+  };
+}
+
+/** For what comes from elsewhere: the revision is the model's; its own is part of its name (owner/name@revision). */
+function elsewhere(options: LoadOptions): LocateOptions {
+  const { revision: _, ...rest } = located(options);
+  return rest;
+}
+
+function located({ revision, token, offline, signal, onProgress }: LoadOptions) {
+  const given = { revision, token, offline, signal, onProgress };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
