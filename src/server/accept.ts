@@ -1,0 +1,110 @@
+import { samplerPair } from "../index.js";
+import { decodeBase64, type ImageStore, readForeign, storeForeign } from "./images.js";
+import type { Jobs } from "./jobs.js";
+import type { Limits } from "./limits.js";
+import type { Models } from "./models.js";
+import type { NewJob } from "./queue/queue.js";
+import { Refusal } from "./refusal.js";
+import {
+  checkLimits,
+  type GenerateRequest,
+  type StoredGenerate,
+  type StoredUpscale,
+  type UpscaleRequest,
+} from "./request.js";
+import type { Settings } from "./settings.js";
+import { upscalers } from "./work.js";
+
+/** What the APIs are made of: the same jobs, models, pictures and limits for all of them. */
+export interface Parts {
+  readonly jobs: Jobs;
+  readonly models: Models;
+  readonly images: ImageStore;
+  readonly settings: Settings;
+  readonly limits: Limits;
+}
+
+/** A request of any API: pictures may have been decoded from base64 already. */
+export type Incoming = Omit<GenerateRequest, "image" | "mask"> & {
+  readonly image?: string | Uint8Array | undefined;
+  readonly mask?: string | Uint8Array | undefined;
+};
+
+export type Accepted = Pick<NewJob, "lane" | "request">;
+
+/**
+ * Turns a request into a job: finds the model, checks limits, takes in pictures.
+ *
+ * @throws Refusal and DiffusionError with what is wrong with it
+ */
+export async function acceptGenerate(request: Incoming, parts: Parts): Promise<Accepted> {
+  const { models, images, limits, settings } = parts;
+  const { image, mask, kind, ...rest } = request;
+  const option = models.resolve(request.model, {
+    masked: mask !== undefined || request.expand !== undefined,
+  });
+  const { info } = option;
+  const { scheduler } = request;
+  if (scheduler !== undefined) checkScheduler(scheduler);
+  const defaults = settings.data;
+  const stored: StoredGenerate = {
+    rng: defaults.rng,
+    ...(info.tokenizer && {
+      prompt: "",
+      ...(defaults.clipSkip > 1 && { clipSkip: defaults.clipSkip - 1 }),
+    }),
+    ...rest,
+    kind: "generate",
+    model: option.label,
+    count: request.count ?? 1,
+  };
+  checkLimits(stored, info.size, limits);
+  const [imageKey, maskKey] = await Promise.all(
+    [image, mask].map((given) =>
+      given === undefined
+        ? undefined
+        : storeForeign(typeof given === "string" ? decodeBase64(given) : given, images, limits),
+    ),
+  );
+  return {
+    lane: option.label,
+    request: { ...stored, ...(imageKey && { image: imageKey }), ...(maskKey && { mask: maskKey }) },
+  };
+}
+
+/** Unknown names are refused at once, with the nearest one. */
+function checkScheduler(scheduler: NonNullable<GenerateRequest["scheduler"]>): void {
+  if (typeof scheduler === "string") samplerPair(scheduler);
+  else samplerPair({ sampler: scheduler.sampler, schedule: scheduler.schedule });
+}
+
+export async function acceptUpscale(request: UpscaleRequest, parts: Parts): Promise<Accepted> {
+  const { images, limits, models } = parts;
+  const name = request.upscaler ?? upscalers[0];
+  // A model's factor is its own.
+  if (upscalingModels(models).includes(name))
+    return acceptGenerate({ model: name, image: request.image }, parts);
+  const upscaler = findUpscaler(name, models);
+  const bytes = decodeBase64(request.image);
+  const source = await readForeign(bytes, limits);
+  const { scale = 2 } = request;
+  const width = request.width ?? Math.round(source.width * scale);
+  const height = request.height ?? Math.round(source.height * scale);
+  if (width * height > 16 * limits.resultPixels)
+    throw new Refusal(400, "TOO_LARGE", `${width} x ${height} are more pixels than this server makes`);
+  const image = await storeForeign(bytes, images, limits);
+  const stored: StoredUpscale = { kind: "upscale", image, width, height, upscaler };
+  return { lane: "upscale", request: stored };
+}
+
+/** Labels of the models that enlarge. */
+export const upscalingModels = (models: Models): string[] =>
+  models.list().flatMap(({ info, label }) => (info.kind === "upscaling" ? [label] : []));
+
+function findUpscaler(name: string, models: Models): string {
+  const found = upscalers.find((upscaler) => upscaler.toLowerCase() === name.toLowerCase());
+  if (found) return found;
+  throw new Refusal(501, "UNSUPPORTED", `there is no upscaler ${name.slice(0, 100)}`, {
+    hint: `there are ${[...upscalers, ...upscalingModels(models)].join(", ")}`,
+  });
+}

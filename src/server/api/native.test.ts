@@ -1,0 +1,166 @@
+import { expect, test } from "vitest";
+import { base64Png, grey, plainWork, testServer, untilAborted } from "../fixture.js";
+import type { JobView } from "./native.js";
+
+const body = { prompt: "a dog", width: 64, height: 64 };
+const read = async (answer: Response) => (await answer.json()) as JobView;
+
+test("a job is accepted, runs, and its pictures can be fetched", async () => {
+  const { send, parts } = await testServer();
+  const answer = await send("POST", "/jobs", { ...body, count: 2, seed: "18446744073709551615" });
+  expect(answer.status).toBe(202);
+  const { id } = await read(answer);
+  expect(answer.headers.get("location")).toBe(`/jobs/${id}`);
+  await parts.jobs.ended(id);
+  const job = await read(await send("GET", `/jobs/${id}`));
+  expect(job).toMatchObject({
+    status: "completed",
+    model: "emoji-diffusion-256 CPU FP32",
+    request: { ...body, seed: "18446744073709551615" },
+  });
+  expect(job.result?.images).toHaveLength(2);
+  for (const { url } of job.result!.images) {
+    const picture = await send("GET", url);
+    expect(picture.status).toBe(200);
+    expect(picture.headers.get("cache-control")).toContain("immutable");
+    expect([...new Uint8Array(await picture.arrayBuffer())].slice(1, 4)).toEqual([0x50, 0x4e, 0x47]);
+  }
+});
+
+test("a key makes repeating harmless, and another request under it is a mistake", async () => {
+  const { send, ran, parts } = await testServer();
+  const headers = { "idempotency-key": "order 66" };
+  const first = await send("POST", "/jobs", body, headers);
+  const again = await send("POST", "/jobs", body, headers);
+  expect([first.status, again.status]).toEqual([202, 200]);
+  const { id } = await read(first);
+  expect((await read(again)).id).toBe(id);
+  expect((await send("POST", "/jobs", { ...body, prompt: "a cat" }, headers)).status).toBe(422);
+  expect((await send("POST", "/jobs", body, { "idempotency-key": "" })).status).toBe(400);
+  await parts.jobs.ended(id);
+  expect(ran).toHaveLength(1);
+});
+
+test("events tell every state until the end, and how the queue moves", async () => {
+  const gate: (() => void)[] = [];
+  const server = await testServer({
+    work: async (job, hooks) => {
+      await new Promise<void>((resolve) => gate.push(resolve));
+      return plainWork(server.parts.images)(job, hooks);
+    },
+  });
+  const { send } = server;
+  const first = await read(await send("POST", "/jobs", body));
+  const second = await read(await send("POST", "/jobs", body));
+  const stream = await send("GET", `/jobs/${second.id}/events`);
+  expect(stream.headers.get("content-type")).toContain("text/event-stream");
+  const text = stream.text();
+  const open = async () => {
+    while (gate.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    gate.shift()!();
+  };
+  await open();
+  await server.parts.jobs.ended(first.id);
+  await open();
+  const states = (await text)
+    .split("\n")
+    .filter((line) => line.startsWith("data: "))
+    .map((line) => JSON.parse(line.slice(6)) as JobView);
+  expect(states[0]).toMatchObject({ status: "queued", position: 1 });
+  expect(states.at(-1)).toMatchObject({ status: "completed" });
+  expect(states.some(({ progress }) => progress?.preview)).toBe(true);
+});
+
+test("a job that has ended sends its state once", async () => {
+  const { send, parts } = await testServer();
+  const { id } = await read(await send("POST", "/jobs", body));
+  await parts.jobs.ended(id);
+  const text = await (await send("GET", `/jobs/${id}/events`)).text();
+  expect(text.match(/^event: job$/gm)).toHaveLength(1);
+});
+
+test("DELETE cancels, and only what has ended leaves the history, with its pictures", async () => {
+  const server = await testServer({
+    work: (job, hooks) =>
+      job.request.kind === "generate" && job.request.prompt === "endless"
+        ? untilAborted(hooks.signal)
+        : plainWork(server.parts.images)(job, hooks),
+  });
+  const { send, parts } = server;
+  const { id } = await read(await send("POST", "/jobs", { ...body, prompt: "endless" }));
+  while ((await parts.jobs.queue.get(id))?.status !== "running") await new Promise((r) => setTimeout(r, 1));
+  expect((await send("DELETE", `/history/${id}`)).status).toBe(409);
+  expect((await send("DELETE", `/jobs/${id}`)).status).toBe(200);
+  expect((await parts.jobs.ended(id)).status).toBe("cancelled");
+  // Two jobs share a picture: it goes with the second.
+  const image = base64Png(grey(64, 64, 3));
+  const twins = [];
+  for (let i = 0; i < 2; i++) twins.push((await read(await send("POST", "/jobs", { ...body, image }))).id);
+  for (const twin of twins) await parts.jobs.ended(twin);
+  const job = await read(await send("GET", `/jobs/${twins[0]}`));
+  const { url } = (job.request as { image: { url: string } }).image;
+  expect((await send("DELETE", `/history/${twins[0]}`)).status).toBe(204);
+  expect((await send("GET", url)).status).toBe(200);
+  expect((await send("DELETE", `/history/${twins[1]}`)).status).toBe(204);
+  expect((await send("GET", url)).status).toBe(404);
+  expect((await send("GET", `/jobs/${twins[1]}`)).status).toBe(404);
+});
+
+test("the history is read page by page", async () => {
+  const { send, parts } = await testServer();
+  const ids: string[] = [];
+  for (let i = 0; i < 3; i++) ids.push((await read(await send("POST", "/jobs", body))).id);
+  await Promise.all(ids.map((id) => parts.jobs.ended(id)));
+  const list = async (query: string) =>
+    ((await (await send("GET", `/jobs?${query}`)).json()) as { jobs: JobView[] }).jobs.map(({ id }) => id);
+  expect(await list("limit=2")).toEqual([ids[2], ids[1]]);
+  expect(await list(`limit=2&before=${ids[1]}`)).toEqual([ids[0]]);
+  expect(await list("status=running,queued")).toEqual([]);
+  expect((await send("GET", "/jobs?limit=0")).status).toBe(400);
+  expect((await send("GET", "/jobs?status=odd")).status).toBe(400);
+});
+
+test("a full queue answers 429 and when to come again", async () => {
+  const { send } = await testServer({ work: () => new Promise(() => {}), limits: { queued: 1 } });
+  const answers = [];
+  for (let i = 0; i < 4; i++) answers.push(await send("POST", "/jobs", body));
+  expect(answers[0]!.status).toBe(202);
+  const last = answers.at(-1)!;
+  expect([last.status, last.headers.get("retry-after")]).toEqual([429, "10"]);
+});
+
+test("wrong requests are told in one sentence", async () => {
+  const { send } = await testServer();
+  for (const [wrong, word] of [
+    [{ ...body, stepz: 3 }, "stepz"],
+    [{ ...body, steps: "many" }, "steps"],
+    [{ ...body, steps: 0 }, "steps"],
+    [{ ...body, seed: -1 }, "seed"],
+    [{ ...body, scheduler: "dpmpp_2n" }, "dpmpp_2m"],
+    [{ kind: "upscale" }, "image"],
+    [[], "body"],
+    [null, "body"],
+    [{ kind: "upscale", image: base64Png(grey(8, 8)), upscaler: "ESRGAN" }, "Lanczos"],
+  ] as const) {
+    const answer = await send("POST", "/jobs", wrong);
+    expect([wrong, answer.status >= 400 && answer.status < 502]).toEqual([wrong, true]);
+    expect(JSON.stringify(await answer.json())).toContain(word);
+  }
+  for (const path of ["/jobs/nobody", "/jobs/nobody/events"])
+    expect((await send("GET", path)).status).toBe(404);
+  expect((await send("DELETE", "/jobs/nobody")).status).toBe(404);
+  expect((await send("POST", "/jobs/nobody/skip")).status).toBe(404);
+});
+
+test("masks and outpainting take the inpainting variant of the default model, unless a model is named", async () => {
+  const { send } = await testServer();
+  const image = base64Png(grey(64, 64));
+  const model = async (changes: object) =>
+    (await read(await send("POST", "/jobs", { ...body, ...changes }))).model;
+  expect(await model({ image, mask: image })).toContain("inpaint");
+  expect(await model({ image, expand: { left: 8 } })).toContain("inpaint");
+  expect(await model({ image })).toBe("emoji-diffusion-256 CPU FP32");
+  expect(await model({ image, mask: image, model: "emoji-diffusion-256" })).toBe(
+    "emoji-diffusion-256 CPU FP32",
+  );
+});

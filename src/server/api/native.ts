@@ -1,0 +1,179 @@
+import { createHash } from "node:crypto";
+import { Hono } from "hono";
+import { streamSSE } from "hono/streaming";
+import { z } from "zod";
+import { type Accepted, acceptGenerate, acceptUpscale, type Parts } from "../accept.js";
+import { isImageKey } from "../images.js";
+import { hasEnded, type Job, jobStatuses } from "../queue/queue.js";
+import { Refusal } from "../refusal.js";
+import { checked, generateRequest, upscaleRequest } from "../request.js";
+
+/** The native API: jobs that outlive the request that made them. */
+export function nativeApi(parts: Parts): Hono {
+  const { jobs, images } = parts;
+  const app = new Hono();
+
+  app.post("/jobs", async (c) => {
+    const body: unknown = await c.req.json().catch(badJson);
+    const key = c.req.header("idempotency-key");
+    const id = key === undefined ? undefined : await knownOrNew(key, body, parts);
+    const known = id === undefined ? undefined : await jobs.queue.get(id);
+    const job =
+      known ??
+      (await jobs.submit({
+        ...(await accept(body, parts)),
+        attended: false,
+        via: "native",
+        ...(id && { id, task: fingerprint(body) }),
+      }));
+    return c.json(await jobView(job, parts), known ? 200 : 202, { Location: `/jobs/${job.id}` });
+  });
+
+  app.get("/jobs", async (c) => {
+    const { status, limit, before } = checked(listQuery, c.req.query());
+    const found = await jobs.queue.list({
+      limit,
+      ...(status && { status: status.split(",") as Job["status"][] }),
+      ...(before && { before }),
+    });
+    return c.json({ jobs: await Promise.all(found.map((job) => jobView(job, parts))) });
+  });
+
+  app.get("/jobs/:id", async (c) => c.json(await jobView(await find(c.req.param("id"), parts), parts)));
+
+  app.delete("/jobs/:id", async (c) => {
+    await find(c.req.param("id"), parts);
+    const job = await jobs.queue.cancel(c.req.param("id"));
+    return c.json(await jobView(job!, parts));
+  });
+
+  app.post("/jobs/:id/skip", async (c) => {
+    const { id } = await find(c.req.param("id"), parts);
+    jobs.skip(id);
+    return c.body(null, 204);
+  });
+
+  app.delete("/history/:id", async (c) => {
+    const job = await find(c.req.param("id"), parts);
+    if (!(await jobs.queue.remove(job.id)))
+      throw new Refusal(409, "RUNNING", "the job has not ended yet; cancel it first");
+    await removeImages(job, parts);
+    return c.body(null, 204);
+  });
+
+  app.get("/jobs/:id/events", async (c) => {
+    const job = await find(c.req.param("id"), parts);
+    return streamSSE(c, async (stream) => {
+      let wake = () => {};
+      let latest: Job | undefined = job;
+      const unsubscribe = jobs.queue.subscribe((event) => {
+        if (event.job.id === job.id) latest = event.job;
+        // Others that end move this one up in the queue.
+        if (event.job.id === job.id || event.type === "status") wake();
+      });
+      stream.onAbort(() => wake());
+      try {
+        while (!stream.aborted) {
+          const woken = new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+          latest = (await jobs.queue.get(job.id)) ?? latest;
+          await stream.writeSSE({ event: "job", data: JSON.stringify(await jobView(latest!, parts)) });
+          if (hasEnded(latest!)) return;
+          // A comment line now and then keeps proxies from hanging up.
+          await Promise.race([woken, stream.sleep(15_000)]);
+        }
+      } finally {
+        unsubscribe();
+      }
+    });
+  });
+
+  app.get("/images/:file", async (c) => {
+    const [, key = ""] = /^(.*)\.png$/.exec(c.req.param("file")) ?? [];
+    const png = isImageKey(key) ? await images.get(key) : undefined;
+    if (!png) throw new Refusal(404, "NOT_FOUND", "there is no such picture");
+    return c.body(Uint8Array.from(png).buffer, 200, {
+      "Content-Type": "image/png",
+      "Cache-Control": "private, max-age=31536000, immutable",
+    });
+  });
+
+  return app;
+}
+
+const listQuery = z.object({
+  status: z
+    .string()
+    .regex(new RegExp(`^(${jobStatuses.join("|")})(,(${jobStatuses.join("|")}))*$`))
+    .optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(50),
+  before: z.string().optional(),
+});
+
+export const badJson = (): never => {
+  throw new Refusal(400, "BAD_JSON", "the body is no JSON");
+};
+
+function accept(body: unknown, parts: Parts): Promise<Accepted> {
+  const isUpscale = typeof body === "object" && body !== null && "kind" in body && body.kind === "upscale";
+  return isUpscale
+    ? acceptUpscale(checked(upscaleRequest, body), parts)
+    : acceptGenerate(checked(generateRequest, body), parts);
+}
+
+/** The id that an idempotency key stands for. The same key with another request is a mistake of the client. */
+async function knownOrNew(key: string, body: unknown, { jobs }: Parts): Promise<string> {
+  if (key === "" || key.length > 200)
+    throw new Refusal(400, "BAD_OPTION", "Idempotency-Key has 1 to 200 characters");
+  const id = createHash("sha256").update(key).digest("hex").slice(0, 32);
+  const known = await jobs.queue.get(id);
+  if (known && known.task !== fingerprint(body))
+    throw new Refusal(422, "IDEMPOTENCY", "this Idempotency-Key was used for another request");
+  return id;
+}
+
+const fingerprint = (body: unknown): string =>
+  createHash("sha256").update(JSON.stringify(body)).digest("hex");
+
+async function find(id: string, { jobs }: Parts): Promise<Job> {
+  const job = await jobs.queue.get(id);
+  if (job) return job;
+  throw new Refusal(404, "NOT_FOUND", "there is no such job");
+}
+
+/** Pictures go with the last job that shows them. */
+async function removeImages(job: Job, { jobs, images }: Parts): Promise<void> {
+  const others = await jobs.queue.list({ limit: Number.MAX_SAFE_INTEGER });
+  const needed = new Set(others.flatMap(imageKeys));
+  for (const key of imageKeys(job)) if (!needed.has(key)) await images.remove(key);
+}
+
+function imageKeys({ request, result }: Job): string[] {
+  const inputs = request.kind === "upscale" ? [request.image] : [request.image, request.mask];
+  return [...inputs, ...(result?.images.map(({ key }) => key) ?? [])].filter((key) => key !== undefined);
+}
+
+/** A job as clients see it: pictures as addresses. */
+async function jobView(job: Job, { jobs }: Parts) {
+  const { request, result, task, lane, attended, ...rest } = job;
+  const position = job.status === "queued" ? await jobs.queue.position(job.id) : undefined;
+  const input = (key: string | undefined) => key && { url: imageUrl(key) };
+  return {
+    ...rest,
+    model: lane,
+    ...(position !== undefined && { position }),
+    request: {
+      ...request,
+      ...(request.image && { image: input(request.image) }),
+      ...("mask" in request && request.mask && { mask: input(request.mask) }),
+    },
+    ...(result && {
+      result: { ...result, images: result.images.map((image) => ({ ...image, url: imageUrl(image.key) })) },
+    }),
+  };
+}
+
+export type JobView = Awaited<ReturnType<typeof jobView>>;
+
+export const imageUrl = (key: string): string => `/images/${key}.png`;

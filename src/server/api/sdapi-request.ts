@@ -1,0 +1,159 @@
+import { encodePng, schedulerEntries } from "../../index.js";
+import type { Incoming } from "../accept.js";
+import { decodeBase64, plainMask, readForeign } from "../images.js";
+import type { Limits } from "../limits.js";
+import { Refusal } from "../refusal.js";
+import type { SettingsData } from "../settings.js";
+import { type Img2img, optionsBody, type Txt2img } from "./sdapi-schema.js";
+
+/** @throws Refusal for what would change the picture and is not there: nothing is ignored in silence */
+export function txt2imgRequest(request: Txt2img): Incoming {
+  refuseUnsupported(request, {
+    firstphase_width: request.firstphase_width > 0,
+    firstphase_height: request.firstphase_height > 0,
+    hr_checkpoint_name: request.enable_hr && Boolean(request.hr_checkpoint_name),
+    hr_sampler_name: request.enable_hr && Boolean(request.hr_sampler_name),
+    hr_scheduler: request.enable_hr && Boolean(request.hr_scheduler),
+    hr_prompt: request.enable_hr && request.hr_prompt !== "" && request.hr_prompt !== request.prompt,
+    hr_negative_prompt:
+      request.enable_hr &&
+      request.hr_negative_prompt !== "" &&
+      request.hr_negative_prompt !== request.negative_prompt,
+  });
+  return { ...commonRequest(request), ...(request.enable_hr && { hires: hiresOf(request) }) };
+}
+
+const resizeModes = ["stretch", "crop", "fill"] as const;
+const maskedContents = ["fill", "original", "noise", "nothing"] as const;
+
+export async function img2imgRequest(request: Img2img, limits: Limits): Promise<Incoming> {
+  const { init_images, mask, resize_mode, inpainting_fill, mask_blur_x, mask_blur_y } = request;
+  const [first, ...others] = init_images ?? [];
+  if (!first) throw new Refusal(404, "NO_IMAGE", "Init image not found");
+  const resizeMode = resizeModes[resize_mode];
+  const blur = request.mask_blur ?? mask_blur_x;
+  const maskedContent = maskedContents[inpainting_fill];
+  refuseUnsupported(request, {
+    "init_images (more than one)": others.length > 0,
+    resize_mode: resizeMode === undefined,
+    inpainting_fill: maskedContent === undefined,
+    "mask_blur_x other than mask_blur_y": request.mask_blur == null && mask_blur_x !== mask_blur_y,
+    latent_mask: Boolean(request.latent_mask),
+    initial_noise_multiplier: (request.initial_noise_multiplier ?? 1) !== 1,
+  });
+  const image = decodeBase64(first);
+  return {
+    ...commonRequest(request),
+    image,
+    strength: request.denoising_strength,
+    resizeMode,
+    ...(mask && {
+      mask: await opaqueMask(mask, limits),
+      maskInvert: request.inpainting_mask_invert !== 0,
+      maskBlur: blur,
+      maskedContent,
+      onlyMasked: request.inpaint_full_res && { padding: request.inpaint_full_res_padding },
+    }),
+  };
+}
+
+/** Painted, opaque or white: all three are repainted here. */
+async function opaqueMask(mask: string, limits: Limits): Promise<Uint8Array> {
+  return encodePng(plainMask(await readForeign(decodeBase64(mask), limits), { repaint: "opaque" }));
+}
+
+function commonRequest(request: Txt2img | Img2img): Incoming {
+  const override = optionsBody.safeParse(request.override_settings ?? {}).data ?? {};
+  const { seed, subseed, subseed_strength, eta } = request;
+  const clipSkip = override.CLIP_stop_at_last_layers ?? undefined;
+  return {
+    ...(override.sd_model_checkpoint && { model: override.sd_model_checkpoint }),
+    prompt: request.prompt,
+    promptSyntax: "a1111",
+    ...(request.negative_prompt !== "" && { negativePrompt: request.negative_prompt }),
+    width: request.width,
+    height: request.height,
+    steps: request.steps,
+    guidance: request.cfg_scale,
+    count: request.batch_size * request.n_iter,
+    scheduler: samplerOf(request),
+    ...(seed !== -1 && { seed }),
+    ...(subseed_strength > 0 && {
+      variation: { strength: subseed_strength, ...(subseed !== -1 && { seed: subseed }) },
+    }),
+    ...(request.seed_resize_from_w > 0 &&
+      request.seed_resize_from_h > 0 && {
+        seedSize: { width: request.seed_resize_from_w, height: request.seed_resize_from_h },
+      }),
+    ...(eta != null && { eta }),
+    ...(clipSkip !== undefined && { clipSkip: clipSkip - 1 }),
+    ...(override.randn_source && { rng: rngOf(override.randn_source) }),
+  };
+}
+
+/** "GPU" means CUDA's generator there, whatever the machine; "NV" is the same by its formula. */
+export const rngOf = (source: "GPU" | "CPU" | "NV"): SettingsData["rng"] =>
+  source === "CPU" ? "torch" : "philox";
+
+function samplerOf({ sampler_name, sampler_index, scheduler }: Txt2img | Img2img) {
+  const wanted = (sampler_name || sampler_index).trim();
+  const lower = wanted.toLowerCase();
+  const entry = schedulerEntries.find(({ label, name, aliases }) =>
+    [label, name, ...aliases].some((known) => lower.startsWith(known.toLowerCase())),
+  );
+  if (!entry) throw new Refusal(404, "SAMPLER", "Sampler not found");
+  return { sampler: wanted, ...(scheduler && { schedule: scheduler }) };
+}
+
+const latentModes: Record<string, string> = {
+  latent: "latent",
+  "latent (antialiased)": "latent-bilinear-antialiased",
+  "latent (bicubic)": "latent-bicubic",
+  "latent (bicubic antialiased)": "latent-bicubic-antialiased",
+  "latent (nearest)": "latent-nearest",
+  "latent (nearest-exact)": "latent-nearest-exact",
+  lanczos: "lanczos",
+  nearest: "nearest",
+};
+
+function hiresOf(request: Txt2img) {
+  const { hr_upscaler, hr_resize_x, hr_resize_y, hr_second_pass_steps } = request;
+  const upscaler = latentModes[(hr_upscaler || "latent").toLowerCase()];
+  if (!upscaler) throw new Refusal(404, "UPSCALER", `Upscaler ${hr_upscaler} not found`);
+  return {
+    upscaler,
+    strength: request.denoising_strength,
+    ...(hr_resize_x > 0 || hr_resize_y > 0
+      ? { width: hr_resize_x || request.width, height: hr_resize_y || request.height }
+      : { scale: request.hr_scale }),
+    ...(hr_second_pass_steps > 0 && { steps: hr_second_pass_steps }),
+  };
+}
+
+function refuseUnsupported(request: Txt2img | Img2img, more: Record<string, boolean>): void {
+  const [script] = Object.keys(request.alwayson_scripts ?? {});
+  if (script !== undefined)
+    throw new Refusal(422, "SCRIPT", `always on script ${script.slice(0, 100)} not found`);
+  if (request.script_name)
+    throw new Refusal(422, "SCRIPT", `Script '${request.script_name.slice(0, 100)}' not found`);
+  const vae = request.override_settings?.sd_vae;
+  const asked = {
+    styles: (request.styles ?? []).length > 0,
+    restore_faces: request.restore_faces === true,
+    tiling: request.tiling === true,
+    s_min_uncond: (request.s_min_uncond ?? 0) > 0,
+    s_churn: (request.s_churn ?? 0) > 0,
+    s_tmin: (request.s_tmin ?? 0) > 0,
+    s_noise: (request.s_noise ?? 1) !== 1,
+    refiner_checkpoint: Boolean(request.refiner_checkpoint) && (request.refiner_switch_at ?? 1) < 1,
+    infotext: Boolean(request.infotext),
+    "override_settings.sd_vae":
+      typeof vae === "string" && !["", "automatic", "none"].includes(vae.toLowerCase()),
+    ...more,
+  };
+  const found = Object.entries(asked).flatMap(([name, is]) => (is ? [name] : []));
+  if (found.length > 0)
+    throw new Refusal(422, "UNSUPPORTED", `this server does not have ${found.join(", ")}`, {
+      hint: "leave it out, or set it to its default",
+    });
+}

@@ -1,0 +1,131 @@
+import { z } from "zod";
+
+/*
+ * Requests of AUTOMATIC1111's API: names and defaults of `modules/api/models.py`, which derives them from the
+ * pipelines' arguments. Clients send null for what they leave to the server.
+ */
+
+const text = (value = "") => z.string().nullish().transform((given) => given ?? value); // biome-ignore format: a pair
+const number = (value: number) => z.number().nullish().transform((given) => given ?? value); // biome-ignore format: a pair
+const flag = (value: boolean) => z.boolean().nullish().transform((given) => given ?? value); // biome-ignore format: a pair
+const maybe = {
+  text: z.string().nullish(),
+  number: z.number().nullish(),
+  flag: z.boolean().nullish(),
+};
+
+const common = {
+  prompt: text(),
+  negative_prompt: text(),
+  styles: z.array(z.string()).nullish(),
+  seed: number(-1),
+  subseed: number(-1),
+  subseed_strength: number(0),
+  seed_resize_from_h: number(-1),
+  seed_resize_from_w: number(-1),
+  sampler_name: maybe.text,
+  scheduler: maybe.text,
+  batch_size: number(1),
+  n_iter: number(1),
+  steps: number(50),
+  cfg_scale: number(7),
+  width: number(512),
+  height: number(512),
+  restore_faces: maybe.flag,
+  tiling: maybe.flag,
+  do_not_save_samples: flag(false),
+  do_not_save_grid: flag(false),
+  eta: maybe.number,
+  denoising_strength: number(0.75),
+  s_min_uncond: maybe.number,
+  s_churn: maybe.number,
+  s_tmax: maybe.number,
+  s_tmin: maybe.number,
+  s_noise: maybe.number,
+  override_settings: z.record(z.string(), z.unknown()).nullish(),
+  override_settings_restore_afterwards: flag(true),
+  refiner_checkpoint: maybe.text,
+  refiner_switch_at: maybe.number,
+  disable_extra_networks: flag(false),
+  comments: z.record(z.string(), z.unknown()).nullish(),
+  sampler_index: text("Euler"),
+  script_name: maybe.text,
+  script_args: z.array(z.unknown()).nullish(),
+  send_images: flag(true),
+  save_images: flag(false),
+  alwayson_scripts: z.record(z.string(), z.unknown()).nullish(),
+  force_task_id: maybe.text,
+  infotext: maybe.text,
+};
+
+export const txt2img = z.object({
+  ...common,
+  enable_hr: flag(false),
+  firstphase_width: number(0),
+  firstphase_height: number(0),
+  hr_scale: number(2),
+  hr_upscaler: maybe.text,
+  hr_second_pass_steps: number(0),
+  hr_resize_x: number(0),
+  hr_resize_y: number(0),
+  hr_checkpoint_name: maybe.text,
+  hr_sampler_name: maybe.text,
+  hr_scheduler: maybe.text,
+  hr_prompt: text(),
+  hr_negative_prompt: text(),
+});
+export type Txt2img = z.infer<typeof txt2img>;
+
+export const img2img = z.object({
+  ...common,
+  init_images: z.array(z.string()).nullish(),
+  resize_mode: number(0),
+  image_cfg_scale: maybe.number,
+  mask: maybe.text,
+  mask_blur_x: number(4),
+  mask_blur_y: number(4),
+  mask_blur: maybe.number,
+  mask_round: flag(true),
+  inpainting_fill: number(0),
+  inpaint_full_res: flag(true),
+  inpaint_full_res_padding: number(0),
+  inpainting_mask_invert: number(0),
+  initial_noise_multiplier: maybe.number,
+  latent_mask: maybe.text,
+  include_init_images: flag(false),
+});
+export type Img2img = z.infer<typeof img2img>;
+
+export const extraSingleImage = z.object({
+  image: text(),
+  resize_mode: number(0),
+  show_extras_results: flag(true),
+  gfpgan_visibility: number(0),
+  codeformer_visibility: number(0),
+  codeformer_weight: number(0),
+  upscaling_resize: number(2),
+  upscaling_resize_w: number(512),
+  upscaling_resize_h: number(512),
+  upscaling_crop: flag(true),
+  upscaler_1: text("None"),
+  upscaler_2: text("None"),
+  extras_upscaler_2_visibility: number(0),
+  upscale_first: flag(false),
+});
+export type ExtraSingleImage = z.infer<typeof extraSingleImage>;
+
+export const pngInfoBody = z.object({ image: z.string() });
+
+/** The settings that mean something here; others are taken and forgotten, as clients send all that they know. */
+export const optionsBody = z.looseObject({
+  sd_model_checkpoint: z.string().nullish(),
+  CLIP_stop_at_last_layers: z.number().int().min(1).max(12).nullish(),
+  randn_source: z.enum(["GPU", "CPU", "NV"]).nullish(),
+  samples_format: z.enum(["png", "jpg", "jpeg", "webp"]).nullish(),
+});
+
+export const internalProgress = z.object({
+  id_task: maybe.text,
+  id_live_preview: number(-1),
+  live_preview: flag(true),
+});

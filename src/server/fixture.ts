@@ -1,0 +1,123 @@
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Hono } from "hono";
+import { encodePng, formatParameters, type Image } from "../index.js";
+import type { Parts } from "./accept.js";
+import { createHandler } from "./handler.js";
+import { folderStore, type ImageStore } from "./images.js";
+import { Jobs, type Work } from "./jobs.js";
+import { defaultLimits, type Limits } from "./limits.js";
+import { Models } from "./models.js";
+import { Preparations } from "./prepare.js";
+import { openLocalQueue } from "./queue/local.js";
+import type { StoredRequest } from "./request.js";
+import { openSettings } from "./settings.js";
+
+/** A server for tests: everything real but the drawing of pictures, which a test may replace. */
+export interface TestServer {
+  readonly app: Hono;
+  readonly parts: Parts;
+  /** Requests of the jobs that ran. */
+  readonly ran: StoredRequest[];
+  /** Of data and page alike. */
+  readonly folder: string;
+  /** Lines of the log. */
+  readonly log: string[];
+  /** A request with the headers that a client of this machine sends. */
+  send(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>;
+}
+
+export const host = "127.0.0.1:7860";
+
+export async function testServer(
+  options: {
+    work?: Work;
+    limits?: Partial<Limits>;
+    secret?: string;
+    paths?: boolean;
+    parallel?: number;
+  } = {},
+): Promise<TestServer> {
+  const folder = await mkdtemp(join(tmpdir(), "server-"));
+  const limits = { ...defaultLimits, ...options.limits };
+  const settings = await openSettings(join(folder, "settings.json"));
+  const models = await Models.open(settings);
+  const images = folderStore(join(folder, "images"));
+  const queue = await openLocalQueue(join(folder, "journal.jsonl"), limits);
+  const ran: StoredRequest[] = [];
+  const log: string[] = [];
+  const draw = options.work ?? plainWork(images);
+  const work: Work = (job, hooks) => {
+    ran.push(job.request);
+    return draw(job, hooks);
+  };
+  const jobs = new Jobs(queue, work, { jobMs: limits.jobMs, log: (line) => log.push(line) });
+  jobs.start();
+  const parts: Parts = { jobs, models, images, settings, limits };
+  const app = createHandler(parts, {
+    access: { hosts: () => new Set([host]), ...(options.secret && { secret: options.secret }) },
+    preparations: new Preparations(models, { paths: options.paths ?? false }),
+    page: folder,
+    version: "0.0.0",
+    log: (line) => log.push(line),
+  });
+  return {
+    app,
+    parts,
+    folder,
+    ran,
+    log,
+    send: async (method, path, body, headers = {}) =>
+      app.request(`http://${host}${path}`, {
+        method,
+        headers: {
+          host,
+          ...(body !== undefined && !(body instanceof FormData) && { "content-type": "application/json" }),
+          ...headers,
+        },
+        ...(body !== undefined && { body: body instanceof FormData ? body : JSON.stringify(body) }),
+      }),
+  };
+}
+
+/** Grey pictures of the size that was asked for, with a preview on the way. */
+export const plainWork =
+  (images: ImageStore): Work =>
+  async ({ request }, hooks) => {
+    const { width = 8, height = 8 } = request;
+    const count = request.kind === "generate" ? request.count : 1;
+    for (let image = 0; image < count; image++) {
+      const preview = Buffer.from(encodePng(grey(2, 2))).toString("base64");
+      for (const step of [1, 2])
+        hooks.progress({
+          phase: "denoise",
+          image,
+          images: count,
+          step: 2 * image + step,
+          steps: 2 * count,
+          share: (image + step / 2) / count,
+          etaMs: 1000,
+          preview,
+        });
+      const parameters = formatParameters({ prompt: "grey", steps: 2, sampler: "Euler", seed: image + 7 });
+      const key = await images.put(encodePng(grey(width, height, image), { parameters }));
+      hooks.finished({ key, width, height, seed: String(image + 7), parameters });
+    }
+    return { width, height, ms: { encode: 1, denoise: 2, decode: 3 } };
+  };
+
+/** Ends with the signal's reason, and never otherwise. */
+export const untilAborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
+
+export const grey = (width: number, height: number, value = 128, channels = 3): Image => ({
+  width,
+  height,
+  data: new Uint8Array(width * height * channels).fill(value),
+});
+
+export const base64Png = (image: Image): string => Buffer.from(encodePng(image)).toString("base64");

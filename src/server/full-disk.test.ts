@@ -1,0 +1,94 @@
+import { execFileSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { folderStore } from "./images.js";
+import { Jobs, type Work } from "./jobs.js";
+import { openLocalQueue } from "./queue/local.js";
+
+/** A file system of its own of 1 MB; mounting one takes root, and a container may forbid it all the same. */
+const disk = mkdtempSync(join(tmpdir(), "full-"));
+const mounted = ((): boolean => {
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+})();
+if (!mounted) console.warn("skipped: no small file system can be mounted here");
+
+const job = {
+  lane: "model",
+  request: { kind: "generate", model: "model", count: 1 },
+  via: "native",
+} as const;
+const never = new AbortController().signal;
+const filler = join(disk, "filler");
+
+/** Leaves no byte. */
+function fill(): void {
+  for (let size = 2 ** 20; size >= 1; size >>= 1)
+    for (;;)
+      try {
+        writeFileSync(filler, Buffer.alloc(size), { flag: "a" });
+      } catch {
+        break;
+      }
+}
+
+describe.skipIf(!mounted)("a full disk", () => {
+  beforeAll(() => rmSync(filler, { force: true }));
+  afterAll(() => {
+    execFileSync("umount", ["-l", disk]);
+    rmSync(disk, { recursive: true });
+  });
+
+  test("results: the job fails and says so, nothing half is left, and the next one works", async () => {
+    const images = folderStore(join(disk, "images"));
+    const folder = mkdtempSync(join(tmpdir(), "journal-"));
+    const queue = await openLocalQueue(join(folder, "journal.jsonl"), { queued: 9 });
+    const work: Work = async (_job, { finished }) => {
+      finished({
+        key: await images.put(Buffer.alloc(200_000, randomUUID())),
+        width: 8,
+        height: 8,
+        parameters: "",
+      });
+      return { width: 8, height: 8, ms: { encode: 0, denoise: 0, decode: 0 } };
+    };
+    const jobs = new Jobs(queue, work, { jobMs: 60_000, log: () => {} });
+    jobs.start();
+    onTestFinished(() => jobs.close(1000));
+    expect(await jobs.run(job, never)).toMatchObject({ status: "completed" });
+    fill();
+    expect(await jobs.run(job, never)).toMatchObject({ status: "failed", error: { code: "DISK" } });
+    const files = readdirSync(disk, { recursive: true }).map(String);
+    expect(files.filter((file) => file.endsWith(".new"))).toEqual([]);
+    expect(files.filter((file) => file.endsWith(".png"))).toHaveLength(1);
+    rmSync(filler);
+    expect(await jobs.run(job, never)).toMatchObject({ status: "completed" });
+  });
+
+  test("journal: a job that cannot be kept is not accepted; those that were are there afterwards", async () => {
+    const path = join(disk, "journal.jsonl");
+    const queue = await openLocalQueue(path, { queued: 9 });
+    const kept = await queue.enqueue({ ...job, id: "kept", attended: false });
+    expect(kept.status).toBe("queued");
+    fill();
+    // Longer than what is left of the journal's last page: the line is cut short.
+    const long = { ...job.request, prompt: "x".repeat(10_000) };
+    await expect(
+      queue.enqueue({ ...job, request: long, id: "refused", attended: false }),
+    ).rejects.toMatchObject({ code: "DISK" });
+    rmSync(filler);
+    await queue.enqueue({ ...job, id: "later", attended: false });
+    await queue.close();
+    expect(existsSync(path)).toBe(true);
+    const again = await openLocalQueue(path, { queued: 9 });
+    onTestFinished(() => again.close());
+    expect((await again.list()).map(({ id }) => id)).toEqual(["later", "kept"]);
+  });
+});

@@ -1,0 +1,261 @@
+import { randomUUID } from "node:crypto";
+import { DiffusionError } from "../index.js";
+import {
+  type Claim,
+  hasEnded,
+  type Job,
+  type JobImage,
+  type JobProgress,
+  type JobQueue,
+  type JobResult,
+  type NewJob,
+  type Outcome,
+} from "./queue/queue.js";
+import { errorOf, Refusal } from "./refusal.js";
+
+/** What a job does. It hands over each picture as it is finished, so that a cancelled job keeps them. */
+export type Work = (job: Job, hooks: WorkHooks) => Promise<WorkResult>;
+export type WorkResult = Omit<JobResult, "images">;
+
+export interface WorkHooks {
+  readonly signal: AbortSignal;
+  /** A signal for one picture: aborted when that picture alone is to be left out. */
+  skippable(): AbortSignal;
+  progress(progress: JobProgress): void;
+  finished(image: JobImage): void;
+}
+
+export interface JobsOptions {
+  /** Jobs that run at the same time; jobs of one model never do. Default 1: the processor is shared anyway. */
+  readonly parallel?: number;
+  /** Milliseconds after which a running job fails. */
+  readonly jobMs: number;
+  /** For errors that no client sees whole. */
+  readonly log: (line: string) => void;
+  /** Other processes take jobs from the same queue: what is stopped here is given back to them. */
+  readonly shared?: boolean;
+}
+
+/** How often those who wait look for themselves, in case a shared queue's events were lost. */
+const LOOK_MS = 10_000;
+
+interface RunningJob {
+  readonly stop: AbortController;
+  skip: AbortController;
+}
+
+/** Accepts jobs, runs them one after the other, and tells those who wait. */
+export class Jobs {
+  readonly queue: JobQueue;
+  readonly #work: Work;
+  readonly #options: JobsOptions;
+  readonly #running = new Map<string, RunningJob>();
+  readonly #busyLanes = new Set<string>();
+  /** Jobs that somebody waits for here. */
+  readonly #attended = new Set<string>();
+  readonly #active = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+  #loop: Promise<void> | undefined;
+
+  constructor(queue: JobQueue, work: Work, options: JobsOptions) {
+    this.queue = queue;
+    this.#work = work;
+    this.#options = options;
+  }
+
+  /** Begins to take jobs from the queue. */
+  start(): void {
+    this.#loop ??= this.#takeJobs();
+  }
+
+  /** @throws Refusal 429 when the queue is full, 503 during shutdown */
+  submit(job: Omit<NewJob, "id"> & { id?: string }): Promise<Job> {
+    if (this.#stop.signal.aborted) throw new Refusal(503, "CLOSING", "the server is shutting down");
+    return this.queue.enqueue({ ...job, id: job.id ?? randomUUID() });
+  }
+
+  /** Submits a job for somebody who waits for it: when they leave (`signal`), it is cancelled. */
+  async run(
+    job: Omit<NewJob, "id" | "attended">,
+    signal: AbortSignal,
+    onChange: (job: Job) => void = () => {},
+  ): Promise<Job> {
+    const id = randomUUID();
+    const unsubscribe = this.queue.subscribe((event) => {
+      if (event.job.id === id) onChange(event.job);
+    });
+    const leave = () => void this.queue.cancel(id);
+    signal.addEventListener("abort", leave);
+    this.#attended.add(id);
+    try {
+      await this.submit({ ...job, id, attended: true });
+      if (signal.aborted) leave();
+      return await this.ended(id);
+    } finally {
+      signal.removeEventListener("abort", leave);
+      this.#attended.delete(id);
+      unsubscribe();
+    }
+  }
+
+  /** Waits until a job has ended, however it ends. */
+  async ended(id: string): Promise<Job> {
+    const { promise, unsubscribe } = this.#nextEnd(id);
+    try {
+      for (;;) {
+        const job = await this.queue.get(id);
+        if (!job) throw new Refusal(404, "NOT_FOUND", "there is no such job");
+        if (hasEnded(job)) return job;
+        const late = new Promise<void>((resolve) => setTimeout(resolve, LOOK_MS).unref());
+        const ended = await Promise.race([promise, late]);
+        if (ended) return ended;
+      }
+    } finally {
+      unsubscribe();
+    }
+  }
+
+  #nextEnd(id: string): { promise: Promise<Job>; unsubscribe: () => void } {
+    let unsubscribe = () => {};
+    const promise = new Promise<Job>((resolve) => {
+      unsubscribe = this.queue.subscribe(({ job }) => {
+        if (job.id === id && hasEnded(job)) resolve(job);
+      });
+    });
+    return { promise, unsubscribe };
+  }
+
+  /** Leaves out the picture that is being made, of the given job or of all that run. */
+  skip(id?: string): void {
+    for (const [running, { skip }] of this.#running) if (id === undefined || id === running) skip.abort();
+    const elsewhere = id === undefined ? [...this.#attended] : [id];
+    for (const id of elsewhere) if (!this.#running.has(id)) void this.queue.skip?.(id).catch(() => {});
+  }
+
+  /** Stops every running job; pictures that are finished stay with it. */
+  async interrupt(): Promise<void> {
+    const attended = await Promise.all([...this.#attended].map((id) => this.queue.get(id)));
+    const elsewhere = attended.flatMap((job) => (job?.status === "running" ? [job.id] : []));
+    await Promise.all(
+      [...new Set([...this.#running.keys(), ...elsewhere])].map((id) => this.queue.cancel(id)),
+    );
+  }
+
+  /**
+   * Takes no more jobs and waits for those that run. What still runs after `graceMs` is stopped; if nobody waits
+   * for it, the journal has it run again at the next start.
+   */
+  async close(graceMs: number): Promise<void> {
+    const reason = new Refusal(503, "CLOSING", "the server is shutting down");
+    this.#stop.abort(reason);
+    const attended = await Promise.all([...this.#attended].map((id) => this.queue.get(id))).catch(() => []);
+    const waiting = attended.flatMap((job) => (job?.status === "queued" ? [job.id] : []));
+    await Promise.allSettled(waiting.map((id) => this.queue.cancel(id)));
+    const elsewhere = [...this.#attended].filter((id) => !this.#running.has(id)).map((id) => this.ended(id));
+    const all = Promise.allSettled([this.#loop, ...this.#active, ...elsewhere]);
+    await Promise.race([all, new Promise((resolve) => setTimeout(resolve, graceMs).unref())]);
+    for (const { stop } of this.#running.values()) stop.abort(reason);
+    for (const id of this.#attended) if (!this.#running.has(id)) void this.queue.cancel(id).catch(() => {});
+    await Promise.allSettled([this.#loop, ...this.#active]);
+    await this.queue.close();
+  }
+
+  async #takeJobs(): Promise<void> {
+    const { parallel = 1 } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      while (this.#active.size >= parallel) await Promise.race(this.#active);
+      const claim = await this.queue
+        .claim((lane) => !this.#busyLanes.has(lane), signal)
+        .catch((error: unknown) => {
+          if (!signal.aborted) throw error;
+        });
+      if (!claim) return;
+      const done = this.#execute(claim)
+        .catch((error: unknown) => this.#options.log(`job ${claim.job.id}: ${errorOf(error).message}`))
+        .finally(() => this.#active.delete(done));
+      this.#active.add(done);
+    }
+  }
+
+  async #execute(claim: Claim): Promise<void> {
+    const { job } = claim;
+    const running: RunningJob = { stop: new AbortController(), skip: new AbortController() };
+    const timeout = setTimeout(
+      () => running.stop.abort(new Refusal(504, "TIMEOUT", "the job took longer than the server allows")),
+      this.#options.jobMs,
+    );
+    const signal = AbortSignal.any([claim.signal, running.stop.signal]);
+    this.#running.set(job.id, running);
+    this.#busyLanes.add(job.lane);
+    const images: JobImage[] = [];
+    const hooks: WorkHooks = {
+      signal,
+      skippable: () => {
+        running.skip = new AbortController();
+        return running.skip.signal;
+      },
+      progress: (progress) => void claim.heartbeat(progress),
+      finished: (image) => images.push(image),
+    };
+    // Cancelled while it was being taken: not even begun.
+    const result = signal.aborted ? Promise.reject(signal.reason) : this.#work(job, hooks);
+    const settled = await result.then(
+      (value) => ({ ok: true as const, value }),
+      (error: unknown) => ({ ok: false as const, error }),
+    );
+    clearTimeout(timeout);
+    this.#running.delete(job.id);
+    this.#busyLanes.delete(job.lane);
+    const size = { width: images[0]?.width ?? 0, height: images[0]?.height ?? 0 };
+    if (settled.ok && !signal.aborted)
+      await claim.finish({ status: "completed", result: { ...settled.value, images } });
+    else {
+      const partial = { ...size, ms: { encode: 0, denoise: 0, decode: 0 }, images };
+      const error = settled.ok ? signal.reason : settled.error;
+      await this.#unfinished(
+        claim,
+        signal,
+        running.stop.signal,
+        error,
+        images.length > 0 ? partial : undefined,
+      );
+    }
+  }
+
+  async #unfinished(
+    claim: Claim,
+    signal: AbortSignal,
+    stopped: AbortSignal,
+    error: unknown,
+    partial: JobResult | undefined,
+  ): Promise<void> {
+    const { job } = claim;
+    const kept = partial ? { result: partial } : {};
+    const { shared = false } = this.#options;
+    if (this.#stop.signal.aborted && stopped.aborted && (shared || !job.attended)) {
+      // A journal says that it runs: the next start takes it up again.
+      if (shared) await claim.release(errorOf(stopped.reason));
+      return;
+    }
+    const again = shared || !job.attended;
+    if (error instanceof DiffusionError && error.code === "WORKER" && !signal.aborted && again) {
+      await claim.release(errorOf(error));
+      return;
+    }
+    const outcome: Outcome =
+      signal.aborted && !stopped.aborted
+        ? { status: "cancelled", ...kept }
+        : { status: "failed", error: errorOf(stopped.aborted ? stopped.reason : error), ...kept };
+    const { code, message } = errorOf(error);
+    if (outcome.status === "failed")
+      this.#options.log(`job ${job.id} failed: ${code} ${message}${internals(error)}`);
+    await claim.finish(outcome);
+  }
+}
+
+/** The stack of what can only be our mistake, for the log. */
+const internals = (error: unknown): string => {
+  const known = error instanceof DiffusionError || error instanceof Refusal;
+  return known || !(error instanceof Error) ? "" : `\n${error.stack}`;
+};

@@ -1,0 +1,32 @@
+/** What a client may ask for. Everything is checked before the work that it bounds. */
+export interface Limits {
+  /** Bytes of a request's body. */
+  readonly body: number;
+  /** Pixels of a picture that comes in, checked in its header before it is decoded. */
+  readonly imagePixels: number;
+  /** Pixels of one picture that is made. */
+  readonly resultPixels: number;
+  /** Pixels times steps times pictures of one job. */
+  readonly work: number;
+  readonly promptLength: number;
+  /** Pictures of one job. */
+  readonly count: number;
+  /** Jobs that wait; further ones are refused with 429. */
+  readonly queued: number;
+  /** Milliseconds that a job may run. */
+  readonly jobMs: number;
+}
+
+export const defaultLimits: Limits = {
+  body: 48 * 2 ** 20,
+  imagePixels: 2 ** 22, // 2048 x 2048
+  resultPixels: 2 ** 22,
+  work: 2 ** 30, // 40 pictures of 1024 x 1024 at 25 steps
+  promptLength: 32_000, // what OpenAI's API takes
+  count: 32,
+  queued: 32,
+  jobMs: 60 * 60_000,
+};
+
+/** What changes when many workers share a queue: a request is split into its pictures. */
+export const sharedLimits: Partial<Limits> = { count: 256, queued: 20_000, work: 2 ** 34 };

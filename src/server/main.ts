@@ -1,0 +1,176 @@
+import { existsSync, readFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import { type AddressInfo, isIP } from "node:net";
+import { homedir, networkInterfaces } from "node:os";
+import { dirname, isAbsolute, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { getRequestListener } from "@hono/node-server";
+import { DiffusionError, type LoadOptions } from "../index.js";
+import type { Parts } from "./accept.js";
+import { createHandler } from "./handler.js";
+import { folderStore } from "./images.js";
+import { Jobs } from "./jobs.js";
+import { defaultLimits, type Limits, sharedLimits } from "./limits.js";
+import { Models } from "./models.js";
+import { Preparations } from "./prepare.js";
+import { openLocalQueue } from "./queue/local.js";
+import { openRedisQueue } from "./queue/redis.js";
+import { openSettings } from "./settings.js";
+import { libraryWork } from "./work.js";
+
+export interface ServeOptions {
+  /** Default 7860, the web UI's. 0 takes a free one. */
+  readonly port?: number;
+  /** Address to listen on; default 127.0.0.1. Anything but loopback needs `auth`. */
+  readonly listen?: string;
+  /** "user:password" */
+  readonly auth?: string;
+  /** Further values of the Host header, such as "pictures.example:443" behind a proxy. */
+  readonly allowHosts?: readonly string[];
+  /** Where pictures, history and settings are kept. Default: TFJS_DIFFUSION_DATA, else the user's data folder. */
+  readonly dataDir?: string;
+  /** A folder of models for the list. */
+  readonly models?: string;
+  /** The model to begin with; default: the one chosen last, else the default model. */
+  readonly model?: string;
+  readonly load?: Pick<LoadOptions, "threads" | "cacheDir">;
+  /** redis://host:port of a queue that workers share; then this process loads no model. */
+  readonly queue?: string;
+  readonly limits?: Partial<Limits>;
+  /** Milliseconds that a running job is given when the server stops. Default 30 s. */
+  readonly graceMs?: number;
+  readonly log?: (line: string) => void;
+  /** Folder of the built page. Default: the package's own. */
+  readonly page?: string;
+}
+
+export interface RunningServer {
+  readonly url: string;
+  /** Finishes or journals what runs, then ends. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the page and the APIs. The port answers at once; the model is loaded in the background.
+ *
+ * @throws DiffusionError BAD_OPTION for a listening address that would be open to all, DISK
+ */
+export async function serve(options: ServeOptions = {}): Promise<RunningServer> {
+  const { port = 7860, listen = "127.0.0.1", auth, log = () => {}, load = {} } = options;
+  checkAccess(listen, auth);
+  const limits = { ...defaultLimits, ...(options.queue && sharedLimits), ...options.limits };
+  const dataDir = options.dataDir ?? defaultDataDir();
+  const settings = await openSettings(join(dataDir, "settings.json"));
+  const models = await Models.open(settings, load);
+  if (options.models) await models.addFolder(options.models);
+  if (options.model) await models.choose(options.model);
+  const images = folderStore(join(dataDir, "images"));
+  const { queue: url } = options;
+  const shared = url !== undefined;
+  const queue = shared
+    ? await openRedisQueue(url, { queued: limits.queued, log })
+    : await openLocalQueue(join(dataDir, "journal.jsonl"), limits);
+  const jobs = new Jobs(queue, libraryWork(models, images, version), { jobMs: limits.jobMs, log, shared });
+  const preparations = new Preparations(models, { load, paths: isLoopback(listen) });
+  const parts: Parts = { jobs, models, images, settings, limits };
+
+  let hosts: ReadonlySet<string> = new Set();
+  const handler = createHandler(parts, {
+    access: { hosts: () => hosts, ...(auth !== undefined && { secret: auth }) },
+    preparations,
+    page: options.page ?? pageFolder(),
+    version,
+    log,
+  });
+  const server = createServer(getRequestListener(handler.fetch));
+  const address = await listening(server, port, listen);
+  hosts = allowedHosts(address, options.allowHosts ?? []);
+  if (!shared) jobs.start();
+  const warming = shared ? undefined : warm(models, log);
+
+  const close = async () => {
+    await Promise.all([jobs.close(options.graceMs ?? 30_000), preparations.close()]);
+    server.closeIdleConnections();
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    // Event streams end with their jobs; what is left after a moment is cut.
+    setTimeout(() => server.closeAllConnections(), 500).unref();
+    await models.dispose();
+    await Promise.all([closed, warming]);
+  };
+  let closing: Promise<void> | undefined;
+  const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
+  return {
+    url: `http://${host}:${address.port}`,
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+async function warm(models: Models, log: (line: string) => void): Promise<void> {
+  await models.warm(models.current.label).catch((error: unknown) => {
+    log(`the model could not be loaded: ${error instanceof Error ? error.message : error}`);
+  });
+}
+
+function checkAccess(listen: string, auth: string | undefined): void {
+  if (auth !== undefined && !/^[^:]+:.{8,}$/.test(auth))
+    throw new DiffusionError(
+      "BAD_OPTION",
+      "auth must be user:password with at least 8 characters of password",
+    );
+  if (!isLoopback(listen) && auth === undefined)
+    throw new DiffusionError("BAD_OPTION", `listening on ${listen} would let everybody in the network in`, {
+      hint: "add --auth user:password, or leave out --listen",
+    });
+}
+
+const isLoopback = (address: string): boolean =>
+  address === "localhost" || address === "::1" || (isIP(address) === 4 && address.startsWith("127."));
+
+function listening(server: Server, port: number, host: string): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => {
+      const taken = cause.code === "EADDRINUSE";
+      reject(
+        new DiffusionError("BAD_OPTION", `cannot listen on ${host}:${port}: ${cause.message}`, {
+          cause,
+          hint: taken ? "something runs there already; choose another --port" : "choose another --listen",
+        }),
+      );
+    });
+    server.listen(port, host, () => resolve(server.address() as AddressInfo));
+  });
+}
+
+/** Names under which the server may be asked. Addresses cannot be rebound; names only as far as they are listed. */
+function allowedHosts({ address, port }: AddressInfo, named: readonly string[]): ReadonlySet<string> {
+  const all = Object.values(networkInterfaces()).flatMap((list) => list?.map((item) => item.address) ?? []);
+  const open = address === "0.0.0.0" || address === "::";
+  const names = ["localhost", "127.0.0.1", "::1", ...(open ? all : [address])];
+  const hosts = names.flatMap((name) => {
+    const host = isIP(name) === 6 ? `[${name}]` : name;
+    return port === 80 ? [host, `${host}:80`] : [`${host}:${port}`];
+  });
+  return new Set([...hosts, ...named].map((host) => host.toLowerCase()));
+}
+
+export function defaultDataDir(env: NodeJS.ProcessEnv = process.env): string {
+  if (env.TFJS_DIFFUSION_DATA) return env.TFJS_DIFFUSION_DATA;
+  const xdg = env.XDG_DATA_HOME;
+  return join(xdg && isAbsolute(xdg) ? xdg : join(homedir(), ".local", "share"), "tfjs-diffusion");
+}
+
+/** The folder of the package: this file may stand in src/, or in a bundle somewhere in dist/. */
+function packageFolder(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);
+  return folder;
+}
+
+const pageFolder = (): string => join(packageFolder(), "dist", "server", "ui");
+
+export const { version } = JSON.parse(readFileSync(join(packageFolder(), "package.json"), "utf8")) as {
+  version: string;
+};

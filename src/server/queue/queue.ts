@@ -1,0 +1,145 @@
+import type { StoredRequest } from "../request.js";
+
+/**
+ * The contract between those who accept jobs and those who run them. The default keeps jobs in this process with a
+ * journal on disk (`local.ts`); a broker such as Redis can stand behind the same interface: nothing here is
+ * shared memory, a job and its outcome are JSON, pictures are named by the hash of their content.
+ */
+export interface JobQueue {
+  /**
+   * Accepts a job for good: when the promise resolves, it survives a crash. An id that is known already gives the
+   * job that it names.
+   *
+   * @throws Refusal 429 when too many jobs wait, 503 when the queue is closing
+   */
+  enqueue(job: NewJob): Promise<Job>;
+  get(id: string): Promise<Job | undefined>;
+  /** Newest first. */
+  list(filter?: JobFilter): Promise<readonly Job[]>;
+  /** Jobs that run or wait in front of a waiting one; 0 for those that run. */
+  position(id: string): Promise<number | undefined>;
+  /**
+   * Waits for the oldest job of a lane that is accepted, and takes it.
+   *
+   * @throws the signal's reason
+   */
+  claim(accepts: (lane: string) => boolean, signal: AbortSignal): Promise<Claim>;
+  /** Ends a waiting job, and asks the one who runs it to stop. Undefined for unknown jobs. */
+  cancel(id: string): Promise<Job | undefined>;
+  /** Leaves out the picture of a job that is being made by another process. */
+  skip?(id: string): Promise<void>;
+  /** Processes elsewhere that take jobs, as far as they have been heard of lately. */
+  workers?(): Promise<number>;
+  /** Forgets a job that has ended. */
+  remove(id: string): Promise<boolean>;
+  /** Tells every change of every job, in order, until the returned function is called. */
+  subscribe(listener: (event: QueueEvent) => void): () => void;
+  counts(): Promise<Readonly<Record<JobStatus, number>>>;
+  close(): Promise<void>;
+}
+
+/** A job that has been taken, for the one who runs it. At most one claim of a job is alive. */
+export interface Claim {
+  readonly job: Job;
+  /** Aborted when the job is cancelled, or when the claim has been lost: then nothing may be published. */
+  readonly signal: AbortSignal;
+  /** Keeps the claim alive and tells how far the job is. */
+  heartbeat(progress: JobProgress): Promise<void>;
+  finish(outcome: Outcome): Promise<Job>;
+  /** Gives the job back to be tried again, unless it has been tried `maxAttempts` times: then it is lost. */
+  release(reason: JobError): Promise<Job>;
+}
+
+/** A job that kills the process that runs it must not do so for ever. */
+export const maxAttempts = 2;
+
+export type JobStatus = "queued" | "running" | "completed" | "failed" | "cancelled" | "lost";
+export const jobStatuses = ["queued", "running", "completed", "failed", "cancelled", "lost"] as const;
+export const hasEnded = ({ status }: Pick<Job, "status">): boolean =>
+  status !== "queued" && status !== "running";
+
+export interface NewJob {
+  readonly id: string;
+  /** Jobs of one lane never run at the same time: the model with its precision. */
+  readonly lane: string;
+  readonly request: StoredRequest;
+  /** Somebody waits for the answer: without them it is not worth running, as after a restart. */
+  readonly attended: boolean;
+  /** The client's own name for it (`force_task_id`). */
+  readonly task?: string;
+  /** Which API it came through. */
+  readonly via: "native" | "sdapi" | "openai";
+}
+
+export interface Job extends NewJob {
+  readonly status: JobStatus;
+  readonly attempt: number;
+  /** Milliseconds since 1970. */
+  readonly created: number;
+  readonly started?: number;
+  readonly finished?: number;
+  /** Of a running job; not kept. */
+  readonly progress?: JobProgress;
+  /** Also of cancelled jobs: what was finished by then. */
+  readonly result?: JobResult;
+  readonly error?: JobError;
+}
+
+export interface JobProgress {
+  readonly phase: "load" | "encode" | "denoise" | "decode";
+  /** What is being downloaded, converted or loaded. */
+  readonly what?: string;
+  /** 0-based picture of `images`. */
+  readonly image: number;
+  readonly images: number;
+  /** Network calls of all pictures: `step` of `steps` are done. */
+  readonly step: number;
+  readonly steps: number;
+  /** 0 to 1. */
+  readonly share: number;
+  readonly etaMs?: number;
+  /** Base64 of a small PNG: what the picture looks like by now. */
+  readonly preview?: string;
+}
+
+export interface JobImage {
+  /** Key of the image store. */
+  readonly key: string;
+  readonly width: number;
+  readonly height: number;
+  /** Whole number in decimal: it may not fit a JSON number. */
+  readonly seed?: string;
+  /** The parameters text inside the PNG. */
+  readonly parameters: string;
+}
+
+export interface JobResult {
+  readonly images: readonly JobImage[];
+  readonly width: number;
+  readonly height: number;
+  readonly ms: { readonly encode: number; readonly denoise: number; readonly decode: number };
+}
+
+export interface JobError {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+export type Outcome =
+  | { readonly status: "completed"; readonly result: JobResult }
+  | { readonly status: "cancelled"; readonly result?: JobResult }
+  | { readonly status: "failed"; readonly error: JobError; readonly result?: JobResult };
+
+export interface QueueEvent {
+  readonly type: "status" | "progress" | "removed";
+  readonly job: Job;
+}
+
+export interface JobFilter {
+  readonly status?: readonly JobStatus[];
+  readonly task?: string;
+  /** Only jobs older than this one. */
+  readonly before?: string;
+  readonly limit?: number;
+}

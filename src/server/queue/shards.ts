@@ -1,0 +1,84 @@
+import { createHash } from "node:crypto";
+import { numericSeed } from "../../index.js";
+import { parseSeed, type StoredGenerate } from "../request.js";
+import type { Job, JobProgress, JobResult, NewJob, Outcome } from "./queue.js";
+
+/** A job whose pictures are made by jobs of their own, and one of those. */
+export interface Sharded {
+  /** Of the whole: how many parts it has. */
+  readonly shards?: number;
+  /** Of a part: the whole, and which of its pictures this is. */
+  readonly shard?: { readonly of: string; readonly index: number };
+}
+
+export const shardId = (id: string, index: number): string => `${id}.${index}`;
+
+/**
+ * One job for each picture of a request, with the seeds that one job would have used; nothing for a single picture.
+ * A seed that was not given is made from the job's id: whoever splits it gets the same.
+ */
+export function splitJob(job: NewJob): readonly (NewJob & Sharded)[] {
+  const { request } = job;
+  if (request.kind !== "generate" || request.count === 1) return [];
+  const first = request.seed ?? createHash("sha256").update(job.id).digest().readUInt32BE();
+  const variation = request.variation && {
+    ...request.variation,
+    seed:
+      request.variation.seed ?? createHash("sha256").update(`${job.id} variation`).digest().readUInt32BE(),
+  };
+  return Array.from({ length: request.count }, (_, index) => {
+    const part: StoredGenerate = { ...request, count: 1, ...seedsOf(index, first, variation) };
+    return { ...job, id: shardId(job.id, index), request: part, shard: { of: job.id, index } };
+  });
+}
+
+/** As in `generate`: picture i uses seed + i, or variation seed + i when there is one; the first keeps its text. */
+function seedsOf(
+  index: number,
+  seed: number | string,
+  variation: { readonly seed: number | string; readonly strength: number } | undefined,
+): Pick<StoredGenerate, "seed" | "variation"> {
+  const plus = (seed: number | string, n: number) =>
+    n === 0 ? seed : String(BigInt(numericSeed(parseSeed(seed))) + BigInt(n));
+  if (!variation) return { seed: plus(seed, index) };
+  return { seed, variation: { ...variation, seed: plus(variation.seed, index) } };
+}
+
+/** How the whole ended, from parts that have all ended. Parts cancelled one by one are pictures left out. */
+export function joinOutcomes(parts: readonly Job[], cancelled: boolean): Outcome {
+  const result = joinResults(parts);
+  const kept = result.images.length > 0 ? { result } : {};
+  if (cancelled) return { status: "cancelled", ...kept };
+  const bad = parts.find(({ status }) => status === "failed" || status === "lost");
+  if (!bad) return { status: "completed", result };
+  const error = bad.error ?? { code: "LOST", message: "a part of this job was lost" };
+  return { status: "failed", error, ...kept };
+}
+
+function joinResults(parts: readonly Job[]): JobResult {
+  const results = parts.flatMap(({ result }) => (result ? [result] : []));
+  const sum = (key: keyof JobResult["ms"]) => results.reduce((all, { ms }) => all + ms[key], 0);
+  return {
+    images: results.flatMap(({ images }) => images),
+    width: results.at(-1)?.width ?? 0,
+    height: results.at(-1)?.height ?? 0,
+    ms: { encode: sum("encode"), denoise: sum("denoise"), decode: sum("decode") },
+  };
+}
+
+/** Progress of the whole from that of the parts that have begun. */
+export function joinProgress(parts: readonly JobProgress[], shards: number): JobProgress | undefined {
+  const [first] = parts;
+  if (!first || shards === 1) return first;
+  const sum = (of: (part: JobProgress) => number) => parts.reduce((all, part) => all + of(part), 0);
+  const latest = parts.find(({ share }) => share < 1) ?? first;
+  const steps = Math.round((sum(({ steps }) => steps) / parts.length) * shards);
+  return {
+    phase: latest.phase,
+    image: Math.min(shards - 1, parts.filter(({ share }) => share >= 1).length),
+    images: shards,
+    step: sum(({ step }) => step),
+    steps,
+    share: sum(({ share }) => share) / shards,
+  };
+}

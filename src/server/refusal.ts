@@ -1,0 +1,51 @@
+import { DiffusionError } from "../index.js";
+
+/** A request that is answered with an HTTP error; each API puts it into its own envelope. */
+export class Refusal extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly hint?: string;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    { hint, headers = {}, cause }: { hint?: string; headers?: Record<string, string>; cause?: unknown } = {},
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = "Refusal";
+    this.status = status;
+    this.code = code;
+    this.headers = headers;
+    if (hint !== undefined) this.hint = hint;
+  }
+}
+
+const statuses: Partial<Record<string, number>> = {
+  BAD_OPTION: 400,
+  BAD_IMAGE: 400,
+  MODEL_KIND: 400,
+  FILE_MISSING: 404,
+  UNSUPPORTED: 501,
+  DOWNLOAD: 502,
+  WORKER: 503,
+  NATIVE_MISSING: 503,
+  DISK: 507,
+};
+
+/** Any error as an answer. What is our mistake says no more than that. */
+export function refusalOf(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error instanceof DiffusionError) {
+    const { code, message, hint } = error;
+    return new Refusal(statuses[code] ?? 500, code, message, { ...(hint && { hint }), cause: error });
+  }
+  return new Refusal(500, "INTERNAL", "internal: the server failed; its log says more", { cause: error });
+}
+
+/** An error as a job keeps it and as events tell it: words, no stack. */
+export function errorOf(error: unknown): { code: string; message: string; hint?: string } {
+  const { code, message, hint } = refusalOf(error);
+  return { code, message, ...(hint && { hint }) };
+}

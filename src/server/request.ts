@@ -1,0 +1,182 @@
+import { z } from "zod";
+import type { GenerateOptions } from "../index.js";
+import type { ImageStore } from "./images.js";
+import type { Limits } from "./limits.js";
+import { Refusal } from "./refusal.js";
+
+const whole = z.number().int();
+const share = z.number().min(0).max(1);
+const side = whole.min(1).max(16_384);
+const size = z.strictObject({ width: side, height: side });
+const seed = z.union([whole.min(0), z.string().min(1).max(200)]);
+const margin = whole.min(0).max(4096).optional();
+const base64 = z.string().describe("PNG, JPEG or WebP in base64, or a data: URL; never an address");
+
+/** What decides about a picture, under the library's names. Pictures stand apart: they are base64 on the wire. */
+const settings = {
+  prompt: z.string().optional(),
+  negativePrompt: z.string().optional(),
+  width: side.optional(),
+  height: side.optional(),
+  steps: whole.min(1).max(1000).optional(),
+  guidance: z.number().min(0).max(100).optional(),
+  guidanceRescale: share.optional(),
+  eta: share.optional(),
+  clipSkip: whole.min(0).max(24).optional(),
+  seed: seed
+    .optional()
+    .describe("digits in a string are a number of up to 64 bits, other text goes through seedrandom"),
+  count: whole.min(1).optional(),
+  promptSyntax: z
+    .enum(["plain", "a1111", "compel"])
+    .optional()
+    .describe("what brackets in prompts mean: nothing, AUTOMATIC1111's weights, or compel's"),
+  rng: z.enum(["torch", "philox", "seedrandom"]).optional(),
+  scheduler: z
+    .union([
+      z.string().max(100),
+      z.strictObject({ sampler: z.string().max(100), schedule: z.string().max(100).optional() }),
+    ])
+    .optional(),
+  variation: z
+    .strictObject({ seed: seed.optional(), strength: share })
+    .optional()
+    .describe("turns the noise of the seed towards that of another"),
+  seedSize: size.optional().describe("keeps the composition of a picture of this size"),
+  strength: share.optional(),
+  exactSteps: z.boolean().optional().describe("all steps on the image, not strength of them"),
+  resizeMode: z.enum(["stretch", "crop", "fill"]).optional(),
+  maskInvert: z.boolean().optional(),
+  maskBlur: z.number().min(0).max(512).optional(),
+  maskedContent: z.enum(["original", "fill", "noise", "nothing"]).optional(),
+  onlyMasked: z
+    .union([z.boolean(), z.strictObject({ padding: whole.min(0).max(4096) })])
+    .optional()
+    .describe("works on the mask's surroundings alone, at full size"),
+  expand: z.strictObject({ left: margin, top: margin, right: margin, bottom: margin }).optional(),
+  seamStrength: share.optional(),
+  hires: z
+    .strictObject({
+      scale: z.number().min(1).max(8).optional(),
+      width: side.optional(),
+      height: side.optional(),
+      strength: share.optional(),
+      steps: whole.min(1).max(1000).optional(),
+      upscaler: z.string().max(100).optional(),
+    })
+    .optional()
+    .describe("a second pass at a larger size"),
+};
+
+export const generateRequest = z
+  .strictObject({
+    kind: z.literal("generate").optional(),
+    model: z.string().max(200).optional().describe("a name from GET /models; never a path"),
+    ...settings,
+    image: base64.optional(),
+    mask: base64.optional().describe("white or transparent = repaint"),
+  })
+  .describe("The mode is implied: image is image to image, mask is inpainting, expand is outpainting.");
+export type GenerateRequest = z.infer<typeof generateRequest>;
+
+export const upscaleRequest = z.strictObject({
+  kind: z.literal("upscale"),
+  image: base64,
+  scale: z.number().min(1).max(8).optional(),
+  width: side.optional(),
+  height: side.optional(),
+  upscaler: z.string().max(100).optional(),
+});
+export type UpscaleRequest = z.infer<typeof upscaleRequest>;
+
+const storedGenerate = z.strictObject({
+  kind: z.literal("generate"),
+  model: z.string(),
+  ...settings,
+  count: whole.min(1),
+  image: z.string().optional(),
+  mask: z.string().optional(),
+});
+const storedUpscale = z.strictObject({
+  kind: z.literal("upscale"),
+  image: z.string(),
+  width: whole.min(1),
+  height: whole.min(1),
+  upscaler: z.string(),
+});
+
+/** A job as it is kept: a model that exists, and pictures by the key of the image store. */
+export const storedRequest = z.discriminatedUnion("kind", [storedGenerate, storedUpscale]);
+export type StoredRequest = z.infer<typeof storedRequest>;
+export type StoredGenerate = z.infer<typeof storedGenerate>;
+export type StoredUpscale = z.infer<typeof storedUpscale>;
+
+/** Reads a body with a schema; the first problem becomes one sentence. */
+export function checked<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const name = issue?.path.join(".") || "body";
+  throw new Refusal(400, "BAD_OPTION", `${name}: ${issue?.message}`);
+}
+
+/** The library's options for one picture of a stored request, without signal and progress. */
+export async function generateOptions(
+  request: StoredGenerate,
+  images: ImageStore,
+): Promise<Omit<GenerateOptions, "image"> & { image?: Uint8Array }> {
+  const { kind, model, image, mask, seed, count, expand, variation, ...rest } = request;
+  const [imageBytes, maskBytes] = await Promise.all([image, mask].map((key) => key && images.get(key)));
+  if ((image && !imageBytes) || (mask && !maskBytes))
+    throw new Refusal(410, "IMAGE_GONE", "a picture that this job starts from is no longer on disk");
+  const options = {
+    ...rest,
+    ...(seed !== undefined && { seed: parseSeed(seed) }),
+    ...(imageBytes && { image: imageBytes }),
+    ...(maskBytes && { mask: maskBytes }),
+    ...(expand && { expand: withoutUndefined(expand) }),
+    ...(variation && {
+      variation: {
+        strength: variation.strength,
+        ...(variation.seed !== undefined && { seed: parseSeed(variation.seed) }),
+      },
+    }),
+  };
+  return withoutUndefined(options) as Omit<GenerateOptions, "image"> & { image?: Uint8Array };
+}
+
+/** Numbers beyond 2^53 come as digits in a string; other text is a seed of its own. */
+export function parseSeed(seed: number | string): number | bigint | string {
+  if (typeof seed === "number" || !/^\d{1,20}$/.test(seed)) return seed;
+  return Number.isSafeInteger(Number(seed)) ? Number(seed) : BigInt(seed);
+}
+
+/** Refuses jobs that would take more than one client may have. */
+export function checkLimits(request: StoredGenerate, size: number, limits: Limits): void {
+  const { steps = 20, count, prompt = "", negativePrompt = "" } = request;
+  const { width, height } = largestSize(request, size);
+  const refuse = (message: string, hint: string) => new Refusal(400, "TOO_LARGE", message, { hint });
+  if (count > limits.count)
+    throw refuse(`${count} pictures in one job are too many`, `at most ${limits.count}`);
+  if (width * height > limits.resultPixels)
+    throw refuse(
+      `${width} x ${height} are more pixels than this server makes`,
+      `at most ${limits.resultPixels}`,
+    );
+  if (width * height * steps * count > limits.work)
+    throw refuse("the job is too long", "fewer steps, fewer pictures, or smaller ones");
+  if (Math.max(prompt.length, negativePrompt.length) > limits.promptLength)
+    throw refuse("the prompt is too long", `at most ${limits.promptLength} characters`);
+}
+
+function largestSize({ width = 0, height = 0, expand = {}, hires }: StoredGenerate, size: number) {
+  const { left = 0, right = 0, top = 0, bottom = 0 } = expand;
+  const first = { width: (width || size) + left + right, height: (height || size) + top + bottom };
+  if (!hires) return first;
+  const scale = hires.scale ?? 2;
+  return { width: hires.width ?? first.width * scale, height: hires.height ?? first.height * scale };
+}
+
+function withoutUndefined<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as T;
+}

@@ -1,0 +1,199 @@
+import type { ComponentChildren } from "preact";
+import { useId } from "preact/hooks";
+
+interface Labelled {
+  readonly label: string;
+  readonly hint?: string;
+}
+
+/** A label above its control; the hint belongs to the control's description. */
+function Field({ label, hint, id, children }: Labelled & { id: string; children: ComponentChildren }) {
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      {children}
+      {hint && (
+        <small id={`${id}-hint`} class="hint">
+          {hint}
+        </small>
+      )}
+    </div>
+  );
+}
+
+export function TextField(
+  props: Labelled & {
+    value: string;
+    onChange: (value: string) => void;
+    type?: "text" | "password";
+    placeholder?: string;
+  },
+) {
+  const id = useId();
+  return (
+    <Field {...props} id={id}>
+      <input
+        id={id}
+        type={props.type ?? "text"}
+        value={props.value}
+        placeholder={props.placeholder}
+        autocomplete="off"
+        spellcheck={false}
+        aria-describedby={props.hint && `${id}-hint`}
+        onInput={(event) => props.onChange(event.currentTarget.value)}
+      />
+    </Field>
+  );
+}
+
+export function TextArea(
+  props: Labelled & {
+    value: string;
+    rows: number;
+    placeholder?: string;
+    onChange: (value: string) => void;
+    onSubmit?: () => void;
+  },
+) {
+  const id = useId();
+  return (
+    <Field {...props} id={id}>
+      <textarea
+        id={id}
+        rows={props.rows}
+        value={props.value}
+        placeholder={props.placeholder}
+        aria-describedby={props.hint && `${id}-hint`}
+        onInput={(event) => props.onChange(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) props.onSubmit?.();
+        }}
+      />
+    </Field>
+  );
+}
+
+interface Numeric extends Labelled {
+  readonly value: number;
+  readonly min: number;
+  readonly max: number;
+  readonly step: number;
+  readonly onChange: (value: number) => void;
+}
+
+const clamped = ({ min, max, value }: Numeric, text: string): number => {
+  const number = Number(text);
+  return text.trim() === "" || Number.isNaN(number) ? value : Math.min(max, Math.max(min, number));
+};
+
+/** A number with a slider; the number alone is in the tab order's way, the slider is for the pointer too. */
+export function Slider(props: Numeric) {
+  const id = useId();
+  const { label, value, min, max, step, onChange } = props;
+  return (
+    <div class="field slider">
+      <label for={id}>{label}</label>
+      <input
+        id={id}
+        type="number"
+        {...{ value, min, max, step }}
+        onChange={(event) => onChange(clamped(props, event.currentTarget.value))}
+      />
+      <input
+        type="range"
+        aria-label={label}
+        {...{ value, min, max, step }}
+        onInput={(event) => onChange(Number(event.currentTarget.value))}
+      />
+    </div>
+  );
+}
+
+export function NumberField(props: Numeric) {
+  const id = useId();
+  const { value, min, max, step, onChange } = props;
+  return (
+    <Field {...props} id={id}>
+      <input
+        id={id}
+        type="number"
+        {...{ value, min, max, step }}
+        onChange={(event) => onChange(clamped(props, event.currentTarget.value))}
+      />
+    </Field>
+  );
+}
+
+export interface Choice {
+  readonly value: string;
+  readonly label: string;
+  readonly disabled?: boolean;
+}
+
+export function Select(
+  props: Labelled & {
+    value: string;
+    choices: readonly Choice[];
+    onChange: (value: string) => void;
+    disabled?: boolean;
+  },
+) {
+  const id = useId();
+  return (
+    <Field {...props} id={id}>
+      <select
+        id={id}
+        value={props.value}
+        disabled={props.disabled}
+        onChange={(event) => props.onChange(event.currentTarget.value)}
+      >
+        {props.choices.map(({ value, label, disabled }) => (
+          <option key={value} value={value} disabled={disabled} selected={value === props.value}>
+            {label}
+          </option>
+        ))}
+      </select>
+    </Field>
+  );
+}
+
+export function Check({
+  label,
+  value,
+  onChange,
+}: Labelled & { value: boolean; onChange: (value: boolean) => void }) {
+  return (
+    <label class="check">
+      <input type="checkbox" checked={value} onChange={(event) => onChange(event.currentTarget.checked)} />
+      {label}
+    </label>
+  );
+}
+
+/** One of a few, all visible. */
+export function Radios({
+  label,
+  value,
+  choices,
+  onChange,
+}: Labelled & { value: string; choices: readonly Choice[]; onChange: (value: string) => void }) {
+  const name = useId();
+  return (
+    <fieldset class="radios">
+      <legend>{label}</legend>
+      {choices.map((choice) => (
+        <label key={choice.value}>
+          <input
+            type="radio"
+            name={name}
+            value={choice.value}
+            checked={choice.value === value}
+            disabled={choice.disabled}
+            onChange={() => onChange(choice.value)}
+          />
+          {choice.label}
+        </label>
+      ))}
+    </fieldset>
+  );
+}

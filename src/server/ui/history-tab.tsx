@@ -1,0 +1,114 @@
+import { useEffect, useState } from "preact/hooks";
+import { currentJob, problemOf } from "./jobs.js";
+import { PictureCard } from "./picture-card.js";
+import { ask, type ShownJob } from "./server.js";
+import { useStore, useWords } from "./store.js";
+
+const pageSize = 24;
+
+/** All that was generated, also before the server was last started. */
+export function HistoryTab() {
+  const t = useWords();
+  const [jobs, setJobs] = useState<readonly ShownJob[]>();
+  const [older, setOlder] = useState(false);
+  const [opened, setOpened] = useState("");
+  const [problem, setProblem] = useState("");
+  const running = useStore(currentJob).job;
+  const load = async (before?: string) => {
+    try {
+      const from = before ? `&before=${before}` : "";
+      const path = `/jobs?status=completed,cancelled,failed,lost&limit=${pageSize}${from}`;
+      const { jobs: found } = await ask<{ jobs: ShownJob[] }>("GET", path);
+      setJobs((known) => (before ? [...(known ?? []), ...found] : found));
+      setOlder(found.length === pageSize);
+      setProblem("");
+    } catch (error) {
+      setProblem(problemOf(error, t("connectionLost")));
+    }
+  };
+  useEffect(() => void load(), [running?.status]);
+  const remove = async (id: string) => {
+    await ask("DELETE", `/history/${id}`).catch((error) => setProblem(problemOf(error, t("connectionLost"))));
+    setJobs((known) => known?.filter((job) => job.id !== id));
+  };
+  return (
+    <section class="panel" aria-label={t("history")}>
+      <h2>{t("history")}</h2>
+      {problem && <p role="alert">{problem}</p>}
+      {jobs?.length === 0 && <p class="hint">{t("historyEmpty")}</p>}
+      <ul class="gallery">
+        {jobs?.map((job) => (
+          <li key={job.id} class={job.id === opened ? "opened" : ""}>
+            <HistoryEntry
+              job={job}
+              open={job.id === opened}
+              onToggle={() => setOpened(job.id === opened ? "" : job.id)}
+              onRemove={() => void remove(job.id)}
+            />
+          </li>
+        ))}
+      </ul>
+      {older && (
+        <button type="button" onClick={() => void load(jobs?.at(-1)?.id)}>
+          {t("older")}
+        </button>
+      )}
+    </section>
+  );
+}
+
+function HistoryEntry({
+  job,
+  open,
+  onToggle,
+  onRemove,
+}: {
+  readonly job: ShownJob;
+  readonly open: boolean;
+  readonly onToggle: () => void;
+  readonly onRemove: () => void;
+}) {
+  const t = useWords();
+  const images = job.result?.images ?? [];
+  const prompt = typeof job.request.prompt === "string" ? job.request.prompt : "";
+  const time = new Date(job.created).toLocaleString();
+  const name = prompt || (job.request.kind === "upscale" ? t("upscale") : job.model);
+  return (
+    <>
+      <button type="button" class="thumbnail" aria-expanded={open} onClick={onToggle}>
+        {images[0] ? <img src={images[0].url} alt="" loading="lazy" /> : <span class="no-picture">×</span>}
+        <span class="caption">
+          {name}
+          <small>
+            {time}
+            {images.length > 1 && ` · ${images.length}`}
+          </small>
+        </span>
+      </button>
+      {open && (
+        <div class="details">
+          {job.status === "cancelled" && <p>{t("cancelled")}</p>}
+          {job.error && (
+            <p>
+              {job.error.message}
+              {job.error.hint && ` (${job.error.hint})`}
+            </p>
+          )}
+          <div class="pictures">
+            {images.map((image) => (
+              <PictureCard key={image.key} image={image} job={job} />
+            ))}
+          </div>
+          <div class="row">
+            <button type="button" class="quiet" onClick={onToggle}>
+              {t("close")}
+            </button>
+            <button type="button" class="danger" onClick={onRemove}>
+              {t("remove")}
+            </button>
+          </div>
+        </div>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,99 @@
+import { useEffect, useRef } from "preact/hooks";
+import { Compare } from "./compare.js";
+import { currentJob } from "./jobs.js";
+import { PictureCard } from "./picture-card.js";
+import { ask, type ShownJob } from "./server.js";
+import { type Translate, useStore, useWords } from "./store.js";
+
+/** The job that runs, and the pictures of the one that ran. */
+export function ResultPanel() {
+  const t = useWords();
+  const { job, before, problem, sending } = useStore(currentJob);
+  const active = job?.status === "queued" || job?.status === "running";
+  const images = job?.result?.images ?? [];
+  // Below the form on a narrow screen: what was asked for is brought into view.
+  const panel = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (sending) panel.current?.scrollIntoView({ block: "nearest" });
+  }, [sending]);
+  return (
+    <section ref={panel} class="panel result" aria-label={t("result")}>
+      <h2>{t("result")}</h2>
+      {problem && <p role="alert">{problem}</p>}
+      {job?.error && (
+        <p role="alert">
+          {job.error.message}
+          {job.error.hint && ` (${job.error.hint})`}
+        </p>
+      )}
+      {active && <Progress job={job} />}
+      <p role="status" class={images.length > 0 || active ? "visually-hidden" : "hint"}>
+        {outcome(t, job) ?? (sending || active ? "" : t("resultEmpty"))}
+      </p>
+      {before && images[0] && <Compare before={before} after={images[0].url} />}
+      <div class="pictures">
+        {images.map((image) => (
+          <PictureCard key={image.key} image={image} job={job!} />
+        ))}
+      </div>
+    </section>
+  );
+}
+
+function outcome(t: Translate, job: ShownJob | undefined): string | undefined {
+  if (job?.status === "cancelled") return t("cancelled");
+  if (job?.status === "lost") return t("lost");
+  if (job?.status !== "completed") return undefined;
+  return t("took", (((job.finished ?? 0) - (job.started ?? 0)) / 1000).toFixed(1));
+}
+
+function Progress({ job }: { readonly job: ShownJob }) {
+  const t = useWords();
+  const { progress } = job;
+  const share = progress?.share ?? 0;
+  const left = progress?.etaMs;
+  return (
+    <div class="progress">
+      <p aria-live="polite">{phaseOf(t, job)}</p>
+      <progress aria-label={t("progress")} max={1} value={share} />
+      <div class="row spread">
+        <span class="hint">
+          {Math.round(share * 100)} %
+          {left !== undefined && left > 0 && ` · ${t("timeLeft", duration(t, left))}`}
+        </span>
+        <span class="row">
+          {(progress?.images ?? 1) > 1 && (
+            <button type="button" class="quiet" onClick={() => void ask("POST", `/jobs/${job.id}/skip`)}>
+              {t("skip")}
+            </button>
+          )}
+          <button type="button" onClick={() => void ask("DELETE", `/jobs/${job.id}`)}>
+            {t("cancel")}
+          </button>
+        </span>
+      </div>
+      {progress?.preview && (
+        <img class="preview" src={`data:image/png;base64,${progress.preview}`} alt={t("preview")} />
+      )}
+    </div>
+  );
+}
+
+function phaseOf(t: Translate, { status, position, progress }: ShownJob): string {
+  if (status === "queued") return t("queued", position ?? 0);
+  switch (progress?.phase) {
+    case "encode":
+      return t("encode");
+    case "denoise":
+      return t("denoise", progress.step, progress.steps);
+    case "decode":
+      return t("decode");
+    default:
+      return progress?.what ? `${t("loading")}: ${progress.what}` : t("loading");
+  }
+}
+
+function duration(t: Translate, ms: number): string {
+  const seconds = Math.ceil(ms / 1000);
+  return seconds < 90 ? t("seconds", seconds) : t("minutes", Math.round(seconds / 60));
+}

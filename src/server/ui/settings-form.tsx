@@ -1,0 +1,227 @@
+import { useEffect, useState } from "preact/hooks";
+import { modelFor, models, schedulers } from "./catalog.js";
+import { NumberField, Select, Slider, TextArea, TextField } from "./fields.js";
+import { ask, type ModelEntry } from "./server.js";
+import { type Mode, type Settings, settings } from "./settings.js";
+import { useStore, useWords } from "./store.js";
+
+export const kindsOf: Record<Mode, readonly ModelEntry["kind"][]> = {
+  text: ["text"],
+  image: ["text", "instruct"],
+  inpaint: ["inpainting", "text"],
+  outpaint: ["inpainting", "text"],
+  upscale: [],
+  unconditional: ["unconditional"],
+};
+
+const change = (changes: Partial<Settings>) => settings.update(changes);
+
+/** The model of a form, as its list shows it. An inpainting model is preferred where it fits and none was chosen. */
+export function useModel(mode: Mode): ModelEntry | undefined {
+  const form = useStore(settings);
+  const list = useStore(models);
+  const kinds = kindsOf[mode];
+  const chosen = mode === "unconditional" ? form.unconditionalModel : form.model;
+  const variant = kinds[0] === "inpainting" && inpaintingVariant(list.models, chosen);
+  return variant || modelFor(list, chosen, kinds);
+}
+
+/** `name-inpaint` beside `name`: the pair that is published together. */
+function inpaintingVariant(all: readonly ModelEntry[], chosen: string): ModelEntry | undefined {
+  const text = all.find(({ label }) => label === chosen) ?? all.find(({ current }) => current);
+  if (text?.kind !== "text") return undefined;
+  const variants = all.filter(({ name, kind }) => kind === "inpainting" && name === `${text.name}-inpaint`);
+  return variants.find(({ precision }) => precision === text.precision) ?? variants[0];
+}
+
+/** "Switch option": the models that a form can use. */
+export function ModelSelect({ mode }: { readonly mode: Mode }) {
+  const t = useWords();
+  const list = useStore(models);
+  const model = useModel(mode);
+  const key = mode === "unconditional" ? "unconditionalModel" : "model";
+  const fitting = list.models.filter(({ kind }) => kindsOf[mode].includes(kind));
+  if (mode === "unconditional" && fitting.length === 0) return <p role="alert">{t("noUnconditional")}</p>;
+  return (
+    <Select
+      label={t("option")}
+      value={model?.label ?? ""}
+      choices={fitting.map(({ label }) => ({ value: label, label }))}
+      onChange={(label) => change({ [key]: label })}
+    />
+  );
+}
+
+/** Prompt and negative prompt, with the count of tokens as the model sees them. */
+export function Prompts({ mode, onSubmit }: { readonly mode: Mode; readonly onSubmit: () => void }) {
+  const t = useWords();
+  const { prompt, negativePrompt } = useStore(settings);
+  const label = useModel(mode)?.label;
+  const tokens = useTokens(prompt, label);
+  const negative = useTokens(negativePrompt, label);
+  return (
+    <>
+      <TextArea
+        label={t("prompt")}
+        hint={tokens && `${tokens} ${t("tokens")}`}
+        rows={3}
+        value={prompt}
+        placeholder={t("promptExample")}
+        onChange={(value) => change({ prompt: value })}
+        onSubmit={onSubmit}
+      />
+      <TextArea
+        label={t("negativePrompt")}
+        hint={(negativePrompt && negative && `${negative} ${t("tokens")}`) || ""}
+        rows={1}
+        value={negativePrompt}
+        onChange={(value) => change({ negativePrompt: value })}
+        onSubmit={onSubmit}
+      />
+    </>
+  );
+}
+
+/** "12 / 75", a moment after the last key. */
+function useTokens(text: string, model: string | undefined): string {
+  const [count, setCount] = useState("");
+  useEffect(() => {
+    if (!model) return;
+    let current = true;
+    const timer = setTimeout(() => {
+      ask<{ tokens: number; room: number }>("POST", "/tokens", { model, text }).then(
+        ({ tokens, room }) => current && setCount(`${tokens} / ${room}`),
+        () => current && setCount(""),
+      );
+    }, 250);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+    };
+  }, [text, model]);
+  return count;
+}
+
+/** The settings that all ways to generate share. */
+export function SettingsForm({ mode }: { readonly mode: Mode }) {
+  const t = useWords();
+  const form = useStore(settings);
+  const model = useModel(mode);
+  const list = useStore(schedulers);
+  const text = mode !== "unconditional";
+  const scheduler = list.schedulers.find(({ name }) => name === form.scheduler);
+  const own = list.schedulers.find(({ className }) => className === model?.scheduler);
+  const size = model?.size ?? 512;
+  return (
+    <>
+      <Slider
+        label={t("steps")}
+        value={form.steps}
+        min={1}
+        max={150}
+        step={1}
+        onChange={(steps) => change({ steps })}
+      />
+      {text && (
+        <Slider
+          label={t("guidance")}
+          value={form.guidance}
+          min={1}
+          max={20}
+          step={0.5}
+          onChange={(guidance) => change({ guidance })}
+        />
+      )}
+      <div class="grid">
+        <Select
+          label={t("scheduler")}
+          value={form.scheduler}
+          choices={[
+            { value: "", label: `${own?.label ?? ""} (${t("modelsOwn")})` },
+            ...list.schedulers.map(({ name, label }) => ({ value: name, label })),
+          ]}
+          onChange={(name) => change({ scheduler: name, schedule: "" })}
+        />
+        <Select
+          label={t("schedule")}
+          value={form.schedule}
+          disabled={!scheduler?.takesSchedule}
+          choices={[
+            { value: "", label: "–" },
+            ...list.scheduleTypes.map((type) => ({ value: type, label: type.replaceAll("_", " ") })),
+          ]}
+          onChange={(schedule) => change({ schedule })}
+        />
+        {mode === "text" && (
+          <>
+            <NumberField
+              label={t("width")}
+              value={form.width || size}
+              min={64}
+              max={2048}
+              step={model?.factor ?? 8}
+              onChange={(width) => change({ width })}
+            />
+            <NumberField
+              label={t("height")}
+              value={form.height || size}
+              min={64}
+              max={2048}
+              step={model?.factor ?? 8}
+              onChange={(height) => change({ height })}
+            />
+          </>
+        )}
+        <NumberField
+          label={t("count")}
+          value={form.count}
+          min={1}
+          max={32}
+          step={1}
+          onChange={(count) => change({ count })}
+        />
+        <div class="seed">
+          <TextField
+            label={t("seed")}
+            value={form.seed}
+            placeholder={t("seedHint")}
+            onChange={(seed) => change({ seed })}
+          />
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => change({ seed: "" })}
+            disabled={form.seed === ""}
+          >
+            {t("seedRandom")}
+          </button>
+        </div>
+      </div>
+      <details>
+        <summary>{t("more")}</summary>
+        <div class="grid">
+          {text && (
+            <NumberField
+              label={t("clipSkip")}
+              value={form.clipSkip}
+              min={0}
+              max={11}
+              step={1}
+              onChange={(clipSkip) => change({ clipSkip })}
+            />
+          )}
+          <Select
+            label={t("rng")}
+            value={form.rng}
+            choices={[
+              { value: "torch", label: "torch (CPU)" },
+              { value: "philox", label: "torch (CUDA)" },
+              { value: "seedrandom", label: "seedrandom" },
+            ]}
+            onChange={(rng) => change({ rng: rng as Settings["rng"] })}
+          />
+        </div>
+      </details>
+    </>
+  );
+}

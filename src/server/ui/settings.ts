@@ -1,0 +1,186 @@
+import type { SchedulerList, ShownRequest } from "./server.js";
+import { createStore, rememberedStore } from "./store.js";
+
+/** What the forms hold. Empty strings are left to the server. */
+export interface Settings {
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  readonly steps: number;
+  readonly guidance: number;
+  readonly width: number;
+  readonly height: number;
+  readonly count: number;
+  readonly seed: string;
+  readonly scheduler: string;
+  readonly schedule: string;
+  readonly clipSkip: number;
+  readonly rng: "torch" | "philox" | "seedrandom";
+  readonly strength: number;
+  readonly maskBlur: number;
+  readonly maskedContent: "original" | "fill" | "noise" | "nothing";
+  readonly onlyMasked: boolean;
+  readonly padding: number;
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+  readonly upscaler: string;
+  readonly scale: number;
+  /** Labels of the chosen options, by what the form is for; empty: the server's default. */
+  readonly model: string;
+  readonly unconditionalModel: string;
+}
+
+export const settings = rememberedStore<Settings>("settings", {
+  prompt: "",
+  negativePrompt: "",
+  steps: 20,
+  guidance: 5,
+  width: 0,
+  height: 0,
+  count: 1,
+  seed: "",
+  scheduler: "dpmpp_2m",
+  schedule: "",
+  clipSkip: 0,
+  rng: "torch",
+  strength: 0.75,
+  maskBlur: 4,
+  maskedContent: "original",
+  onlyMasked: false,
+  padding: 32,
+  left: 64,
+  right: 64,
+  top: 0,
+  bottom: 0,
+  upscaler: "Lanczos",
+  scale: 2,
+  model: "",
+  unconditionalModel: "",
+});
+
+/** The pictures that the forms work on, as data: URLs; too large to remember. */
+export interface Sources {
+  /** The picture of image to image, inpaint, outpaint and upscale. */
+  readonly image: string;
+  readonly width: number;
+  readonly height: number;
+  /** White on black; empty while nothing is painted. */
+  readonly mask: string;
+}
+export const noSources: Sources = { image: "", width: 0, height: 0, mask: "" };
+export const sources = createStore<Sources>(noSources);
+
+export type Mode = "text" | "image" | "inpaint" | "outpaint" | "upscale" | "unconditional";
+
+/** The body of POST /jobs for a form. @param model label of the option */
+export function requestOf(mode: Mode, form: Settings, { image, mask }: Sources, model: string): object {
+  if (mode === "upscale") return { kind: "upscale", image, scale: form.scale, upscaler: form.upscaler };
+  const common = {
+    ...(model && { model }),
+    steps: form.steps,
+    count: form.count,
+    rng: form.rng,
+    ...(form.seed !== "" && { seed: form.seed }),
+    ...(form.scheduler && {
+      scheduler: form.schedule ? `${form.scheduler}_${form.schedule}` : form.scheduler,
+    }),
+  };
+  const size = {
+    ...(form.width > 0 && { width: form.width }),
+    ...(form.height > 0 && { height: form.height }),
+  };
+  if (mode === "unconditional") return common;
+  const text = {
+    ...common,
+    prompt: form.prompt,
+    promptSyntax: "a1111",
+    ...(form.negativePrompt && { negativePrompt: form.negativePrompt }),
+    guidance: form.guidance,
+    ...(form.clipSkip > 0 && { clipSkip: form.clipSkip }),
+  };
+  const { strength, maskBlur, maskedContent, onlyMasked, padding, left, right, top, bottom } = form;
+  switch (mode) {
+    case "text":
+      return { ...text, ...size };
+    case "image":
+      return { ...text, image, strength };
+    case "inpaint":
+      return {
+        ...text,
+        image,
+        mask,
+        strength,
+        maskBlur,
+        maskedContent,
+        ...(onlyMasked && { onlyMasked: { padding } }),
+      };
+    case "outpaint":
+      return { ...text, image, expand: { left, right, top, bottom } };
+  }
+}
+
+/** Settings of a job of the history. */
+export function settingsOf(
+  request: ShownRequest,
+  { schedulers, scheduleTypes }: SchedulerList,
+): Partial<Settings> {
+  const { expand, onlyMasked, seed, scheduler, ...rest } = request;
+  const known = settings.get();
+  const plain = Object.fromEntries(Object.entries(rest).filter(([key]) => key in known && key !== "model"));
+  const name = typeof scheduler === "string" ? scheduler : "";
+  const entry = schedulers.find((entry) => name === entry.name || name.startsWith(`${entry.name}_`));
+  const schedule = scheduleTypes.find((type) => name === `${entry?.name}_${type}`) ?? "";
+  const exact = schedulers.some((entry) => entry.name === name);
+  return {
+    ...plain,
+    scheduler: exact ? name : (entry?.name ?? ""),
+    schedule: exact ? "" : schedule,
+    ...(seed !== undefined && { seed: String(seed) }),
+    ...(typeof expand === "object" && { left: 0, right: 0, top: 0, bottom: 0, ...expand }),
+    onlyMasked: Boolean(onlyMasked),
+    ...(typeof onlyMasked === "object" && (onlyMasked as { padding?: number })),
+  };
+}
+
+const rngOf: Record<string, Settings["rng"]> = {
+  CPU: "torch",
+  NV: "philox",
+  GPU: "philox",
+  seedrandom: "seedrandom",
+};
+
+/** Settings of a picture's parameters text, taken apart under the web UI's names. */
+export function settingsOfFields(
+  fields: Readonly<Record<string, string>>,
+  { schedulers, scheduleTypes }: SchedulerList,
+): Partial<Settings> {
+  const number = (key: string) => (fields[key] === undefined ? undefined : Number(fields[key]));
+  const sampler = fields.Sampler?.toLowerCase();
+  const entry = schedulers.find(({ label, name }) => label.toLowerCase() === sampler || name === sampler);
+  const schedule = fields["Schedule type"]?.toLowerCase().replaceAll(" ", "_");
+  const clipSkip = number("Clip skip");
+  const [left, top, right, bottom] = (fields.Outpaint ?? "").split(" ").filter(Boolean).map(Number);
+  const found: Partial<Record<keyof Settings, unknown>> = {
+    prompt: fields.Prompt ?? "",
+    negativePrompt: fields["Negative prompt"] ?? "",
+    steps: number("Steps"),
+    guidance: number("CFG scale"),
+    seed: fields.Seed,
+    width: number("Size-1"),
+    height: number("Size-2"),
+    strength: number("Denoising strength"),
+    clipSkip: clipSkip === undefined ? 0 : clipSkip - 1,
+    rng: fields.RNG && rngOf[fields.RNG],
+    maskBlur: number("Mask blur"),
+    maskedContent: fields["Masked content"],
+    padding: number("Masked area padding"),
+    onlyMasked: fields["Inpaint area"] === "Only masked",
+    ...(entry && { scheduler: entry.name, schedule: scheduleTypes.find((type) => type === schedule) ?? "" }),
+    ...(bottom !== undefined && { left, top, right, bottom }),
+  };
+  const sound = Object.entries(found).filter(
+    ([, value]) => value !== undefined && !(typeof value === "number" && Number.isNaN(value)),
+  );
+  return Object.fromEntries(sound) as Partial<Settings>;
+}

@@ -1,0 +1,75 @@
+import { join } from "node:path";
+import { defaultModels, type LoadOptions } from "../index.js";
+import { folderStore, type ImageStore } from "./images.js";
+import { Jobs, type Work } from "./jobs.js";
+import { defaultLimits, type Limits } from "./limits.js";
+import { defaultDataDir, version } from "./main.js";
+import { Models, optionLabel } from "./models.js";
+import { openRedisQueue } from "./queue/redis.js";
+import { openSettings } from "./settings.js";
+import { libraryWork } from "./work.js";
+
+export interface WorkerOptions {
+  /** redis://[user:password@]host:port[/database] */
+  readonly queue: string;
+  /** Names of the list of models; default: the default models. */
+  readonly model?: readonly string[];
+  /** A folder of models for the list: the same as the server's. */
+  readonly models?: string;
+  /** Where pictures are kept: the same folder as the server's. */
+  readonly dataDir?: string;
+  readonly load?: Pick<LoadOptions, "threads" | "cacheDir" | "memoryLimit" | "hangMs">;
+  readonly limits?: Partial<Pick<Limits, "jobMs">>;
+  /** Milliseconds that a running job is given when the worker stops; then another worker gets it. Default 30 s. */
+  readonly graceMs?: number;
+  /** Milliseconds without a sign of life after which another worker takes a job over. Default 15 s. */
+  readonly lockMs?: number;
+  readonly log?: (line: string) => void;
+  /** What is done for a job. Default: the library. */
+  readonly work?: (images: ImageStore) => Work;
+}
+
+export interface RunningWorker {
+  /** The models whose jobs it takes. */
+  readonly lanes: readonly string[];
+  /** Finishes what runs, or gives it back. */
+  close(): Promise<void>;
+}
+
+/**
+ * Takes jobs from a shared queue, one at a time. This process keeps locks and tells progress; the networks run in a
+ * child process of the library, so that no native call can hold up either.
+ *
+ * @throws DiffusionError QUEUE when Redis cannot be reached; Refusal for models that are not on the list
+ */
+export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
+  const { dataDir = defaultDataDir(), load = {}, log = () => {}, lockMs } = options;
+  const models = await Models.open(await openSettings(join(dataDir, "settings.json")), load);
+  if (options.models) await models.addFolder(options.models);
+  const names = options.model ?? defaultModels.map((name) => optionLabel(name, "fp32"));
+  const labels = names.map((name) => models.resolve(name).label);
+  const lanes = [...labels, "upscale"];
+  const queue = await openRedisQueue(options.queue, {
+    queued: Number.MAX_SAFE_INTEGER,
+    lanes,
+    log,
+    ...(lockMs !== undefined && { lockMs }),
+  });
+  const images = folderStore(join(dataDir, "images"));
+  const work = options.work?.(images) ?? libraryWork(models, images, version);
+  const { jobMs } = { ...defaultLimits, ...options.limits };
+  const jobs = new Jobs(queue, work, { jobMs, log, shared: true });
+  jobs.start();
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    await jobs.close(options.graceMs ?? 30_000);
+    await models.dispose();
+  };
+  return {
+    lanes,
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
