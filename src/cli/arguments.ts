@@ -1,0 +1,52 @@
+import { InvalidArgumentError } from "commander";
+import { nearest } from "../errors.js";
+import type { Margins } from "../image/outpaint.js";
+import type { Seed } from "../latents/rng.js";
+
+/** Readers of option values. They check the form; what a value may be is checked where it is used. */
+
+export function readNumber(text: string): number {
+  const number = Number(text);
+  if (text.trim() !== "" && Number.isFinite(number)) return number;
+  throw new InvalidArgumentError("Expected a number.");
+}
+
+/** Digits are a number, exact beyond 2^53 too; anything else is a text seed. */
+export function readSeed(text: string): Seed {
+  if (!/^-?\d+$/.test(text)) return text;
+  return Number.isSafeInteger(Number(text)) ? Number(text) : BigInt(text);
+}
+
+export function readSize(text: string): { width: number; height: number } {
+  const [, width, height] = /^(\d+)\s*[x×*]\s*(\d+)$/i.exec(text.trim()) ?? [];
+  if (!width || !height) throw new InvalidArgumentError("Expected WIDTHxHEIGHT, for example 320x192.");
+  return { width: Number(width), height: Number(height) };
+}
+
+const sides = ["left", "top", "right", "bottom"] as const;
+
+export function readMargins(text: string): Partial<Margins> {
+  const entries = text.split(",").map((part) => {
+    const [, side = "", pixels] = /^\s*([^=]*?)\s*=\s*(\d+)\s*$/.exec(part) ?? [];
+    if (pixels === undefined)
+      throw new InvalidArgumentError("Expected sides and pixels, for example left=128,bottom=128.");
+    if (!sides.some((name) => name === side)) {
+      const near = nearest(side, sides);
+      throw new InvalidArgumentError(
+        `There is no side ${side}${near ? ` (did you mean ${near}?)` : ""}; sides are ${sides.join(", ")}.`,
+      );
+    }
+    return [side, Number(pixels)] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+const hourMs = 3600 * 1000;
+const unitMs: Record<string, number> = { h: hourMs, d: 24 * hourMs, w: 7 * 24 * hourMs };
+
+/** "30d" in milliseconds. */
+export function readAge(text: string): number {
+  const [, amount, unit] = /^(\d+)\s*([hdw])$/i.exec(text.trim()) ?? [];
+  if (!amount || !unit) throw new InvalidArgumentError("Expected hours, days or weeks, for example 30d.");
+  return Number(amount) * unitMs[unit.toLowerCase()]!;
+}

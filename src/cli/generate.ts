@@ -1,0 +1,206 @@
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { DiffusionError, nearest } from "../errors.js";
+import {
+  defaultModels,
+  encodePng,
+  type GenerateOptions,
+  type GenerateResult,
+  generate,
+  type LoadOptions,
+  numericSeed,
+  type ProgressEvent,
+  type Seed,
+} from "../index.js";
+import { addGenerateOptions, type GenerateFlags } from "./generate-flags.js";
+import { infotext } from "./infotext.js";
+import { pictureNames, writePicture } from "./pictures.js";
+import { openProgress, type Progress } from "./progress.js";
+import { readPrompts } from "./prompts.js";
+import { invocation, note, type Session, say, sayJson } from "./session.js";
+import { welcome } from "./welcome.js";
+import { durationInWords } from "./wording.js";
+
+/** The command that is run when none is named. */
+export function addGenerate(program: Command, session: Session): void {
+  const command = program
+    .command("generate", { isDefault: true })
+    .summary("make pictures (the command that is run when none is named)")
+    .description("Makes pictures from a prompt, and writes them as PNG.")
+    .argument("[prompt...]", 'what to draw; "-" reads prompts from standard input, one picture a line');
+  addGenerateOptions(command);
+  command.action(async (words: string[], flags: GenerateFlags) => {
+    const isNamed = program.args[0] === "generate";
+    if (!isNamed) refuseMistypedCommand(words, program);
+    if (words.length === 0 && Object.keys(flags).length === 0 && !session.json)
+      return makePictures([welcome.prompt], welcome.flags(), session);
+    return makePictures(await readPrompts(words, flags.promptFile), flags, session);
+  });
+}
+
+/** Generate under the name of what is wanted: the mode follows from the model and what is given. */
+export function addShortcuts(program: Command, session: Session): void {
+  const upscale = program
+    .command("upscale")
+    .summary("enlarge a picture, with an upscaler model (--model)")
+    .description("Enlarges a picture by the factor of the upscaler model that --model names.")
+    .argument("<image>", "PNG, JPEG or WebP")
+    .argument("[prompt...]", "what is in the picture, for models that read one");
+  addGenerateOptions(upscale);
+  upscale.action((image: string, words: string[], flags: GenerateFlags) => {
+    if (flags.model === undefined)
+      throw new DiffusionError("BAD_OPTION", "upscale needs --model: no upscaler comes along", {
+        hint: "a diffusers folder or hub name, such as that of stable-diffusion-x4-upscaler",
+      });
+    return makePictures(words.length > 0 ? [words.join(" ")] : [], { ...flags, image }, session);
+  });
+  const unconditional = program
+    .command("unconditional")
+    .summary("make pictures with a model that takes no prompt")
+    .description("Makes pictures with a model that takes no prompt (default: butterflies-64).");
+  addGenerateOptions(unconditional);
+  unconditional.action((flags: GenerateFlags) =>
+    makePictures([], { ...flags, model: flags.model ?? defaultModels[2] }, session),
+  );
+}
+
+/** One word that is nearly a command is more likely a typing mistake than a prompt. */
+function refuseMistypedCommand(words: readonly string[], program: Command): void {
+  const [word] = words;
+  if (word === undefined || words.length > 1 || word.includes(" ")) return;
+  const near = nearest(
+    word,
+    program.commands.map((command) => command.name()),
+  );
+  if (!near) return;
+  throw new DiffusionError("BAD_OPTION", `there is no command ${word}`, {
+    hint: `did you mean ${near}? For a picture of it: ${invocation} generate ${word}`,
+  });
+}
+
+/** Makes and writes one picture after the other, so that what is done stays when a later one is stopped. */
+export async function makePictures(
+  prompts: readonly string[],
+  flags: GenerateFlags,
+  session: Session,
+): Promise<void> {
+  const options = optionsOf(flags);
+  const perPrompt = countOf(flags);
+  const one: readonly (string | undefined)[] = prompts.length > 0 ? prompts : [undefined];
+  const jobs = one.flatMap((prompt) => Array<string | undefined>(perPrompt).fill(prompt));
+  const modelName = nameOf(flags);
+  const names = pictureNames(
+    jobs.map((prompt) => prompt ?? modelName),
+    flags,
+  );
+  const progress = openProgress(session, { pictures: jobs.length, quiet: flags.quiet ?? false });
+  const began = performance.now();
+  let { seed } = flags;
+  try {
+    for (const [image, prompt] of jobs.entries()) {
+      progress.begin(image);
+      const start = performance.now();
+      const result = await generate({
+        ...options,
+        ...(prompt !== undefined && { prompt }),
+        ...(seed !== undefined && { seed }),
+        ...variationOf(flags, image),
+        signal: session.signal,
+        onProgress: listener(progress, flags.preview),
+      });
+      progress.pause();
+      const text = infotext({ result, model: modelName, scheduler: flags.scheduler });
+      const { path, taken } = names.next(prompt ?? modelName);
+      writePicture(path, encodePng(result.images[0]!, { parameters: text }));
+      if (taken && !session.json) note(`${taken} exists and stays (--force would replace it)`);
+      report({ session, result, image, path, text, ms: performance.now() - start });
+      seed = result.options.variation ? result.seeds[0]! : following(result.seeds[0]!);
+    }
+  } finally {
+    progress.pause();
+  }
+  if (session.json) sayJson({ type: "done", images: jobs.length, ms: Math.round(performance.now() - began) });
+}
+
+function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { model?: string } {
+  const { promptFile, negative, size, count, onlyMasked, onlyMaskedPadding, out, force, ...rest } = flags;
+  const { variationSeed, variationStrength, hiresScale, hiresStrength, ...others } = rest;
+  const { preview, quiet, json, debug, ...passed } = others;
+  if (size && (flags.width !== undefined || flags.height !== undefined))
+    throw new DiffusionError("BAD_OPTION", "--size and --width or --height contradict each other");
+  return {
+    ...passed,
+    ...size,
+    ...(negative !== undefined && { negativePrompt: negative }),
+    ...(onlyMasked && { onlyMasked }),
+    ...(onlyMaskedPadding !== undefined && { onlyMasked: { padding: onlyMaskedPadding } }),
+    ...((hiresScale !== undefined || hiresStrength !== undefined) && {
+      hires: {
+        ...(hiresScale !== undefined && { scale: hiresScale }),
+        ...(hiresStrength !== undefined && { strength: hiresStrength }),
+      },
+    }),
+    ...(preview !== undefined && { preview: true }),
+  };
+}
+
+/** Variations keep the seed, and count the other one on. */
+function variationOf({ variationSeed, variationStrength }: GenerateFlags, image: number): GenerateOptions {
+  if (variationStrength === undefined) {
+    if (variationSeed === undefined) return {};
+    throw new DiffusionError("BAD_OPTION", "--variation-seed needs --variation-strength");
+  }
+  if (variationSeed === undefined) return { variation: { strength: variationStrength } };
+  const first = BigInt(numericSeed(variationSeed));
+  return { variation: { seed: first + BigInt(image), strength: variationStrength } };
+}
+
+function countOf({ count = 1 }: GenerateFlags): number {
+  if (Number.isInteger(count) && count > 0) return count;
+  throw new DiffusionError("BAD_OPTION", `--count must be a whole number above 0, got ${count}`);
+}
+
+/** The model's name as a picture's text has it: no folders, no owner, no extension. */
+function nameOf({ model, mask, expand }: GenerateFlags): string {
+  if (model === undefined) return defaultModels[mask !== undefined || expand !== undefined ? 1 : 0];
+  const last = resolve(model).split(/[/\\]/).at(-1)!;
+  return last.replace(/\.(safetensors|ckpt)$/, "");
+}
+
+const following = (seed: number | bigint): Seed => (typeof seed === "bigint" ? seed + 1n : seed + 1);
+
+function listener(progress: Progress, preview: string | undefined) {
+  return (event: ProgressEvent) => {
+    const [picture] = (event.type === "step" && event.previews) || [];
+    if (picture && preview !== undefined) writePicture(preview, encodePng(picture));
+    progress.event(event);
+  };
+}
+
+function report(made: {
+  readonly session: Session;
+  readonly result: GenerateResult;
+  readonly image: number;
+  readonly path: string;
+  readonly text: string;
+  readonly ms: number;
+}): void {
+  const { session, result, image, path, text, ms } = made;
+  const [seed] = result.seeds;
+  const { width, height } = result.images[0]!;
+  if (!session.json) {
+    say(`${path}  seed ${seed}  ${width}x${height}  ${durationInWords(ms)}`);
+    return;
+  }
+  const parts = Object.entries(result.ms).map(([name, value]) => [name, Math.round(value)]);
+  sayJson({
+    type: "image",
+    image,
+    path: resolve(path),
+    seed,
+    width,
+    height,
+    ms: { total: Math.round(ms), ...Object.fromEntries(parts) },
+    parameters: text,
+  });
+}

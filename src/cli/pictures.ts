@@ -1,0 +1,103 @@
+import { accessSync, constants, existsSync, statSync } from "node:fs";
+import { dirname, extname, join, parse, resolve } from "node:path";
+import { DiffusionError } from "../errors.js";
+import { atomicFile, diskError, writeAll } from "../weights/atomic.js";
+
+/** Where the pictures of one call go. */
+export interface PictureNames {
+  /** The path of the next picture, and the existing file that had its first choice. */
+  next(prompt: string): { path: string; taken?: string };
+}
+
+/**
+ * `out` is a PNG file, or a folder for pictures named after their prompts; absent, the working folder. Several
+ * pictures of one name get numbers. An existing file keeps its contents unless `force` is given: the new picture gets
+ * the next free number.
+ *
+ * @param prompts one for each picture of the call
+ * @throws DiffusionError BAD_OPTION for other kinds of files, DISK for places where nothing can be written
+ */
+export function pictureNames(
+  prompts: readonly string[],
+  { out, force }: { out?: string | undefined; force?: boolean | undefined },
+): PictureNames {
+  const isFolder = out === undefined || /[/\\]$/.test(out) || isExistingFolder(out);
+  if (!isFolder) checkExtension(out);
+  const folder = out === undefined ? "." : isFolder ? out : dirname(out);
+  checkWritable(folder);
+  const baseOf = (prompt: string) => join(folder, isFolder ? slug(prompt) : parse(out).name);
+  const bases = prompts.map(baseOf);
+  const given = new Set<string>();
+  return {
+    next(prompt) {
+      const base = baseOf(prompt);
+      const several = bases.indexOf(base) !== bases.lastIndexOf(base);
+      let taken: string | undefined;
+      for (let number = 1; ; number++) {
+        const path = `${base}${several || number > 1 ? `-${number}` : ""}.png`;
+        if (given.has(path)) continue;
+        if (force || !existsSync(path)) {
+          given.add(path);
+          return { path, ...(taken && { taken }) };
+        }
+        taken ??= path;
+      }
+    },
+  };
+}
+
+const isExistingFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
+
+function checkExtension(out: string): void {
+  const extension = extname(out);
+  if (extension === "" || extension.toLowerCase() === ".png") return;
+  throw new DiffusionError("BAD_OPTION", `--out ${out}: pictures are written as PNG`, {
+    hint: `--out ${out.slice(0, -extension.length)}.png`,
+  });
+}
+
+/**
+ * Writes a file so that it is either complete or not there.
+ *
+ * @throws DiffusionError DISK
+ */
+export function writePicture(path: string, png: Uint8Array): void {
+  try {
+    atomicFile(path, (file) => writeAll(file, png));
+  } catch (error) {
+    if (!(error instanceof DiffusionError)) throw error;
+    throw new DiffusionError("DISK", error.message, {
+      hint: "free some space, or choose another place with --out",
+      cause: error,
+    });
+  }
+}
+
+/** A file name from a prompt: letters and digits of any script. */
+export function slug(prompt: string): string {
+  const words = prompt.toLowerCase().match(/[\p{L}\p{N}\p{M}]+/gu) ?? [];
+  let name = "";
+  for (const word of words) {
+    const longer = name ? `${name}-${word}` : [...word].slice(0, 60).join("");
+    if (longer.length > 60) break;
+    name = longer;
+  }
+  return name || "picture";
+}
+
+/** Before the work, not after it: the closest existing folder must take new entries. */
+function checkWritable(folder: string): void {
+  let existing = resolve(folder);
+  while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
+  try {
+    if (!statSync(existing).isDirectory()) throw Object.assign(new Error(), { code: "ENOTDIR" });
+    accessSync(existing, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const known = diskError(folder, error);
+    if (!(known instanceof DiffusionError)) throw known;
+    throw new DiffusionError("DISK", known.message, {
+      hint: "choose another place with --out",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,77 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { invocation, note, type Session, say, sayJson } from "./session.js";
+
+interface Flags {
+  readonly port: number;
+  readonly listen?: string;
+  readonly auth?: string;
+  readonly allowHost: readonly string[];
+  readonly data?: string;
+  readonly models?: string;
+  readonly model?: string;
+  readonly threads?: number;
+  readonly queue?: string;
+}
+
+export function addServe(program: Command, session: Session): void {
+  program
+    .command("serve")
+    .summary("the web page and the HTTP APIs")
+    .description(
+      "Opens the web page on http://127.0.0.1:7860, with APIs for clients of AUTOMATIC1111 (/sdapi/v1) and OpenAI (/v1/images).",
+    )
+    .option("--port <number>", "port to listen on", wholeNumber, 7860)
+    .option("--listen <address>", "also for other machines: an address of this one, or 0.0.0.0; needs --auth")
+    .option("--auth <user:password>", "who may use it (also TFJS_DIFFUSION_AUTH)")
+    .option("--allow-host <name:port>", "a further name that the server is asked by; repeatable", collect, [])
+    .option("--data <folder>", "where pictures, history and settings are kept")
+    .option("--models <folder>", "a folder of models to choose from")
+    .option("--model <name>", "the model to begin with")
+    .option("--threads <number>", "processor threads", wholeNumber)
+    .addOption(
+      new Option("--queue <url>", "redis://host:port that workers share; no model is loaded here").env(
+        "TFJS_DIFFUSION_QUEUE", // named, not read here: help would show its password
+      ),
+    )
+    .action((flags: Flags) => run(flags, session));
+}
+
+async function run({ allowHost, data, threads, ...flags }: Flags, session: Session): Promise<void> {
+  // Not an option's default, which the help would show.
+  const auth = flags.auth ?? process.env.TFJS_DIFFUSION_AUTH;
+  // The server and all that it needs are loaded for this command only.
+  const { serve } = await import("../server/main.js");
+  const server = await serve({
+    ...flags,
+    ...(auth && { auth }),
+    allowHosts: allowHost,
+    log: note,
+    ...(data && { dataDir: data }),
+    ...(threads !== undefined && { load: { threads } }),
+  });
+  if (session.json) sayJson({ url: server.url });
+  else
+    say(
+      `${server.url}  (${flags.queue ? "jobs go to the queue" : "the model is being loaded"}; stop with Ctrl-C)`,
+    );
+  await stopped(session.signal);
+  note(
+    `Stopping: what runs is finished first. Once more Ctrl-C stops at once; ${invocation} serve goes on then.`,
+  );
+  await server.close();
+}
+
+/** Ctrl-C, or the end that a service manager asks for. */
+const stopped = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    process.once("SIGTERM", () => resolve());
+  });
+
+const collect = (value: string, all: readonly string[]): string[] => [...all, value];
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError(`expected a whole number, got ${text}`);
+  return Number(text);
+}

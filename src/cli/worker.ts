@@ -1,0 +1,75 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { note, type Session, say, sayJson } from "./session.js";
+
+interface Flags {
+  readonly queue: string;
+  readonly model?: string[];
+  readonly models?: string;
+  readonly data?: string;
+  readonly threads?: number;
+  readonly memory?: number;
+  readonly hang: number;
+  readonly grace: number;
+}
+
+export function addWorker(program: Command, session: Session): void {
+  program
+    .command("worker")
+    .summary("makes pictures for servers that share a queue")
+    .description(
+      "Takes jobs from a queue in Redis that servers fill (serve --queue), on this machine or another one.",
+    )
+    .addOption(
+      // Named, not read here: help would show its value, which may hold a password.
+      new Option("--queue <url>", "redis://[user:password@]host:port")
+        .env("TFJS_DIFFUSION_QUEUE")
+        .makeOptionMandatory(),
+    )
+    .option("--model <name>", "a model whose jobs it takes; repeatable", collect)
+    .option("--models <folder>", "a folder of models, the same as the server's")
+    .option("--data <folder>", "where pictures are kept: the same folder as the server's")
+    .option("--threads <number>", "processor threads", wholeNumber)
+    .option("--memory <megabytes>", "private memory of the process that computes, at most", wholeNumber)
+    .option("--hang <seconds>", "a network's call that takes longer is ended", wholeNumber, 600)
+    .option("--grace <seconds>", "what a running job is given at the end", wholeNumber, 30)
+    .action((flags: Flags) => run(flags, session));
+}
+
+async function run(flags: Flags, session: Session): Promise<void> {
+  // What a worker needs is loaded for this command only.
+  const { startWorker } = await import("../server/worker.js");
+  const { data, threads, memory, hang, grace, model, models, queue } = flags;
+  const worker = await startWorker({
+    queue,
+    log: note,
+    graceMs: grace * 1000,
+    load: {
+      hangMs: hang * 1000,
+      ...(threads !== undefined && { threads }),
+      ...(memory !== undefined && { memoryLimit: memory * 2 ** 20 }),
+    },
+    ...(model && { model }),
+    ...(models && { models }),
+    ...(data && { dataDir: data }),
+  });
+  if (session.json) sayJson({ lanes: worker.lanes });
+  else say(`waiting for jobs of ${worker.lanes.join(", ")}  (stop with Ctrl-C)`);
+  await stopped(session.signal);
+  note("Stopping: what runs is finished first, or given back.");
+  await worker.close();
+}
+
+/** Ctrl-C, or the end that a service manager asks for. */
+const stopped = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    process.once("SIGTERM", () => resolve());
+  });
+
+const collect = (value: string, all: readonly string[] = []): string[] => [...all, value];
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError(`expected a whole number, got ${text}`);
+  return Number(text);
+}
