@@ -1,0 +1,126 @@
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { describeMachine } from "./machine.js";
+import { library, root } from "./processes.js";
+import { describe, report, saveResult } from "./report.js";
+import { markdown, ms, type Table } from "./table.js";
+
+const usage = `npm run bench -- [command] [options]
+
+  default     the default model, 256x256, 20 steps, against diffusers on PyTorch
+  precision   fp32, fp16 and bf16: disk, memory, speed, and how far results differ
+  layers      each layer, op by op and as a graph
+  peers       networks of Stable Diffusion 1.5's size against other engines
+  nodes       ways to write a computation as TensorFlow nodes
+  report      Markdown of the results that are kept
+Without a command: default, precision and layers.
+
+  --quick             small sizes and few rounds; under two minutes without a command
+  --cpu-time          one thread, and CPU time in place of time: for busy machines
+  --threads <n>       default: one for each core
+  --models <folder>   keeps random models and converted weights here; default: a temporary folder
+  --json <folder>     where results are kept for the report; default: bench/results
+  --case <name>       of peers: unet64b2, unet32b2, vae64, vae32, text; of nodes: see bench/nodes.ts. Repeatable
+  --peer <name>       openvino, ort-node, ort, torch-cl, torch-freeze. Repeatable
+  --rounds <n>        of peers and nodes`;
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: "boolean", default: false },
+    "cpu-time": { type: "boolean", default: false },
+    threads: { type: "string" },
+    models: { type: "string" },
+    json: { type: "string", default: join(root, "bench", "results") },
+    case: { type: "string", multiple: true, default: [] },
+    peer: { type: "string", multiple: true, default: [] },
+    rounds: { type: "string" },
+    help: { type: "boolean", default: false },
+  },
+});
+
+const { quick } = values;
+const cpuTime = values["cpu-time"];
+const threads = values.threads ? Number(values.threads) : cpuTime ? 1 : cpus().length;
+const rounds = values.rounds ? Number(values.rounds) : undefined;
+// Read by TensorFlow when a session starts in this process: layers and nodes.
+process.env.TF_NUM_INTRAOP_THREADS = String(threads);
+process.env.TF_NUM_INTEROP_THREADS = "1";
+
+const kept = values.models && resolve(values.models);
+if (kept) mkdirSync(kept, { recursive: true });
+const folder = kept ?? mkdtempSync(join(tmpdir(), "tfjs-diffusion-models-"));
+
+type Command = () => Promise<Table[]>;
+const commands: Readonly<Record<string, Command>> = {
+  async default() {
+    const { benchDefaultModel } = await import("./default-model.js");
+    return benchDefaultModel({ quick, folder, threads, cpuTime });
+  },
+  async precision() {
+    const { benchPrecision } = await import("./precision.js");
+    return benchPrecision({ quick, folder, threads });
+  },
+  async layers() {
+    const { benchLayers } = await import("./layers.js");
+    return benchLayers({ quick, cpuTime, threads });
+  },
+  async peers() {
+    const { benchPeers } = await import("./peers.js");
+    return benchPeers({ quick, folder, threads, cpuTime, cases: values.case, peers: values.peer, rounds });
+  },
+  async nodes() {
+    const { benchNodes } = await import("./nodes.js");
+    const placings = benchNodes(values.case, { rounds: rounds ?? (quick ? 3 : 6) });
+    return nodeTables(placings);
+  },
+};
+
+/** One table a race. */
+function nodeTables(placings: Awaited<ReturnType<typeof import("./nodes.js")["benchNodes"]>>): Table[] {
+  return [...new Set(placings.map((placing) => placing.race))].map((race) => ({
+    title: race,
+    columns: ["", "CPU ms", "ms", "GFLOP/s", "differs by"],
+    rows: placings
+      .filter((placing) => placing.race === race)
+      .map((p) => [
+        p.form,
+        ms(p.cpuMs),
+        ms(p.wallMs),
+        p.gflops?.toFixed(0) ?? "-",
+        p.difference.toExponential(1),
+      ]),
+  }));
+}
+
+async function run(names: readonly string[]): Promise<void> {
+  const machine = await describeMachine();
+  console.log(describe(machine));
+  if (machine.load > 0.3)
+    console.log(`The machine is busy (${machine.load} running processes a core): times will be too long.`);
+  if (library().loader.length > 0)
+    console.log(
+      "dist/ is not built (npm run build): the library runs from its sources, and starts more slowly.",
+    );
+  for (const name of names) {
+    const tables = await commands[name]!();
+    for (const table of tables) console.log(`\n${markdown(table)}`);
+    const variant = [cpuTime && "cpu-time", quick && "quick", ...values.case].filter(Boolean).join("-");
+    if (tables.length > 0)
+      saveResult(values.json, { name, machine, quick, tables }, variant && `-${variant}`);
+  }
+}
+
+try {
+  const [command] = positionals;
+  const unknown = command !== undefined && command !== "report" && !(command in commands);
+  if (values.help || unknown) {
+    console.log(usage);
+    process.exitCode = unknown ? 2 : 0;
+  } else if (command === "report") console.log(report(values.json));
+  else await run(command === undefined ? ["default", "precision", "layers"] : [command]);
+} finally {
+  if (!kept) rmSync(folder, { recursive: true, force: true });
+}
