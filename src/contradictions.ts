@@ -1,5 +1,6 @@
 import { DiffusionError } from "./errors.js";
-import type { GenerateOptions, ModelTraits } from "./options.js";
+import type { GenerateOptions } from "./options.js";
+import type { ModelTraits } from "./resolved-options.js";
 
 type Name = keyof GenerateOptions;
 

@@ -25,11 +25,10 @@ export type {
   HiresUpscaler,
   ImageInput,
   MaskInput,
-  Mode,
-  ResolvedOptions,
   SizeConditioning,
 } from "./options.js";
 export { type GenerateResult, type LoadOptions, StableDiffusion } from "./pipeline.js";
+export type { Mode, ResolvedOptions } from "./resolved-options.js";
 export { cpuFlags } from "./runtime/probe.js";
 export {
   type SchedulerEntry,

@@ -22,8 +22,10 @@ import { type Conditioning, createEmbedder, mostChunks } from "./generation/prom
 import type { Image } from "./image/image.js";
 import type { Latents } from "./latents/latents.js";
 import { clipTokenizerFolder, defaultModels, type LocateOptions, locateModel } from "./model-source.js";
+import { resolveOptions } from "./option-defaults.js";
 import { checkOptions } from "./option-schema.js";
-import { type ControlInput, type GenerateOptions, type ResolvedOptions, resolveOptions } from "./options.js";
+import type { ControlInput, GenerateOptions } from "./options.js";
+import type { ResolvedOptions } from "./resolved-options.js";
 import type { ControlNet } from "./runtime/controlnet.js";
 import { Engine } from "./runtime/engine.js";
 import { isSmall, type Replacements, readControlNet, readModel } from "./runtime/model.js";

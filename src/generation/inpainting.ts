@@ -5,7 +5,7 @@ import { binarise, mirror } from "../image/filters.js";
 import { channelsOf, crop, type Image, type Mask, type Size } from "../image/image.js";
 import { fitImage } from "../image/resize.js";
 import { maskFromImage } from "../latents/mask.js";
-import type { Inpainting } from "../options.js";
+import type { Inpainting } from "../resolved-options.js";
 import type { Call } from "./call.js";
 import type { Masked } from "./starts.js";
 

@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import { DiffusionError } from "../errors.js";
 import type { Size } from "../image/image.js";
-import type { ModelTraits } from "../options.js";
+import type { ModelTraits } from "../resolved-options.js";
 import type { Model } from "../runtime/model.js";
 import type { Networks, Vae } from "../runtime/networks.js";
 import type { SchedulerConfig } from "../schedulers/config.js";

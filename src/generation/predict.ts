@@ -2,7 +2,7 @@ import type { Predict } from "../denoise.js";
 import type { Size } from "../image/image.js";
 import type { Values } from "../latents/latents.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
-import type { ResolvedOptions } from "../options.js";
+import type { ResolvedOptions } from "../resolved-options.js";
 import { addedConditions, batched, type Conditions } from "./conditioning.js";
 import type { Controls } from "./control.js";
 import { classifierFree, composed, type Guidance, imageAndText, unguided } from "./guidance.js";

@@ -4,7 +4,7 @@ import { brownianNoise } from "../latents/brownian.js";
 import type { Latents, Values } from "../latents/latents.js";
 import type { KeptLatents } from "../latents/mask.js";
 import { createRng, type Rng } from "../latents/rng.js";
-import type { ResolvedOptions } from "../options.js";
+import type { ResolvedOptions } from "../resolved-options.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import { createScheduler, type Scheduler } from "../schedulers/scheduler.js";
 import { type Call, timed } from "./call.js";

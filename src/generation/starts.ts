@@ -5,7 +5,7 @@ import { concatChannels } from "../latents/channels.js";
 import type { Latents, Values } from "../latents/latents.js";
 import { blendLatents, type LatentMaskRule, latentMask, maskedImage } from "../latents/mask.js";
 import type { Rng } from "../latents/rng.js";
-import type { Inpainting } from "../options.js";
+import type { Inpainting } from "../resolved-options.js";
 import { type Call, timed } from "./call.js";
 import { batched } from "./conditioning.js";
 import { encodeImage, type Posterior, samplePosterior } from "./latent-space.js";

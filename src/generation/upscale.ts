@@ -5,7 +5,7 @@ import { resize } from "../image/resize.js";
 import type { Values } from "../latents/latents.js";
 import type { Rng } from "../latents/rng.js";
 import { createTileBlend, cutTile, planTiles, type TilePlan } from "../latents/tiles.js";
-import type { Upscaling } from "../options.js";
+import type { Upscaling } from "../resolved-options.js";
 import type { Model } from "../runtime/model.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import { createScheduler } from "../schedulers/scheduler.js";

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { GenerateOptions, ModelTraits } from "./options.js";
-import { resolveOptions } from "./options.js";
+import { resolveOptions } from "./option-defaults.js";
+import type { GenerateOptions } from "./options.js";
+import type { ModelTraits } from "./resolved-options.js";
 
 const sd: ModelTraits = {
   name: "some-model",

@@ -1,0 +1,173 @@
+import { refuseContradictions } from "./contradictions.js";
+import { DiffusionError } from "./errors.js";
+import type { Size } from "./image/image.js";
+import { checkMargins } from "./image/outpaint.js";
+import type { Latents } from "./latents/latents.js";
+import { numericSeed } from "./latents/rng.js";
+import { checkOptions } from "./option-schema.js";
+import { resolvedHires, sizeOf } from "./option-sizes.js";
+import type { GenerateOptions } from "./options.js";
+import type { Mode, ModelTraits, ResolvedOptions, Upscaling } from "./resolved-options.js";
+import { schedulerConfig } from "./schedulers/scheduler.js";
+
+const ONLY_MASKED_PADDING = 32; // the web UI's
+
+/**
+ * Fills in the defaults and derives the mode. Pure: what must be drawn or read comes as an argument.
+ *
+ * @param drawn seeds drawn by the caller, for calls without one; size of the image to start from, where there is one
+ * @throws DiffusionError BAD_OPTION for options that contradict each other or the model
+ */
+export function resolveOptions(
+  options: GenerateOptions,
+  model: ModelTraits,
+  drawn: { seed: number; variationSeed: number; imageSize?: Size },
+): ResolvedOptions {
+  checkOptions(options);
+  refuseContradictions(options, model);
+  const mode = modeOf(options, model);
+  const { width, height } = sizeOf(options, mode, model, drawn.imageSize);
+  const texts = promptsOf(options, model);
+  const { scheduler = model.scheduler, hires } = options;
+  const resolved: ResolvedOptions = {
+    mode,
+    ...texts,
+    ...seedsOf(options, texts.prompts.length, drawn),
+    width,
+    height,
+    steps: options.steps ?? defaultSteps(model),
+    guidance: options.guidance ?? defaultGuidance(model),
+    guidanceRescale: options.guidanceRescale ?? 0,
+    clipSkip: options.clipSkip ?? 0,
+    promptSyntax: options.promptSyntax ?? "plain",
+    rng: options.rng ?? "torch",
+    scheduler: typeof scheduler === "function" ? "custom" : schedulerConfig(scheduler, model.scheduler),
+    output: options.output ?? "image",
+    ...asGiven(options, ["seedSize", "sizes", "eta", "denoisingStart", "denoisingEnd", "exactSteps"]),
+    ...(mode === "instruct" && { imageGuidance: options.imageGuidance ?? 1.5 }),
+    ...(mode === "upscale" ? { upscaling: upscalingOf(options, model) } : imageOptions(options, mode, model)),
+    ...(options.controlnet && { controlnet: options.controlnet.map(({ image: _, ...rest }) => rest) }),
+    ...(hires && { hires: resolvedHires(hires, { width, height }, model.factor) }),
+  };
+  if (options.latents) checkLatents(options.latents, resolved, model);
+  return resolved;
+}
+
+function modeOf(options: GenerateOptions, { hasText, sees }: ModelTraits): Mode {
+  if (sees === "image") return "instruct";
+  if (sees === "lowres") return "upscale";
+  if (options.expand) return "outpaint";
+  if (options.mask !== undefined) return "inpaint";
+  if (options.image !== undefined) return "img2img";
+  return hasText ? "txt2img" : "unconditional";
+}
+
+function imageOptions(options: GenerateOptions, mode: Mode, model: ModelTraits): Partial<ResolvedOptions> {
+  if (options.image === undefined) return {};
+  const painting = mode === "inpaint" || mode === "outpaint";
+  const { onlyMasked, expand } = options;
+  const padding = typeof onlyMasked === "object" ? onlyMasked.padding : ONLY_MASKED_PADDING;
+  return {
+    resizeMode: options.resizeMode ?? "stretch",
+    ...(mode !== "instruct" &&
+      options.denoisingStart === undefined && { strength: options.strength ?? defaultStrength(mode, model) }),
+    ...(painting && {
+      inpainting: {
+        invert: options.maskInvert ?? false,
+        blur: options.maskBlur ?? 4,
+        content: options.maskedContent ?? "original",
+        ...(onlyMasked && { padding }),
+      },
+    }),
+    ...(expand && {
+      outpainting: {
+        margins: checkMargins(expand),
+        step: options.expandStep ?? Math.max(8, model.size / 2),
+        seamStrength: options.seamStrength ?? 0,
+      },
+    }),
+  };
+}
+
+const upscalingOf = ({ noiseLevel, tiles }: GenerateOptions, { mostNoise }: ModelTraits): Upscaling => ({
+  // What diffusers' two pipelines do.
+  filter: mostNoise === undefined ? "lanczos" : "bicubic",
+  ...(mostNoise !== undefined && { noiseLevel: noiseLevel ?? Math.min(20, mostNoise) }),
+  ...(tiles && { tiles }),
+});
+
+/** A model that does not see the mask continues a picture better from its mirror image than from pure noise. */
+function defaultStrength(mode: Mode, { sees }: ModelTraits): number {
+  if (mode === "outpaint") return sees === "mask" ? 1 : 0.85;
+  return mode === "inpaint" ? 1 : 0.8;
+}
+
+function promptsOf(options: GenerateOptions, { hasText }: ModelTraits) {
+  const { count = 1 } = options;
+  const list = (value: string | string[] | undefined) => (Array.isArray(value) ? value : [value]);
+  const prompts = hasText ? list(options.prompt).map((prompt) => prompt ?? "") : [""];
+  const each = (name: "negativePrompt" | "prompt2" | "negativePrompt2"): (string | undefined)[] => {
+    const values = list(options[name]);
+    if (values.length !== 1 && values.length !== prompts.length)
+      throw new DiffusionError(
+        "BAD_OPTION",
+        `${name} has ${values.length} entries for ${prompts.length} prompts`,
+        { hint: "give one for all, or one for each" },
+      );
+    return prompts.flatMap((_, i) => Array(count).fill(values.length === 1 ? values[0] : values[i]));
+  };
+  return {
+    prompts: prompts.flatMap((prompt) => Array<string>(count).fill(prompt)),
+    negativePrompts: each("negativePrompt"),
+    ...(options.prompt2 !== undefined && { prompts2: each("prompt2") as string[] }),
+    ...(options.negativePrompt2 !== undefined && { negativePrompts2: each("negativePrompt2") }),
+  };
+}
+
+function seedsOf(
+  { seed, variation }: GenerateOptions,
+  count: number,
+  drawn: { seed: number; variationSeed: number },
+) {
+  const first = BigInt(numericSeed(seed ?? drawn.seed));
+  const from = (start: bigint, step: bigint) =>
+    Array.from({ length: count }, (_, i) => narrowed(start + step * BigInt(i)));
+  if (!variation || variation.strength === 0) return { seeds: from(first, 1n) };
+  const other = BigInt(numericSeed(variation.seed ?? drawn.variationSeed));
+  return { seeds: from(first, 0n), variation: { seeds: from(other, 1n), strength: variation.strength } };
+}
+
+function defaultGuidance({ guidanceEmbedding, sees }: ModelTraits): number {
+  if (guidanceEmbedding) return 8.5;
+  return sees === "lowres" ? 9 : 7.5;
+}
+
+function defaultSteps(model: ModelTraits): number {
+  if (model.guidanceEmbedding) return 4;
+  if (model.sees === "lowres") return model.hasText ? 75 : 100;
+  const isDdpm = !model.hasText && model.factor === 1 && model.scheduler._class_name === "DDPMScheduler";
+  return isDdpm ? 1000 : 20;
+}
+
+function checkLatents(
+  { shape, data }: Latents,
+  { prompts, width, height }: ResolvedOptions,
+  { factor, channels }: ModelTraits,
+) {
+  const expected = [prompts.length, height / factor, width / factor, channels];
+  const product = shape.reduce((a, b) => a * b, 1);
+  if (shape.join() !== expected.join() || product !== data.length)
+    throw new DiffusionError(
+      "BAD_OPTION",
+      `latents: expected [${expected.join(", ")}], got [${shape.join(", ")}] with ${data.length} numbers`,
+    );
+}
+
+function asGiven<K extends keyof GenerateOptions>(options: GenerateOptions, keys: readonly K[]) {
+  return Object.fromEntries(
+    keys.filter((key) => options[key] !== undefined).map((key) => [key, options[key]]),
+  ) as Pick<GenerateOptions, K>;
+}
+
+const narrowed = (seed: bigint): number | bigint =>
+  seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(seed) : seed;

@@ -1,0 +1,89 @@
+import { DiffusionError } from "./errors.js";
+import type { Size } from "./image/image.js";
+import { checkMargins } from "./image/outpaint.js";
+import type { GenerateOptions, Hires, HiresUpscaler } from "./options.js";
+import type { Mode, ModelTraits, ResolvedOptions } from "./resolved-options.js";
+
+const MOST_PIXELS = 2 ** 26; // 8192 x 8192
+
+/**
+ * The size generated at; outpainting: the size of the result.
+ *
+ * @throws DiffusionError BAD_OPTION for sizes that the network does not take
+ */
+export function sizeOf(options: GenerateOptions, mode: Mode, model: ModelTraits, image?: Size): Size {
+  const { factor, size } = model;
+  if (mode === "upscale" && image) return enlarged(options, image, model);
+  if (mode === "outpaint" && image) {
+    const { left, right, top, bottom } = checkMargins(options.expand!);
+    return limited({ width: left + image.width + right, height: top + image.height + bottom });
+  }
+  // Pictures to start from keep their size, up to the multiple below as in diffusers; what is painted into is
+  // filled up to the multiple above, so that none of its pixels is lost.
+  const own = (pixels: number | undefined) => {
+    if (pixels === undefined || options.onlyMasked) return size;
+    return mode === "inpaint"
+      ? Math.ceil(pixels / factor) * factor
+      : Math.max(factor, pixels - (pixels % factor));
+  };
+  const [width, height] = [options.width ?? own(image?.width), options.height ?? own(image?.height)];
+  checkMultiples({ width, height }, factor, "");
+  return limited({ width, height });
+}
+
+/** Enlarged by the factor; the image comes down to what the network takes: multiples of 32 pixels, or of the factor. */
+function enlarged({ width, height }: Partial<Size>, image: Size, { factor, mostNoise }: ModelTraits): Size {
+  const multiple = mostNoise === undefined ? 32 : factor;
+  const from = (pixels: number) => factor * Math.max(multiple, pixels - (pixels % multiple));
+  const size = { width: width ?? from(image.width), height: height ?? from(image.height) };
+  checkMultiples(size, factor * multiple, "");
+  return limited(size);
+}
+
+function checkMultiples(size: Size, factor: number, prefix: string): void {
+  for (const [name, value] of Object.entries(size)) {
+    if (value % factor === 0) continue;
+    const below = value - (value % factor);
+    throw new DiffusionError("BAD_OPTION", `${prefix}${name} must be a multiple of ${factor}, got ${value}`, {
+      hint: below > 0 ? `${below} or ${below + factor}` : `${factor}`,
+    });
+  }
+}
+
+function limited(size: Size): Size {
+  if (size.width * size.height > MOST_PIXELS)
+    throw new DiffusionError("BAD_OPTION", `${size.width}x${size.height} is more than ${MOST_PIXELS} pixels`);
+  return size;
+}
+
+const upscalers: Record<HiresUpscaler, true> = {
+  latent: true,
+  "latent-nearest": true,
+  "latent-nearest-exact": true,
+  "latent-bicubic": true,
+  "latent-bilinear-antialiased": true,
+  "latent-bicubic-antialiased": true,
+  nearest: true,
+  box: true,
+  bilinear: true,
+  hamming: true,
+  bicubic: true,
+  lanczos: true,
+};
+
+/** The second pass: its size and what was left out. */
+export function resolvedHires(
+  hires: Hires,
+  base: Size,
+  factor: number,
+): NonNullable<ResolvedOptions["hires"]> {
+  const { scale = 2, strength = 0.7, steps, upscaler = "latent" } = hires;
+  if (!Object.hasOwn(upscalers, upscaler))
+    throw new DiffusionError("BAD_OPTION", `hires.upscaler: there is no ${upscaler}`, {
+      hint: `there are ${Object.keys(upscalers).join(", ")}`,
+    });
+  const scaled = (pixels: number) => Math.max(factor, Math.floor((pixels * scale) / factor) * factor);
+  const size = { width: hires.width ?? scaled(base.width), height: hires.height ?? scaled(base.height) };
+  checkMultiples(size, factor, "hires.");
+  return { ...limited(size), strength, upscaler, ...(steps !== undefined && { steps }) };
+}

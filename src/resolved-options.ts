@@ -1,0 +1,85 @@
+import type { Size } from "./image/image.js";
+import type { Margins } from "./image/outpaint.js";
+import type { ResampleFilter, ResizeMode } from "./image/resize.js";
+import type { RngName } from "./latents/rng.js";
+import type { ControlInput, GenerateOptions, Hires, Tiles } from "./options.js";
+import type { SchedulerConfig } from "./schedulers/config.js";
+import type { PromptSyntax } from "./text/prompt.js";
+
+export type Mode = "txt2img" | "img2img" | "inpaint" | "outpaint" | "instruct" | "upscale" | "unconditional";
+
+/** What must be known of a model to fill in what was not asked for. */
+export interface ModelTraits {
+  readonly name: string;
+  readonly hasText: boolean;
+  /** SDXL has two. */
+  readonly textEncoders: number;
+  /** What its UNet is shown beside the latents: a mask and what it leaves, the image to change, or to enlarge. */
+  readonly sees: "latents" | "mask" | "image" | "lowres";
+  /** Upscalers that see the image through noise: its highest level. */
+  readonly mostNoise?: number;
+  /** LCM: guidance is an input of the network. */
+  readonly guidanceEmbedding: boolean;
+  /** Pixels per latent cell. */
+  readonly factor: number;
+  /** Channels of its latents. */
+  readonly channels: number;
+  /** Side of its own pictures in pixels. */
+  readonly size: number;
+  readonly scheduler: SchedulerConfig;
+}
+
+/** Everything that decides about the pictures, with defaults filled in: enough to make them again. */
+export interface ResolvedOptions {
+  readonly mode: Mode;
+  /** One for each image. */
+  readonly prompts: readonly string[];
+  /** Absent entries were not given (SDXL treats that unlike ""). */
+  readonly negativePrompts: readonly (string | undefined)[];
+  readonly prompts2?: readonly string[];
+  readonly negativePrompts2?: readonly (string | undefined)[];
+  readonly seeds: readonly (number | bigint)[];
+  readonly variation?: { readonly seeds: readonly (number | bigint)[]; readonly strength: number };
+  readonly seedSize?: Size;
+  /** The size generated at; outpainting: the size of the result. */
+  readonly width: number;
+  readonly height: number;
+  readonly sizes?: GenerateOptions["sizes"];
+  readonly steps: number;
+  readonly guidance: number;
+  readonly guidanceRescale: number;
+  readonly imageGuidance?: number;
+  readonly eta?: number;
+  readonly clipSkip: number;
+  readonly promptSyntax: PromptSyntax;
+  readonly rng: RngName;
+  /** "custom" for the user's own factory. */
+  readonly scheduler: SchedulerConfig | "custom";
+  readonly denoisingStart?: number;
+  readonly denoisingEnd?: number;
+  readonly strength?: number;
+  readonly exactSteps?: boolean;
+  readonly resizeMode?: ResizeMode;
+  readonly inpainting?: Inpainting;
+  readonly outpainting?: { readonly margins: Margins; readonly step: number; readonly seamStrength: number };
+  readonly hires?: Required<Omit<Hires, "scale" | "steps">> & { readonly steps?: number };
+  readonly upscaling?: Upscaling;
+  readonly controlnet?: readonly Omit<ControlInput, "image">[];
+  readonly output: "image" | "latents";
+}
+
+export interface Upscaling {
+  /** Brings the image to a size that the network takes. */
+  readonly filter: ResampleFilter;
+  /** Absent for models that see the image as it is. */
+  readonly noiseLevel?: number;
+  readonly tiles?: Tiles;
+}
+
+export interface Inpainting {
+  readonly invert: boolean;
+  readonly blur: number;
+  readonly content: "original" | "fill" | "noise" | "nothing";
+  /** Absent: the whole picture is worked on. */
+  readonly padding?: number;
+}
