@@ -23,6 +23,34 @@ import { restart } from "./restart.js";
 import { tcd } from "./tcd.js";
 import { uniPc } from "./unipc.js";
 
+/** Named one by one, so that declarations of what takes a name stay small. */
+export type RuleName =
+  | "ddim"
+  | "ddpm"
+  | "pndm"
+  | "euler"
+  | "euler_a"
+  | "dpmpp_2m"
+  | "dpmpp_2m_sde"
+  | "dpmpp_2m_sde_heun"
+  | "dpmpp_3m_sde"
+  | "dpmpp_sde"
+  | "dpm_single"
+  | "lms"
+  | "heun"
+  | "dpm2"
+  | "dpm2_a"
+  | "deis"
+  | "unipc"
+  | "lcm"
+  | "tcd"
+  | "edm_euler"
+  | "ipndm"
+  | "dpmpp_2s_a"
+  | "restart"
+  | "dpm_fast"
+  | "dpm_adaptive";
+
 /** One scheduler: who it is, and the function that plans a run of it. */
 export interface Rule {
   /** The diffusers class, where there is one. */
@@ -50,7 +78,7 @@ export interface Rule {
 
 const of = (className: keyof typeof classDefaults) => ({ className, defaults: classDefaults[className] });
 
-export const rules = {
+export const rules: Readonly<Record<RuleName, Rule>> = {
   ddim: {
     ...of("DDIMScheduler"),
     label: "DDIM",
@@ -293,6 +321,4 @@ export const rules = {
     defaults: kDiffusionDefaults,
     plan: dpmAdaptive,
   },
-} satisfies Record<string, Rule>;
-
-export type RuleName = keyof typeof rules;
+};
