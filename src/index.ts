@@ -13,6 +13,7 @@ export {
 export { decodePng, encodePng } from "./image/png.js";
 export { readImage } from "./image/read.js";
 export { fitImage, resize } from "./image/resize.js";
+export { infotext, type Making } from "./infotext.js";
 export type { Latents, Values } from "./latents/latents.js";
 export { createRng, numericSeed, type Rng, type RngName, type Seed } from "./latents/rng.js";
 export { masks } from "./masks.js";

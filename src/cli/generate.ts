@@ -7,17 +7,17 @@ import {
   type GenerateOptions,
   type GenerateResult,
   generate,
+  infotext,
   type LoadOptions,
   numericSeed,
   type ProgressEvent,
   type Seed,
 } from "../index.js";
 import { addGenerateOptions, type GenerateFlags } from "./generate-flags.js";
-import { infotext } from "./infotext.js";
 import { pictureNames, writePicture } from "./pictures.js";
 import { openProgress, type Progress } from "./progress.js";
 import { readPrompts } from "./prompts.js";
-import { invocation, note, type Session, say, sayJson } from "./session.js";
+import { invocation, note, type Session, say, sayJson, version } from "./session.js";
 import { welcome } from "./welcome.js";
 import { durationInWords } from "./wording.js";
 
@@ -109,7 +109,12 @@ export async function makePictures(
         onProgress: listener(progress, flags.preview),
       });
       progress.pause();
-      const text = infotext({ result, model: modelName, scheduler: flags.scheduler });
+      const text = infotext({
+        options: result.options,
+        model: modelName,
+        scheduler: flags.scheduler,
+        version: `tfjs-diffusion ${version}`,
+      });
       const { path, taken } = names.next(prompt ?? modelName);
       writePicture(path, encodePng(result.images[0]!, { parameters: text }));
       if (taken && !session.json) note(`${taken} exists and stays (--force would replace it)`);

@@ -3,12 +3,12 @@ import {
   encodePng,
   type GenerateOptions,
   type GenerateResult,
+  infotext,
   numericSeed,
   type ProgressEvent,
   readImage,
 } from "../index.js";
 import type { ImageStore } from "./images.js";
-import { infotext } from "./infotext.js";
 import type { Work, WorkHooks, WorkResult } from "./jobs.js";
 import type { Models } from "./models.js";
 import type { JobProgress } from "./queue/queue.js";
@@ -66,7 +66,14 @@ async function generatePictures(
     for (const key of ["encode", "denoise", "decode"] as const) ms[key] += result.ms[key];
     const [picture] = result.images;
     size = { width: picture!.width, height: picture!.height };
-    const parameters = infotext({ resolved: result.options, request, option, version, size });
+    const parameters = infotext({
+      options: result.options,
+      model: option.name,
+      scheduler: request.scheduler,
+      size,
+      precision: option.precision,
+      version: `tfjs-diffusion ${version}`,
+    });
     const key = await images.put(encodePng(picture!, { parameters }));
     hooks.finished({ key, ...size, seed: String(result.seeds[0]), parameters });
   }

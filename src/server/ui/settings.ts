@@ -176,7 +176,10 @@ export function settingsOfFields(
     maskedContent: fields["Masked content"],
     padding: number("Masked area padding"),
     onlyMasked: fields["Inpaint area"] === "Only masked",
-    ...(entry && { scheduler: entry.name, schedule: scheduleTypes.find((type) => type === schedule) ?? "" }),
+    ...(entry && {
+      scheduler: entry.name,
+      schedule: scheduleTypes.find((type) => type === schedule || type === `${schedule}_uniform`) ?? "",
+    }),
     ...(bottom !== undefined && { left, top, right, bottom }),
   };
   const sound = Object.entries(found).filter(

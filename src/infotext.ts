@@ -1,0 +1,97 @@
+import { formatParameters, type Parameters } from "./image/parameters.js";
+import type { ResolvedOptions } from "./resolved-options.js";
+import { samplerPair } from "./schedulers/catalog.js";
+import type { SamplerPair } from "./schedulers/names.js";
+
+/** What made a picture. */
+export interface Making {
+  /** `options` of the result. */
+  readonly options: ResolvedOptions;
+  /** The model's name. */
+  readonly model: string;
+  /** Which of the call's pictures, default 0. */
+  readonly image?: number;
+  /** As it was asked for; the resolved configuration no longer tells the web UI's "Karras" from diffusers'. */
+  readonly scheduler?: string | SamplerPair | undefined;
+  /** Of the picture, where a part of a larger one was repainted; default: the size generated at. */
+  readonly size?: { readonly width: number; readonly height: number };
+  readonly precision?: "fp32" | "fp16" | "bf16";
+  /** What wrote it, such as "tfjs-diffusion 0.1.0". */
+  readonly version?: string;
+}
+
+/** Generators under the web UI's names. */
+const rngLabels = { torch: "CPU", philox: "NV", seedrandom: "seedrandom" };
+
+/** The web UI's labels of schedule types that are not just our name with capitals. */
+const scheduleLabels: Record<string, string> = {
+  sgm_uniform: "SGM Uniform",
+  kl_optimal: "KL Optimal",
+  ddim_uniform: "DDIM",
+};
+
+/**
+ * The text that AUTOMATIC1111's web UI would write into a picture (PNG text "parameters"), to make it again there or
+ * here. Settings stand under the web UI's names where it has them.
+ */
+export function infotext({ options, model, image = 0, scheduler, size, precision, version }: Making): string {
+  const { mode, rng, eta, guidanceRescale, strength, hires } = options;
+  const negativePrompt = options.negativePrompts[image];
+  const parameters: Parameters = {
+    prompt: options.prompts[image] ?? "",
+    ...(negativePrompt && { negativePrompt }),
+    steps: options.steps,
+    ...samplerOf(options, scheduler),
+    // The web UI counts skipped layers from 1.
+    ...(mode !== "unconditional" && { guidance: options.guidance, clipSkip: options.clipSkip + 1 }),
+    ...(options.seeds[image] !== undefined && { seed: options.seeds[image] }),
+    size: size ?? { width: options.width, height: options.height },
+    model,
+    ...(strength !== undefined && { strength }),
+    ...(hires && { strength: hires.strength }),
+    extra: {
+      RNG: rngLabels[rng],
+      ...(precision && precision !== "fp32" && { Precision: precision.toUpperCase() }),
+      ...extrasOf(options, image),
+      ...(guidanceRescale > 0 && { "Guidance rescale": guidanceRescale }),
+      ...(eta !== undefined && { Eta: eta }),
+      ...(version && { Version: version }),
+    },
+  };
+  return formatParameters(parameters);
+}
+
+function extrasOf(options: ResolvedOptions, image: number): Record<string, string | number> {
+  const { imageGuidance, variation, seedSize, inpainting, outpainting, hires } = options;
+  const { margins } = outpainting ?? {};
+  return {
+    ...(imageGuidance !== undefined && { "Image CFG scale": imageGuidance }),
+    ...(variation && {
+      "Variation seed": String(variation.seeds[image]),
+      "Variation seed strength": variation.strength,
+    }),
+    ...(seedSize && { "Seed resize from": `${seedSize.width}x${seedSize.height}` }),
+    ...(inpainting && { "Mask blur": inpainting.blur, "Masked content": inpainting.content }),
+    ...(inpainting?.padding !== undefined && {
+      "Inpaint area": "Only masked",
+      "Masked area padding": inpainting.padding,
+    }),
+    ...(margins && { Outpaint: [margins.left, margins.top, margins.right, margins.bottom].join(" ") }),
+    ...(hires && {
+      "Hires resize": `${hires.width}x${hires.height}`,
+      "Hires upscaler": hires.upscaler,
+      ...(hires.steps !== undefined && { "Hires steps": hires.steps }),
+    }),
+  };
+}
+
+/** The web UI's names of what was asked for, else of the model's own scheduler. */
+function samplerOf({ scheduler: config }: ResolvedOptions, asked: Making["scheduler"]) {
+  if (config === "custom") return { sampler: config };
+  const { sampler, schedule } = samplerPair(asked ?? String(config._class_name));
+  const name = schedule ?? (config.use_karras_sigmas ? "karras" : undefined);
+  return { sampler, ...(name && { scheduleType: scheduleLabels[name] ?? capitals(name) }) };
+}
+
+const capitals = (name: string): string =>
+  name.replace(/(^|_)(\w)/g, (_all, gap: string, letter: string) => `${gap && " "}${letter.toUpperCase()}`);
