@@ -14,6 +14,8 @@ const usage = `npm run bench -- [command] [options]
   layers      each layer, op by op and as a graph
   peers       networks of Stable Diffusion 1.5's size against other engines
   nodes       ways to write a computation as TensorFlow nodes
+  soak        many pictures in one process: memory must stay flat
+  queue       what a queue in Redis costs a job, and how 1, 2, 4 and 8 workers share
   report      Markdown of the results that are kept
 Without a command: default, precision and layers.
 
@@ -24,7 +26,9 @@ Without a command: default, precision and layers.
   --json <folder>     where results are kept for the report; default: bench/results
   --case <name>       of peers: unet64b2, unet32b2, vae64, vae32, text; of nodes: see bench/nodes.ts. Repeatable
   --peer <name>       openvino, ort-node, ort, torch-cl, torch-freeze. Repeatable
-  --rounds <n>        of peers and nodes`;
+  --rounds <n>        of peers and nodes
+  --pictures <n>      of soak: 1000; also --size <pixels> 64, --steps <n> 2
+  --jobs <n>          of queue: 10000; also --each <n> 20, jobs of one second for each worker`;
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -37,6 +41,11 @@ const { positionals, values } = parseArgs({
     case: { type: "string", multiple: true, default: [] },
     peer: { type: "string", multiple: true, default: [] },
     rounds: { type: "string" },
+    pictures: { type: "string", default: "1000" },
+    size: { type: "string", default: "64" },
+    steps: { type: "string", default: "2" },
+    jobs: { type: "string", default: "10000" },
+    each: { type: "string", default: "20" },
     help: { type: "boolean", default: false },
   },
 });
@@ -75,6 +84,15 @@ const commands: Readonly<Record<string, Command>> = {
     const { benchNodes } = await import("./nodes.js");
     const placings = benchNodes(values.case, { rounds: rounds ?? (quick ? 3 : 6) });
     return nodeTables(placings);
+  },
+  async queue() {
+    const { benchQueue } = await import("./queue.js");
+    return benchQueue({ jobs: +values.jobs, each: +values.each });
+  },
+  async soak() {
+    const { benchSoak } = await import("./soak.js");
+    const { pictures, size, steps } = values;
+    return benchSoak({ pictures: +pictures, size: +size, steps: +steps, folder, threads });
   },
 };
 
