@@ -39,8 +39,9 @@ export function controlNet(config: ControlNetConfig, size: UNetSize): Network {
         config.embeddingChannels,
         first,
       );
-      const { h, skips } = downPath(m, given.sample!, time, given.context!, config.unet, hint);
-      const middle = midBlock(m.at("mid_block"), h, time, given.context!, config.unet);
+      const context = { text: given.context! };
+      const { h, skips } = downPath(m, given.sample!, time, context, config.unet, { hint });
+      const middle = midBlock(m.at("mid_block"), h, time, context, config.unet);
       const zero = (at: Module, x: Tensor) => conv2d(at, x, channels(x), { size: 1 });
       const residuals = skips.map(
         (skip, i) => [`residual.${i}`, zero(m.at("controlnet_down_blocks", i), skip)] as const,

@@ -100,7 +100,7 @@ const layers: Record<string, (stage: Stage, golden: GoldenCase) => Tensor | Tens
       s.m,
       one(s, "hidden_states"),
       one(s, "temb"),
-      one(s, "encoder_hidden_states"),
+      { text: one(s, "encoder_hidden_states") },
       s.conditional!,
     ),
   UNetMidBlock2D: (s) => plain.midBlock(s.m, one(s, "hidden_states"), one(s, "temb"), s.plain!),
@@ -109,7 +109,7 @@ const layers: Record<string, (stage: Stage, golden: GoldenCase) => Tensor | Tens
 function downBlock(s: Stage): Tensor[] {
   const [x, time] = [one(s, "hidden_states"), one(s, "temb")];
   if (s.plain) return plain.downBlock(s.m, x, time, s.plain, s.plain.levels[s.level]!, s.last);
-  const context = s.given.encoder_hidden_states as Tensor;
+  const context = { text: s.given.encoder_hidden_states as Tensor };
   return conditional.downBlock(
     s.m,
     x,
@@ -137,7 +137,7 @@ function upBlock(s: Stage): Tensor {
   };
   const [b, h, w, c] = x.shape as [number, number, number, number];
   const next = s.last ? undefined : { shape: [b, 2 * h, 2 * w, c], dtype: "float32" as const };
-  const context = s.given.encoder_hidden_states as Tensor;
+  const context = { text: s.given.encoder_hidden_states as Tensor };
   return conditional.upBlock(s.m, x, skips, time, context, config, level, next);
 }
 

@@ -1,4 +1,4 @@
-import { spatialTransformer } from "../nn/attention.js";
+import { type PictureTokens, spatialTransformer } from "../nn/attention.js";
 import { channels, conv2d, groupNorm, timestepEmbedding } from "../nn/basic.js";
 import { layer, type Module } from "../nn/module.js";
 import { downsample, type ResnetOptions, resnetBlock, upsample } from "../nn/resnet.js";
@@ -49,12 +49,23 @@ export interface UNetSize {
   readonly tokens: number; // of the context
   /** ControlNet's residuals are added to the skip connections and the middle. */
   readonly residuals?: boolean;
+  /** Features of T2I-Adapters that are added on the way down: one for each level, and one for the middle of SDXL. */
+  readonly features?: number;
+  /** Tokens of each IP-Adapter's pictures. */
+  readonly pictures?: readonly number[];
+}
+
+/** What cross-attention looks at: the prompt [B, T, D], and the pictures of IP-Adapters. */
+export interface Context {
+  readonly text: Tensor;
+  readonly pictures?: readonly PictureTokens[];
 }
 
 /**
  * Inputs: `sample` [B, H, W, I]; `time` [B, channels of the first level], the sinusoidal embedding of the
  * timesteps; `context` [B, T, D]; by configuration `classLabels` [B], `timeCond` [B, timeCondDim] and `added`
- * [B, added.width] (pooled text, then the embedded sizes); with residuals `residual.0` … and `residual.mid`.
+ * [B, added.width] (pooled text, then the embedded sizes); with residuals `residual.0` … and `residual.mid`;
+ * with features `feature.0` …; with pictures `picture.0` [B, tokens, D] and `picture.0.scale` [B, 1, 1] ….
  * Output: `sample` [B, H, W, O].
  */
 export function unet(config: UNetConfig, size: UNetSize): Network {
@@ -69,23 +80,39 @@ export function unet(config: UNetConfig, size: UNetSize): Network {
   if (config.timeCondDim) inputs.timeCond = float(batch, config.timeCondDim);
   if (config.added) inputs.added = float(batch, config.added.width);
   if (size.residuals) Object.assign(inputs, residualInputs(config, size));
+  if (size.features) Object.assign(inputs, featureInputs(config, size));
+  size.pictures?.forEach((count, i) => {
+    inputs[`picture.${i}`] = float(batch, count, config.crossAttentionDim);
+    inputs[`picture.${i}.scale`] = float(batch, 1, 1);
+  });
 
   return {
     inputs,
     forward(m, given) {
       const time = timeEmbedding(m, given, config);
-      const context = given.context!;
-      const { h, skips } = downPath(m, given.sample!, time, context, config);
+      const context = contextOf(given, size);
+      const features = Array.from({ length: size.features ?? 0 }, (_, i) => given[`feature.${i}`]!);
+      const { h, skips } = downPath(m, given.sample!, time, context, config, { features });
       if (size.residuals)
         skips.forEach((skip, i) => {
           skips[i] = m.ops.add(skip, given[`residual.${i}`]!);
         });
       let middle = midBlock(m.at("mid_block"), h, time, context, config);
+      const last = features[config.levels.length];
+      if (last) middle = m.ops.add(middle, last);
       if (size.residuals) middle = m.ops.add(middle, given["residual.mid"]!);
       return { sample: head(m, upPath(m, middle, skips, time, context, config), config) };
     },
   };
 }
+
+const contextOf = (given: Readonly<Record<string, Tensor>>, { pictures = [] }: UNetSize): Context => ({
+  text: given.context!,
+  pictures: pictures.map((_, i) => ({
+    tokens: given[`picture.${i}`]!,
+    scale: given[`picture.${i}.scale`]!,
+  })),
+});
 
 /** Everything that the network is told besides the sample and the prompt, as one vector [B, 4 * channels]. */
 export function timeEmbedding(
@@ -113,9 +140,9 @@ export function downPath(
   m: Module,
   sample: Tensor,
   time: Tensor,
-  context: Tensor,
+  context: Context,
   config: UNetConfig,
-  hint?: Tensor,
+  { hint, features = [] }: { hint?: Tensor; features?: readonly Tensor[] } = {},
 ) {
   const { levels } = config;
   let h = conv2d(m.at("conv_in"), sample, levels[0]!.channels);
@@ -130,6 +157,7 @@ export function downPath(
       config,
       level,
       i === levels.length - 1,
+      features[i],
     );
     skips.push(...outputs);
     h = outputs.at(-1)!;
@@ -142,24 +170,28 @@ export const downBlock = layer(
     m: Module,
     x: Tensor,
     time: Tensor,
-    context: Tensor,
+    context: Context,
     config: UNetConfig,
     level: UNetLevel,
     last: boolean,
+    feature?: Tensor,
   ) => {
     const outputs: Tensor[] = [];
     let h = x;
     for (let i = 0; i < level.layers; i++) {
       h = resnetBlock(m.at("resnets", i), h, time, level.channels, resnetOptions(config));
       if (level.crossAttention) h = transformer(m.at("attentions", i), h, context, config, level);
+      if (feature && level.crossAttention && i === level.layers - 1) h = m.ops.add(h, feature);
       outputs.push(h);
     }
     if (!last) outputs.push(downsample(m.at("downsamplers", 0), h, config.downsamplePadding));
+    // Without attention it comes after the halving.
+    if (feature && !level.crossAttention) outputs.push(m.ops.add(outputs.pop()!, feature));
     return outputs;
   },
 );
 
-export const midBlock = layer((m: Module, x: Tensor, time: Tensor, context: Tensor, config: UNetConfig) => {
+export const midBlock = layer((m: Module, x: Tensor, time: Tensor, context: Context, config: UNetConfig) => {
   // Looks at itself first, even where only_cross_attention holds for all levels.
   const level = { ...config.levels.at(-1)!, onlyCrossAttention: false };
   let h = resnetBlock(m.at("resnets", 0), x, time, channels(x), resnetOptions(config));
@@ -173,7 +205,7 @@ function upPath(
   x: Tensor,
   skips: Tensor[],
   time: Tensor,
-  context: Tensor,
+  context: Context,
   config: UNetConfig,
 ): Tensor {
   const remaining = [...skips];
@@ -194,7 +226,7 @@ export const upBlock = layer(
     x: Tensor,
     skips: readonly Tensor[],
     time: Tensor,
-    context: Tensor,
+    context: Context,
     config: UNetConfig,
     level: UNetLevel,
     next: Tensor | undefined,
@@ -210,13 +242,14 @@ export const upBlock = layer(
   },
 );
 
-const transformer = (m: Module, x: Tensor, context: Tensor, config: UNetConfig, level: UNetLevel): Tensor =>
-  spatialTransformer(m, x, context, {
+const transformer = (m: Module, x: Tensor, context: Context, config: UNetConfig, level: UNetLevel): Tensor =>
+  spatialTransformer(m, x, context.text, {
     heads: level.heads,
     layers: level.transformerLayers,
     groups: config.normGroups,
     linearProjection: config.linearProjection,
     onlyCrossAttention: level.onlyCrossAttention,
+    ...(context.pictures && { pictures: context.pictures }),
   });
 
 const resnetOptions = (config: UNetConfig): ResnetOptions => ({
@@ -229,6 +262,23 @@ const head = (m: Module, x: Tensor, config: UNetConfig): Tensor => {
   const options = { groups: config.normGroups, epsilon: config.epsilon, activation: "silu" } as const;
   return conv2d(m.at("conv_out"), groupNorm(m.at("conv_norm_out"), x, options), config.outChannels);
 };
+
+/** Where T2I-Adapters' features are added: at each level before its halving, without attention behind it; the middle. */
+function featureInputs(
+  config: UNetConfig,
+  { batch, height, width, features = 0 }: UNetSize,
+): Record<string, TensorSpec> {
+  let [h, w] = [height, width];
+  const shapes = config.levels.map(({ channels: c, crossAttention }, i) => {
+    const before = [batch, h, w, c];
+    if (i < config.levels.length - 1) [h, w] = [Math.ceil(h / 2), Math.ceil(w / 2)];
+    return crossAttention ? before : [batch, h, w, c];
+  });
+  shapes.push([batch, h, w, config.levels.at(-1)!.channels]);
+  return Object.fromEntries(
+    shapes.slice(0, features).map((shape, i) => [`feature.${i}`, { shape, dtype: "float32" }]),
+  );
+}
 
 /** The shapes of the skip connections, which ControlNet's residuals share. */
 function residualInputs(config: UNetConfig, { batch, height, width }: UNetSize): Record<string, TensorSpec> {

@@ -2,13 +2,32 @@ import type { Tensor } from "../ops/ops.js";
 import { channels, conv2d, groupNorm, layerNorm, linear } from "./basic.js";
 import { layer, type Module } from "./module.js";
 
-/** Multi-head attention of x [B, T, C] on context [B, S, D], without bias on q, k and v. */
-export const attention = layer((m: Module, x: Tensor, context: Tensor, heads: number) => {
-  const width = channels(x);
-  const project = (name: string, from: Tensor) => linear(m.at(name), from, width, { bias: false });
-  const [q, k, v] = [project("to_q", x), project("to_k", context), project("to_v", context)];
-  return linear(m.at("to_out", 0), m.ops.attention(q, k, v, { heads }), width);
-});
+/** A picture beside the prompt: its tokens [B, S, D], and how much it counts [B, 1, 1]. */
+export interface PictureTokens {
+  readonly tokens: Tensor;
+  readonly scale: Tensor;
+}
+
+/**
+ * Multi-head attention of x [B, T, C] on context [B, S, D], without bias on q, k and v. Pictures are looked at
+ * apart, by the same queries, and what is seen is added (IP-Adapter, Ye et al. 2023, eq. 5).
+ */
+export const attention = layer(
+  (m: Module, x: Tensor, context: Tensor, heads: number, pictures: readonly PictureTokens[] = []) => {
+    const { ops } = m;
+    const width = channels(x);
+    const project = (name: string, from: Tensor) => linear(m.at(name), from, width, { bias: false });
+    const [q, k, v] = [project("to_q", x), project("to_k", context), project("to_v", context)];
+    let seen = ops.attention(q, k, v, { heads });
+    pictures.forEach(({ tokens, scale }, i) => {
+      const keys = project(`processor.to_k_ip.${i}`, tokens);
+      // A sum over values: the few of them are cheaper to scale than what they add up to.
+      const values = ops.mul(project(`processor.to_v_ip.${i}`, tokens), scale);
+      seen = ops.add(seen, ops.attention(q, keys, values, { heads }));
+    });
+    return linear(m.at("to_out", 0), seen, width);
+  },
+);
 
 /** Attention over the pixels of x [B, H, W, C], with its own norm and a residual: VAE, unconditional UNet. */
 export const spatialSelfAttention = layer(
@@ -43,12 +62,19 @@ export const feedForward = layer((m: Module, x: Tensor) =>
 
 /** Self-attention, cross-attention and feed-forward on x [B, T, C], each after a norm and with a residual. */
 export const transformerBlock = layer(
-  (m: Module, x: Tensor, context: Tensor, heads: number, onlyCrossAttention: boolean) => {
+  (
+    m: Module,
+    x: Tensor,
+    context: Tensor,
+    heads: number,
+    onlyCrossAttention: boolean,
+    pictures: readonly PictureTokens[] = [],
+  ) => {
     const { ops } = m;
     const norm = (name: string, y: Tensor) => layerNorm(m.at(name), y, 1e-5);
     const first = norm("norm1", x);
     let h = ops.add(x, attention(m.at("attn1"), first, onlyCrossAttention ? context : first, heads));
-    h = ops.add(h, attention(m.at("attn2"), norm("norm2", h), context, heads));
+    h = ops.add(h, attention(m.at("attn2"), norm("norm2", h), context, heads, pictures));
     return ops.add(h, feedForward(m.at("ff"), norm("norm3", h)));
   },
 );
@@ -60,6 +86,7 @@ export interface SpatialTransformerOptions {
   /** SD 2.x and SDXL project with matrices, SD 1.x with 1x1 convolutions. */
   readonly linearProjection: boolean;
   readonly onlyCrossAttention: boolean;
+  readonly pictures?: readonly PictureTokens[];
 }
 
 /** Transformer blocks over the pixels of x [B, H, W, C], with a residual around them (Transformer2DModel). */
@@ -76,7 +103,8 @@ export const spatialTransformer = layer(
     let tokens = project("proj_in", normal, [b, h * w, c]);
     for (let i = 0; i < options.layers; i++) {
       const block = m.at("transformer_blocks", i);
-      tokens = transformerBlock(block, tokens, context, options.heads, options.onlyCrossAttention);
+      const { heads, onlyCrossAttention, pictures } = options;
+      tokens = transformerBlock(block, tokens, context, heads, onlyCrossAttention, pictures);
     }
     return ops.add(project("proj_out", tokens, [b, h, w, c]), x);
   },

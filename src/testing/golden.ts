@@ -42,6 +42,9 @@ const referenceFolder = [
 
 export const referencePath = (file: string): string => join(referenceFolder, file);
 
+/** Reference values made for this repository, each with the script that makes them beside it. */
+export const goldenExtra = (file: string): string => join(repository, "src/testing/golden-extra", file);
+
 let index: GoldenCase[] | undefined;
 
 /** Every case of one kind, in the order of the index. */
