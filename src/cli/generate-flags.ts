@@ -108,7 +108,7 @@ function addPictureOptions(command: Command): void {
 function addImageOptions(command: Command): void {
   command
     .optionsGroup("From an image:")
-    .option("--image <file>", "PNG, JPEG or WebP to start from")
+    .option("--image <path>", "PNG, JPEG or WebP to start from, or a folder: each picture in it")
     .option("--strength <share>", "0 to 1: how far to leave it (default: 0.8, with a mask 1)", readNumber)
     .option("--exact-steps", "run all steps, whatever the strength")
     .addOption(
@@ -120,7 +120,10 @@ function addImageOptions(command: Command): void {
     )
     .option("--image-guidance <scale>", "InstructPix2Pix: how close to stay (default: 1.5)", readNumber)
     .option("--noise-level <n>", "upscalers: the more, the more is invented (default: 20)", readNumber)
-    .option("--mask <file>", "white or transparent: repaint")
+    .option(
+      "--mask <path>",
+      "white or transparent: repaint; or a folder, with a mask named like each picture",
+    )
     .option("--mask-invert", "repaint the rest instead")
     .option("--mask-blur <pixels>", "softens the mask's edge (default: 4)", readNumber)
     .addOption(

@@ -13,7 +13,9 @@ import {
   type ProgressEvent,
   type Seed,
 } from "../index.js";
+import { openFailures } from "./folder-failures.js";
 import { addGenerateOptions, type GenerateFlags } from "./generate-flags.js";
+import { jobsOf } from "./jobs.js";
 import { pictureNames, writePicture } from "./pictures.js";
 import { openProgress, type Progress } from "./progress.js";
 import { readPrompts } from "./prompts.js";
@@ -44,7 +46,7 @@ export function addShortcuts(program: Command, session: Session): void {
     .command("upscale")
     .summary("enlarge a picture, with an upscaler model (--model)")
     .description("Enlarges a picture by the factor of the upscaler model that --model names.")
-    .argument("<image>", "PNG, JPEG or WebP")
+    .argument("<image>", "PNG, JPEG or WebP, or a folder of them")
     .argument("[prompt...]", "what is in the picture, for models that read one");
   addGenerateOptions(upscale);
   upscale.action((image: string, words: string[], flags: GenerateFlags) => {
@@ -78,53 +80,68 @@ function refuseMistypedCommand(words: readonly string[], program: Command): void
   });
 }
 
-/** Makes and writes one picture after the other, so that what is done stays when a later one is stopped. */
+/**
+ * Makes and writes one picture after the other, so that what is done stays when a later one is stopped. What is wrong
+ * with one picture of a folder does not keep the others from being made, and is said at the end.
+ */
 export async function makePictures(
   prompts: readonly string[],
   flags: GenerateFlags,
   session: Session,
 ): Promise<void> {
   const options = optionsOf(flags);
-  const perPrompt = countOf(flags);
-  const one: readonly (string | undefined)[] = prompts.length > 0 ? prompts : [undefined];
-  const jobs = one.flatMap((prompt) => Array<string | undefined>(perPrompt).fill(prompt));
   const modelName = nameOf(flags);
+  const { image, mask } = flags;
+  const jobs = jobsOf(prompts, { perPrompt: countOf(flags), modelName, image, mask });
+  const many = jobs[0]!.image !== undefined;
   const names = pictureNames(
-    jobs.map((prompt) => prompt ?? modelName),
-    flags,
+    jobs.map(({ name }) => name),
+    { out: flags.out, force: flags.force, many },
   );
   const progress = openProgress(session, { pictures: jobs.length, quiet: flags.quiet ?? false });
+  const failures = openFailures(session, jobs.length);
   const began = performance.now();
   let { seed } = flags;
   try {
-    for (const [image, prompt] of jobs.entries()) {
-      progress.begin(image);
+    for (const [i, { name, ...own }] of jobs.entries()) {
+      progress.begin(i);
       const start = performance.now();
-      const result = await generate({
+      const making = generate({
         ...options,
-        ...(prompt !== undefined && { prompt }),
+        ...own,
         ...(seed !== undefined && { seed }),
-        ...variationOf(flags, image),
+        ...variationOf(flags, i),
         signal: session.signal,
         onProgress: listener(progress, flags.preview),
       });
+      const result = many ? await failures.kept(making, own.image!, i) : await making;
       progress.pause();
+      seed = seedAfter(result, seed);
+      if (!result) continue;
       const text = infotext({
         options: result.options,
         model: modelName,
         scheduler: flags.scheduler,
         version: `tfjs-diffusion ${version}`,
       });
-      const { path, taken } = names.next(prompt ?? modelName);
+      const { path, taken } = names.next(name);
       writePicture(path, encodePng(result.images[0]!, { parameters: text }));
       if (taken && !session.json) note(`${taken} exists and stays (--force would replace it)`);
-      report({ session, result, image, path, text, ms: performance.now() - start });
-      seed = result.options.variation ? result.seeds[0]! : following(result.seeds[0]!);
+      report({ session, result, image: i, path, text, ms: performance.now() - start });
     }
   } finally {
     progress.pause();
   }
-  if (session.json) sayJson({ type: "done", images: jobs.length, ms: Math.round(performance.now() - began) });
+  const failed = failures.report();
+  const images = jobs.length - failed;
+  const ms = Math.round(performance.now() - began);
+  if (session.json) sayJson({ type: "done", images, ...(failed > 0 && { failed }), ms });
+}
+
+/** Of the next picture: one more, whether or not this one could be made. Variations keep theirs. */
+function seedAfter(result: GenerateResult | undefined, seed: Seed | undefined): Seed | undefined {
+  if (result) return result.options.variation ? result.seeds[0]! : following(result.seeds[0]!);
+  return seed === undefined ? undefined : following(numericSeed(seed));
 }
 
 function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { model?: string } {
@@ -195,6 +212,7 @@ function report(made: {
   const { width, height } = result.images[0]!;
   if (!session.json) {
     say(`${path}  seed ${seed}  ${width}x${height}  ${durationInWords(ms)}`);
+    for (const text of result.notes) note(`note: ${text}`);
     return;
   }
   const parts = Object.entries(result.ms).map(([name, value]) => [name, Math.round(value)]);
@@ -206,6 +224,7 @@ function report(made: {
     width,
     height,
     ms: { total: Math.round(ms), ...Object.fromEntries(parts) },
+    ...(result.notes.length > 0 && { notes: result.notes }),
     parameters: text,
   });
 }

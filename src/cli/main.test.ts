@@ -14,7 +14,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { parseParameters } from "../image/parameters.js";
-import { decodePng } from "../image/png.js";
+import { decodePng, encodePng } from "../image/png.js";
 import { goldenPath } from "../testing/golden.js";
 
 /** Every test starts the program as a user does: a process, in a folder, with its streams. */
@@ -78,6 +78,65 @@ test("unconditional takes no prompt, upscale enlarges", { timeout: minutes }, as
   expect(await run(["upscale", "b.png"], { cwd })).toMatchObject({
     code: 2,
     stderr: expect.stringContaining("--model"),
+  });
+});
+
+describe("a folder of pictures", () => {
+  const picture = (side: number) =>
+    encodePng({ width: side, height: side, data: new Uint8Array(side * side * 3).fill(90) });
+
+  test("each becomes one under its name; one that fails is said at the end", {
+    timeout: minutes,
+  }, async () => {
+    const cwd = folder();
+    mkdirSync(join(cwd, "in"));
+    writeFileSync(join(cwd, "in", "IMG 10.PNG"), picture(64));
+    writeFileSync(join(cwd, "in", "IMG 2.png"), picture(72));
+    writeFileSync(join(cwd, "in", "IMG 3.jpg"), "no picture");
+    writeFileSync(join(cwd, "in", "notes.txt"), "");
+    const args = ["--image", "in", "a cat", "--seed", "5", "--steps", "2", "--out", "made"];
+    const { stdout, stderr, code } = await run(args, { cwd });
+    expect({ stderr, code }).toMatchObject({
+      stderr: expect.stringContaining("1 of 3 pictures failed"),
+      code: 1,
+    });
+    expect(stderr).toMatch(/^ {2}IMG 3\.jpg: .*neither PNG, nor JPEG, nor WebP$/m);
+    expect(stdout.trim().split("\n")).toEqual([
+      expect.stringMatching(/^made\/IMG 2\.png {2}seed 5 {2}72x72 /),
+      expect.stringMatching(/^made\/IMG 10\.png {2}seed 7 {2}64x64 /),
+    ]);
+    expect(readdirSync(join(cwd, "made")).sort()).toEqual(["IMG 10.png", "IMG 2.png"]);
+  });
+
+  test("upscale takes one, too; --json says which one failed", { timeout: minutes }, async () => {
+    const cwd = folder();
+    writeFileSync(join(cwd, "a.png"), picture(16));
+    writeFileSync(join(cwd, "b.png"), "");
+    const model = goldenPath("models/tiny-x4-upscaler");
+    const args = ["upscale", ".", "--model", model, "--steps", "1", "--json", "--out", "large/", "a dog"];
+    const { stdout, code } = await run(args, { cwd });
+    expect(code).toBe(1);
+    const lines = jsonLines(stdout);
+    expect(lines.filter(({ type }) => type === "failed")).toMatchObject([
+      { image: 1, source: "b.png", code: "BAD_IMAGE" },
+    ]);
+    expect(lines.at(-1)).toMatchObject({ type: "done", images: 1, failed: 1 });
+    expect(readPng(join(cwd, "large", "a.png")).image).toMatchObject({ width: 64, height: 64 });
+  });
+
+  test("without pictures, or with a mistake in the options, there is one error", {
+    timeout: minutes,
+  }, async () => {
+    const cwd = folder();
+    mkdirSync(join(cwd, "none"));
+    expect(await run(["a cat", "--image", "none"], { cwd })).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("error: there is no PNG, JPEG or WebP picture in none\n"),
+    });
+    for (const name of ["a.png", "b.png"]) writeFileSync(join(cwd, name), picture(64));
+    const wrong = await run(["a cat", "--image", ".", "--strength", "1.5"], { cwd });
+    expect(wrong).toMatchObject({ code: 2, stdout: "" });
+    expect(wrong.stderr.match(/strength/g)).toHaveLength(1);
   });
 });
 

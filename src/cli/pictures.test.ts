@@ -12,9 +12,14 @@ afterAll(() => rmSync(root, { recursive: true }));
 const fresh = () => mkdtempSync(join(root, "in-"));
 
 /** The paths of one call, relative to `folder`. */
-function pathsOf(folder: string, prompts: readonly string[], options: { out: string; force?: boolean }) {
-  const names = pictureNames(prompts, options);
-  return prompts.map((prompt) => relative(folder, names.next(prompt).path));
+function pathsOf(
+  folder: string,
+  prompts: readonly string[],
+  options: { out: string; force?: boolean; many?: boolean },
+) {
+  const pictures = prompts.map(slug);
+  const names = pictureNames(pictures, options);
+  return pictures.map((name) => relative(folder, names.next(name).path));
 }
 
 describe("names", () => {
@@ -30,6 +35,10 @@ describe("names", () => {
     const prompts = ["A dog!", "a cat", "a cat"];
     expect(pathsOf(folder, prompts, { out: folder })).toEqual(["a-dog.png", "a-cat-1.png", "a-cat-2.png"]);
     expect(pathsOf(folder, ["a cat"], { out: `${folder}/new/` })).toEqual(["new/a-cat.png"]);
+    expect(pathsOf(folder, ["a", "b"], { out: `${folder}/new`, many: true })).toEqual([
+      "new/a.png",
+      "new/b.png",
+    ]);
   });
 
   test("existing files are passed over, and said so, unless forced", () => {

@@ -6,31 +6,33 @@ import { atomicFile, diskError, writeAll } from "../weights/atomic.js";
 /** Where the pictures of one call go. */
 export interface PictureNames {
   /** The path of the next picture, and the existing file that had its first choice. */
-  next(prompt: string): { path: string; taken?: string };
+  next(name: string): { path: string; taken?: string };
 }
 
 /**
- * `out` is a PNG file, or a folder for pictures named after their prompts; absent, the working folder. Several
- * pictures of one name get numbers. An existing file keeps its contents unless `force` is given: the new picture gets
- * the next free number.
+ * `out` is a PNG file, or a folder for pictures under their names; absent, the working folder. Several pictures of one
+ * name get numbers. An existing file keeps its contents unless `force` is given: the new picture gets the next free
+ * number.
  *
- * @param prompts one for each picture of the call
+ * @param pictures one name for each picture of the call, which `out` replaces if it is a file
+ * @param options.many there is a picture for each one of a folder: `out` is a folder unless it ends in .png
  * @throws DiffusionError BAD_OPTION for other kinds of files, DISK for places where nothing can be written
  */
 export function pictureNames(
-  prompts: readonly string[],
-  { out, force }: { out?: string | undefined; force?: boolean | undefined },
+  pictures: readonly string[],
+  { out, force, many = false }: { out?: string | undefined; force?: boolean | undefined; many?: boolean },
 ): PictureNames {
-  const isFolder = out === undefined || /[/\\]$/.test(out) || isExistingFolder(out);
+  const isFolder =
+    out === undefined || /[/\\]$/.test(out) || isExistingFolder(out) || (many && extname(out) === "");
   if (!isFolder) checkExtension(out);
   const folder = out === undefined ? "." : isFolder ? out : dirname(out);
   checkWritable(folder);
-  const baseOf = (prompt: string) => join(folder, isFolder ? slug(prompt) : parse(out).name);
-  const bases = prompts.map(baseOf);
+  const baseOf = (name: string) => join(folder, isFolder ? name : parse(out).name);
+  const bases = pictures.map(baseOf);
   const given = new Set<string>();
   return {
-    next(prompt) {
-      const base = baseOf(prompt);
+    next(name) {
+      const base = baseOf(name);
       const several = bases.indexOf(base) !== bases.lastIndexOf(base);
       let taken: string | undefined;
       for (let number = 1; ; number++) {
