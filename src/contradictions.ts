@@ -48,7 +48,9 @@ const ofText = [
   "negativePromptEmbeds",
   "controlnet",
   "clipSkip",
+  "deepCache",
   "guidance",
+  "guidanceInterval",
   "guidanceRescale",
 ] as const;
 const ofImages = ["image", "mask", "expand", "hires"] as const;
@@ -83,6 +85,21 @@ export function refuseContradictions(options: GenerateOptions, model: ModelTrait
     for (const key of ["noiseLevel", "tiles"] as const)
       if (has(key)) throw refusal(`${key} is for upscalers, ${name} is none`);
   refuseValues(options);
+  refuseInterval(options, model);
+}
+
+function refuseInterval(
+  { guidanceInterval, guidance }: GenerateOptions,
+  { name, guidanceEmbedding }: ModelTraits,
+): void {
+  if (!guidanceInterval) return;
+  const [start, end] = guidanceInterval;
+  if (start >= end)
+    throw refusal(`guidanceInterval: ${start} is not before ${end}`, "guidance 1 guides nowhere");
+  if (guidance !== undefined && guidance <= 1)
+    throw refusal(`guidance ${guidance} is off, so guidanceInterval means nothing`);
+  if (guidanceEmbedding)
+    throw refusal(`${name} is told its guidance and is asked once a step, so it takes no guidanceInterval`);
 }
 
 function refuseForUpscaling(options: GenerateOptions, { name, mostNoise }: ModelTraits): void {
@@ -97,6 +114,7 @@ function refuseForUpscaling(options: GenerateOptions, { name, mostNoise }: Model
     "exactSteps",
     "denoisingStart",
     "resizeMode",
+    "deepCache",
   ] as const)
     if (options[key] !== undefined) throw refusal(`${name} enlarges the whole image, so it takes no ${key}`);
   if (noiseLevel === undefined) return;

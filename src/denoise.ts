@@ -1,5 +1,5 @@
-import type { Guidance } from "./generation/guidance.js";
-import { concatChannels } from "./latents/channels.js";
+import type { GuidancePlan } from "./generation/guidance.js";
+import { concatChannels, rowsOf } from "./latents/channels.js";
 import type { Latents, Values } from "./latents/latents.js";
 import { type KeptLatents, restoreKept } from "./latents/mask.js";
 import type { Scheduler } from "./schedulers/scheduler.js";
@@ -12,10 +12,9 @@ export interface Denoising {
   /** [1, H, W, C], at the scheduler's first noise level. */
   readonly start: Latents;
   readonly predict: Predict;
-  readonly guidance: Guidance;
-  /** Conditions of the network: how often the sample is repeated in a batch. */
-  readonly conditions: number;
-  /** Channels that the network sees beside the sample: mask and masked image, or an image to be upscaled. */
+  /** Which conditions each call asks about (the sample is repeated for each), and what becomes of the answers. */
+  readonly guidance: GuidancePlan;
+  /** Channels that the network sees beside the sample (mask and masked image, or an image to be upscaled): one row, or one for each condition. */
   readonly beside?: Values;
   /** What is put back after each step, by networks that do not see the mask. */
   readonly kept?: KeptLatents;
@@ -35,7 +34,7 @@ export interface DenoisingStep {
 
 /** From noise to a sample: asks the network, guides, steps, and yields after each network call. */
 export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, Latents> {
-  const { scheduler, guidance, conditions, predict, kept, signal } = run;
+  const { scheduler, guidance, predict, beside, kept, signal } = run;
   const { from, to } = run.range ?? { from: 0, to: Number.POSITIVE_INFINITY };
   let latents = run.start;
   // Read anew each time: adaptive schedulers find their timesteps on the way.
@@ -43,10 +42,13 @@ export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, La
     signal?.throwIfAborted();
     const timestep = scheduler.timesteps[step]!;
     const scaled: Values = { shape: latents.shape, data: scheduler.scaleInput(latents.data, step) };
-    const sample = run.beside ? concatChannels([scaled, run.beside]) : scaled;
-    const answers = await predict(repeated(sample, conditions), timestep, step);
+    const { rows, guide } = guidance(step);
+    const sample = beside
+      ? concatChannels([scaled, beside.shape[0] === 1 ? beside : rowsOf(beside, rows)])
+      : scaled;
+    const answers = await predict(repeated(sample, rows.length), timestep, step);
     signal?.throwIfAborted();
-    const output = guidance(rows(answers, conditions));
+    const output = guide(apart(answers, rows.length));
     latents = { shape: latents.shape, data: scheduler.step(output, step, latents.data, run.noise) };
     if (kept) latents = restoreKept(latents, kept, scheduler, step);
     yield { step, timestep, latents };
@@ -62,7 +64,7 @@ function repeated(sample: Values, conditions: number): Values {
   return { shape: [conditions, ...sample.shape.slice(1)], data };
 }
 
-function rows({ data }: Values, count: number): Float32Array[] {
+function apart({ data }: Values, count: number): Float32Array[] {
   const length = data.length / count;
   return Array.from({ length: count }, (_, i) => data.subarray(i * length, (i + 1) * length));
 }

@@ -8,6 +8,7 @@ import { checkOptions } from "./option-schema.js";
 import { resolvedHires, sizeOf } from "./option-sizes.js";
 import type { GenerateOptions } from "./options.js";
 import type { Mode, ModelTraits, ResolvedOptions, Upscaling } from "./resolved-options.js";
+import type { SchedulerConfig } from "./schedulers/config.js";
 import { schedulerConfig } from "./schedulers/scheduler.js";
 
 const ONLY_MASKED_PADDING = 32; // the web UI's
@@ -43,14 +44,33 @@ export function resolveOptions(
     rng: options.rng ?? "torch",
     scheduler: typeof scheduler === "function" ? "custom" : schedulerConfig(scheduler, model.scheduler),
     output: options.output ?? "image",
-    ...asGiven(options, ["seedSize", "sizes", "eta", "denoisingStart", "denoisingEnd", "exactSteps"]),
+    ...asGiven(options, [
+      "seedSize",
+      "sizes",
+      "eta",
+      "denoisingStart",
+      "denoisingEnd",
+      "exactSteps",
+      "guidanceInterval",
+      "deepCache",
+    ]),
     ...(mode === "instruct" && { imageGuidance: options.imageGuidance ?? 1.5 }),
     ...(mode === "upscale" ? { upscaling: upscalingOf(options, model) } : imageOptions(options, mode, model)),
     ...(options.controlnet && { controlnet: options.controlnet.map(({ image: _, ...rest }) => rest) }),
     ...(hires && { hires: resolvedHires(hires, { width, height }, model.factor) }),
   };
+  if (options.guidanceInterval && resolved.scheduler !== "custom") refuseUnknownLength(resolved.scheduler);
   if (options.latents) checkLatents(options.latents, resolved, model);
   return resolved;
+}
+
+/** Shares of a run need its length. */
+function refuseUnknownLength({ _class_name }: SchedulerConfig): void {
+  if (_class_name === "dpm_adaptive")
+    throw new DiffusionError(
+      "BAD_OPTION",
+      "dpm_adaptive finds its steps on the way, so guidanceInterval means nothing to it",
+    );
 }
 
 function modeOf(options: GenerateOptions, { hasText, sees }: ModelTraits): Mode {

@@ -34,6 +34,8 @@ const schema = z.strictObject({
   sizes: z.strictObject({ ...sizes, negative: z.strictObject(sizes).optional() }).optional(),
   steps: whole.min(1).optional(),
   guidance: z.number().min(0).optional(),
+  guidanceInterval: z.tuple([share, share]).optional(),
+  deepCache: z.strictObject({ interval: whole.min(2) }).optional(),
   guidanceRescale: share.optional(),
   imageGuidance: z.number().min(0).optional(),
   eta: share.optional(),

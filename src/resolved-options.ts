@@ -47,6 +47,8 @@ export interface ResolvedOptions {
   readonly sizes?: GenerateOptions["sizes"];
   readonly steps: number;
   readonly guidance: number;
+  readonly guidanceInterval?: readonly [start: number, end: number];
+  readonly deepCache?: { readonly interval: number };
   readonly guidanceRescale: number;
   readonly imageGuidance?: number;
   readonly eta?: number;

@@ -2,6 +2,7 @@ import { flatten } from "../image/convert.js";
 import type { Image, Size } from "../image/image.js";
 import { readImage } from "../image/read.js";
 import { fitImage } from "../image/resize.js";
+import { rowsOf } from "../latents/channels.js";
 import type { Values } from "../latents/latents.js";
 import type { ControlInput } from "../options.js";
 import { addResiduals, type ControlNet } from "../runtime/controlnet.js";
@@ -18,8 +19,12 @@ export async function readControl(input: ControlInput, net: ControlNet): Promise
   return { net, image: flatten(await readImage(input.image)), scale, start, end, guess };
 }
 
-/** What ControlNets add to the UNet at a network call, given its inputs. */
-export type Controls = (input: UNetInput, call: number) => Promise<{ residuals?: Values[] }>;
+/** What ControlNets add to the UNet at a network call, given its inputs and which rows they are. */
+export type Controls = (
+  input: UNetInput,
+  call: number,
+  asked: readonly number[],
+) => Promise<{ residuals?: Values[] }>;
 
 /**
  * @param rows of the batch; a guess sees those of the prompt alone
@@ -31,9 +36,9 @@ export function controlsFor(
   { size, calls }: { size: Size; calls: number },
 ): Controls {
   const pictures = controls.map(({ image }) => pixels(fitImage(image, size, "stretch")));
-  const all = rows.map((_, i) => i);
-  const prompted = all.filter((i) => !rows[i]!.negative);
-  return async (input, call) => {
+  return async (input, call, asked) => {
+    const all = asked.map((_, i) => i);
+    const prompted = all.filter((i) => !rows[asked[i]!]!.negative);
     const found: Values[][] = [];
     for (const [i, { net, scale, start, end, guess: asked }] of controls.entries()) {
       if (call / calls < start || (call + 1) / calls > end) continue;
@@ -68,15 +73,6 @@ function pick(input: UNetInput, rows: readonly number[], { config }: ControlNet)
     ...(timeCond && { timeCond: rowsOf(timeCond, rows) }),
     ...(classLabels && { classLabels: rows.map((row) => classLabels[row]!) }),
   };
-}
-
-function rowsOf(values: Values, rows: readonly number[]): Values {
-  const { shape, data } = values;
-  if (rows.length === shape[0]) return values;
-  const length = data.length / shape[0]!;
-  const out = new Float32Array(length * rows.length);
-  for (const [i, row] of rows.entries()) out.set(data.subarray(row * length, (row + 1) * length), i * length);
-  return { shape: [rows.length, ...shape.slice(1)], data: out };
 }
 
 /** The rows where they belong in the batch, zeros elsewhere. */

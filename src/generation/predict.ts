@@ -3,27 +3,46 @@ import type { Size } from "../image/image.js";
 import type { Values } from "../latents/latents.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
 import type { ResolvedOptions } from "../resolved-options.js";
+import type { UNetInput } from "../runtime/inputs.js";
 import { addedConditions, batched, type Conditions } from "./conditioning.js";
 import type { Controls } from "./control.js";
-import { classifierFree, composed, type Guidance, imageAndText, unguided } from "./guidance.js";
+import { throughDeepCache } from "./deep-cache.js";
+import {
+  alone,
+  classifierFree,
+  composed,
+  type Guidance,
+  type GuidancePlan,
+  imageAndText,
+  unguided,
+  within,
+} from "./guidance.js";
 import type { Loaded } from "./loaded.js";
 import type { Conditioning } from "./prompt-embedding.js";
 import { inTiles, tilesFor } from "./upscale.js";
+
+/** What a pass is besides its conditions. */
+export interface PassShape {
+  readonly size: Size;
+  /** Network calls, at least as many as there will be as far as that is known. */
+  readonly calls: number;
+  readonly guidance: GuidancePlan;
+}
 
 /** The UNet with everything that stays the same from step to step filled in; upscalers work in tiles. */
 export async function predictor(
   loaded: Loaded,
   conditions: Conditions,
   resolved: ResolvedOptions,
-  { size, calls }: { size: Size; calls: number },
+  pass: PassShape,
   controls: Controls,
   signal?: AbortSignal,
 ): Promise<Predict> {
-  const predict = await wholePredictor(loaded, conditions, resolved, { size, calls }, controls);
+  const predict = await wholePredictor(loaded, conditions, resolved, pass, controls);
   const { upscaling } = resolved;
   if (!upscaling) return predict;
   const { factor } = loaded.model;
-  const cells = { width: size.width / factor, height: size.height / factor };
+  const cells = { width: pass.size.width / factor, height: pass.size.height / factor };
   const plan = tilesFor(loaded.model, cells, upscaling);
   return plan ? inTiles(predict, plan, signal) : predict;
 }
@@ -32,39 +51,64 @@ async function wholePredictor(
   { model: { unet }, networks }: Loaded,
   conditions: Conditions,
   resolved: ResolvedOptions,
-  { size, calls }: { size: Size; calls: number },
+  { size, calls, guidance }: PassShape,
   controls: Controls,
 ): Promise<Predict> {
   if (unet.kind === "unconditional_unet")
     return (sample, timestep) => networks.unet.run({ sample, timestep });
   const { timeCondDim, added, classes } = unet.config;
+  const { deepCache } = resolved;
   const { rows } = conditions;
   const rowsAt = await conditions.over(calls);
-  const fixed = {
-    ...(timeCondDim && { timeCond: guidanceEmbedding(resolved.guidance, timeCondDim, rows.length) }),
-    ...(classes && { classLabels: Array<number>(rows.length).fill(resolved.upscaling?.noiseLevel ?? 0) }),
+  const inputsOf = (conditions: readonly Conditioning[], asked: readonly number[]) => {
+    const current = asked.map((row) => conditions[row]!);
+    const own = asked.map((row) => rows[row]!);
+    return {
+      context: batched(current.map(({ context }) => context)),
+      ...(added && { added: addedConditions(own, current, resolved.sizes, size) }),
+      ...(timeCondDim && { timeCond: guidanceEmbedding(resolved.guidance, timeCondDim, asked.length) }),
+      ...(classes && { classLabels: Array<number>(asked.length).fill(resolved.upscaling?.noiseLevel ?? 0) }),
+    };
   };
-  const inputsOf = (current: readonly Conditioning[]) => ({
-    context: batched(current.map(({ context }) => context)),
-    ...(added && { added: addedConditions(rows, current, resolved.sizes, size) }),
-    ...fixed,
-  });
-  const known = new Map<readonly Conditioning[], ReturnType<typeof inputsOf>>();
+  const run = deepCache
+    ? throughDeepCache(networks.unet, deepCache.interval, controls)
+    : async (input: UNetInput, call: number, asked: readonly number[]) =>
+        networks.unet.run({ ...input, ...(await controls(input, call, asked)) });
+  type Inputs = ReturnType<typeof inputsOf>;
+  const known = new Map<readonly Conditioning[], Map<number, Inputs>>();
   return async (sample, timestep, call) => {
     const current = rowsAt(call);
-    const inputs = known.get(current) ?? inputsOf(current);
-    known.set(current, inputs);
+    const { rows: asked } = guidance(call);
+    const kept = known.get(current) ?? new Map<number, Inputs>();
+    known.set(current, kept);
+    const inputs = kept.get(asked.length) ?? inputsOf(current, asked);
+    kept.set(asked.length, inputs);
     const input = { sample, timestep, ...inputs };
-    return networks.unet.run({ ...input, ...(await controls(input, call)) });
+    return run(input, call, asked);
   };
 }
 
+/** What the calls of a pass ask: all rows, or outside of `guidanceInterval` the prompt's alone. */
+export function guidancePlan(resolved: ResolvedOptions, conditions: Conditions, calls: number): GuidancePlan {
+  const { rows } = conditions;
+  const { guidanceInterval } = resolved;
+  if (rows.length < 2) return alone;
+  const all = rows.map((_, i) => i);
+  const inside = { rows: all, guide: guidanceOf(resolved, conditions) };
+  if (!guidanceInterval) return () => inside;
+  // Prompts that are combined need what they are told apart from, even at a scale of 1.
+  const isCombined = rows.filter(({ negative }) => !negative).length > 1;
+  const outside = isCombined
+    ? { rows: all, guide: guidanceOf({ ...resolved, guidance: 1 }, conditions) }
+    : { rows: all.slice(-1), guide: unguided };
+  return within(guidanceInterval, calls, { inside, outside });
+}
+
 /** The guidance that belongs to some conditions. */
-export function guidanceOf(
+function guidanceOf(
   { guidance, guidanceRescale, imageGuidance, mode }: ResolvedOptions,
   { rows }: Conditions,
 ): Guidance {
-  if (rows.length < 2) return unguided;
   if (mode === "instruct") return imageAndText(guidance, imageGuidance!);
   const weights = rows.filter(({ negative }) => !negative).map(({ weight }) => weight);
   const guide = classifierFree(guidance, guidanceRescale);

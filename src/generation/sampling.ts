@@ -11,7 +11,7 @@ import { type Call, timed } from "./call.js";
 import { controlsFor } from "./control.js";
 import { latentShape, traitsOf } from "./loaded.js";
 import { drawNoise } from "./noise.js";
-import { guidanceOf, predictor } from "./predict.js";
+import { guidancePlan, predictor } from "./predict.js";
 
 /** What the denoising of one image begins with. */
 export interface Start {
@@ -66,6 +66,7 @@ async function sample(call: Call, pass: Pass, brush: Brush, start: Start): Promi
   const { scheduler, index } = brush;
   const conditions = call.conditions[index]!;
   const planned = scheduler.timesteps.length;
+  const guidance = guidancePlan(resolved, conditions, planned);
   const steps = denoise({
     scheduler,
     start: start.sample,
@@ -73,12 +74,11 @@ async function sample(call: Call, pass: Pass, brush: Brush, start: Start): Promi
       call.adapted[index]!,
       conditions,
       resolved,
-      { size, calls: Math.max(pass.steps, planned) },
+      { size, calls: Math.max(pass.steps, planned), guidance },
       controlsFor(call.controls, conditions.rows, { size, calls: planned }),
       options.signal,
     ),
-    guidance: guidanceOf(resolved, conditions),
-    conditions: Math.max(1, conditions.rows.length),
+    guidance,
     ...(start.beside && { beside: start.beside }),
     ...(start.kept && { kept: start.kept }),
     noise: stepNoise(call, brush, start.sample.shape),

@@ -26,6 +26,16 @@ export function repeatBatch(values: Values, batch: number): Values {
   return { shape: [batch, ...rest], data };
 }
 
+/** Some entries of a batch, in the order asked for; each may be asked for more than once. */
+export function rowsOf(values: Values, rows: readonly number[]): Values {
+  const { shape, data } = values;
+  if (rows.length === shape[0] && rows.every((row, i) => row === i)) return values;
+  const length = data.length / shape[0]!;
+  const out = new Float32Array(length * rows.length);
+  for (const [i, row] of rows.entries()) out.set(data.subarray(row * length, (row + 1) * length), i * length);
+  return { shape: [rows.length, ...shape.slice(1)], data: out };
+}
+
 /**
  * The channels of all parts side by side: what a UNet with extra inputs takes (9 channels for inpainting, 7 for
  * upscaling, 8 for InstructPix2Pix). All have the same height and width; smaller batches are repeated.

@@ -53,6 +53,8 @@ export interface UNetSize {
   readonly features?: number;
   /** Tokens of each IP-Adapter's pictures. */
   readonly pictures?: readonly number[];
+  /** DeepCache: also gives what the last layer of the way up begins with, or takes that and runs what is around it alone. */
+  readonly deep?: "out" | "in";
 }
 
 /** What cross-attention looks at: the prompt [B, T, D], and the pictures of IP-Adapters. */
@@ -66,7 +68,7 @@ export interface Context {
  * timesteps; `context` [B, T, D]; by configuration `classLabels` [B], `timeCond` [B, timeCondDim] and `added`
  * [B, added.width] (pooled text, then the embedded sizes); with residuals `residual.0` … and `residual.mid`;
  * with features `feature.0` …; with pictures `picture.0` [B, tokens, D] and `picture.0.scale` [B, 1, 1] ….
- * Output: `sample` [B, H, W, O].
+ * Output: `sample` [B, H, W, O], and `deep` [B, H, W, channels of the first level] if the size asks for it.
  */
 export function unet(config: UNetConfig, size: UNetSize): Network {
   const { batch, height, width, tokens } = size;
@@ -79,12 +81,13 @@ export function unet(config: UNetConfig, size: UNetSize): Network {
   if (config.classes) inputs.classLabels = { shape: [batch], dtype: "int32" };
   if (config.timeCondDim) inputs.timeCond = float(batch, config.timeCondDim);
   if (config.added) inputs.added = float(batch, config.added.width);
-  if (size.residuals) Object.assign(inputs, residualInputs(config, size));
-  if (size.features) Object.assign(inputs, featureInputs(config, size));
   size.pictures?.forEach((count, i) => {
     inputs[`picture.${i}`] = float(batch, count, config.crossAttentionDim);
     inputs[`picture.${i}.scale`] = float(batch, 1, 1);
   });
+  if (size.deep === "in") return outermost(config, size, inputs);
+  if (size.residuals) Object.assign(inputs, residualInputs(config, size));
+  if (size.features) Object.assign(inputs, featureInputs(config, size));
 
   return {
     inputs,
@@ -101,7 +104,34 @@ export function unet(config: UNetConfig, size: UNetSize): Network {
       const last = features[config.levels.length];
       if (last) middle = m.ops.add(middle, last);
       if (size.residuals) middle = m.ops.add(middle, given["residual.mid"]!);
-      return { sample: head(m, upPath(m, middle, skips, time, context, config), config) };
+      if (!size.deep) return { sample: head(m, upPath(m, middle, skips, time, context, config), config) };
+      const [first, ...others] = skips;
+      const deep = upPath(m, middle, others, time, context, config);
+      const block = m.at("up_blocks", config.levels.length - 1);
+      const shallow = lastUpLayer(block, deep, first!, time, context, config);
+      return { sample: head(m, shallow, config), deep };
+    },
+  };
+}
+
+/**
+ * The shallow part of the UNet (DeepCache, Ma et al. 2023, branch 0): the first convolution, the layer of the way up
+ * that joins it, and the head, on the `deep` [B, H, W, C] that the whole network gave before. Of residuals, it takes
+ * the first.
+ */
+function outermost(config: UNetConfig, size: UNetSize, whole: Record<string, TensorSpec>): Network {
+  const { batch, height, width } = size;
+  const shape = [batch, height, width, config.levels[0]!.channels];
+  const inputs = { ...whole, deep: { shape, dtype: "float32" } as const };
+  return {
+    inputs: size.residuals ? { ...inputs, "residual.0": inputs.deep } : inputs,
+    forward(m, given) {
+      const time = timeEmbedding(m, given, config);
+      let skip = conv2d(m.at("conv_in"), given.sample!, shape[3]!);
+      if (size.residuals) skip = m.ops.add(skip, given["residual.0"]!);
+      const block = m.at("up_blocks", config.levels.length - 1);
+      const h = lastUpLayer(block, given.deep!, skip, time, contextOf(given, size), config);
+      return { sample: head(m, h, config) };
     },
   };
 }
@@ -239,6 +269,18 @@ export const upBlock = layer(
     });
     // To the size of the next skip connection, which is odd when the latents' size is.
     return next ? upsample(m.at("upsamplers", 0), h, next.shape[1]!, next.shape[2]!) : h;
+  },
+);
+
+/** The last layer of the last up block, the only one that joins the first skip connection. */
+const lastUpLayer = layer(
+  (m: Module, x: Tensor, skip: Tensor, time: Tensor, context: Context, config: UNetConfig) => {
+    const level = config.levels[0]!;
+    const joined = m.ops.concat([x, skip], 3);
+    const h = resnetBlock(m.at("resnets", level.layers), joined, time, level.channels, resnetOptions(config));
+    if (!config.upCrossAttention.at(-1)) return h;
+    const up = { ...level, transformerLayers: config.upTransformerLayers.at(-1)! };
+    return transformer(m.at("attentions", level.layers), h, context, config, up);
   },
 );
 

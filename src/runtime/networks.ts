@@ -1,3 +1,4 @@
+import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { pooledRows, type TextEncoderConfig } from "../models/clip.js";
 import type { NetworkSpec } from "../models/network.js";
@@ -9,7 +10,7 @@ import type { Network } from "../weights/source.js";
 import { plainVae } from "./autoencoder.js";
 import { type ControlNet, controlNet } from "./controlnet.js";
 import type { Engine, RemoteNetwork } from "./engine.js";
-import { badInput, type UNetInput, unconditionalInputs, unetInputs } from "./inputs.js";
+import { badInput, requireShape, type UNetInput, unconditionalInputs, unetInputs } from "./inputs.js";
 import { type Control, type Model, smallestTextEncoder, smallestUNet, smallestVae } from "./model.js";
 import type { Input, Precision, RuntimeName, WeightsReference } from "./runner.js";
 import { anySizeVae } from "./tiled-vae.js";
@@ -37,6 +38,12 @@ export interface TextEncoder {
 export interface UNet {
   /** The prediction [B, H, W, O] (noise, velocity or sample, as the scheduler's prediction_type says). */
   run(x: UNetInput): Promise<Values>;
+  /**
+   * DeepCache (Ma et al. 2023, branch 0), for conditional UNets. Without `deep` the whole network, which gives its deep
+   * feature [B, H, W, C] beside the prediction; with one, what is around it alone, and the same feature comes back.
+   * ControlNet's residuals other than the first are then left out, as they act on what is not run.
+   */
+  runDeep(x: UNetInput, deep?: Values): Promise<{ readonly sample: Values; readonly deep: Values }>;
 }
 
 /** A normal distribution in each latent value [B, h, w, C], unscaled. */
@@ -172,6 +179,22 @@ export function createNetworks(model: Model, engine: Engine, options: NetworksOp
 
 function unetOf(unet: Model["unet"], run: Run): UNet {
   return {
+    async runDeep(x, deep) {
+      if (unet.kind !== "unet")
+        throw new DiffusionError("MODEL_KIND", "DeepCache is for UNets that are conditioned on a prompt");
+      const { config } = unet;
+      const { inputs, size } = unetInputs(config, x);
+      const spec: NetworkSpec = { kind: "unet", config, size: { ...size, deep: deep ? "in" : "out" } };
+      if (deep) {
+        const { batch, height, width } = size;
+        inputs.deep = requireShape("deep", deep, [batch, height, width, config.levels[0]!.channels]);
+        // What acts on the deep layers need not be sent.
+        for (const name of Object.keys(inputs))
+          if (/^(feature|residual)\./.test(name) && name !== "residual.0") delete inputs[name];
+      }
+      const outputs = await run(spec, inputs);
+      return { sample: outputs.sample!, deep: deep ?? outputs.deep! };
+    },
     async run(x) {
       const { inputs, ...network } =
         unet.kind === "unet"
@@ -183,7 +206,7 @@ function unetOf(unet: Model["unet"], run: Run): UNet {
   };
 }
 
-type Place = Pick<WeightsReference, "model" | "role" | "pipeline">;
+export type Place = Pick<WeightsReference, "model" | "role" | "pipeline">;
 
 function readWeight(network: Network, name: string): Float32Array {
   const checkpoint = network.open();
@@ -201,7 +224,7 @@ export function createControlNet(control: Control, engine: Engine, options: Netw
 }
 
 /** One network of a checkpoint, loaded at each size, and with all adapters, that it is called with. `label` is for progress. */
-function runnerOf(
+export function runnerOf(
   place: Place,
   label: string,
   engine: Engine,

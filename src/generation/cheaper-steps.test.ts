@@ -1,0 +1,130 @@
+import { readFileSync } from "node:fs";
+import { afterAll, describe, expect, it } from "vitest";
+import { goldenPath, readTensors, toNhwc } from "../testing/golden.js";
+import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
+
+afterAll(disposeTinyModels);
+
+interface Case {
+  readonly id: string;
+  readonly model: string;
+  readonly scheduler: "ddim" | "euler";
+  readonly steps: number;
+  readonly interval?: [number, number];
+  readonly every?: number;
+}
+
+const folder = new URL("../testing/golden-extra/cheaper-steps/", import.meta.url);
+const about = JSON.parse(readFileSync(new URL("cases.json", folder), "utf8")) as {
+  prompt: string;
+  negativePrompt: string;
+  seed: number;
+  size: number;
+  guidance: number;
+  cases: Case[];
+};
+const expected = readTensors(new URL("cases.safetensors", folder).pathname);
+
+const optionsOf = ({ scheduler, steps, interval, every }: Case) => ({
+  prompt: about.prompt,
+  negativePrompt: about.negativePrompt,
+  seed: about.seed,
+  guidance: about.guidance,
+  ...{ width: about.size, height: about.size, output: "latents" as const, scheduler, steps },
+  ...(interval && { guidanceInterval: interval }),
+  ...(every !== undefined && { deepCache: { interval: every } }),
+});
+
+describe("fewer and cheaper calls, against torch", () => {
+  it.each(about.cases.map((c) => [c.id, c] as const))("%s", async (id, c) => {
+    const model = await tinyModel(c.model);
+    const { latents, options } = await model.generate(optionsOf(c));
+    const want = toNhwc(expected.get(id)!);
+    expect(latents.shape).toEqual(want.shape);
+    expect(latents.data).toBeCloseTo32(want.data, { abs: 1e-3, rel: 1e-3 });
+    expect(options.guidanceInterval).toEqual(c.interval);
+  });
+
+  it("is not the exact run", async () => {
+    const [c] = about.cases;
+    const model = await tinyModel(c!.model);
+    const { guidanceInterval: _, ...exact } = optionsOf(c!);
+    const { latents } = await model.generate(exact);
+    const want = toNhwc(expected.get(c!.id)!);
+    expect(Math.max(...latents.data.map((x, i) => Math.abs(x - want.data[i]!)))).toBeGreaterThan(0.1);
+  });
+});
+
+describe("guidance interval", () => {
+  const [c] = about.cases;
+  const base = { ...optionsOf(c!), steps: 3 };
+
+  it("the whole run is no interval", async () => {
+    const model = await tinyModel(c!.model);
+    const { guidanceInterval: _, ...exact } = base;
+    const whole = await model.generate({ ...base, guidanceInterval: [0, 1] });
+    expect(whole.latents).toEqual((await model.generate(exact)).latents);
+  });
+
+  it("outside of it prompts that AND combines are still told apart", async () => {
+    const model = await tinyModel(c!.model);
+    const prompt = "a fox :0.6 AND the moon :0.9";
+    const { guidanceInterval: _, ...exact } = { ...base, prompt, promptSyntax: "a1111" as const };
+    const never = await model.generate({ ...exact, guidanceInterval: [0, 0.1] });
+    const off = await model.generate({ ...exact, guidance: 1 });
+    expect(never.latents.data).toBeCloseTo32(off.latents.data, { abs: 1e-5 });
+  });
+
+  it.each([
+    [{ guidanceInterval: [0.7, 0.3] }, /0.7 is not before 0.3/],
+    [{ guidanceInterval: [0, 1.5] }, /guidanceInterval.1/],
+    [{ guidanceInterval: [0, 0.5], guidance: 1 }, /guidance 1 is off/],
+    [{ guidanceInterval: [0, 0.5], scheduler: "dpm_adaptive" }, /dpm_adaptive finds its steps/],
+  ] as const)("refuses %o", async (wrong, message) => {
+    const model = await tinyModel(c!.model);
+    await expect(model.generate({ ...base, ...wrong } as never)).rejects.toThrow(message);
+  });
+});
+
+describe("DeepCache", () => {
+  it.each(["deep-cache", "deep-cache-sdxl"])("%s: graphs give what eager layers give", async (id) => {
+    const c = about.cases.find((one) => one.id === id)!;
+    const eager = await (await tinyModel(c.model)).generate(optionsOf(c));
+    const graph = await (await tinyModel(c.model, { runtime: "graph" })).generate(optionsOf(c));
+    expect(graph.latents.data).toBeCloseTo32(eager.latents.data, { abs: 1e-4, rel: 1e-4 });
+  });
+
+  it("the first call is a whole one, so an interval of all calls changes nothing before the second", async () => {
+    const c = about.cases.find(({ id }) => id === "deep-cache")!;
+    const model = await tinyModel(c.model);
+    const { deepCache: _, ...exact } = { ...optionsOf(c), steps: 1 };
+    const cached = await model.generate({ ...exact, deepCache: { interval: 4 } });
+    expect(cached.latents.data).toBeCloseTo32((await model.generate(exact)).latents.data, { abs: 1e-6 });
+  });
+
+  it("ControlNets are asked at whole calls, and act at those between", async () => {
+    const c = about.cases.find(({ id }) => id === "deep-cache")!;
+    const model = await tinyModel(c.model);
+    const image = { width: 48, height: 48, data: new Uint8Array(48 * 48 * 3).map((_, i) => (i * 37) % 256) };
+    const controlnet = (scale: number) => [{ model: goldenPath("models/tiny-controlnet"), image, scale }];
+    const base = { ...optionsOf(c), steps: 4 };
+    const plain = await model.generate(base);
+    const followed = await model.generate({ ...base, controlnet: controlnet(1) });
+    const ignored = await model.generate({ ...base, controlnet: controlnet(0) });
+    expect(ignored.latents.data).toBeCloseTo32(plain.latents.data, { abs: 1e-5 });
+    expect(followed.latents.data).not.toEqual(plain.latents.data);
+  });
+
+  it("is for models with a prompt that draw the whole picture", async () => {
+    const run = async (name: string, options: object) =>
+      (await tinyModel(name)).generate({ steps: 1, deepCache: { interval: 2 }, ...options });
+    await expect(run("models/tiny-ddpm-google", {})).rejects.toThrow(/no text encoder, so deepCache/);
+    const image = { width: 16, height: 16, data: new Uint8Array(16 * 16 * 3) };
+    await expect(run("models/tiny-x4-upscaler", { prompt: "a", image })).rejects.toThrow(
+      /takes no deepCache/,
+    );
+    await expect(run("models/tiny-sd1", { prompt: "a", deepCache: { interval: 1 } })).rejects.toThrow(
+      /deepCache.interval/,
+    );
+  });
+});
