@@ -3,6 +3,7 @@ export type { OnProgress, ProgressEvent } from "./events.js";
 export { generate } from "./generate.js";
 export type { LoraInfo, LoraScale, WordInfo } from "./generation/adapters.js";
 export type { Conditioning } from "./generation/prompt-embedding.js";
+export type { CannyOptions } from "./image/canny.js";
 export type { Image } from "./image/image.js";
 export {
   formatParameters,
@@ -11,6 +12,7 @@ export {
   parseParameters,
 } from "./image/parameters.js";
 export { decodePng, encodePng } from "./image/png.js";
+export { type Preprocessor, preprocess, preprocessors } from "./image/preprocess.js";
 export { readImage } from "./image/read.js";
 export { fitImage, resize } from "./image/resize.js";
 export { infotext, type Making } from "./infotext.js";

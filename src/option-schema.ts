@@ -2,6 +2,7 @@ import { z } from "zod";
 import { DiffusionError, nearest } from "./errors.js";
 import type { OnProgress } from "./events.js";
 import type { Margins } from "./image/outpaint.js";
+import { preprocessors } from "./image/preprocess.js";
 import type { ControlInput, GenerateOptions, ImageInput, MaskInput } from "./options.js";
 import type { SchedulerChoice, SchedulerFactory } from "./schedulers/scheduler.js";
 
@@ -19,6 +20,16 @@ const sizes = {
 
 const values = (rank: number) =>
   z.strictObject({ shape: z.array(whole.min(1)).length(rank), data: z.instanceof(Float32Array) });
+const threshold = z.number().min(0).max(100_000);
+const preprocessor = z.union([
+  z.enum(preprocessors),
+  z.strictObject({
+    name: z.literal("canny"),
+    low: threshold.optional(),
+    high: threshold.optional(),
+    norm: z.enum(["l1", "l2"]).optional(),
+  }),
+]);
 const conditioning = z.strictObject({ context: values(3), pooled: values(2).optional() });
 
 const schema = z.strictObject({
@@ -75,6 +86,7 @@ const schema = z.strictObject({
       z.strictObject({
         model: z.string(),
         image: given<ImageInput>(),
+        preprocess: z.union([preprocessor, z.array(preprocessor)]).optional(),
         scale: z.number().optional(),
         start: share.optional(),
         end: share.optional(),

@@ -2,6 +2,7 @@ import type { OnProgress } from "./events.js";
 import type { Conditioning } from "./generation/prompt-embedding.js";
 import type { Image, Mask, Size } from "./image/image.js";
 import type { Margins } from "./image/outpaint.js";
+import type { Preprocessor } from "./image/preprocess.js";
 import type { ResampleFilter, ResizeMode } from "./image/resize.js";
 import type { Latents } from "./latents/latents.js";
 import type { RngName, Seed } from "./latents/rng.js";
@@ -41,18 +42,20 @@ export interface Hires {
   readonly upscaler?: HiresUpscaler;
 }
 
-/** A picture that a ControlNet makes the result follow: edges, depth, poses, as the ControlNet was trained on. */
+/** A picture that a ControlNet or T2I-Adapter makes the result follow: edges, depth, poses, as it was trained on. */
 export interface ControlInput {
-  /** Folder or hub name of a ControlNet that was made for this kind of model. */
+  /** Folder or hub name of a ControlNet or T2I-Adapter that was made for this kind of model. */
   readonly model: string;
   /** Brought to the size generated at. */
   readonly image: ImageInput;
+  /** What turns it into one that can be followed, one step after the other. Default: nothing, it is one. */
+  readonly preprocess?: Preprocessor | readonly Preprocessor[];
   /** How closely to follow it, default 1. */
   readonly scale?: number;
   /** Shares of the steps between which it acts, default 0 and 1. */
   readonly start?: number;
   readonly end?: number;
-  /** For work without a prompt: weak on fine structure, and the negative prompt is not steered. Default false. */
+  /** ControlNet, for work without a prompt: weak on fine structure, and the negative prompt is not steered. Default false. */
   readonly guess?: boolean;
 }
 
@@ -159,7 +162,7 @@ export interface GenerateOptions {
   /** Outpainting: strength of a second pass along the seams, default 0 (none). */
   seamStrength?: number;
   hires?: Hires;
-  /** ControlNets; what several do is added up. */
+  /** ControlNets and T2I-Adapters; what several do is added up. */
   controlnet?: readonly ControlInput[];
   /** Upscalers: noise laid over the image, 0 to 350, default 20; with more the model invents more. */
   noiseLevel?: number;

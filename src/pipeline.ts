@@ -26,9 +26,8 @@ import { resolveOptions } from "./option-defaults.js";
 import { checkOptions } from "./option-schema.js";
 import type { ControlInput, GenerateOptions } from "./options.js";
 import type { ResolvedOptions } from "./resolved-options.js";
-import type { ControlNet } from "./runtime/controlnet.js";
 import { Engine } from "./runtime/engine.js";
-import { isSmall, type Replacements, readControlNet, readModel } from "./runtime/model.js";
+import { isSmall, type Replacements, readControlNet, readModel, readT2iAdapter } from "./runtime/model.js";
 import {
   createControlNet,
   createNetworks,
@@ -38,6 +37,7 @@ import {
   type Vae,
 } from "./runtime/networks.js";
 import type { Precision, RuntimeName } from "./runtime/runner.js";
+import { createT2iAdapter } from "./runtime/t2i-adapter.js";
 import type { PromptSyntax } from "./text/prompt.js";
 import type { Tokenizer } from "./text/tokenizer.js";
 import { cacheRoot } from "./weights/cache.js";
@@ -96,7 +96,7 @@ export interface GenerateResult {
   readonly ms: { readonly encode: number; readonly denoise: number; readonly decode: number };
 }
 
-type OpenControl = (name: string) => Promise<ControlNet>;
+type OpenControl = (name: string) => Promise<Control["net"]>;
 
 /** A loaded model. Its networks run in a process of their own; `dispose` ends it. */
 export class StableDiffusion {
@@ -105,8 +105,8 @@ export class StableDiffusion {
   /** For adapters from the hub. */
   readonly #hub: LocateOptions;
   readonly #openControl: OpenControl;
-  /** ControlNets that were used, by name. */
-  readonly #controls = new Map<string, Promise<ControlNet>>();
+  /** ControlNets and T2I-Adapters that were used, by name. */
+  readonly #controls = new Map<string, Promise<Control["net"]>>();
   readonly #engine: Engine;
   readonly #listeners: Set<OnProgress>;
   readonly #preview: Previewer;
@@ -175,7 +175,10 @@ export class StableDiffusion {
     const networks = createNetworks(read, engine, networksOptions);
     const openControl = async (name: string) => {
       const folder = await locateModel(name, { ...elsewhere(options), ...variant });
-      return createControlNet(readControlNet(openNetwork(folder, variant)), engine, networksOptions);
+      const network = openNetwork(folder, variant);
+      return network.className === "T2IAdapter"
+        ? createT2iAdapter(readT2iAdapter(network), engine, networksOptions)
+        : createControlNet(readControlNet(network), engine, networksOptions);
     };
     onProgress?.({ type: "load", network: "all", done: 1, total: 1 });
     return new StableDiffusion({ model: read, networks, tokenizers }, engine, listeners, {

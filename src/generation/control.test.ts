@@ -1,5 +1,7 @@
+import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
-import { goldenCases, goldenPath } from "../testing/golden.js";
+import { fitImage, preprocess, readImage } from "../index.js";
+import { goldenCases, goldenExtra, goldenPath, readTensors, toNhwc } from "../testing/golden.js";
 import {
   disposeTinyModels,
   expectResult,
@@ -46,5 +48,83 @@ describe("ControlNet, against diffusers", () => {
     const image = { width: 8, height: 8, data: new Uint8Array(192) };
     const controlnet = [{ model: goldenPath("models/tiny-sd1/vae"), image }];
     await expect(model.generate({ prompt: "a", controlnet })).rejects.toThrow(/not a ControlNetModel/);
+  });
+
+  it("prepares the picture at the size generated at", async () => {
+    const c = pipelineCase("controlnet-default");
+    const { image, ...options } = optionsOf(c);
+    const model = await tinyModel(c.config.model);
+    const net = goldenPath(c.config.modules.controlnet);
+    const run = async (control: object) => {
+      const controlnet = [{ model: net, image: image!, ...control }];
+      return (await model.generate({ ...options, steps: 2, output: "latents", controlnet })).latents.data;
+    };
+    const { width, height } = (await model.generate({ ...options, steps: 1 })).images[0]!;
+    const fitted = fitImage(await readImage(image!), { width, height });
+    const edges = preprocess(fitted, [{ name: "canny", low: 50, high: 90 }]);
+    expect(edges.data.includes(255)).toBe(true);
+    const got = await run({ preprocess: { name: "canny", low: 50, high: 90 } });
+    expect(got).toEqual(await run({ image: edges }));
+    expect(got).not.toEqual(await run({ preprocess: ["canny", "invert"] }));
+  });
+
+  it("refuses an unknown preprocessor", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const image = { width: 8, height: 8, data: new Uint8Array(192) };
+    const controlnet = [{ model: "a", image, preprocess: "pose" as "canny" }];
+    await expect(model.generate({ prompt: "a", controlnet })).rejects.toThrow(/controlnet\.0\.preprocess/);
+  });
+});
+
+describe("T2I-Adapter, against diffusers", () => {
+  const tensors = readTensors(goldenExtra("t2i-adapter/t2i-adapter.safetensors"));
+  const { pipeline, pipelines } = JSON.parse(readFileSync(goldenExtra("t2i-adapter/cases.json"), "utf8"));
+  const [one, several] = pipelines;
+  const latents = (key: string) => toNhwc(tensors.get(key)!).data;
+  const picture = (i: number) => goldenExtra(`t2i-adapter/picture-${i}.png`);
+  const [first, second] = ["full", "full-2"].map((name) => goldenExtra(`t2i-adapter/${name}`));
+  const options = { ...pipeline, output: "latents" };
+  const tolerance = { abs: 2e-4, rel: 1e-4 };
+
+  it("one", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const controlnet = [{ model: first!, image: picture(0), scale: one.scale }];
+    const got = (await model.generate({ ...options, controlnet })).latents.data;
+    expect(got).toBeCloseTo32(latents(one.latents), tolerance);
+    const without = (await model.generate(options)).latents.data;
+    expect(Math.max(...without.map((value, i) => Math.abs(value - got[i]!)))).toBeGreaterThan(0.05);
+  });
+
+  it("several, each with its scale", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const controlnet = [first!, second!].map((name, i) => ({
+      model: name,
+      image: picture(i),
+      scale: several.scale[i],
+    }));
+    const { latents: got } = await model.generate({ ...options, controlnet });
+    expect(got.data).toBeCloseTo32(latents(several.latents), tolerance);
+  });
+
+  it("acts between start and end alone", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const run = async (control: object) => {
+      const controlnet = [{ model: first!, image: picture(0), ...control }];
+      return (await model.generate({ ...options, controlnet })).latents.data;
+    };
+    const without = (await model.generate(options)).latents.data;
+    expect(await run({ end: 0.2 })).toEqual(without);
+    expect(await run({ start: 0.9 })).toEqual(without);
+    const half = await run({ end: 0.5 });
+    expect(half).not.toEqual(without);
+    expect(half).not.toEqual(await run({}));
+  });
+
+  it("refuses guess, and adapters of another kind of UNet", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const run = (control: object) =>
+      model.generate({ ...options, controlnet: [{ model: first!, image: picture(0), ...control }] });
+    await expect(run({ guess: true })).rejects.toThrow(/guess is for ControlNets/);
+    await expect(run({ model: goldenExtra("t2i-adapter/xl") })).rejects.toThrow(/features\.0: expected/);
   });
 });

@@ -1,5 +1,8 @@
+import { DiffusionError } from "../errors.js";
 import { flatten } from "../image/convert.js";
-import type { Image, Size } from "../image/image.js";
+import { grayscale } from "../image/filters.js";
+import type { Image, Mask, Size } from "../image/image.js";
+import { type Preprocessor, preprocess } from "../image/preprocess.js";
 import { readImage } from "../image/read.js";
 import { fitImage } from "../image/resize.js";
 import { rowsOf } from "../latents/channels.js";
@@ -7,24 +10,29 @@ import type { Values } from "../latents/latents.js";
 import type { ControlInput } from "../options.js";
 import { addResiduals, type ControlNet } from "../runtime/controlnet.js";
 import type { UNetInput } from "../runtime/inputs.js";
+import { addFeatures, type T2iAdapter } from "../runtime/t2i-adapter.js";
 
-/** A ControlNet of a call, with the picture to follow and its defaults filled in. */
-export interface Control extends Required<Omit<ControlInput, "model" | "image">> {
-  readonly net: ControlNet;
+/** A ControlNet or T2I-Adapter of a call, with the picture to follow and its defaults filled in. */
+export interface Control extends Required<Omit<ControlInput, "model" | "image" | "preprocess">> {
+  readonly net: ControlNet | T2iAdapter;
   readonly image: Image;
+  readonly preprocess: readonly Preprocessor[];
 }
 
-export async function readControl(input: ControlInput, net: ControlNet): Promise<Control> {
-  const { scale = 1, start = 0, end = 1, guess = false } = input;
-  return { net, image: flatten(await readImage(input.image)), scale, start, end, guess };
+export async function readControl(input: ControlInput, net: Control["net"]): Promise<Control> {
+  const { scale = 1, start = 0, end = 1, guess = false, preprocess = [] } = input;
+  if (guess && net.kind === "t2i_adapter")
+    throw new DiffusionError("BAD_OPTION", `guess is for ControlNets, ${input.model} is a T2I-Adapter`);
+  const steps = Array.isArray(preprocess) ? preprocess : [preprocess as Preprocessor];
+  return { net, image: flatten(await readImage(input.image)), preprocess: steps, scale, start, end, guess };
 }
 
-/** What ControlNets add to the UNet at a network call, given its inputs and which rows they are. */
+/** What ControlNets and T2I-Adapters add to the UNet at a network call, given its inputs and which rows they are. */
 export type Controls = (
   input: UNetInput,
   call: number,
   asked: readonly number[],
-) => Promise<{ residuals?: Values[] }>;
+) => Promise<Pick<UNetInput, "residuals" | "features">>;
 
 /**
  * @param rows of the batch; a guess sees those of the prompt alone
@@ -35,28 +43,76 @@ export function controlsFor(
   rows: readonly { readonly negative: boolean }[],
   { size, calls }: { size: Size; calls: number },
 ): Controls {
-  const pictures = controls.map(({ image }) => pixels(fitImage(image, size, "stretch")));
+  const acts = ({ start, end }: Control, call: number) => call / calls >= start && (call + 1) / calls <= end;
+  const residuals = controlNets(controls, rows, size);
+  const features = t2iAdapters(controls, size);
   return async (input, call, asked) => {
+    const acting = new Set(controls.filter((control) => acts(control, call)));
+    const [added, seen] = [await residuals(acting, input, asked), await features(acting, asked.length)];
+    return { ...(added && { residuals: added }), ...(seen && { features: seen }) };
+  };
+}
+
+function controlNets(
+  controls: readonly Control[],
+  rows: readonly { readonly negative: boolean }[],
+  size: Size,
+) {
+  const nets = controls.flatMap((control) =>
+    control.net.kind === "controlnet"
+      ? [{ control, net: control.net, picture: pictureOf(control, size) }]
+      : [],
+  );
+  return async (acting: ReadonlySet<Control>, input: UNetInput, asked: readonly number[]) => {
     const all = asked.map((_, i) => i);
     const prompted = all.filter((i) => !rows[asked[i]!]!.negative);
     const found: Values[][] = [];
-    for (const [i, { net, scale, start, end, guess: asked }] of controls.entries()) {
-      if (call / calls < start || (call + 1) / calls > end) continue;
-      const guess = asked || net.config.globalPool;
+    for (const { control, net, picture } of nets) {
+      if (!acting.has(control)) continue;
+      const guess = control.guess || net.config.globalPool;
       const picked = guess ? prompted : all;
-      const image = repeated(pictures[i]!, picked.length);
-      const residuals = await net.run({ ...pick(input, picked, net), image, scale, guess });
+      const image = repeated(pixels(picture), picked.length);
+      const residuals = await net.run({ ...pick(input, picked, net), image, scale: control.scale, guess });
       found.push(
         picked.length === all.length ? residuals : residuals.map((r) => spread(r, picked, all.length)),
       );
     }
-    return found.length > 0 ? { residuals: addResiduals(found) } : {};
+    return found.length > 0 ? addResiduals(found) : undefined;
   };
 }
 
-/** A picture as [1, H, W, 3] in [0, 1]. */
-const pixels = ({ width, height, data }: Image): Values => ({
-  shape: [1, height, width, 3],
+/** Their features do not depend on the step: each adapter is run once, and what some add up to is kept. */
+function t2iAdapters(controls: readonly Control[], size: Size) {
+  const features = new Map<Control, Promise<readonly Values[]>>();
+  const run = (control: Control, net: T2iAdapter): Promise<readonly Values[]> => {
+    const { factor, inChannels } = net.config;
+    const up = (side: number) => Math.ceil(side / factor) * factor;
+    const picture = pictureOf(control, { width: up(size.width), height: up(size.height) });
+    return net.run(pixels(inChannels === 1 ? grayscale(picture) : picture));
+  };
+  let kept: { readonly key: string; readonly sums: Values[] } | undefined;
+  return async (acting: ReadonlySet<Control>, batch: number): Promise<Values[] | undefined> => {
+    const key = `${controls.map((control) => acting.has(control))} ${batch}`;
+    if (kept?.key === key) return kept.sums;
+    const parts: { features: readonly Values[]; scale: number }[] = [];
+    for (const control of acting) {
+      if (control.net.kind !== "t2i_adapter") continue;
+      const found = features.get(control) ?? run(control, control.net);
+      features.set(control, found);
+      parts.push({ features: await found, scale: control.scale });
+    }
+    if (parts.length === 0) return undefined;
+    kept = { key, sums: addFeatures(parts).map((sum) => repeated(sum, batch)) };
+    return kept.sums;
+  };
+}
+
+const pictureOf = ({ image, preprocess: steps }: Control, size: Size): Image =>
+  preprocess(fitImage(image, size, "stretch"), steps);
+
+/** A picture as [1, H, W, 3] in [0, 1], or of one channel. */
+const pixels = ({ width, height, data }: Image | Mask): Values => ({
+  shape: [1, height, width, data.length / (width * height)],
   data: Float32Array.from(data, (level) => level / 255),
 });
 

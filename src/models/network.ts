@@ -2,6 +2,7 @@ import type { Module } from "../nn/module.js";
 import type { DType, Shape, Tensor } from "../ops/ops.js";
 import { type TextEncoderConfig, type TextEncoderSize, textEncoder } from "./clip.js";
 import { type ControlNetConfig, controlNet } from "./controlnet.js";
+import { type T2iAdapterConfig, type T2iAdapterSize, t2iAdapter } from "./t2i-adapter.js";
 import { type TaesdConfig, taesdDecoder, taesdEncoder } from "./taesd.js";
 import { type UNet2DConfig, type UNet2DSize, unconditionalUNet } from "./unconditional.js";
 import { type UNetConfig, type UNetSize, unet } from "./unet.js";
@@ -30,7 +31,8 @@ export type NetworkSpec =
   | { readonly kind: "vq_decoder"; readonly config: VqConfig; readonly size: VaeSize }
   | { readonly kind: "taesd_encoder"; readonly config: TaesdConfig; readonly size: VaeSize }
   | { readonly kind: "taesd_decoder"; readonly config: TaesdConfig; readonly size: VaeSize }
-  | { readonly kind: "controlnet"; readonly config: ControlNetConfig; readonly size: UNetSize };
+  | { readonly kind: "controlnet"; readonly config: ControlNetConfig; readonly size: UNetSize }
+  | { readonly kind: "t2i_adapter"; readonly config: T2iAdapterConfig; readonly size: T2iAdapterSize };
 
 export function buildNetwork(spec: NetworkSpec): Network {
   switch (spec.kind) {
@@ -54,6 +56,8 @@ export function buildNetwork(spec: NetworkSpec): Network {
       return taesdDecoder(spec.config, spec.size);
     case "controlnet":
       return controlNet(spec.config, spec.size);
+    case "t2i_adapter":
+      return t2iAdapter(spec.config, spec.size);
     default:
       return spec satisfies never;
   }

@@ -14,6 +14,7 @@ export interface ControlNetInput extends Omit<UNetInput, "residuals"> {
 }
 
 export interface ControlNet {
+  readonly kind: "controlnet";
   readonly config: ControlNetConfig;
   /** Residuals for `UNetInput.residuals`: one for each skip connection, and last the middle's. */
   run(x: ControlNetInput): Promise<Values[]>;
@@ -21,6 +22,7 @@ export interface ControlNet {
 
 export function controlNet(config: ControlNetConfig, run: Run): ControlNet {
   return {
+    kind: "controlnet",
     config,
     async run(x) {
       const { inputs, size } = unetInputs(config.unet, x);

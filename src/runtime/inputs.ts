@@ -1,8 +1,9 @@
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
+import type { Network } from "../models/network.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
 import type { UNet2DConfig, UNet2DSize } from "../models/unconditional.js";
-import type { UNetConfig, UNetSize } from "../models/unet.js";
+import { type UNetConfig, type UNetSize, unet } from "../models/unet.js";
 import type { Input } from "./runner.js";
 
 /** What callers give as plain numbers becomes what networks take; checked, because these calls are public. */
@@ -20,6 +21,8 @@ export interface UNetInput {
   readonly added?: { readonly textEmbeds: Values; readonly timeIds: Values };
   /** ControlNet: what is added to each skip connection, and last to the middle. */
   readonly residuals?: readonly Values[];
+  /** T2I-Adapters: what is added on the way down, one for each level, and one for the middle where there are more. */
+  readonly features?: readonly Values[];
   /** LCM's guidance embedding [B, timeCondDim]. */
   readonly timeCond?: Values;
 }
@@ -53,8 +56,31 @@ export function unetInputs(
   x.residuals?.forEach((residual, i, all) => {
     inputs[i === all.length - 1 ? "residual.mid" : `residual.${i}`] = residual;
   });
-  const size = { batch, height, width, tokens: context.shape[1]!, ...(x.residuals && { residuals: true }) };
+  const size: UNetSize = {
+    ...{ batch, height, width, tokens: context.shape[1]! },
+    ...(x.residuals && { residuals: true }),
+    ...(x.features?.length && { features: x.features.length }),
+  };
+  if (x.features?.length) addFeatures(inputs, unet(config, size).inputs, x.features);
   return { inputs, size };
+}
+
+/** T2I-Adapters are made for one kind of UNet, which shows in the shapes. */
+function addFeatures(
+  inputs: Record<string, Input>,
+  wanted: Network["inputs"],
+  features: readonly Values[],
+): void {
+  features.forEach((feature, i) => {
+    const name = `feature.${i}`;
+    if (!wanted[name]) throw badInput("features", `at most ${i}`, `${features.length}`);
+    const { shape } = wanted[name];
+    if (feature.shape.join() !== shape.join())
+      throw new DiffusionError("BAD_OPTION", `features.${i}: expected [${shape}], got [${feature.shape}]`, {
+        hint: "the T2I-Adapter was made for another kind of model",
+      });
+    inputs[name] = feature;
+  });
 }
 
 /** The same for an unconditional UNet. */

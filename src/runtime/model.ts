@@ -4,6 +4,8 @@ import type { TextEncoderConfig } from "../models/clip.js";
 import { parseTextEncoderConfig } from "../models/clip-config.js";
 import type { ControlNetConfig } from "../models/controlnet.js";
 import type { NetworkSpec } from "../models/network.js";
+import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
+import { parseT2iAdapterConfig } from "../models/t2i-adapter-config.js";
 import type { UNet2DConfig } from "../models/unconditional.js";
 import { parseUNet2DConfig } from "../models/unconditional-config.js";
 import type { UNetConfig } from "../models/unet.js";
@@ -151,11 +153,25 @@ export function readControlNet(network: Network): Control {
   if (network.className !== "ControlNetModel")
     throw new DiffusionError(
       "MODEL_KIND",
-      `${folderOf(network)} holds a ${network.className}, not a ControlNetModel`,
+      `${folderOf(network)} holds a ${network.className}, not a ControlNetModel or T2IAdapter`,
     );
   const config = parseControlNetConfig(network.config, fileOf(network));
   const edge = 2 ** config.unet.levels.length;
   check(network, [{ kind: "controlnet", config, size: { batch: 1, height: edge, width: edge, tokens: 1 } }]);
+  return { folder: folderOf(network), config };
+}
+
+/** A network beside the model, in a folder of its own. */
+export interface AdapterNetwork<Config> {
+  readonly folder: string;
+  readonly config: Config;
+}
+
+/** Reads a T2I-Adapter's config and checks its weights against it. Throws as `readModel`. */
+export function readT2iAdapter(network: Network): AdapterNetwork<T2iAdapterConfig> {
+  const config = parseT2iAdapterConfig(network.config, fileOf(network));
+  const edge = 2 ** config.blocks.length;
+  check(network, [{ kind: "t2i_adapter", config, size: { batch: 1, height: edge, width: edge } }]);
   return { folder: folderOf(network), config };
 }
 
