@@ -1,18 +1,20 @@
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { StableDiffusion } from "../index.js";
+import { goldenPath } from "../testing/golden.js";
 import { folderStore } from "./images.js";
 import { Jobs, type Work } from "./jobs.js";
 import { openLocalQueue } from "./queue/local.js";
 
-/** A file system of its own of 1 MB; mounting one takes root, and a container may forbid it all the same. */
+/** A file system of its own of 8 MB; mounting one takes root, and a container may forbid it all the same. */
 const disk = mkdtempSync(join(tmpdir(), "full-"));
 const mounted = ((): boolean => {
   try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], { stdio: "ignore" });
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], { stdio: "ignore" });
     return true;
   } catch {
     return false;
@@ -28,8 +30,9 @@ const job = {
 const never = new AbortController().signal;
 const filler = join(disk, "filler");
 
-/** Leaves no byte. */
-function fill(): void {
+/** Leaves so many bytes, none by default. */
+function fill(room = 0): void {
+  rmSync(filler, { force: true });
   for (let size = 2 ** 20; size >= 1; size >>= 1)
     for (;;)
       try {
@@ -37,6 +40,7 @@ function fill(): void {
       } catch {
         break;
       }
+  if (room > 0) truncateSync(filler, statSync(filler).size - room);
 }
 
 describe.skipIf(!mounted)("a full disk", () => {
@@ -90,5 +94,29 @@ describe.skipIf(!mounted)("a full disk", () => {
     const again = await openLocalQueue(path, { queued: 9 });
     onTestFinished(() => again.close());
     expect((await again.list()).map(({ id }) => id)).toEqual(["later", "kept"]);
+  });
+
+  test("cache: a model that finds no room says so, wherever it runs out, and leaves nothing half behind", async () => {
+    const cacheDir = join(disk, "cache");
+    const folder = goldenPath("models/tiny-sd1");
+    const model = await StableDiffusion.load(folder, { cacheDir, threads: 1 });
+    const elsewhere = await StableDiffusion.load(folder, {
+      cacheDir: mkdtempSync(join(tmpdir(), "cache-")),
+      threads: 1,
+    });
+    onTestFinished(async () => void (await Promise.all([model.dispose(), elsewhere.dispose()])));
+    const generate = (on: StableDiffusion) =>
+      on.generate({ prompt: "a", seed: 1, steps: 1, width: 16, height: 16, output: "latents" });
+    let refused = 0;
+    for (let room = 0; ; room += 150_000) {
+      fill(room);
+      const result = await generate(model).catch((error: unknown) => error);
+      if (!(result instanceof Error)) break;
+      expect(result).toMatchObject({ code: "DISK", message: expect.stringContaining("no space") });
+      refused++;
+    }
+    expect(refused).toBeGreaterThan(3);
+    rmSync(filler);
+    expect((await generate(model)).latents).toEqual((await generate(elsewhere)).latents);
   });
 });

@@ -24,7 +24,8 @@ export function createMetrics(queue: JobQueue): Metrics {
     ended.set(job.status, (ended.get(job.status) ?? 0) + 1);
     pictures += job.result?.images.length ?? 0;
     if (job.status !== "completed" || job.started === undefined) return;
-    const took = (job.finished - job.started) / 1000;
+    // Not below 0, should the clock have been set back meanwhile: sums only grow.
+    const took = Math.max(0, job.finished - job.started) / 1000;
     for (const [i, bound] of buckets.entries()) if (took <= bound) histogram[i]!++;
     total++;
     seconds += took;

@@ -25,7 +25,10 @@ export interface RedisServer {
 }
 
 /** A Redis of one's own on a loopback port. What it has confirmed is on disk, also when it is killed. */
-export async function startRedis(dir = mkdtempSync(join(tmpdir(), "redis-"))): Promise<RedisServer> {
+export async function startRedis(
+  dir = mkdtempSync(join(tmpdir(), "redis-")),
+  env: Readonly<Record<string, string>> = {},
+): Promise<RedisServer> {
   const port = await freePort();
   let child: ChildProcess | undefined;
   const start = async () => {
@@ -33,6 +36,7 @@ export async function startRedis(dir = mkdtempSync(join(tmpdir(), "redis-"))): P
     const where = ["--bind", "127.0.0.1", "--port", String(port), "--dir", dir];
     child = spawn("redis-server", [...where, ...durable, "--maxmemory-policy", "noeviction"], {
       stdio: "ignore",
+      env: { ...process.env, ...env },
     });
     while (!(await answers(port))) await sleep(20);
   };

@@ -49,9 +49,12 @@ export async function deliver(lane: string, ids: readonly string[], shared: Shar
  */
 export async function redeliver(shared: Shared): Promise<void> {
   const { records, redis, prefix, lockMs } = shared;
+  await shorten([`${prefix}looking`], lockMs, shared);
   // Shorter than the time between two looks: whoever comes next finds it free.
   if ((await redis.set(`${prefix}looking`, "1", "PX", Math.ceil(lockMs / 4), "NX")) === null) return;
-  const ids = [...(await records.oldestWaiting(100)), ...(await records.running())];
+  const running = await records.running();
+  await checkClock(running, shared);
+  const ids = [...(await records.oldestWaiting(100)), ...running];
   await Promise.all(
     ids.map(async (id) => {
       const record = await records.read(id);
@@ -61,6 +64,29 @@ export async function redeliver(shared: Shared): Promise<void> {
       if (!delivery) await deliver(lane, [id], shared);
     }),
   );
+}
+
+/**
+ * Keys that expire do so on the clock of Redis' machine. When that is set back, they would stay for as long as it
+ * was: dead workers' locks, and the mark that the stalled have just been looked for.
+ */
+async function checkClock(running: readonly string[], shared: Shared): Promise<void> {
+  const { records, prefix, lockMs } = shared;
+  const lanes = new Set(shared.bullQueues.keys());
+  const locks: string[] = [];
+  for (const record of await Promise.all(running.map((id) => records.read(id)))) {
+    if (!record) continue;
+    lanes.add(record.job.lane);
+    locks.push(`${prefix}bull:${bullName(record.job.lane)}:${deliveryId(record.job.id)}:lock`);
+  }
+  const marks = [...lanes].map((lane) => `${prefix}bull:${bullName(lane)}:stalled-check`);
+  await shorten([...locks, ...marks], lockMs, shared);
+}
+
+/** Keys that would stay for more than so many milliseconds stay for just as many. */
+async function shorten(keys: readonly string[], mostMs: number, { redis }: Shared): Promise<void> {
+  const left = await Promise.all(keys.map((key) => redis.pttl(key)));
+  await Promise.all(keys.map((key, i) => left[i]! > mostMs && redis.pexpire(key, mostMs)));
 }
 
 /** Takes back what nobody has taken yet. */

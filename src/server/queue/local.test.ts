@@ -1,4 +1,4 @@
-import { mkdtemp } from "node:fs/promises";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -148,4 +148,55 @@ test("a job that is released is tried once more", async () => {
   expect(second.job.attempt).toBe(2);
   await second.release(reason);
   expect(await queue.get("a")).toMatchObject({ status: "failed", error: reason });
+});
+
+test("a journal torn at any byte: what it says is true, what it does not is tried again", async () => {
+  const file = await path();
+  const before = await openLocalQueue(file, { queued: 9 });
+  for (const id of ["done", "ran", "waits"]) await before.enqueue(job(id));
+  await (await before.claim(always, never)).finish({ status: "completed", result });
+  await before.claim(always, never);
+  await before.remove("done");
+  await before.close();
+  const bytes = await readFile(file);
+  const ends = [...bytes].flatMap((byte, i) => (byte === 10 ? [i + 1] : []));
+  expect(ends).toHaveLength(7);
+  const torn = `${file}.torn`;
+  for (let length = 0; length <= bytes.length; length++) {
+    await writeFile(torn, bytes.subarray(0, length));
+    const after = await openLocalQueue(torn, { queued: 9 });
+    const lines = ends.filter((end) => end <= length).length;
+    const expected = {
+      // Accepted with line 1, taken with 4, done with 5, forgotten with 7.
+      done: lines < 1 || lines === 7 ? undefined : lines < 5 ? "queued" : "completed",
+      ran: lines < 2 ? undefined : "queued",
+      waits: lines < 3 ? undefined : "queued",
+    };
+    for (const [id, state] of Object.entries(expected)) expect(await status(after, id)).toBe(state);
+    expect((await after.get("ran"))?.attempt).toBe(lines < 2 ? undefined : lines < 6 ? 0 : 1);
+    await after.close();
+  }
+});
+
+test("a clock that is set back changes nothing but what people read", async () => {
+  const file = await path();
+  let now = Date.UTC(2026, 0, 1);
+  const queue = await openLocalQueue(file, { queued: 9, now: () => now });
+  for (const id of ["a", "b", "c"]) {
+    await queue.enqueue(job(id));
+    now -= 24 * 3600_000;
+  }
+  for (const id of ["a", "b", "c"]) {
+    const claim = await queue.claim(always, never);
+    expect(claim.job.id).toBe(id);
+    now -= 3600_000;
+    await claim.finish({ status: "completed", result });
+  }
+  await queue.close();
+  const again = await openLocalQueue(file, { queued: 9, now: () => now });
+  expect((await again.list()).map(({ id, status }) => `${id} ${status}`)).toEqual([
+    "c completed",
+    "b completed",
+    "a completed",
+  ]);
 });

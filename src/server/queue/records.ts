@@ -72,6 +72,8 @@ const workers = `
 local now = tonumber(redis.call('TIME')[1])
 if ARGV[2] ~= '' then redis.call('ZADD', ARGV[1] .. 'workers', now, ARGV[2]) end
 redis.call('ZREMRANGEBYSCORE', ARGV[1] .. 'workers', '-inf', now - tonumber(ARGV[3]))
+-- Said before the clock was set back.
+redis.call('ZREMRANGEBYSCORE', ARGV[1] .. 'workers', now + tonumber(ARGV[3]), '+inf')
 return redis.call('ZCARD', ARGV[1] .. 'workers')`;
 
 /** @param prefix of every key, with a hash tag, so that a cluster keeps them together */

@@ -1,0 +1,256 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { createClock, hasClocks } from "../../testing/clock.js";
+import { buildProcesses, startProcess } from "../../testing/processes.js";
+import { freePort, hasRedis, type RedisServer, startRedis } from "../../testing/redis-server.js";
+
+if (!hasRedis) console.warn("skipped: redis-server is not installed (apt-get install redis-server)");
+if (!hasClocks) console.warn("clock jumps skipped: libfaketime is not installed (apt-get install faketime)");
+
+interface Seen {
+  readonly id: string;
+  readonly status: string;
+  readonly attempt: number;
+  readonly created: number;
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly result?: { readonly images: readonly { readonly key: string; readonly url: string }[] };
+}
+type Env = Readonly<Record<string, string>>;
+
+let built: Awaited<ReturnType<typeof buildProcesses>>;
+beforeAll(async () => {
+  built = await buildProcesses({
+    cli: "cli/main.ts",
+    worker: "testing/queue-worker.ts",
+    "runtime/worker": "runtime/worker.ts",
+  });
+}, 120_000);
+afterAll(() => built?.remove());
+
+/** A queue with servers and workers in processes of their own. */
+async function cluster({ redisEnv = {}, lockMs = 1200 }: { redisEnv?: Env; lockMs?: number } = {}) {
+  const redis: RedisServer = await startRedis(undefined, redisEnv);
+  onTestFinished(() => redis.kill());
+  const data = mkdtempSync(join(tmpdir(), "faults-"));
+  return {
+    redis,
+    async server(env: Env = {}) {
+      const port = await freePort();
+      const args = ["serve", "--json", "--queue", redis.url, "--data", data, "--port", String(port)];
+      const process = await startProcess(join(built.folder, "cli.js"), args, env, '"url"');
+      onTestFinished(() => process.kill());
+      return `http://127.0.0.1:${port}`;
+    },
+    async worker(stepMs: number, env: Env = {}) {
+      const own = { QUEUE: redis.url, DATA: data, STEP_MS: String(stepMs), LOCK_MS: String(lockMs) };
+      const process = await startProcess(join(built.folder, "worker.js"), [], { ...own, ...env }, "ready");
+      onTestFinished(() => process.kill());
+      return process;
+    },
+  };
+}
+
+async function ask<T = Seen>(
+  url: string,
+  path: string,
+  { method = "GET", body, headers = {} }: { method?: string; body?: unknown; headers?: Env } = {},
+): Promise<T> {
+  const json = { "Content-Type": "application/json", ...headers };
+  const init = { method, headers: json, ...(body !== undefined && { body: JSON.stringify(body) }) };
+  const response = await fetch(url + path, init);
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}
+const submit = (url: string, body: object, headers: Env = {}) =>
+  ask(url, "/jobs", { method: "POST", body: { prompt: "a dog", seed: 1, steps: 1, ...body }, headers });
+
+async function until(url: string, id: string, wanted: (job: Seen) => boolean): Promise<Seen> {
+  for (;;) {
+    const job = await ask(url, `/jobs/${id}`);
+    if (wanted(job)) return job;
+    await sleep(20);
+  }
+}
+const running = (job: Seen) => job.status === "running";
+const ended = (job: Seen) => job.status !== "queued" && !running(job);
+
+describe.skipIf(!hasRedis)("workers that die", () => {
+  test("a job whose worker dies twice is lost, never done; the next job works", async () => {
+    const { server, worker } = await cluster();
+    const url = await server();
+    const { id } = await submit(url, {});
+    for (const attempt of [1, 2]) {
+      const process = await worker(60_000);
+      await until(url, id, (job) => running(job) && job.attempt === attempt);
+      await process.kill();
+    }
+    const next = await submit(url, {});
+    await worker(1);
+    expect(await until(url, id, ended)).toMatchObject({
+      status: "lost",
+      attempt: 2,
+      error: { code: "LOST", message: expect.stringContaining("2 times") },
+    });
+    expect((await ask(url, `/jobs/${id}`)).result).toBeUndefined();
+    expect(await until(url, next.id, ended)).toMatchObject({ status: "completed" });
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    expect(metrics).toContain('tfjs_diffusion_jobs_ended_total{status="lost"} 1');
+  });
+
+  test("a request whose part is lost has failed with that, and keeps the other pictures", async () => {
+    const { server, worker } = await cluster();
+    const url = await server();
+    const { id } = await submit(url, { count: 2 });
+    const part = (index: number) => `${id}.${index}`;
+    const dying = await worker(60_000);
+    await until(url, part(0), running);
+    const working = await worker(1);
+    await until(url, part(1), ended);
+    await working.kill();
+    await dying.kill();
+    const second = await worker(60_000);
+    await until(url, part(0), (job) => running(job) && job.attempt === 2);
+    await second.kill();
+    await worker(1);
+    const job = await until(url, id, ended);
+    expect(job).toMatchObject({ status: "failed", error: { code: "LOST" } });
+    expect(job.result?.images).toHaveLength(1);
+  });
+});
+
+describe.skipIf(!hasRedis)("two servers on one queue", () => {
+  test("what one accepts, the other shows, cancels and forgets; one key is one job", async () => {
+    const { server, worker } = await cluster();
+    const [one, two] = [await server(), await server()];
+    await worker(30);
+    const short = await submit(one, { steps: 3 });
+    const events = await (await fetch(`${two}/jobs/${short.id}/events`)).text();
+    expect(events).toContain('"status":"completed"');
+    const done = await ask(two, `/jobs/${short.id}`);
+    const picture = await fetch(two + done.result!.images[0]!.url);
+    expect(picture.status).toBe(200);
+
+    const key = { "Idempotency-Key": "the same" };
+    const twins = await Promise.all([submit(one, {}, key), submit(two, {}, key), submit(two, {}, key)]);
+    expect(new Set(twins.map(({ id }) => id)).size).toBe(1);
+    await until(one, twins[0]!.id, ended);
+
+    const long = await submit(one, { steps: 500 });
+    await until(two, long.id, running);
+    await ask(two, `/jobs/${long.id}`, { method: "DELETE" });
+    expect(await until(one, long.id, ended)).toMatchObject({ status: "cancelled" });
+
+    const { jobs } = await ask<{ jobs: Seen[] }>(two, "/jobs");
+    expect(jobs.map(({ id }) => id)).toEqual([long.id, twins[0]!.id, short.id]);
+    await ask(two, `/history/${short.id}`, { method: "DELETE" });
+    expect((await fetch(`${one}/jobs/${short.id}`)).status).toBe(404);
+    for (const url of [one, two]) expect((await fetch(`${url}/ready`)).status).toBe(200);
+  });
+});
+
+describe("a server without Redis", () => {
+  const data = () => mkdtempSync(join(tmpdir(), "faults-"));
+  const small = { width: 64, height: 64, steps: 2 };
+
+  async function server(folder: string, port: number) {
+    const args = ["serve", "--json", "--data", folder, "--port", String(port)];
+    const process = await startProcess(join(built.folder, "cli.js"), args, {}, '"url"');
+    onTestFinished(() => process.kill());
+    return process;
+  }
+
+  test("kill -9 at work: what was accepted is made by the next one, pictures and all", async () => {
+    const folder = data();
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const first = await server(folder, port);
+    const ids: string[] = [];
+    for (let seed = 0; seed < 4; seed++) ids.push((await submit(url, { ...small, seed })).id);
+    await until(url, ids[1]!, (job) => !(job.status === "queued"));
+    await first.kill();
+    await server(folder, port);
+    const jobs = await Promise.all(ids.map((id) => until(url, id, ended)));
+    expect(jobs.map(({ status }) => status)).toEqual(ids.map(() => "completed"));
+    for (const job of jobs) expect((await fetch(url + job.result!.images[0]!.url)).status).toBe(200);
+  });
+
+  test("a job that is at work when its server dies twice is lost", async () => {
+    const folder = data();
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const long = { ...small, steps: 1000 };
+    let process = await server(folder, port);
+    const { id } = await submit(url, long);
+    for (const attempt of [1, 2]) {
+      await until(url, id, (job) => running(job) && job.attempt === attempt);
+      await process.kill();
+      process = await server(folder, port);
+    }
+    expect(await until(url, id, ended)).toMatchObject({ status: "lost", error: { code: "LOST" } });
+  });
+});
+
+describe.skipIf(!hasRedis || !hasClocks)("clocks that jump", () => {
+  test("of servers and workers, by days: every job ends once, completed, at its first attempt", async () => {
+    const clocks = [createClock(), createClock(), createClock()];
+    const { server, worker } = await cluster();
+    const url = await server(clocks[0]!.env);
+    await worker(10, clocks[1]!.env);
+    await worker(10, clocks[2]!.env);
+    const ids: string[] = [];
+    const offsets = ["+1d", "-400d", "+3h", "-2s", "+0"];
+    for (const [i, offset] of offsets.entries()) {
+      for (let n = 0; n < 6; n++) ids.push((await submit(url, { seed: i * 6 + n, steps: 5 })).id);
+      clocks[i % clocks.length]!.set(offset);
+      await sleep(100);
+    }
+    const jobs = await Promise.all(ids.map((id) => until(url, id, ended)));
+    expect(jobs.map(({ status, attempt }) => `${status} ${attempt}`)).toEqual(ids.map(() => "completed 1"));
+    expect(new Set(jobs.map(({ result }) => result!.images[0]!.key)).size).toBe(ids.length);
+    // The server was hours ahead when it accepted the last of them: its clock was set indeed.
+    const ahead = Math.max(...jobs.map(({ created }) => created)) - Date.now();
+    expect(ahead).toBeGreaterThan(0);
+  });
+
+  test("of Redis, forward: claims are lost, results are not shown twice", async () => {
+    const clock = createClock();
+    const { server, worker } = await cluster({ redisEnv: clock.env });
+    const url = await server();
+    for (let i = 0; i < 2; i++) await worker(100);
+    const ids: string[] = [];
+    for (let n = 0; n < 8; n++) ids.push((await submit(url, { seed: n, steps: 5 })).id);
+    await until(url, ids[0]!, running);
+    clock.set("+2h");
+    const jobs = await Promise.all(ids.map((id) => until(url, id, ended)));
+    expect(jobs.map(({ status }) => status)).toEqual(ids.map(() => "completed"));
+    expect(new Set(jobs.map(({ result }) => result!.images[0]!.key)).size).toBe(ids.length);
+  });
+
+  test("of Redis, backward: a worker that dies then is still found out", async () => {
+    const clock = createClock();
+    clock.set("+2h");
+    const { server, worker } = await cluster({ redisEnv: clock.env });
+    const url = await server();
+    const first = await worker(60_000);
+    const { id } = await submit(url, {});
+    await until(url, id, running);
+    // Locks and marks of now would hold for two hours more.
+    await first.kill();
+    clock.set("+0");
+    await worker(1);
+    expect(await until(url, id, ended)).toMatchObject({ status: "completed", attempt: 2 });
+    for (;;) {
+      const { workers } = await metricsOf(url);
+      if (workers === 1) break;
+      await sleep(100);
+    }
+  });
+});
+
+async function metricsOf(url: string): Promise<{ workers: number }> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return { workers: Number(/^tfjs_diffusion_workers (\d+)$/m.exec(text)?.[1]) };
+}
