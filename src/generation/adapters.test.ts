@@ -5,7 +5,14 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
 import type { StableDiffusion } from "../pipeline.js";
 import type { RuntimeName } from "../runtime/runner.js";
-import { type GoldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
+import {
+  type GoldenCase,
+  goldenCase,
+  goldenCases,
+  goldenPath,
+  goldenTensor,
+  toNhwc,
+} from "../testing/golden.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
 const cacheDir = mkdtempSync(join(tmpdir(), "adapters-"));
@@ -74,7 +81,7 @@ describe.each(runtimes)("LoRA, %s", (runtime) => {
   });
 
   it("all three networks of SDXL", async () => {
-    const golden = cases.find((c) => c.inputs.ids_2)!;
+    const golden = goldenCase("lora/kohya-sdxl");
     const { inputs, expected, tolerance } = golden;
     const model = await load(golden);
     const { name } = await model.loadLora(goldenPath(inputs.lora));
@@ -147,7 +154,7 @@ it("a single file gives the latents of the folder, with its configs", async () =
 });
 
 it("a LoRA of another base is refused with what does not fit, and leaves the model as it was", async () => {
-  const sdxl = goldenCases("lora").find((c) => c.inputs.ids_2)!;
+  const sdxl = goldenCase("lora/kohya-sdxl");
   const model = await tinyModel("models/tiny-sd2", { cacheDir });
   const error = await model.loadLora(goldenPath(sdxl.inputs.lora)).catch((reason) => reason);
   expect(error.code).toMatch(/WEIGHT_SHAPE|MODEL_KIND/);

@@ -1,7 +1,14 @@
 import { afterAll, describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
 import { buildNetwork, type NetworkSpec } from "../models/network.js";
-import { type GoldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
+import {
+  type GoldenCase,
+  goldenCase,
+  goldenCases,
+  goldenPath,
+  goldenTensor,
+  toNhwc,
+} from "../testing/golden.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { adaptWeight, type LoraUse, matchLora, planMerge } from "../weights/lora.js";
 import type { AdaptedModel, AdaptedNetwork } from "../weights/lora-keys.js";
@@ -135,7 +142,7 @@ describe("LoRA", () => {
   });
 
   it("all three networks of SDXL", async () => {
-    const golden = cases.find((c) => c.inputs.ids_2)!;
+    const golden = goldenCase("lora/kohya-sdxl");
     const { inputs, expected, tolerance } = golden;
     const networks = adapted(golden.config.model, [{ path: inputs.lora, scale: 1 }]);
     expect((await runUNet(networks, golden)).data).toBeCloseTo32(values(expected.unet).data, tolerance);

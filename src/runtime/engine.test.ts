@@ -9,10 +9,10 @@ import { Engine } from "./engine.js";
 import type { RunnerRequest } from "./runner.js";
 
 const cacheRoot = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
-const { spec } = tinyUNet("tiny-lcm");
+const { spec } = tinyUNet();
 const request: RunnerRequest = {
   spec,
-  weights: { model: goldenPath("models/tiny-lcm"), role: "unet", opening: { tokenizer: "" } },
+  weights: { model: goldenPath("models/tiny-sd1"), role: "unet", opening: { tokenizer: "" } },
   runtime: "graph",
   precision: "fp32",
   cacheRoot,
@@ -20,7 +20,6 @@ const request: RunnerRequest = {
 const inputs = {
   sample: { shape: [1, 8, 8, 4], data: pseudoRandom(256) },
   time: { shape: [1, 16], data: pseudoRandom(16) },
-  timeCond: { shape: [1, 32], data: pseudoRandom(32) },
   context: { shape: [1, 77, 32], data: pseudoRandom(77 * 32) },
 };
 

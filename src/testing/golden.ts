@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { getCurrentTest } from "vitest/suite";
 
 /** A tensor of a golden file in PyTorch's layout. */
 export interface GoldenTensor {
@@ -26,31 +27,54 @@ export interface GoldenCase {
 
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 
-/** The full set beside the clone when it is there, else the small copy inside it. */
-export const goldenFolder = [
-  join(repository, "../shared/golden"),
-  join(repository, "src/testing/golden"),
-].find((folder) => existsSync(join(folder, "index.json")))!;
+/** Where shared files are looked for beside the clone; GOLDEN=copy in the environment does without them. */
+const beside = (folder: string): string[] =>
+  process.env.GOLDEN === "copy" ? [] : [join(repository, "../shared", folder)];
 
-export const goldenPath = (file: string): string => join(goldenFolder, file);
+/** The full set beside the clone when it is there, else the small copy inside it (scripts/copy-golden.mjs). */
+const goldenFolder = [...beside("golden"), join(repository, "src/testing/golden")].find((folder) =>
+  existsSync(join(folder, "index.json")),
+)!;
+
+interface Index {
+  readonly cases: GoldenCase[];
+  /** Of the small copy: what it leaves out, and what stands elsewhere in the repository. */
+  readonly copy?: { readonly omitted: string[]; readonly elsewhere: Record<string, string> };
+}
+
+const { cases, copy } = JSON.parse(readFileSync(join(goldenFolder, "index.json"), "utf8")) as Index;
+
+const isIn = (file: string, folder: string): boolean => file === folder || file.startsWith(`${folder}/`);
+
+/** A test that asks for a file which the small copy leaves out is skipped. */
+export function goldenPath(file: string): string {
+  if (copy?.omitted.some((left) => isIn(file, left))) skipTest(file);
+  const moved = Object.entries(copy?.elsewhere ?? {}).find(([folder]) => isIn(file, folder));
+  return moved ? join(repository, moved[1], file.slice(moved[0].length)) : join(goldenFolder, file);
+}
+
+const skipTest = (file: string): void =>
+  getCurrentTest()?.context.skip(`${file} is not in the small copy of the reference values`);
 
 /** Pictures and latents that diffusers makes from the default models, with the settings in their `index.json`. */
-const referenceFolder = [
-  join(repository, "../shared/models/reference"),
-  join(repository, "src/testing/reference"),
-].find((folder) => existsSync(join(folder, "index.json")))!;
+const referenceFolder = [...beside("models/reference"), join(repository, "src/testing/reference")].find(
+  (folder) => existsSync(join(folder, "index.json")),
+)!;
 
 export const referencePath = (file: string): string => join(referenceFolder, file);
 
 /** Reference values made for this repository, each with the script that makes them beside it. */
 export const goldenExtra = (file: string): string => join(repository, "src/testing/golden-extra", file);
 
-let index: GoldenCase[] | undefined;
-
 /** Every case of one kind, in the order of the index. */
-export function goldenCases(kind: string): GoldenCase[] {
-  index ??= (JSON.parse(readFileSync(goldenPath("index.json"), "utf8")) as { cases: GoldenCase[] }).cases;
-  return index.filter((c) => c.kind === kind);
+export const goldenCases = (kind: string): GoldenCase[] => cases.filter((c) => c.kind === kind);
+
+/** One case by its id. A test that asks for one which the small copy leaves out is skipped. */
+export function goldenCase(id: string): GoldenCase {
+  const found = cases.find((c) => c.id === id);
+  if (!found && copy) skipTest(id);
+  if (!found) throw new Error(`there is no golden case ${id}`);
+  return found;
 }
 
 const files = new Map<string, Map<string, GoldenTensor>>();

@@ -11,7 +11,7 @@ import {
   type SchedulerFactory,
   schedulerConfig,
 } from "../schedulers/scheduler.js";
-import { type GoldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "./golden.js";
+import { type GoldenCase, goldenCase, goldenPath, goldenTensor, toNhwc } from "./golden.js";
 
 const loaded = new Map<string, Promise<StableDiffusion>>();
 
@@ -29,11 +29,7 @@ export async function disposeTinyModels(): Promise<void> {
   loaded.clear();
 }
 
-export const pipelineCase = (id: string): GoldenCase => {
-  const found = goldenCases("pipeline").find((c) => c.id === `pipeline/${id}`);
-  if (!found) throw new Error(`there is no pipeline case ${id}`);
-  return found;
-};
+export const pipelineCase = (id: string): GoldenCase => goldenCase(`pipeline/${id}`);
 
 /** diffusers' arguments as options of this library; what is not listed has no counterpart and is refused. */
 const argument: Record<string, (value: never) => GenerateOptions> = {

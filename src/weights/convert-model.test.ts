@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { goldenCases, goldenPath } from "../testing/golden.js";
+import { goldenCase, goldenPath } from "../testing/golden.js";
 import { dictPickle, torchArchive } from "../testing/torch-writer.js";
 import { writeModel } from "./convert-model.js";
 import { float16ToFloat32, float32ToFloat16 } from "./float16.js";
@@ -47,7 +47,7 @@ describe("writeModel", () => {
   );
 
   it("a single file in half precision, with its pad token", async () => {
-    const { config } = goldenCases("single-file").find((c) => c.id.endsWith("tiny-sd2"))!;
+    const { config } = goldenCase("single-file/tiny-sd2");
     const opening = { tokenizer: "", config: goldenPath(config.config_from) };
     const source = openModel(goldenPath(config.checkpoint), opening);
     const tokenizers = source.tokenizers.map((tokenizer) => ({ ...tokenizer, padToken: "!" }));

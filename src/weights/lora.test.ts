@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { goldenCases, goldenPath } from "../testing/golden.js";
+import { goldenCase, goldenCases, goldenPath } from "../testing/golden.js";
 import { openCheckpoint } from "./checkpoint.js";
 import { adaptWeight, type Lora, matchLora, openLora, planMerge } from "./lora.js";
 import type { AdaptedModel } from "./lora-keys.js";
@@ -68,7 +68,7 @@ describe("golden adapters", () => {
   );
 
   it("names of the original code (SDXL) reach all three networks", () => {
-    const { config, inputs } = cases.find((c) => c.id.endsWith("sdxl"))!;
+    const { config, inputs } = goldenCase("lora/kohya-sdxl");
     const model = goldenModel(config.model);
     const lora = matchLora(golden(inputs.lora), model);
     expect(lora.unmatched).toEqual([]);
