@@ -5,6 +5,7 @@ import { type GenerateResult, type LoadOptions, StableDiffusion } from "./pipeli
 
 const loadKeys = [
   ...(["precision", "runtime", "config", "prediction", "vae", "taesd", "loraDir", "vaeTiling"] as const),
+  ...(["keepLoaded"] as const),
   ...(["cacheDir", "threads", "revision", "token", "offline"] as const),
 ];
 

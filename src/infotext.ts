@@ -35,7 +35,7 @@ const scheduleLabels: Record<string, string> = {
  * here. Settings stand under the web UI's names where it has them.
  */
 export function infotext({ options, model, image = 0, scheduler, size, precision, version }: Making): string {
-  const { mode, rng, eta, guidanceRescale, strength, hires } = options;
+  const { mode, rng, eta, guidanceRescale, guidanceInterval, deepCache, strength, hires } = options;
   const negativePrompt = options.negativePrompts[image];
   const parameters: Parameters = {
     prompt: options.prompts[image] ?? "",
@@ -54,6 +54,8 @@ export function infotext({ options, model, image = 0, scheduler, size, precision
       ...(precision && precision !== "fp32" && { Precision: precision.toUpperCase() }),
       ...extrasOf(options, image),
       ...(guidanceRescale > 0 && { "Guidance rescale": guidanceRescale }),
+      ...(guidanceInterval && { "Guidance interval": guidanceInterval.join(" to ") }),
+      ...(deepCache && { "DeepCache interval": deepCache.interval }),
       ...(eta !== undefined && { Eta: eta }),
       ...(version && { Version: version }),
     },

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { expect, test } from "vitest";
-import { readAge, readMargins, readNumber, readSeed, readSize } from "./arguments.js";
+import { readAge, readInterval, readMargins, readNumber, readSeed, readSize } from "./arguments.js";
 
 test("numbers, also negative and broken ones, but no text", () => {
   expect([readNumber("20"), readNumber("-1"), readNumber("0.5")]).toEqual([20, -1, 0.5]);
@@ -27,6 +27,13 @@ test("margins name their sides", () => {
   expect(() => readMargins("lft=3")).toThrow("did you mean left?");
   for (const text of ["left", "left=", "left=-3", "left=1,,"])
     expect(() => readMargins(text)).toThrow("left=128");
+});
+
+test("intervals", () => {
+  expect(readInterval("0.2,0.8")).toEqual([0.2, 0.8]);
+  expect(readInterval("0, 1")).toEqual([0, 1]);
+  for (const text of ["0.2", "0.8,0.2", "0,", "0,1,1", "-0.1,0.5", "0,1.5", "a,b"])
+    expect(() => readInterval(text)).toThrow("0.2,0.8");
 });
 
 test("ages", () => {

@@ -41,6 +41,15 @@ export function readMargins(text: string): Partial<Margins> {
   return Object.fromEntries(entries);
 }
 
+/** "0.2,0.8": where the run begins and ends something. */
+export function readInterval(text: string): [start: number, end: number] {
+  const shares = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  const [start = Number.NaN, end = Number.NaN] = shares;
+  if (shares.length !== 2 || !(start >= 0 && start < end && end <= 1))
+    throw new InvalidArgumentError("Expected two growing shares from 0 to 1, for example 0.2,0.8.");
+  return [start, end];
+}
+
 const hourMs = 3600 * 1000;
 const unitMs: Record<string, number> = { h: hourMs, d: 24 * hourMs, w: 7 * 24 * hourMs };
 

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import type { Margins } from "../image/outpaint.js";
 import { defaultModels, type GenerateOptions, type LoadOptions, type Seed } from "../index.js";
-import { readMargins, readNumber, readSeed, readSize } from "./arguments.js";
+import { readInterval, readMargins, readNumber, readSeed, readSize } from "./arguments.js";
 
 /** Options that are passed on under the name that they have in the API. */
 type Passed = Pick<
@@ -10,6 +10,7 @@ type Passed = Pick<
   | "height"
   | "steps"
   | "guidance"
+  | "guidanceInterval"
   | "guidanceRescale"
   | "clipSkip"
   | "rng"
@@ -50,6 +51,8 @@ export interface GenerateFlags extends Passed {
   variationStrength?: number;
   hiresScale?: number;
   hiresStrength?: number;
+  deepCache?: number;
+  unload?: boolean;
   onlyMasked?: boolean;
   onlyMaskedPadding?: number;
   expand?: Partial<Margins>;
@@ -102,6 +105,12 @@ function addPictureOptions(command: Command): void {
     .option("--variation-seed <n>", "that other seed; picture i uses it + i (default: drawn)", readSeed)
     .option("--hires-scale <factor>", "a second pass at a larger size", readNumber)
     .option("--hires-strength <share>", "of the second pass (default: 0.7)", readNumber)
+    .option(
+      "--guidance-interval <start,end>",
+      "shares of the run that are guided, 0.2,0.8; the rest takes half the time (default: all)",
+      readInterval,
+    )
+    .option("--deep-cache <n>", "the whole network at every n-th step alone (default: at each)", readNumber)
     .option("--eta <share>", "fresh noise in DDIM and its like", readNumber);
 }
 
@@ -166,6 +175,7 @@ function addModelOptions(command: Command): void {
     .addOption(
       new Option("--runtime <name>", "graph is fast, eager the reference").choices(["graph", "eager"]),
     )
+    .option("--unload", "give the memory of each network back after its use; slower")
     .option("--threads <n>", "(default: one for each core)", readNumber)
     .option(
       "--cache-dir <folder>",

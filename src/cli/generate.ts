@@ -147,7 +147,7 @@ function seedAfter(result: GenerateResult | undefined, seed: Seed | undefined): 
 function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { model?: string } {
   const { promptFile, negative, size, count, onlyMasked, onlyMaskedPadding, out, force, ...rest } = flags;
   const { variationSeed, variationStrength, hiresScale, hiresStrength, ...others } = rest;
-  const { preview, quiet, json, debug, ...passed } = others;
+  const { preview, quiet, json, debug, deepCache, unload, ...passed } = others;
   if (size && (flags.width !== undefined || flags.height !== undefined))
     throw new DiffusionError("BAD_OPTION", "--size and --width or --height contradict each other");
   return {
@@ -162,6 +162,8 @@ function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { mode
         ...(hiresStrength !== undefined && { strength: hiresStrength }),
       },
     }),
+    ...(deepCache !== undefined && { deepCache: { interval: deepCache } }),
+    ...(unload && { keepLoaded: false }),
     ...(preview !== undefined && { preview: true }),
   };
 }

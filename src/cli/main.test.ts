@@ -81,6 +81,22 @@ test("unconditional takes no prompt, upscale enlarges", { timeout: minutes }, as
   });
 });
 
+test("cheaper steps, a small decoder, memory given back", { timeout: minutes }, async () => {
+  const model = ["--model", goldenPath("models/tiny-sd1"), "--taesd", goldenPath("models/tiny-taesd")];
+  const args = ["a fox", ...model, "--size", "64x64", "--steps", "6", "--seed", "3", "--out", "fox.png"];
+  const cheaper = ["--guidance-interval", "0.3,0.7", "--deep-cache", "2", "--unload"];
+  const cwd = folder();
+  const made = await run([...args, ...cheaper], { cwd });
+  expect(made.code, made.stderr).toBe(0);
+  const { image, text: written } = readPng(join(cwd, "fox.png"));
+  expect(image).toMatchObject({ width: 64, height: 64 });
+  expect(written.parameters).toContain("Guidance interval: 0.3 to 0.7, DeepCache interval: 2");
+  expect(await run([...args, "--guidance-interval", "0.7"], { cwd })).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("0.2,0.8"),
+  });
+});
+
 describe("a folder of pictures", () => {
   const picture = (side: number) =>
     encodePng({ width: side, height: side, data: new Uint8Array(side * side * 3).fill(90) });

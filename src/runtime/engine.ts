@@ -94,12 +94,16 @@ export class Engine {
     return {
       load,
       run: async (inputs) => {
-        await load();
+        // Another caller may have unloaded it meanwhile.
+        do await load();
+        while (!loadedIn || loadedIn !== this.#child);
         return this.#call("run", { key, inputs });
       },
       unload: async () => {
-        if (loadedIn && loadedIn === this.#child) await this.#call("unload", { key });
+        const isLoaded = loadedIn && loadedIn === this.#child;
+        // Before the answer: whoever runs it from now on loads it first.
         loadedIn = undefined;
+        if (isLoaded) await this.#call("unload", { key });
       },
     };
   }

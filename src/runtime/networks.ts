@@ -14,6 +14,7 @@ import { badInput, requireShape, type UNetInput, unconditionalInputs, unetInputs
 import { type Control, type Model, smallestTextEncoder, smallestUNet, smallestVae } from "./model.js";
 import type { Input, Precision, RuntimeName, WeightsReference } from "./runner.js";
 import { anySizeVae } from "./tiled-vae.js";
+import { stageOf, type Turns } from "./turns.js";
 
 export interface TextEncoding {
   /** [B, T, C] after the final norm. */
@@ -91,6 +92,8 @@ export interface NetworksOptions {
   readonly sideBySide?: boolean;
   /** The VAE's way with large pictures: true always in tiles, false never; absent by memory. */
   readonly tiling?: boolean;
+  /** Unloads networks when those of another stage are used. Absent: all stay loaded. */
+  readonly turns?: Turns;
   /** Called while weights are converted or a network is loaded. */
   readonly onLoad?: (network: string, done: number, total: number) => void;
 }
@@ -228,9 +231,15 @@ export function runnerOf(
   place: Place,
   label: string,
   engine: Engine,
-  { runtime, precision, cacheRoot, opening, sideBySide = false, onLoad }: NetworksOptions,
+  { runtime, precision, cacheRoot, opening, sideBySide = false, turns, onLoad }: NetworksOptions,
 ): AdaptedRun {
   const loaded = new Map<string, RemoteNetwork>();
+  const stage = stageOf(label);
+  turns?.onLeave(stage, async () => {
+    const all = [...loaded.values()];
+    loaded.clear();
+    for (const network of all) await network.unload();
+  });
   return async (spec, inputs, adapters = noAdapters) => {
     const isAdapted = adapters.loras.length > 0 || adapters.words.length > 0;
     const weights = { ...place, opening, ...(isAdapted && { adapters }) };
@@ -244,6 +253,7 @@ export function runnerOf(
       loaded.delete(oldest[0]);
       await oldest[1].unload();
     }
+    await turns?.enter(stage);
     await network.load((done, total) => onLoad?.(label, done, total));
     return network.run(inputs);
   };

@@ -21,6 +21,11 @@ const settings = {
   steps: whole.min(1).max(1000).optional(),
   guidance: z.number().min(0).max(100).optional(),
   guidanceRescale: share.optional(),
+  guidanceInterval: z.tuple([share, share]).optional().describe("shares of the run that are guided alone"),
+  deepCache: z
+    .strictObject({ interval: whole.min(2).max(100) })
+    .optional()
+    .describe("the whole network at every so-manieth step alone"),
   eta: share.optional(),
   clipSkip: whole.min(0).max(24).optional(),
   seed: seed
