@@ -16,7 +16,7 @@ const allowed: Record<string, readonly string[]> = {
   latents: ["errors", "image"],
   image: ["errors", "latents"],
   text: ["errors"],
-  weights: ["errors", "events", "latents", "text"],
+  weights: ["errors", "events", "image", "latents", "text"],
   runtime: ["errors", "latents", "models", "nn", "ops", "weights", "image"],
 };
 

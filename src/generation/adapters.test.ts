@@ -9,6 +9,7 @@ import {
   type GoldenCase,
   goldenCase,
   goldenCases,
+  goldenExtra,
   goldenPath,
   goldenTensor,
   toNhwc,
@@ -120,6 +121,16 @@ describe.each(runtimes)("textual inversion, %s", (runtime) => {
       expect(model.words).toEqual([]);
     },
   );
+
+  it("a picture's rows act as those of the file that went into it", async () => {
+    const model = await tinyModel("models/tiny-sd1", { runtime, cacheDir });
+    await model.loadTextualInversion(goldenPath("adapters/ti-diffusers-multi.safetensors"), { word: "<a>" });
+    await model.loadTextualInversion(goldenExtra("png-embedding/pixels.png"), { word: "<b>" });
+    const encoded = (prompt: string) => model.encodePrompt(prompt);
+    expect(await encoded("a fox in <b>, ink")).toEqual(await encoded("a fox in <a>, ink"));
+    expect(await encoded("a fox in <b>, ink")).not.toEqual(await encoded("a fox in, ink"));
+    for (const { word } of model.words) model.removeTextualInversion(word);
+  });
 });
 
 describe("a folder of LoRAs", () => {

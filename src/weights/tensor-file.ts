@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { DiffusionError } from "../errors.js";
+import { openEmbeddingPicture } from "./embedding-picture.js";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.js";
 import { openTorchFile } from "./torch-file.js";
 
@@ -13,13 +14,14 @@ export interface AdapterFile extends Pick<TensorFile, "path" | "readFloat32"> {
 }
 
 /**
- * Opens safetensors, or a pickle of torch's (.ckpt, .bin, .pt), of which nothing is executed. People rename files
- * freely, so the first bytes decide.
+ * Opens safetensors, a pickle of torch's (.ckpt, .bin, .pt), of which nothing is executed, or a picture with an
+ * embedding in it. People rename files freely, so the first bytes decide.
  *
  * @throws DiffusionError FILE_MISSING, FILE_FORMAT, UNSUPPORTED
  */
 export function openTensorFile(path: string): TensorFile {
   const start = firstBytes(path);
+  if (start.toString("latin1", 0, 4) === "\x89PNG") return openEmbeddingPicture(path);
   // A torch archive is a zip; its older format is a pickle. Safetensors has the header's brace at byte 8, and a length
   // before it that may begin with any byte.
   const isTorch = start.toString("latin1", 0, 2) === "PK" || (start[0] === 0x80 && start[8] !== 0x7b);

@@ -1,8 +1,12 @@
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
+import { DiffusionError } from "../errors.js";
+import type { Image } from "../image/image.js";
+import { decodePng, encodePng } from "../image/png.js";
 import { goldenCases, goldenPath, readTensors } from "../testing/golden.js";
 import { dictPickle, tensorPickle, torchArchive } from "../testing/torch-writer.js";
 import { writeSafetensors } from "./safetensors.js";
@@ -83,6 +87,7 @@ describe("layouts", () => {
     ["several vectors", { "<cat>": [3, 768] }, "<cat>", 3],
     ["emb_params", { emb_params: [2, 768] }, "my-style", 2],
     ["a bare tensor", { "": [2, 768] }, "my-style", 2],
+    ["clip_l alone", { clip_l: [2, 768] }, "my-style", 2],
     ["string_to_param", { "string_to_param.*": [2, 768], "string_to_token.*": [] }, "my-style", 2],
   ])("%s", (_, tensors: Tensors, word, vectors) => {
     const widths = { text_encoder: 768 };
@@ -128,7 +133,8 @@ describe("embeddings that do not fit", () => {
   it.each([
     ["nothing", {}, "holds no embedding"],
     ["two words", { a: [768], b: [768] }, "holds 2 tensors (a, b)"],
-    ["half of SDXL's", { clip_g: [1, 1280] }, "but no clip_l"],
+    ["the first half of SDXL's", { clip_l: [1, 768] }, "made for Stable Diffusion 1"],
+    ["the second half of SDXL's", { clip_g: [1, 1280] }, "but no clip_l"],
     ["unequal halves", { clip_l: [1, 768], clip_g: [2, 1280] }, "1 vectors for one text encoder and 2"],
     ["three axes", { a: [1, 2, 768] }, "expected [vectors, width]"],
     ["no vectors", { a: [0, 768] }, "expected [vectors, width]"],
@@ -146,6 +152,81 @@ describe("embeddings that do not fit", () => {
       expect.objectContaining({ code: "FILE_MISSING" }),
     );
     expect(() => openTensorFile(folder)).toThrow(expect.objectContaining({ code: "FILE_FORMAT" }));
+  });
+});
+
+describe("in pictures of the web UI", () => {
+  const made = (name: string) =>
+    fileURLToPath(new URL(`../testing/golden-extra/png-embedding/${name}`, import.meta.url));
+  const stored = readTensors(goldenPath("adapters/ti-diffusers-multi.safetensors")).get("<my-style>")!;
+  const inPicture = (name: string, image: Image, text?: Record<string, string>) => {
+    const path = join(folder, name);
+    writeFileSync(path, encodePng(image, text));
+    return path;
+  };
+  const textOf = (value: unknown) => ({
+    "sd-ti-embedding": Buffer.from(JSON.stringify(value)).toString("base64"),
+  });
+  const grey = { width: 8, height: 8, data: new Uint8Array(8 * 8 * 3).fill(99) };
+
+  it.each(["text.png", "pixels.png"])("%s: the rows that went in, and the word", (name) => {
+    expect(read(made(name), { text_encoder: 32 })).toEqual({
+      word: "my-style-200",
+      vectors: 3,
+      rows: { text_encoder: { shape: [3, 32], data: stored.data } },
+    });
+    expect(read(made(name), { text_encoder: 32 }, "own").word).toBe("own");
+  });
+
+  it("pixels.png as RGBA, and with a black frame around", () => {
+    const { image } = decodePng(readFileSync(made("pixels.png")));
+    const [width, height] = [image.width + 6, image.height + 4];
+    const data = new Uint8Array(width * height * 4);
+    for (let y = 0; y < image.height; y++)
+      for (let x = 0; x < image.width; x++) {
+        const [from, to] = [(y * image.width + x) * 3, ((y + 1) * width + x + 2) * 4];
+        data.set([...image.data.subarray(from, from + 3), 255], to);
+      }
+    const path = inPicture("framed.png", { width, height, data });
+    expect(read(path, { text_encoder: 32 }).rows.text_encoder.data).toEqual(stored.data);
+  });
+
+  it.each([
+    ["an ordinary picture", grey, undefined, "is a picture without an embedding"],
+    ["a black picture", { ...grey, data: new Uint8Array(192) }, undefined, "without an embedding"],
+    ["no JSON", grey, { "sd-ti-embedding": "AAAA" }, "cannot be read"],
+    ["no parameters", grey, textOf({ name: "x" }), "has no string_to_param"],
+    ["texts as numbers", grey, textOf({ string_to_param: { "*": { TORCHTENSOR: ["a"] } } }), "no numbers"],
+    [
+      "rows of two lengths",
+      grey,
+      textOf({ string_to_param: { "*": { TORCHTENSOR: [[1], [1, 2]] } } }),
+      "no numbers",
+    ],
+    ["another width", grey, textOf({ string_to_param: { "*": { TORCHTENSOR: [[1, 2]] } } }), "text width 2"],
+  ])("%s is refused", (name, image, text, message) => {
+    const path = inPicture(`${name.replaceAll(" ", "-")}.png`, image, text);
+    expect(() => read(path, { text_encoder: 32 })).toThrow(message);
+  });
+
+  it("mutated ones give errors, or rows of the right shape", () => {
+    const bytes = readFileSync(made("pixels.png"));
+    const { image } = decodePng(bytes);
+    const at = fc.array(fc.tuple(fc.nat(image.data.length - 1), fc.nat(255)), { minLength: 1, maxLength: 3 });
+    const path = join(folder, "mutated.png");
+    fc.assert(
+      fc.property(at, (changes) => {
+        const data = image.data.slice();
+        for (const [i, value] of changes) data[i] = value;
+        writeFileSync(path, encodePng({ ...image, data }));
+        try {
+          expect(read(path, { text_encoder: 32 }).rows.text_encoder.shape[1]).toBe(32);
+        } catch (error) {
+          expect(error).toBeInstanceOf(DiffusionError);
+        }
+      }),
+      { numRuns: 100 },
+    );
   });
 });
 

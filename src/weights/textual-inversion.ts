@@ -26,13 +26,13 @@ const pairs = [
 ] as const;
 
 /** Layouts that carry no word: the web UI's, as safetensors and as pickle (parameters of "*"), and a bare tensor. */
-const nameless = /^(emb_params|string_to_param\.\*|)$/;
+const nameless = /^(emb_params|string_to_param\.\*|clip_l|text_encoders_0|)$/;
 /** What the pickles of training scripts hold besides. */
 const ignored = /^(string_to_token\.|optimizer|global_step)/;
 
 /**
  * Reads a textual inversion in any of its layouts: `{"<word>": rows}` (diffusers), `emb_params` and
- * `string_to_param` (web UI), `clip_l` and `clip_g` (SDXL), or a bare tensor.
+ * `string_to_param` (web UI, also in a PNG), `clip_l` and `clip_g` (SDXL), or a bare tensor.
  *
  * @param options.word what to call it; default: the name in the file, else the file's own name without its ending
  * @throws DiffusionError WEIGHT_SHAPE for another model family's, FILE_FORMAT for what is none
@@ -44,7 +44,8 @@ export function readTextualInversion(
 ): TextualInversion {
   const names = [...file.tensors.keys()].filter((name) => !ignored.test(name));
   const read = (name: string) => readRows(file, name);
-  const pair = pairs.find((candidate) => candidate.some((name) => names.includes(name)));
+  const isSingle = names.length === 1 && pairs.some(([first]) => names[0] === first);
+  const pair = isSingle ? undefined : pairs.find((both) => both.some((name) => names.includes(name)));
   if (pair) {
     const [first, second] = pair;
     const missing = pair.find((name) => !names.includes(name));
@@ -79,7 +80,9 @@ export function extendEmbeddings(table: Values, firstId: number, added: readonly
   return { shape: [rows, width], data };
 }
 
-const ownName = ({ path }: AdapterFile): string => basename(path, extname(path));
+/** Pictures say what their word is. */
+const ownName = ({ path, metadata }: AdapterFile): string =>
+  metadata?.get("word") ?? basename(path, extname(path));
 
 const refuse = ({ path }: AdapterFile, what: string): DiffusionError =>
   new DiffusionError("FILE_FORMAT", `${path} is no textual inversion: it ${what}`, {
