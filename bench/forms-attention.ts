@@ -54,7 +54,7 @@ const queryBlocks = (a: Attention, bytes: number): Form => ({
 });
 
 /** Head by head, scores of `bytes` at a time: what src/ops/graph.ts writes. */
-const headBlocks = (a: Attention, bytes: number, soften = softmax, name = ""): Form => ({
+export const headBlocks = (a: Attention, bytes: number, soften = softmax, name = ""): Form => ({
   name: name || `head by head, blocks of ${bytes / 2 ** 20} MB`,
   write(w, [q, k, v]) {
     const { batch, heads, rows, width } = a;

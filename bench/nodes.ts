@@ -8,6 +8,7 @@ import {
   winograd,
 } from "./forms-convolution.js";
 import { gatedLinears, groupNorms } from "./forms-pointwise.js";
+import { tokenMerging } from "./forms-token-merging.js";
 import { type Placing, type Race, runRace } from "./race.js";
 
 /** What is raced, by name; each name's races are made only when asked for. */
@@ -21,6 +22,7 @@ export const nodeRaces: Readonly<Record<string, () => Race[]>> = {
   "upsample-convolution": upsamplingConvolutions,
   decoder: decoderConvolutions,
   geglu: gatedLinears,
+  "token-merging": tokenMerging,
 };
 
 /**

@@ -49,6 +49,7 @@ const ofText = [
   "controlnet",
   "clipSkip",
   "deepCache",
+  "tokenMerging",
   "guidance",
   "guidanceInterval",
   "guidanceRescale",
@@ -115,6 +116,7 @@ function refuseForUpscaling(options: GenerateOptions, { name, mostNoise }: Model
     "denoisingStart",
     "resizeMode",
     "deepCache",
+    "tokenMerging",
   ] as const)
     if (options[key] !== undefined) throw refusal(`${name} enlarges the whole image, so it takes no ${key}`);
   if (noiseLevel === undefined) return;

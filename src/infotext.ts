@@ -35,7 +35,8 @@ const scheduleLabels: Record<string, string> = {
  * here. Settings stand under the web UI's names where it has them.
  */
 export function infotext({ options, model, image = 0, scheduler, size, precision, version }: Making): string {
-  const { mode, rng, eta, guidanceRescale, guidanceInterval, deepCache, strength, hires } = options;
+  const { mode, rng, eta, guidanceRescale, guidanceInterval, deepCache, tokenMerging, strength, hires } =
+    options;
   const negativePrompt = options.negativePrompts[image];
   const parameters: Parameters = {
     prompt: options.prompts[image] ?? "",
@@ -56,6 +57,7 @@ export function infotext({ options, model, image = 0, scheduler, size, precision
       ...(guidanceRescale > 0 && { "Guidance rescale": guidanceRescale }),
       ...(guidanceInterval && { "Guidance interval": guidanceInterval.join(" to ") }),
       ...(deepCache && { "DeepCache interval": deepCache.interval }),
+      ...(tokenMerging && { "Token merging ratio": tokenMerging }),
       ...(eta !== undefined && { Eta: eta }),
       ...(version && { Version: version }),
     },

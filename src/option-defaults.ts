@@ -53,6 +53,7 @@ export function resolveOptions(
       "exactSteps",
       "guidanceInterval",
       "deepCache",
+      "tokenMerging",
     ]),
     ...(mode === "instruct" && { imageGuidance: options.imageGuidance ?? 1.5 }),
     ...(mode === "upscale" ? { upscaling: upscalingOf(options, model) } : imageOptions(options, mode, model)),

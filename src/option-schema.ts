@@ -47,6 +47,7 @@ const schema = z.strictObject({
   guidance: z.number().min(0).optional(),
   guidanceInterval: z.tuple([share, share]).optional(),
   deepCache: z.strictObject({ interval: whole.min(2) }).optional(),
+  tokenMerging: z.number().gt(0).max(0.75).optional(),
   guidanceRescale: share.optional(),
   imageGuidance: z.number().min(0).optional(),
   eta: share.optional(),

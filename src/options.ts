@@ -103,6 +103,12 @@ export interface GenerateOptions {
    * 2 to 5 is usual; the picture changes. Not for upscalers. Default: the whole UNet always.
    */
   deepCache?: { readonly interval: number };
+  /**
+   * Self-attention at the latents' full size works on fewer tokens (Bolya and Hoffman 2023, "Token Merging for Fast
+   * Stable Diffusion"): the share of them, above 0 and at most 0.75, that is merged into those that they are most
+   * like; 0.5 is usual. Pays for large pictures; the picture changes. Not for upscalers. Default: none.
+   */
+  tokenMerging?: number;
   /** 0 to 1, default 0: how far over-exposure by guidance is corrected. */
   guidanceRescale?: number;
   /** InstructPix2Pix: how close to stay to the image, default 1.5. */

@@ -49,6 +49,7 @@ export interface ResolvedOptions {
   readonly guidance: number;
   readonly guidanceInterval?: readonly [start: number, end: number];
   readonly deepCache?: { readonly interval: number };
+  readonly tokenMerging?: number;
   readonly guidanceRescale: number;
   readonly imageGuidance?: number;
   readonly eta?: number;

@@ -12,6 +12,7 @@ type Passed = Pick<
   | "guidance"
   | "guidanceInterval"
   | "guidanceRescale"
+  | "tokenMerging"
   | "clipSkip"
   | "rng"
   | "eta"
@@ -111,6 +112,11 @@ function addPictureOptions(command: Command): void {
       readInterval,
     )
     .option("--deep-cache <n>", "the whole network at every n-th step alone (default: at each)", readNumber)
+    .option(
+      "--token-merging <share>",
+      "of tokens that are merged in self-attention, 0.5; for large pictures (default: none)",
+      readNumber,
+    )
     .option("--eta <share>", "fresh noise in DDIM and its like", readNumber);
 }
 

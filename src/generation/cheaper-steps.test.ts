@@ -12,6 +12,8 @@ interface Case {
   readonly steps: number;
   readonly interval?: [number, number];
   readonly every?: number;
+  readonly merge?: number;
+  readonly size?: [height: number, width: number];
 }
 
 const folder = new URL("../testing/golden-extra/cheaper-steps/", import.meta.url);
@@ -25,14 +27,15 @@ const about = JSON.parse(readFileSync(new URL("cases.json", folder), "utf8")) as
 };
 const expected = readTensors(new URL("cases.safetensors", folder).pathname);
 
-const optionsOf = ({ scheduler, steps, interval, every }: Case) => ({
+const optionsOf = ({ scheduler, steps, interval, every, merge, size = [about.size, about.size] }: Case) => ({
   prompt: about.prompt,
   negativePrompt: about.negativePrompt,
   seed: about.seed,
   guidance: about.guidance,
-  ...{ width: about.size, height: about.size, output: "latents" as const, scheduler, steps },
+  ...{ height: size[0], width: size[1], output: "latents" as const, scheduler, steps },
   ...(interval && { guidanceInterval: interval }),
   ...(every !== undefined && { deepCache: { interval: every } }),
+  ...(merge !== undefined && { tokenMerging: merge }),
 });
 
 describe("fewer and cheaper calls, against torch", () => {
@@ -86,14 +89,27 @@ describe("guidance interval", () => {
   });
 });
 
-describe("DeepCache", () => {
-  it.each(["deep-cache", "deep-cache-sdxl"])("%s: graphs give what eager layers give", async (id) => {
-    const c = about.cases.find((one) => one.id === id)!;
-    const eager = await (await tinyModel(c.model)).generate(optionsOf(c));
-    const graph = await (await tinyModel(c.model, { runtime: "graph" })).generate(optionsOf(c));
-    expect(graph.latents.data).toBeCloseTo32(eager.latents.data, { abs: 1e-4, rel: 1e-4 });
-  });
+describe("graphs", () => {
+  it.each(["deep-cache", "deep-cache-sdxl", "merging-most", "merging-odd", "all"])(
+    "%s: graphs give what eager layers give",
+    async (id) => {
+      const c = about.cases.find((one) => one.id === id)!;
+      const eager = await (await tinyModel(c.model)).generate(optionsOf(c));
+      const graph = await (await tinyModel(c.model, { runtime: "graph" })).generate(optionsOf(c));
+      expect(graph.latents.data).toBeCloseTo32(eager.latents.data, { abs: 1e-4, rel: 1e-4 });
+    },
+  );
+});
 
+describe("token merging", () => {
+  it.each([0, 0.8, "half"])("refuses a share of %s", async (tokenMerging) => {
+    const model = await tinyModel("models/tiny-sd1");
+    const call = model.generate({ prompt: "a", steps: 1, tokenMerging: tokenMerging as number });
+    await expect(call).rejects.toThrow(/^tokenMerging: /);
+  });
+});
+
+describe("DeepCache", () => {
   it("the first call is a whole one, so an interval of all calls changes nothing before the second", async () => {
     const c = about.cases.find(({ id }) => id === "deep-cache")!;
     const model = await tinyModel(c.model);

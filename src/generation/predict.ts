@@ -57,7 +57,7 @@ async function wholePredictor(
   if (unet.kind === "unconditional_unet")
     return (sample, timestep) => networks.unet.run({ sample, timestep });
   const { timeCondDim, added, classes } = unet.config;
-  const { deepCache } = resolved;
+  const { deepCache, tokenMerging: mergeTokens } = resolved;
   const { rows } = conditions;
   const rowsAt = await conditions.over(calls);
   const inputsOf = (conditions: readonly Conditioning[], asked: readonly number[]) => {
@@ -83,7 +83,7 @@ async function wholePredictor(
     known.set(current, kept);
     const inputs = kept.get(asked.length) ?? inputsOf(current, asked);
     kept.set(asked.length, inputs);
-    const input = { sample, timestep, ...inputs };
+    const input = { sample, timestep, ...inputs, ...(mergeTokens && { mergeTokens }) };
     return run(input, call, asked);
   };
 }

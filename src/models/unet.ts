@@ -53,6 +53,8 @@ export interface UNetSize {
   readonly features?: number;
   /** Tokens of each IP-Adapter's pictures. */
   readonly pictures?: readonly number[];
+  /** Token merging in the self-attention of the first level: the share of its tokens that is merged into others. */
+  readonly mergeTokens?: number;
   /** DeepCache: also gives what the last layer of the way up begins with, or takes that and runs what is around it alone. */
   readonly deep?: "out" | "in";
 }
@@ -61,6 +63,8 @@ export interface UNetSize {
 export interface Context {
   readonly text: Tensor;
   readonly pictures?: readonly PictureTokens[];
+  /** Of the first level's tokens. */
+  readonly mergeTokens?: { readonly height: number; readonly width: number; readonly ratio: number };
 }
 
 /**
@@ -136,8 +140,12 @@ function outermost(config: UNetConfig, size: UNetSize, whole: Record<string, Ten
   };
 }
 
-const contextOf = (given: Readonly<Record<string, Tensor>>, { pictures = [] }: UNetSize): Context => ({
+const contextOf = (
+  given: Readonly<Record<string, Tensor>>,
+  { pictures = [], mergeTokens: ratio, height, width }: UNetSize,
+): Context => ({
   text: given.context!,
+  ...(ratio !== undefined && { mergeTokens: { height, width, ratio } }),
   pictures: pictures.map((_, i) => ({
     tokens: given[`picture.${i}`]!,
     scale: given[`picture.${i}.scale`]!,
@@ -284,15 +292,25 @@ const lastUpLayer = layer(
   },
 );
 
-const transformer = (m: Module, x: Tensor, context: Context, config: UNetConfig, level: UNetLevel): Tensor =>
-  spatialTransformer(m, x, context.text, {
+const transformer = (
+  m: Module,
+  x: Tensor,
+  context: Context,
+  config: UNetConfig,
+  level: UNetLevel,
+): Tensor => {
+  const { mergeTokens: merging } = context;
+  const isWhole = x.shape[1] === merging?.height && x.shape[2] === merging?.width;
+  return spatialTransformer(m, x, context.text, {
     heads: level.heads,
     layers: level.transformerLayers,
     groups: config.normGroups,
     linearProjection: config.linearProjection,
     onlyCrossAttention: level.onlyCrossAttention,
     ...(context.pictures && { pictures: context.pictures }),
+    ...(merging && isWhole && { mergeTokens: merging.ratio }),
   });
+};
 
 const resnetOptions = (config: UNetConfig): ResnetOptions => ({
   groups: config.normGroups,

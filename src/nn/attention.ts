@@ -1,6 +1,7 @@
 import type { Tensor } from "../ops/ops.js";
 import { channels, conv2d, groupNorm, layerNorm, linear } from "./basic.js";
 import { layer, type Module } from "./module.js";
+import { mergedTokens, type TokenGrid } from "./token-merging.js";
 
 /** A picture beside the prompt: its tokens [B, S, D], and how much it counts [B, 1, 1]. */
 export interface PictureTokens {
@@ -69,11 +70,15 @@ export const transformerBlock = layer(
     heads: number,
     onlyCrossAttention: boolean,
     pictures: readonly PictureTokens[] = [],
+    grid?: TokenGrid,
   ) => {
     const { ops } = m;
     const norm = (name: string, y: Tensor) => layerNorm(m.at(name), y, 1e-5);
     const first = norm("norm1", x);
-    let h = ops.add(x, attention(m.at("attn1"), first, onlyCrossAttention ? context : first, heads));
+    const merging = grid && !onlyCrossAttention ? mergedTokens(ops, x, grid) : undefined;
+    const fewer = merging?.merge(first) ?? first;
+    const mixed = attention(m.at("attn1"), fewer, onlyCrossAttention ? context : fewer, heads);
+    let h = ops.add(x, merging?.unmerge(mixed) ?? mixed);
     h = ops.add(h, attention(m.at("attn2"), norm("norm2", h), context, heads, pictures));
     return ops.add(h, feedForward(m.at("ff"), norm("norm3", h)));
   },
@@ -87,6 +92,8 @@ export interface SpatialTransformerOptions {
   readonly linearProjection: boolean;
   readonly onlyCrossAttention: boolean;
   readonly pictures?: readonly PictureTokens[];
+  /** Self-attention looks at fewer tokens: the share of them that is merged into others. */
+  readonly mergeTokens?: number;
 }
 
 /** Transformer blocks over the pixels of x [B, H, W, C], with a residual around them (Transformer2DModel). */
@@ -103,8 +110,9 @@ export const spatialTransformer = layer(
     let tokens = project("proj_in", normal, [b, h * w, c]);
     for (let i = 0; i < options.layers; i++) {
       const block = m.at("transformer_blocks", i);
-      const { heads, onlyCrossAttention, pictures } = options;
-      tokens = transformerBlock(block, tokens, context, heads, onlyCrossAttention, pictures);
+      const { heads, onlyCrossAttention, pictures, mergeTokens: ratio } = options;
+      const grid = ratio === undefined ? undefined : { height: h, width: w, ratio };
+      tokens = transformerBlock(block, tokens, context, heads, onlyCrossAttention, pictures, grid);
     }
     return ops.add(project("proj_out", tokens, [b, h, w, c]), x);
   },

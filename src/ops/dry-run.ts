@@ -35,6 +35,13 @@ export function dryRunOps(cost: Cost = { flops: 0 }): Ops {
     },
     upsample: (x, height, width) => shaped([x.shape[0]!, height, width, x.shape[3]!]),
     gather: (table, ids) => shaped([...ids.shape, table.shape[1]!]),
+    matchRows(sources, destinations, merged) {
+      const [count, width] = sources.shape as [number, number];
+      cost.flops += 2 * count * width * destinations.shape[0]!;
+      const left = merged === count ? [] : [count - merged];
+      return [merged, merged, count, ...left].map((size) => ({ shape: [size], dtype: "int32" }));
+    },
+    meanInto: (x) => x,
     reshape: (x, shape) => shaped(infer.reshape(x.shape, shape)),
     concat: (xs, axis) =>
       shaped(

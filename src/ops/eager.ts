@@ -82,6 +82,14 @@ export function eagerOps(tf: Tf): Ops {
       }),
     upsample: (x, height, width) => out(tf.image.resizeNearestNeighbor(t<tfjs.Tensor4D>(x), [height, width])),
     gather: (table, ids) => out(tf.gather(t(table), t<tfjs.Tensor1D>(ids))),
+    matchRows: (sources, destinations, merged) =>
+      tf.tidy(() => matchRows(tf, t(sources), t(destinations), merged)).map(out),
+    meanInto: (x, rows, target) =>
+      tidy(() => {
+        const [count, ids] = [x.shape[0]!, t<tfjs.Tensor1D>(target)];
+        const counts = tf.add(tf.unsortedSegmentSum(tf.ones([rows.shape[0]!, 1]), ids, count), 1);
+        return tf.div(tf.add(t(x), tf.unsortedSegmentSum(t(rows), ids, count)), counts);
+      }),
 
     reshape: (x, shape) => out(tf.reshape(t(x), [...shape])),
     concat: (xs, axis) =>
@@ -93,6 +101,22 @@ export function eagerOps(tf: Tf): Ops {
       ),
     split: (x, parts, axis) => tf.split(t(x), parts, axis).map(out),
   };
+}
+
+function matchRows(tf: Tf, sources: tfjs.Tensor, destinations: tfjs.Tensor, merged: number): tfjs.Tensor[] {
+  const count = sources.shape[0]!;
+  const left = count - merged;
+  const unit = (x: tfjs.Tensor) => tf.mul(x, tf.rsqrt(tf.mean(tf.square(x), 1, true)));
+  const scores = tf.matMul(unit(sources), unit(destinations), false, true);
+  const order = tf.topk(tf.max(scores, 1), count, true).indices as tfjs.Tensor1D;
+  const gone = tf.slice(order, [0], [merged]);
+  const target = tf.gather(tf.argMax(scores, 1), gone);
+  const rest = tf.range(0, left, 1, "int32");
+  const places = tf.concat([tf.add(target, tf.scalar(left, "int32")), rest]);
+  const all = tf.range(0, count, 1, "int32");
+  const rank = tf.scatterND(tf.reshape(order, [count, 1]), all, [count]) as tfjs.Tensor1D;
+  const back = tf.gather(places, rank);
+  return left === 0 ? [gone, target, back] : [gone, target, back, tf.slice(order, [merged], [left])];
 }
 
 /** 0 where position i may see position j <= i, a number that softmax turns into 0 elsewhere. */

@@ -2,6 +2,7 @@ import { internal } from "../errors.js";
 import * as infer from "./infer.js";
 import { type Node, NodeWriter, rowsOf } from "./nodes.js";
 import type { Activation, GroupNormOptions, Ops, Shape, Tensor } from "./ops.js";
+import { matchRows, meanInto } from "./token-merging.js";
 import { suitsWinograd, winogradConvolution } from "./winograd.js";
 
 /** A stored weight as it is, columns [from, to) of its last axis, or a 3x3 kernel transformed (`winograd.ts`). */
@@ -289,6 +290,9 @@ export function graphOps(options: GraphOptions): GraphOps {
       const stored = isWeight(table) ? weightNode(table, table.shape) : node(table);
       return tensorOf(w.cast(w.gather(stored, node(ids)), "DT_FLOAT"));
     },
+    matchRows: (sources, destinations, merged) =>
+      matchRows(w, node(sources), node(destinations), merged).map(tensorOf),
+    meanInto: (x, rows, target) => tensorOf(meanInto(w, node(x), node(rows), node(target))),
     reshape(x, shape) {
       infer.reshape(x.shape, shape);
       return tensorOf(node(x, shape));

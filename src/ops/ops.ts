@@ -61,6 +61,14 @@ export interface Ops {
   upsample(x: Tensor, height: number, width: number): Tensor;
   /** Rows of table [N, C], a weight or a computed tensor, by ids (int32, any shape). */
   gather(table: Tensor, ids: Tensor): Tensor;
+  /**
+   * Which `merged` of the sources [S, C] are most like a destination [D, C], by cosine. Places among the rows, int32: of
+   * those sources [merged], of their destinations [merged], of every source in (sources left, destinations) [S], and of
+   * the sources left [S - merged], unless none is.
+   */
+  matchRows(sources: Tensor, destinations: Tensor, merged: number): readonly Tensor[];
+  /** The mean of each row of x [D, C] and the rows [M, C] whose target [M] it is. */
+  meanInto(x: Tensor, rows: Tensor, target: Tensor): Tensor;
 
   reshape(x: Tensor, shape: Shape): Tensor;
   concat(xs: readonly Tensor[], axis: number): Tensor;

@@ -19,6 +19,8 @@ export interface UNetInput {
   readonly classLabels?: readonly number[];
   /** SDXL: pooled text [B, P] and sizes [B, 6]. */
   readonly added?: { readonly textEmbeds: Values; readonly timeIds: Values };
+  /** Token merging: the share of the tokens that is merged in self-attention, above 0 and at most 0.75. */
+  readonly mergeTokens?: number;
   /** ControlNet: what is added to each skip connection, and last to the middle. */
   readonly residuals?: readonly Values[];
   /** T2I-Adapters: what is added on the way down, one for each level, and one for the middle where there are more. */
@@ -58,6 +60,7 @@ export function unetInputs(
   });
   const size: UNetSize = {
     ...{ batch, height, width, tokens: context.shape[1]! },
+    ...(x.mergeTokens !== undefined && { mergeTokens: x.mergeTokens }),
     ...(x.residuals && { residuals: true }),
     ...(x.features?.length && { features: x.features.length }),
   };

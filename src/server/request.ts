@@ -26,6 +26,7 @@ const settings = {
     .strictObject({ interval: whole.min(2).max(100) })
     .optional()
     .describe("the whole network at every so-manieth step alone"),
+  tokenMerging: z.number().gt(0).max(0.75).optional().describe("share of tokens merged in self-attention"),
   eta: share.optional(),
   clipSkip: whole.min(0).max(24).optional(),
   seed: seed

@@ -1,9 +1,11 @@
-"""Reference values for `guidanceInterval` and `deepCache`, with torch and diffusers on the tiny golden models.
+"""Reference values for `guidanceInterval`, `deepCache` and `tokenMerging`, with torch and diffusers on the tiny golden models.
 
 Run: python make.py <folder of the golden set>. Writes cases.json and cases.safetensors beside this file.
 
 - Guidance interval (Kynkaanniemi et al. 2024): outside of the interval classifier-free guidance is off, as diffusers'
   guiders do it: on for int(start * calls) <= call < int(end * calls).
+- Token merging (Bolya and Hoffman 2023): in self-attention at the latents' own size; the first of each 2x2 tokens is a
+  destination, and tokens are compared by the transformer block's input.
 - DeepCache (Ma et al. 2023), uniform interval N, branch 0: at calls that N does not divide, the input of the last up
   layer is that of the last whole call, and only conv_in, that layer and the head are computed.
 """
@@ -15,6 +17,7 @@ from pathlib import Path
 import diffusers
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.schedulers import DDIMScheduler, EulerDiscreteScheduler
 from safetensors.torch import save_file
 
@@ -38,7 +41,54 @@ CASES = [
         "every": 3,
         "interval": [0.45, 0.7],
     },
+    {"id": "merging", "model": "models/tiny-sd1", "scheduler": "ddim", "steps": 4, "merge": 0.5},
+    {"id": "merging-most", "model": "models/tiny-sd2", "scheduler": "ddim", "steps": 4, "merge": 0.75},
+    {"id": "merging-odd", "model": "models/tiny-sd1", "scheduler": "ddim", "steps": 3, "merge": 0.4, "size": [56, 72]},
+    {
+        "id": "all",
+        "model": "models/tiny-sd2",
+        "scheduler": "ddim",
+        "steps": 6,
+        "every": 2,
+        "interval": [0.2, 0.7],
+        "merge": 0.5,
+    },
 ]
+
+
+def merge_tokens(unet, ratio, height, width):
+    """Makes the transformer blocks that see height x width tokens attend to fewer of them."""
+    index = torch.arange(height * width).reshape(height, width)
+    is_first = torch.zeros(height, width, dtype=torch.bool)
+    is_first[: height // 2 * 2 : 2, : width // 2 * 2 : 2] = True
+    destinations, sources = index[is_first], index[~is_first]
+    count = min(len(sources), int(height * width * ratio))
+    for block in [m for m in unet.modules() if isinstance(m, BasicTransformerBlock)]:
+        block.register_forward_pre_hook(lambda module, args: setattr(module, "compared", args[0]))
+
+        def forward(normed, *args, block=block, attend=block.attn1.forward, **kwargs):
+            if normed.shape[1] != height * width:
+                return attend(normed, *args, **kwargs)
+            unit = block.compared / block.compared.norm(dim=-1, keepdim=True)
+            rows, matches = [], []
+            for x, y in zip(unit, normed):
+                likeness, target = (x[sources] @ x[destinations].T).max(-1)
+                order = likeness.argsort(descending=True)
+                gone, left = order[:count], order[count:]
+                into = y[destinations].scatter_reduce(
+                    0, target[gone, None].expand(-1, y.shape[1]), y[sources][gone], reduce="mean"
+                )
+                rows.append(torch.cat([y[sources][left], into]))
+                matches.append((gone, left, target[gone]))
+            seen = attend(torch.stack(rows), *args, **kwargs)
+            out = torch.zeros_like(normed)
+            for i, (gone, left, target) in enumerate(matches):
+                out[i, sources[left]] = seen[i, : len(left)]
+                out[i, destinations] = seen[i, len(left) :]
+                out[i, sources[gone]] = seen[i, len(left) + target]
+            return out
+
+        block.attn1.forward = forward
 
 
 class DeepCache:
@@ -80,11 +130,15 @@ def run(case):
         PROMPT, negative_prompt=NEGATIVE, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=True
     )
     contexts = torch.cat([uncond, cond])
-    ids = torch.tensor([[SIZE, SIZE, 0, 0, SIZE, SIZE]], dtype=torch.float32).repeat(2, 1)
+    height, width = case.get("size", [SIZE, SIZE])
+    ids = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32).repeat(2, 1)
     texts = torch.cat([pooled[1], pooled[0]]) if xl else None
     generator = torch.Generator().manual_seed(7)
     factor = pipe.vae_scale_factor
-    latents = torch.randn(1, pipe.unet.config.in_channels, SIZE // factor, SIZE // factor, generator=generator)
+    height, width = height // factor, width // factor
+    latents = torch.randn(1, pipe.unet.config.in_channels, height, width, generator=generator)
+    if "merge" in case:
+        merge_tokens(pipe.unet, case["merge"], height, width)
     latents = latents * scheduler.init_noise_sigma
     calls = len(scheduler.timesteps)
     start, end = case.get("interval", [0, 1])
