@@ -38,9 +38,10 @@ export interface FileChoice {
 /**
  * The files that a repository has to give so that it can be loaded: a pipeline's parts if it has a
  * model_index.json (whose parsed text is `modelIndex`), else one network (config.json and weights), else its only
- * .safetensors file. Weights are safetensors; single-file checkpoints beside a pipeline are left where they are.
+ * .safetensors (or .ckpt) file. Pickles are taken where there is nothing else: they are read without being run.
+ * Single-file checkpoints beside a pipeline are left where they are.
  *
- * @throws DiffusionError FILE_MISSING, UNSUPPORTED (only pickles), naming what is there
+ * @throws DiffusionError FILE_MISSING, naming what is there
  */
 export function chooseFiles(
   repo: string,
@@ -51,7 +52,9 @@ export function chooseFiles(
   const has = new Set(available);
   if (modelIndex !== undefined) return choosePipeline(repo, has, modelIndex, wish);
   if (has.has("config.json")) return choose(["config.json"], [weightsIn(repo, has, "", wish)]);
-  const single = available.filter((file) => /^[^/]+\.safetensors$/.test(file));
+  const atTop = (ending: string) => available.filter((file) => !file.includes("/") && file.endsWith(ending));
+  const safe = atTop(".safetensors");
+  const single = safe.length > 0 ? safe : atTop(".ckpt");
   if (single.length === 1) return choose(single, []);
   throw new DiffusionError(
     "FILE_MISSING",
@@ -104,32 +107,32 @@ function choosePipeline(
   return choose(files, weights);
 }
 
-/** The weights of one network: the wished variant, else the plain ones, else those in half precision. */
+/**
+ * The weights of one network: the wished variant, else the plain ones, else those in half precision; pickles (as
+ * diffusers and transformers called them before safetensors) come after all of these.
+ */
 function weightsIn(repo: string, has: ReadonlySet<string>, folder: string, wish: FileWish): string {
-  for (const variant of [wish.variant, "", "fp16"]) {
-    if (variant === undefined) continue;
-    const dotted = variant === "" ? "" : `.${variant}`;
-    for (const base of ["diffusion_pytorch_model", "model"])
-      for (const file of [
-        `${folder}${base}${dotted}.safetensors`,
-        `${folder}${base}.safetensors.index${dotted}.json`,
-      ])
-        if (has.has(file)) return file;
-  }
+  const dots = [wish.variant, "", "fp16"]
+    .filter((variant) => variant !== undefined)
+    .map((variant) => (variant === "" ? "" : `.${variant}`));
+  const safe = dots.flatMap((dotted) =>
+    ["diffusion_pytorch_model", "model"].flatMap((base) => [
+      `${base}${dotted}.safetensors`,
+      `${base}.safetensors.index${dotted}.json`,
+    ]),
+  );
+  const pickles = dots.flatMap((dotted) => [
+    `diffusion_pytorch_model${dotted}.bin`,
+    `pytorch_model${dotted}.bin`,
+    `model${dotted}.bin`,
+  ]);
+  const found = [...safe, ...pickles].find((file) => has.has(`${folder}${file}`));
+  if (found !== undefined) return `${folder}${found}`;
   const inside = [...has].filter(
     (file) => file.startsWith(folder) && !file.slice(folder.length).includes("/"),
   );
-  const pickle = inside.find((file) => /\.(bin|pt|pth|ckpt)$/.test(file));
   const where = folder === "" ? repo : `${repo}: ${folder.slice(0, -1)}`;
-  if (pickle)
-    throw new DiffusionError(
-      "UNSUPPORTED",
-      `${where} has its weights only as ${pickle}, a pickle, which is not downloaded`,
-      {
-        hint: `Look for a revision with .safetensors (${repo}@<revision>), or for another repository of the same model.`,
-      },
-    );
-  throw new DiffusionError("FILE_MISSING", `${where} has no weights as .safetensors`, {
+  throw new DiffusionError("FILE_MISSING", `${where} has no weights as .safetensors or .bin`, {
     hint: `It holds ${shown(inside)}.`,
   });
 }

@@ -15,6 +15,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { DiffusionError } from "../errors.js";
 import type { ProgressEvent } from "../events.js";
+import { goldenPath } from "../testing/golden.js";
 import {
   commitOf,
   gitId,
@@ -24,7 +25,10 @@ import {
   startHub,
   type TestHub,
 } from "../testing/hub-server.js";
+import { dictPickle, tensorPickle, torchArchive } from "../testing/torch-writer.js";
 import { fetchFromHub, type HubOptions, parseHubReference } from "./hub.js";
+import { openSafetensors } from "./safetensors.js";
+import { openNetwork } from "./source.js";
 
 const bytes = (length: number, seed: number) =>
   Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 97 + (i >> 8)) & 255));
@@ -256,9 +260,9 @@ describe("other repositories", () => {
     ],
     ["no weights", { "README.md": "x" }, "README.md"],
     [
-      "only pickles",
-      { "config.json": "{}", "diffusion_pytorch_model.bin": bytes(1, 1) },
-      "only as diffusion_pytorch_model.bin",
+      "weights of another kind",
+      { "config.json": "{}", "model.onnx": bytes(1, 1) },
+      "has no weights as .safetensors or .bin",
     ],
     ["a broken model_index", { "model_index.json": "<html>" }, "holds no JSON object"],
     [
@@ -272,6 +276,48 @@ describe("other repositories", () => {
   ])("%s: says what is there", async (_, files, message) => {
     hub.repos["owner/odd"] = { files };
     await expect(fetch("owner/odd")).rejects.toThrow(message);
+  });
+});
+
+describe("repositories from before safetensors", () => {
+  it("give their pickles, half-precision ones where those are wished for", async () => {
+    const { "model_index.json": index, ...files } = pipeline;
+    const old = Object.entries(files).flatMap(([path, data]) => {
+      if (!path.endsWith(".safetensors")) return [[path, data]];
+      if (/non_ema|pruned/.test(path)) return [];
+      return [[path.replace("/model", "/pytorch_model").replace(".safetensors", ".bin"), data]];
+    });
+    hub.repos["owner/old"] = { files: { "model_index.json": index, ...Object.fromEntries(old) } };
+    expect([...(await fetch("owner/old")).files].filter((file) => file.endsWith(".bin")).sort()).toEqual([
+      "text_encoder/pytorch_model.bin",
+      "unet/diffusion_pytorch_model.bin",
+      "vae/diffusion_pytorch_model.bin",
+    ]);
+    expect((await fetch("owner/old", { variant: "fp16" })).files).toContain(
+      "unet/diffusion_pytorch_model.fp16.bin",
+    );
+    hub.repos["owner/ckpt"] = { files: { "model.ckpt": bytes(10, 1), "README.md": "x" } };
+    expect((await fetch("owner/ckpt")).file).toMatch(/model\.ckpt$/);
+  });
+
+  it("are read, and nothing of them is run", async () => {
+    const file = openSafetensors(goldenPath("models/tiny-taesd/diffusion_pytorch_model.safetensors"));
+    const names = [...file.tensors.keys()];
+    const entries = names.map((name, i): [string, Buffer] => {
+      const { shape } = file.tensors.get(name)!;
+      const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1));
+      const length = shape.reduce((a, b) => a * b, 1);
+      return [name, tensorPickle({ key: String(i), length, shape, strides })];
+    });
+    const storages = names.map((name, i) => [String(i), Buffer.from(file.read(name))]);
+    const weights = torchArchive(dictPickle(Object.fromEntries(entries)), Object.fromEntries(storages));
+    const config = readFileSync(goldenPath("models/tiny-taesd/config.json"), "utf8");
+    hub.repos["owner/taesd"] = { files: { "config.json": config, "diffusion_pytorch_model.bin": weights } };
+    const { folder } = await fetch("owner/taesd");
+    const checkpoint = openNetwork(folder).open();
+    for (const name of names) expect(checkpoint.readFloat32(name)).toEqual(file.readFloat32(name));
+    checkpoint.close();
+    file.close();
   });
 });
 
