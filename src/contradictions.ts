@@ -81,6 +81,7 @@ export function refuseContradictions(options: GenerateOptions, model: ModelTrait
   if (sees === "image") refuseForInstructions(has, name);
   else if (has("imageGuidance"))
     throw refusal(`imageGuidance is for models that follow instructions (InstructPix2Pix), ${name} is not`);
+  refuseLatents(options, model);
   if (sees === "lowres") refuseForUpscaling(options, model);
   else
     for (const key of ["noiseLevel", "tiles"] as const)
@@ -122,6 +123,27 @@ function refuseForUpscaling(options: GenerateOptions, { name, mostNoise }: Model
   if (noiseLevel === undefined) return;
   if (mostNoise === undefined) throw refusal(`${name} sees the image as it is, so it takes no noiseLevel`);
   if (noiseLevel > mostNoise) throw refusal(`noiseLevel must be 0 to ${mostNoise}, got ${noiseLevel}`);
+}
+
+/** As an image: for latent upscalers alone, one picture's, and of the size that they come in. */
+function refuseLatents({ image, width, height }: GenerateOptions, model: ModelTraits): void {
+  if (typeof image !== "object" || !("shape" in image)) return;
+  const { name, channels, factor, latentUpscaling } = model;
+  if (!latentUpscaling)
+    throw refusal(`image: ${name} takes pictures, not latents`, "decode them, or start from them by latents");
+  const { shape, data } = image;
+  const isWhole = shape.reduce((a, b) => a * b, 1) === data.length;
+  if (shape.length !== 4 || shape[0] !== 1 || shape[3] !== channels || !isWhole)
+    throw refusal(
+      `image: expected latents [1, h, w, ${channels}], got [${shape}] with ${data.length} numbers`,
+    );
+  const multiple = latentUpscaling.multiple / factor;
+  if (shape.slice(1, 3).some((side) => side % multiple !== 0 || side < 2 * multiple))
+    throw refusal(
+      `image: latents of ${shape[2]}x${shape[1]} cells: ${name} takes multiples of ${multiple}, from ${2 * multiple} on`,
+    );
+  if (width !== undefined || height !== undefined)
+    throw refusal("latents are not resized, so image as latents excludes width and height");
 }
 
 function refuseForInstructions(has: (key: Name) => boolean, name: string): void {

@@ -61,6 +61,7 @@ export function resolveOptions(
     ...(hires && { hires: resolvedHires(hires, { width, height }, model.factor) }),
   };
   if (options.guidanceInterval && resolved.scheduler !== "custom") refuseUnknownLength(resolved.scheduler);
+  if (model.latentUpscaling) checkLatentUpscaler(resolved, model);
   if (options.latents) checkLatents(options.latents, resolved, model);
   return resolved;
 }
@@ -110,10 +111,10 @@ function imageOptions(options: GenerateOptions, mode: Mode, model: ModelTraits):
   };
 }
 
-const upscalingOf = ({ noiseLevel, tiles }: GenerateOptions, { mostNoise }: ModelTraits): Upscaling => ({
-  // What diffusers' two pipelines do.
-  filter: mostNoise === undefined ? "lanczos" : "bicubic",
-  ...(mostNoise !== undefined && { noiseLevel: noiseLevel ?? Math.min(20, mostNoise) }),
+const upscalingOf = ({ noiseLevel, tiles }: GenerateOptions, model: ModelTraits): Upscaling => ({
+  // What diffusers' three pipelines do.
+  filter: model.mostNoise === undefined && !model.latentUpscaling ? "lanczos" : "bicubic",
+  ...(model.mostNoise !== undefined && { noiseLevel: noiseLevel ?? Math.min(20, model.mostNoise) }),
   ...(tiles && { tiles }),
 });
 
@@ -168,6 +169,14 @@ function defaultSteps(model: ModelTraits): number {
   if (model.sees === "lowres") return model.hasText ? 75 : 100;
   const isDdpm = !model.hasText && model.factor === 1 && model.scheduler._class_name === "DDPMScheduler";
   return isDdpm ? 1000 : 20;
+}
+
+/** Its preconditioning is that of Euler's rule on noise levels. */
+function checkLatentUpscaler({ scheduler }: ResolvedOptions, { name }: ModelTraits): void {
+  if (scheduler === "custom" || /^Euler(Ancestral)?Discrete/.test(String(scheduler._class_name))) return;
+  throw new DiffusionError("BAD_OPTION", `${name} works with euler and euler_a alone`, {
+    hint: "leave the scheduler out",
+  });
 }
 
 function checkLatents(

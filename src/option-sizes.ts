@@ -32,11 +32,20 @@ export function sizeOf(options: GenerateOptions, mode: Mode, model: ModelTraits,
 }
 
 /** Enlarged by the factor; the image comes down to what the network takes: multiples of 32 pixels, or of the factor. */
-function enlarged({ width, height }: Partial<Size>, image: Size, { factor, mostNoise }: ModelTraits): Size {
-  const multiple = mostNoise === undefined ? 32 : factor;
-  const from = (pixels: number) => factor * Math.max(multiple, pixels - (pixels % multiple));
+function enlarged({ width, height }: Partial<Size>, image: Size, model: ModelTraits): Size {
+  const { factor, mostNoise, latentUpscaling } = model;
+  const { scale, multiple } = latentUpscaling ?? {
+    scale: factor,
+    multiple: mostNoise === undefined ? 32 : factor,
+  };
+  // A filter that mirrors at the edge needs two cells at the lowest resolution.
+  const least = latentUpscaling ? 2 * multiple : multiple;
+  const from = (pixels: number) => scale * Math.max(least, pixels - (pixels % multiple));
   const size = { width: width ?? from(image.width), height: height ?? from(image.height) };
-  checkMultiples(size, factor * multiple, "");
+  checkMultiples(size, scale * multiple, "");
+  for (const [name, value] of Object.entries(size))
+    if (value < scale * least)
+      throw new DiffusionError("BAD_OPTION", `${name} must be at least ${scale * least}, got ${value}`);
   return limited(size);
 }
 

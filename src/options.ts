@@ -136,8 +136,8 @@ export interface GenerateOptions {
   denoisingStart?: number;
   /** 0 to 1: stops at this share of the noise schedule, so that another model can go on from the latents. */
   denoisingEnd?: number;
-  /** Image to image: where to start from. */
-  image?: ImageInput;
+  /** Image to image: where to start from. Latent upscalers take another model's latents, too. */
+  image?: ImageInput | Latents;
   /**
    * Above 0, to 1: the share of the steps that are run on `image`. Default 0.8; with a mask 1 (pure noise);
    * with `expand` 1, or 0.85 for models that do not see the mask.

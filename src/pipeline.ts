@@ -14,12 +14,12 @@ import type { Call } from "./generation/call.js";
 import { timed } from "./generation/call.js";
 import { batched, encodePrompts } from "./generation/conditioning.js";
 import { type Control, readControl } from "./generation/control.js";
-import { readInputs } from "./generation/inputs.js";
+import { type Inputs, readInputs } from "./generation/inputs.js";
 import { type Loaded, traitsOf, vaeOf } from "./generation/loaded.js";
 import { paintAll } from "./generation/paint.js";
 import { createPreviewer, type Previewer } from "./generation/previews.js";
 import { type Conditioning, createEmbedder, mostChunks } from "./generation/prompt-embedding.js";
-import type { Image } from "./image/image.js";
+import type { Image, Size } from "./image/image.js";
 import type { Latents } from "./latents/latents.js";
 import { clipTokenizerFolder, defaultModels, type LocateOptions, locateModel } from "./model-source.js";
 import { resolveOptions } from "./option-defaults.js";
@@ -376,7 +376,7 @@ export class StableDiffusion {
       const resolved = resolveOptions(options, traitsOf(this.#loaded), {
         seed: randomInt(2 ** 32),
         variationSeed: randomInt(2 ** 32),
-        ...(inputs.image && { imageSize: inputs.image }),
+        ...imageSizeOf(inputs, this.#loaded.model.factor),
       });
       const meter = { ms: { encode: 0, denoise: 0, decode: 0 }, calls: 0, done: 0 };
       const total = resolved.prompts.length;
@@ -400,6 +400,14 @@ export class StableDiffusion {
       this.#listeners.delete(emit);
     }
   }
+}
+
+/** Of the picture that is started from, or that the latents stand for. */
+function imageSizeOf({ image, latents }: Inputs, factor: number): { imageSize?: Size } {
+  if (image) return { imageSize: image };
+  if (!latents) return {};
+  const [, rows, columns] = latents.shape as [number, number, number, number];
+  return { imageSize: { width: columns * factor, height: rows * factor } };
 }
 
 /** Each text without the LoRAs that it mentions; only prompts may mention some. */

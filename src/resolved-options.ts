@@ -16,6 +16,8 @@ export interface ModelTraits {
   readonly textEncoders: number;
   /** What its UNet is shown beside the latents: a mask and what it leaves, the image to change, or to enlarge. */
   readonly sees: "latents" | "mask" | "image" | "lowres";
+  /** Upscalers that work on the image's latents: by how much, and what its sides are multiples of, in pixels. */
+  readonly latentUpscaling?: { readonly scale: number; readonly multiple: number };
   /** Upscalers that see the image through noise: its highest level. */
   readonly mostNoise?: number;
   /** LCM: guidance is an input of the network. */

@@ -1,6 +1,7 @@
 import { flatten } from "../image/convert.js";
 import type { Image, Mask } from "../image/image.js";
 import { readImage } from "../image/read.js";
+import type { Latents } from "../latents/latents.js";
 import type { GenerateOptions, MaskInput } from "../options.js";
 
 /** The pictures that a call was given, read. */
@@ -9,14 +10,21 @@ export interface Inputs {
   readonly image?: Image;
   /** As it came: alpha or luminance decides, see `maskFromImage`. */
   readonly mask?: Image | Mask;
+  /** In place of an image: for models that enlarge them. */
+  readonly latents?: Latents;
 }
 
 export async function readInputs({ image, mask }: GenerateOptions): Promise<Inputs> {
   return {
-    ...(image !== undefined && { image: flatten(await readImage(image)) }),
+    ...(image !== undefined &&
+      (isLatents(image) ? { latents: image } : { image: flatten(await readImage(image)) })),
     ...(mask !== undefined && { mask: isMask(mask) ? mask : await readImage(mask) }),
   };
 }
+
+/** Whether an image is given as what a model has made of one. */
+export const isLatents = (image: NonNullable<GenerateOptions["image"]>): image is Latents =>
+  typeof image === "object" && "shape" in image;
 
 const isMask = (mask: MaskInput): mask is Mask =>
   typeof mask === "object" &&

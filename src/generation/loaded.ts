@@ -27,7 +27,14 @@ export function traitsOf({ model }: Loaded): ModelTraits {
     name: basename(source.path),
     hasText: textEncoders.length > 0,
     textEncoders: textEncoders.length,
-    sees: seen[(unet.config.inChannels - channels) as keyof typeof seen] ?? "latents",
+    sees:
+      unet.kind === "k_unet"
+        ? "lowres"
+        : (seen[(unet.config.inChannels - channels) as keyof typeof seen] ?? "latents"),
+    ...(unet.kind === "k_unet" && {
+      // What it is shown is doubled first.
+      latentUpscaling: { scale: 2, multiple: (factor * 2 ** (unet.config.levels.length - 1)) / 2 },
+    }),
     guidanceEmbedding: unet.kind === "unet" && unet.config.timeCondDim !== undefined,
     factor,
     channels,

@@ -9,6 +9,8 @@ import { hiresFix, hiresPass } from "./hires.js";
 import { repainting } from "./inpainting.js";
 import type { Inputs } from "./inputs.js";
 import { decodeLatents } from "./latent-space.js";
+import { fromLowResLatents } from "./latent-upscale.js";
+import { traitsOf } from "./loaded.js";
 import { outpaint, outpaintingPasses } from "./outpainting.js";
 import { type Beginning, callsOf, type Pass, runPass } from "./sampling.js";
 import { fromImage, fromInstruction, fromMasked, fromNoise } from "./starts.js";
@@ -35,7 +37,7 @@ export async function paintAll(call: Call, inputs: Inputs): Promise<{ images: Im
 }
 
 /** What all images share is done once here: pictures are fitted and encoded. */
-async function painter(call: Call, { image, mask }: Inputs): Promise<Painter> {
+async function painter(call: Call, { image, mask, latents }: Inputs): Promise<Painter> {
   const { resolved } = call;
   const size: Size = { width: resolved.width, height: resolved.height };
   const fitted = () => fitImage(image!, size, resolved.resizeMode);
@@ -52,6 +54,8 @@ async function painter(call: Call, { image, mask }: Inputs): Promise<Painter> {
     case "instruct":
       return single(call, size, await fromInstruction(call, fitted()));
     case "upscale":
+      if (traitsOf(call.loaded).latentUpscaling)
+        return single(call, size, await fromLowResLatents(call, latents ?? image!, size));
       return single(call, size, fromLowRes(call, image!, size));
     case "txt2img":
     case "unconditional":

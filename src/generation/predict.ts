@@ -17,7 +17,8 @@ import {
   unguided,
   within,
 } from "./guidance.js";
-import type { Loaded } from "./loaded.js";
+import { latentUpscaler } from "./latent-upscale.js";
+import { type Loaded, traitsOf } from "./loaded.js";
 import type { Conditioning } from "./prompt-embedding.js";
 import { inTiles, tilesFor } from "./upscale.js";
 
@@ -27,6 +28,8 @@ export interface PassShape {
   /** Network calls, at least as many as there will be as far as that is known. */
   readonly calls: number;
   readonly guidance: GuidancePlan;
+  /** Noise levels of the calls, where the scheduler works on them. */
+  readonly sigmas?: readonly number[];
 }
 
 /** The UNet with everything that stays the same from step to step filled in; upscalers work in tiles. */
@@ -43,19 +46,25 @@ export async function predictor(
   if (!upscaling) return predict;
   const { factor } = loaded.model;
   const cells = { width: pass.size.width / factor, height: pass.size.height / factor };
-  const plan = tilesFor(loaded.model, cells, upscaling);
+  const { latentUpscaling } = traitsOf(loaded);
+  const plan = tilesFor(loaded.model, cells, upscaling, latentUpscaling && latentUpscaling.scale / factor);
   return plan ? inTiles(predict, plan, signal) : predict;
 }
 
 async function wholePredictor(
-  { model: { unet }, networks }: Loaded,
+  loaded: Loaded,
   conditions: Conditions,
   resolved: ResolvedOptions,
-  { size, calls, guidance }: PassShape,
+  pass: PassShape,
   controls: Controls,
 ): Promise<Predict> {
+  const { unet } = loaded.model;
+  const { networks } = loaded;
+  const { size, calls, guidance } = pass;
   if (unet.kind === "unconditional_unet")
     return (sample, timestep) => networks.unet.run({ sample, timestep });
+  if (unet.kind === "k_unet")
+    return latentUpscaler(loaded, unet.config, conditions, { calls, guidance, sigmas: pass.sigmas });
   const { timeCondDim, added, classes } = unet.config;
   const { deepCache, tokenMerging: mergeTokens } = resolved;
   const { rows } = conditions;

@@ -10,7 +10,7 @@ import type { Loaded } from "./loaded.js";
 export interface Conditioning {
   /** [1, T, D] */
   readonly context: Values;
-  /** SDXL: [1, P]. */
+  /** SDXL and latent upscalers: [1, P]. */
   readonly pooled?: Values;
 }
 
@@ -31,7 +31,7 @@ export interface Embedder {
 }
 
 /** Encodes prompts for a model. */
-export function createEmbedder({ tokenizers, networks }: Loaded, syntax: PromptSyntax): Embedder {
+export function createEmbedder({ tokenizers, networks, model }: Loaded, syntax: PromptSyntax): Embedder {
   const known = new Map<string, Promise<TextEncoding>>();
   const encode = (encoder: number, ids: readonly number[], skip: number): Promise<TextEncoding> => {
     const key = `${encoder} ${skip} ${ids.join()}`;
@@ -40,10 +40,11 @@ export function createEmbedder({ tokenizers, networks }: Loaded, syntax: PromptS
     return encoding;
   };
   const isPair = networks.textEncoders.length > 1;
-  // SDXL counts from the penultimate state, and leaves the final norm out.
+  // Latent upscalers leave the final norm out; so does SDXL, which counts from the penultimate state.
+  const isNormed = !isPair && model.unet.kind !== "k_unet";
   const stateOf = async (encoder: number, { ids }: Chunk, skip: number): Promise<Float32Array> => {
     const encoding = await encode(encoder, ids, isPair ? skip + 1 : skip);
-    return (isPair ? encoding.hidden : encoding.skipped).data;
+    return (isNormed ? encoding.skipped : encoding.hidden).data;
   };
 
   const weighted = async (encoder: number, chunk: Chunk, skip: number): Promise<Float32Array> => {
@@ -88,8 +89,12 @@ export function createEmbedder({ tokenizers, networks }: Loaded, syntax: PromptS
         tables.push({ shape: [1, tokens, data.length / tokens], data });
       }
       const [first, second] = tables;
-      if (!first || !second) return { context: first! };
       // As in the web UI, the first chunk stands for the whole prompt.
+      if (!second && model.unet.kind === "k_unet") {
+        const { pooled } = await encode(0, current[0]!.chunks[0]!.ids, shape.skip);
+        return { context: first!, pooled };
+      }
+      if (!first || !second) return { context: first! };
       const { ids } = current[1]!.chunks[0]!;
       const { projected, pooled } = await encode(1, ids, shape.skip + 1);
       return { context: sideBySide(first, second), pooled: projected ?? pooled };

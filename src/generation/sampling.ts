@@ -74,7 +74,10 @@ async function sample(call: Call, pass: Pass, brush: Brush, start: Start): Promi
       call.adapted[index]!,
       conditions,
       resolved,
-      { size, calls: Math.max(pass.steps, planned), guidance },
+      {
+        ...{ size, calls: Math.max(pass.steps, planned), guidance },
+        ...(scheduler.sigmas && { sigmas: scheduler.sigmas }),
+      },
       controlsFor(call.controls, conditions.rows, { size, calls: planned }),
       options.signal,
     ),

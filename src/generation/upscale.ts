@@ -49,13 +49,23 @@ const MOST_VALUES = 184 * 184 * 256;
 /** Cells that neighbouring tiles share, at least. */
 const OVERLAP = 16;
 
-/** The tiles in which the network works on so many cells, unless it can take them at once. */
-export function tilesFor({ unet }: Model, cells: Size, { tiles }: Upscaling): TilePlan | undefined {
+/**
+ * The tiles in which the network works on so many cells, unless it can take them at once.
+ *
+ * @param perPixel cells for each pixel of the image that is enlarged
+ */
+export function tilesFor(
+  { unet }: Model,
+  cells: Size,
+  { tiles }: Upscaling,
+  perPixel = 1,
+): TilePlan | undefined {
   const { levels, sampleSize } = unet.config;
   const multiple = 2 ** (levels.length - 1);
   const largest = Math.max(sampleSize, Math.floor(Math.sqrt(MOST_VALUES / levels[0]!.channels)));
-  const tile = roundedUp(tiles?.size ?? largest, multiple);
-  const overlap = Math.min(tiles?.overlap ?? OVERLAP, tile - multiple);
+  const inCells = (pixels: number | undefined) => pixels && Math.ceil(pixels * perPixel);
+  const tile = Math.max(2 * multiple, roundedUp(inCells(tiles?.size) ?? largest, multiple));
+  const overlap = Math.min(inCells(tiles?.overlap) ?? OVERLAP, tile - multiple);
   const plan = planTiles(cells, { tile, overlap, multiple });
   return plan.tiles.length > 1 ? plan : undefined;
 }

@@ -2,6 +2,7 @@ import type { Module } from "../nn/module.js";
 import type { DType, Shape, Tensor } from "../ops/ops.js";
 import { type TextEncoderConfig, type TextEncoderSize, textEncoder } from "./clip.js";
 import { type ControlNetConfig, controlNet } from "./controlnet.js";
+import { type KUNetConfig, type KUNetSize, kUnet } from "./k-unet.js";
 import { type T2iAdapterConfig, type T2iAdapterSize, t2iAdapter } from "./t2i-adapter.js";
 import { type TaesdConfig, taesdDecoder, taesdEncoder } from "./taesd.js";
 import { type UNet2DConfig, type UNet2DSize, unconditionalUNet } from "./unconditional.js";
@@ -24,6 +25,7 @@ export interface Network {
 export type NetworkSpec =
   | { readonly kind: "text_encoder"; readonly config: TextEncoderConfig; readonly size: TextEncoderSize }
   | { readonly kind: "unet"; readonly config: UNetConfig; readonly size: UNetSize }
+  | { readonly kind: "k_unet"; readonly config: KUNetConfig; readonly size: KUNetSize }
   | { readonly kind: "unconditional_unet"; readonly config: UNet2DConfig; readonly size: UNet2DSize }
   | { readonly kind: "vae_encoder"; readonly config: KlConfig; readonly size: VaeSize }
   | { readonly kind: "vae_decoder"; readonly config: KlConfig; readonly size: VaeSize }
@@ -40,6 +42,8 @@ export function buildNetwork(spec: NetworkSpec): Network {
       return textEncoder(spec.config, spec.size);
     case "unet":
       return unet(spec.config, spec.size);
+    case "k_unet":
+      return kUnet(spec.config, spec.size);
     case "unconditional_unet":
       return unconditionalUNet(spec.config, spec.size);
     case "vae_encoder":

@@ -50,6 +50,7 @@ export function dryRunOps(cost: Cost = { flops: 0 }): Ops {
           axis,
         ),
       ),
+    slice: (x, axis, from, size) => shaped(infer.slice(x.shape, axis, from, size)),
     split: (x, parts, axis) => Array.from({ length: parts }, () => shaped(infer.split(x.shape, parts, axis))),
   };
 }

@@ -1,5 +1,5 @@
 import type * as tfjs from "@tensorflow/tfjs";
-import { padding } from "./infer.js";
+import { padding, slice } from "./infer.js";
 import type { Activation, Ops, Tensor } from "./ops.js";
 
 type Tf = typeof tfjs;
@@ -99,6 +99,10 @@ export function eagerOps(tf: Tf): Ops {
           axis,
         ),
       ),
+    slice: (x, axis, from, size) => {
+      const begin = x.shape.map((_, i) => (i === axis ? from : 0));
+      return out(tf.slice(t(x), begin, [...slice(x.shape, axis, from, size)]));
+    },
     split: (x, parts, axis) => tf.split(t(x), parts, axis).map(out),
   };
 }

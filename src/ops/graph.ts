@@ -308,6 +308,11 @@ export function graphOps(options: GraphOptions): GraphOps {
           ),
         ),
       ),
+    slice(x, axis, from, size) {
+      const shape = infer.slice(x.shape, axis, from, size);
+      const begin = shape.map((_, i) => (i === axis ? from : 0));
+      return tensorOf(w.slice(node(x), begin, shape));
+    },
     split(x, parts, axis) {
       const shape = infer.split(x.shape, parts, axis);
       if (isWeight(x) && axis === x.shape.length - 1) return weightColumns(x as GraphTensor, parts, shape);

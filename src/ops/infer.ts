@@ -72,3 +72,9 @@ export function split(x: Shape, parts: number, axis: number): Shape {
   if (x[axis]! % parts !== 0) throw misfit(`split: axis ${axis} of [${x}] does not divide into ${parts}`);
   return x.map((d, i) => (i === axis ? d / parts : d));
 }
+
+export function slice(x: Shape, axis: number, from: number, size: number): Shape {
+  if (from < 0 || size < 1 || from + size > x[axis]!)
+    throw misfit(`slice: [${x}] has no ${size} entries from ${from} along axis ${axis}`);
+  return x.map((d, i) => (i === axis ? size : d));
+}

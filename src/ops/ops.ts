@@ -72,6 +72,8 @@ export interface Ops {
 
   reshape(x: Tensor, shape: Shape): Tensor;
   concat(xs: readonly Tensor[], axis: number): Tensor;
+  /** `size` entries along an axis, from the one with index `from`. */
+  slice(x: Tensor, axis: number, from: number, size: number): Tensor;
   /** Equal parts along an axis. */
   split(x: Tensor, parts: number, axis: number): Tensor[];
 }

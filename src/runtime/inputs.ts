@@ -1,5 +1,6 @@
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
+import { type KUNetConfig, type KUNetSize, kTimeEmbedding } from "../models/k-unet.js";
 import type { Network } from "../models/network.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
 import type { UNet2DConfig, UNet2DSize } from "../models/unconditional.js";
@@ -25,7 +26,7 @@ export interface UNetInput {
   readonly residuals?: readonly Values[];
   /** T2I-Adapters: what is added on the way down, one for each level, and one for the middle where there are more. */
   readonly features?: readonly Values[];
-  /** LCM's guidance embedding [B, timeCondDim]. */
+  /** LCM's guidance embedding, or a latent upscaler's noise level and pooled prompt [B, timeCondDim]. */
   readonly timeCond?: Values;
 }
 
@@ -86,6 +87,34 @@ function addFeatures(
   });
 }
 
+/** The same for a UNet of K blocks; `frequencies` are those of its time embedding. */
+export function kUnetInputs(
+  config: KUNetConfig,
+  x: UNetInput,
+  frequencies: Float32Array,
+): { inputs: Record<string, Input>; size: KUNetSize } {
+  const [batch, height, width] = imageShape("sample", x.sample, config.inChannels);
+  const multiple = 2 ** (config.levels.length - 1);
+  const fits = (side: number) => side % multiple === 0 && side >= 2 * multiple;
+  if (!fits(height) || !fits(width))
+    throw badInput(
+      "sample",
+      `height and width in multiples of ${multiple}, at least ${2 * multiple}`,
+      `${height}x${width}`,
+    );
+  const tokens = x.context?.shape[1] ?? 0;
+  const inputs: Record<string, Input> = {
+    sample: x.sample,
+    time: {
+      shape: [batch, config.timeWidth],
+      data: kTimeEmbedding(eachTimestep(x.timestep, batch), frequencies, config),
+    },
+    timeCond: requireShape("timeCond", x.timeCond, [batch, config.timeCondDim]),
+    context: requireShape("context", x.context, [batch, tokens, config.crossAttentionDim]),
+  };
+  return { inputs, size: { batch, height, width, tokens } };
+}
+
 /** The same for an unconditional UNet. */
 export function unconditionalInputs(
   config: UNet2DConfig,
@@ -105,10 +134,14 @@ function embedTime(
   batch: number,
   options: { width: number; flipSinToCos: boolean; freqShift: number },
 ): Input {
+  return { shape: [batch, options.width], data: embedTimesteps(eachTimestep(timestep, batch), options) };
+}
+
+function eachTimestep(timestep: number | readonly number[], batch: number): readonly number[] {
   const timesteps = typeof timestep === "number" ? Array<number>(batch).fill(timestep) : timestep;
   if (timesteps.length !== batch || !timesteps.every(Number.isFinite))
     throw badInput("timestep", `one number, or ${batch}`, `[${timesteps}]`);
-  return { shape: [batch, options.width], data: embedTimesteps(timesteps, options) };
+  return timesteps;
 }
 
 /** SDXL's vector [B, width]: the pooled text, then each size embedded like a timestep. */

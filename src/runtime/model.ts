@@ -3,6 +3,8 @@ import { DiffusionError } from "../errors.js";
 import type { TextEncoderConfig } from "../models/clip.js";
 import { parseTextEncoderConfig } from "../models/clip-config.js";
 import type { ControlNetConfig } from "../models/controlnet.js";
+import { frequenciesWeight, type KUNetConfig } from "../models/k-unet.js";
+import { hasKBlocks, parseKUNetConfig } from "../models/k-unet-config.js";
 import type { NetworkSpec } from "../models/network.js";
 import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
 import { parseT2iAdapterConfig } from "../models/t2i-adapter-config.js";
@@ -23,6 +25,7 @@ export interface Model {
   readonly textEncoders: readonly TextEncoderConfig[];
   readonly unet:
     | { readonly kind: "unet"; readonly config: UNetConfig }
+    | { readonly kind: "k_unet"; readonly config: KUNetConfig }
     | { readonly kind: "unconditional_unet"; readonly config: UNet2DConfig };
   readonly vae?: VaeConfig;
   /** Where its VAE is: the model's own, or the one taken in its place. */
@@ -73,6 +76,12 @@ function readUNet(network: Network): Model["unet"] {
     check(network, [smallestUNet(model)]);
     return model;
   }
+  if (hasKBlocks(network.config)) {
+    const config = parseKUNetConfig(network.config, fileOf(network));
+    const model = { kind: "k_unet", config } as const;
+    check(network, [smallestUNet(model)], [[frequenciesWeight, [config.timeWidth / 2]]]);
+    return model;
+  }
   const config = parseUNetConfig(network.config, fileOf(network));
   const model = { kind: "unet", config } as const;
   check(network, [smallestUNet(model)]);
@@ -83,9 +92,9 @@ function readUNet(network: Network): Model["unet"] {
 export function smallestUNet(unet: Model["unet"]): NetworkSpec {
   const edge = 2 ** unet.config.levels.length;
   const size = { batch: 1, height: edge, width: edge };
-  return unet.kind === "unet"
-    ? { kind: unet.kind, config: unet.config, size: { ...size, tokens: 1 } }
-    : { kind: unet.kind, config: unet.config, size };
+  return unet.kind === "unconditional_unet"
+    ? { kind: unet.kind, config: unet.config, size }
+    : ({ kind: unet.kind, config: unet.config, size: { ...size, tokens: 1 } } as NetworkSpec);
 }
 
 export const smallestTextEncoder = (config: TextEncoderConfig): NetworkSpec => ({
@@ -201,6 +210,6 @@ export function isSmall({ unet }: Model): boolean {
   const edge = unet.config.sampleSize;
   const size = { batch: 1, height: edge, width: edge };
   const spec: NetworkSpec =
-    unet.kind === "unet" ? { ...unet, size: { ...size, tokens: 77 } } : { ...unet, size };
+    unet.kind === "unconditional_unet" ? { ...unet, size } : { ...unet, size: { ...size, tokens: 77 } };
   return requirements(spec).flops < MOST_SHORT_FLOPS;
 }

@@ -1,6 +1,7 @@
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { pooledRows, type TextEncoderConfig } from "../models/clip.js";
+import { frequenciesWeight } from "../models/k-unet.js";
 import type { NetworkSpec } from "../models/network.js";
 import type { VaeConfig } from "../models/vae.js";
 import { codebookWeight } from "../models/vq.js";
@@ -10,7 +11,14 @@ import type { Network } from "../weights/source.js";
 import { plainVae } from "./autoencoder.js";
 import { type ControlNet, controlNet } from "./controlnet.js";
 import type { Engine, RemoteNetwork } from "./engine.js";
-import { badInput, requireShape, type UNetInput, unconditionalInputs, unetInputs } from "./inputs.js";
+import {
+  badInput,
+  kUnetInputs,
+  requireShape,
+  type UNetInput,
+  unconditionalInputs,
+  unetInputs,
+} from "./inputs.js";
 import { type Control, type Model, smallestTextEncoder, smallestUNet, smallestVae } from "./model.js";
 import type { Input, Precision, RuntimeName, WeightsReference } from "./runner.js";
 import { anySizeVae } from "./tiled-vae.js";
@@ -164,6 +172,11 @@ export function createNetworks(model: Model, engine: Engine, options: NetworksOp
   };
   const encoders = model.textEncoders.map((config, i) => ({ config, run: own(`text_encoder.${i}`) }));
   const runUNet = own("unet");
+  let known: Float32Array | undefined;
+  const frequencies = () => {
+    known ??= readWeight(source.unet, frequenciesWeight);
+    return known;
+  };
   const adapted = (adapters: Adapters): Networks => {
     const ofText = { ...adapters, loras: adapters.loras.filter(({ scales }) => scales.text !== 0) };
     const ofUNet = { loras: adapters.loras.filter(({ scales }) => scales.unet !== 0), words: [] };
@@ -171,7 +184,7 @@ export function createNetworks(model: Model, engine: Engine, options: NetworksOp
       textEncoders: encoders.map(({ config, run }, index) =>
         textEncoder(config, { adapters: ofText, index }, run),
       ),
-      unet: unetOf(model.unet, (spec, inputs) => runUNet(spec, inputs, ofUNet)),
+      unet: unetOf(model.unet, (spec, inputs) => runUNet(spec, inputs, ofUNet), frequencies),
       ...autoencoders,
       adapted,
       prepare,
@@ -180,7 +193,20 @@ export function createNetworks(model: Model, engine: Engine, options: NetworksOp
   return adapted(noAdapters);
 }
 
-function unetOf(unet: Model["unet"], run: Run): UNet {
+/** @param frequencies of the time embedding of K UNets, read when they are first needed */
+function unetOf(unet: Model["unet"], run: Run, frequencies: () => Float32Array): UNet {
+  const inputsOf = (x: UNetInput) => {
+    switch (unet.kind) {
+      case "unet":
+        return unetInputs(unet.config, x);
+      case "k_unet":
+        return kUnetInputs(unet.config, x, frequencies());
+      case "unconditional_unet":
+        return unconditionalInputs(unet.config, x);
+      default:
+        return unet satisfies never;
+    }
+  };
   return {
     async runDeep(x, deep) {
       if (unet.kind !== "unet")
@@ -199,11 +225,8 @@ function unetOf(unet: Model["unet"], run: Run): UNet {
       return { sample: outputs.sample!, deep: deep ?? outputs.deep! };
     },
     async run(x) {
-      const { inputs, ...network } =
-        unet.kind === "unet"
-          ? { kind: unet.kind, config: unet.config, ...unetInputs(unet.config, x) }
-          : { kind: unet.kind, config: unet.config, ...unconditionalInputs(unet.config, x) };
-      const { sample } = await run(network as NetworkSpec, inputs);
+      const { inputs, size } = inputsOf(x);
+      const { sample } = await run({ ...unet, size } as NetworkSpec, inputs);
       return sample!;
     },
   };

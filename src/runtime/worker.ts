@@ -58,7 +58,7 @@ function makeRunner(
   // Vectors are written into the graph; what is converted are the others.
   const total = [...requirements(spec).weights.values()].filter((shape) => shape.length > 1).length;
   let done = 0;
-  const isUNet = spec.kind === "unet" || spec.kind === "unconditional_unet";
+  const isUNet = spec.kind === "unet" || spec.kind === "k_unet" || spec.kind === "unconditional_unet";
   const one = { ...spec, size: { ...spec.size, batch: 1 } } as NetworkSpec;
   try {
     return graphRunner(native, network, checkpoint, {

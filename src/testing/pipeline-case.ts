@@ -3,7 +3,7 @@ import { expect } from "vitest";
 import type { Image } from "../image/image.js";
 import { decodePng } from "../image/png.js";
 import type { Latents } from "../latents/latents.js";
-import type { GenerateOptions } from "../options.js";
+import type { GenerateOptions, ImageInput } from "../options.js";
 import { type GenerateResult, type LoadOptions, StableDiffusion } from "../pipeline.js";
 import {
   createScheduler,
@@ -58,9 +58,12 @@ type Pair = [number, number];
 const sized = ([height, width]: Pair) => ({ width, height });
 const corner = ([top, left]: Pair) => ({ top, left });
 
+/** Options whose image is a picture. */
+type PictureOptions = GenerateOptions & { image?: ImageInput };
+
 /** The options that ask for what a case asks of diffusers. */
-export function optionsOf({ config, inputs }: GoldenCase): GenerateOptions {
-  const options: GenerateOptions = { seed: inputs.seed as number };
+export function optionsOf({ config, inputs }: GoldenCase): PictureOptions {
+  const options: PictureOptions = { seed: inputs.seed as number };
   const sizes: Record<string, unknown> = {};
   const negative: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(inputs.call as Record<string, never>)) {
