@@ -90,7 +90,7 @@ describe("guidance interval", () => {
 });
 
 describe("graphs", () => {
-  it.each(["deep-cache", "deep-cache-sdxl", "merging-most", "merging-odd", "all"])(
+  it.each(["deep-cache", "deep-cache-sdxl", "merging-most", "merging-sdxl", "all"])(
     "%s: graphs give what eager layers give",
     async (id) => {
       const c = about.cases.find((one) => one.id === id)!;

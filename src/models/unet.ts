@@ -53,7 +53,7 @@ export interface UNetSize {
   readonly features?: number;
   /** Tokens of each IP-Adapter's pictures. */
   readonly pictures?: readonly number[];
-  /** Token merging in the self-attention of the first level: the share of its tokens that is merged into others. */
+  /** Token merging in the self-attention of the first level that has some: the share of its tokens that is merged. */
   readonly mergeTokens?: number;
   /** DeepCache: also gives what the last layer of the way up begins with, or takes that and runs what is around it alone. */
   readonly deep?: "out" | "in";
@@ -63,7 +63,7 @@ export interface UNetSize {
 export interface Context {
   readonly text: Tensor;
   readonly pictures?: readonly PictureTokens[];
-  /** Of the first level's tokens. */
+  /** Where self-attention works on fewer tokens. */
   readonly mergeTokens?: { readonly height: number; readonly width: number; readonly ratio: number };
 }
 
@@ -97,7 +97,7 @@ export function unet(config: UNetConfig, size: UNetSize): Network {
     inputs,
     forward(m, given) {
       const time = timeEmbedding(m, given, config);
-      const context = contextOf(given, size);
+      const context = contextOf(given, size, config);
       const features = Array.from({ length: size.features ?? 0 }, (_, i) => given[`feature.${i}`]!);
       const { h, skips } = downPath(m, given.sample!, time, context, config, { features });
       if (size.residuals)
@@ -134,7 +134,7 @@ function outermost(config: UNetConfig, size: UNetSize, whole: Record<string, Ten
       let skip = conv2d(m.at("conv_in"), given.sample!, shape[3]!);
       if (size.residuals) skip = m.ops.add(skip, given["residual.0"]!);
       const block = m.at("up_blocks", config.levels.length - 1);
-      const h = lastUpLayer(block, given.deep!, skip, time, contextOf(given, size), config);
+      const h = lastUpLayer(block, given.deep!, skip, time, contextOf(given, size, config), config);
       return { sample: head(m, h, config) };
     },
   };
@@ -143,14 +143,23 @@ function outermost(config: UNetConfig, size: UNetSize, whole: Record<string, Ten
 const contextOf = (
   given: Readonly<Record<string, Tensor>>,
   { pictures = [], mergeTokens: ratio, height, width }: UNetSize,
+  { levels }: UNetConfig,
 ): Context => ({
   text: given.context!,
-  ...(ratio !== undefined && { mergeTokens: { height, width, ratio } }),
+  ...(ratio !== undefined && { mergeTokens: { ...largestAttention({ height, width }, levels), ratio } }),
   pictures: pictures.map((_, i) => ({
     tokens: given[`picture.${i}`]!,
     scale: given[`picture.${i}.scale`]!,
   })),
 });
+
+/** The size at the first level that has attention. */
+function largestAttention(size: { height: number; width: number }, levels: readonly UNetLevel[]) {
+  let { height, width } = size;
+  for (let i = 0; i < levels.findIndex(({ crossAttention }) => crossAttention); i++)
+    [height, width] = [Math.ceil(height / 2), Math.ceil(width / 2)];
+  return { height, width };
+}
 
 /** Everything that the network is told besides the sample and the prompt, as one vector [B, 4 * channels]. */
 export function timeEmbedding(
@@ -300,7 +309,7 @@ const transformer = (
   level: UNetLevel,
 ): Tensor => {
   const { mergeTokens: merging } = context;
-  const isWhole = x.shape[1] === merging?.height && x.shape[2] === merging?.width;
+  const isThere = x.shape[1] === merging?.height && x.shape[2] === merging?.width;
   return spatialTransformer(m, x, context.text, {
     heads: level.heads,
     layers: level.transformerLayers,
@@ -308,7 +317,7 @@ const transformer = (
     linearProjection: config.linearProjection,
     onlyCrossAttention: level.onlyCrossAttention,
     ...(context.pictures && { pictures: context.pictures }),
-    ...(merging && isWhole && { mergeTokens: merging.ratio }),
+    ...(merging && isThere && { mergeTokens: merging.ratio }),
   });
 };
 

@@ -4,8 +4,8 @@ Run: python make.py <folder of the golden set>. Writes cases.json and cases.safe
 
 - Guidance interval (Kynkaanniemi et al. 2024): outside of the interval classifier-free guidance is off, as diffusers'
   guiders do it: on for int(start * calls) <= call < int(end * calls).
-- Token merging (Bolya and Hoffman 2023): in self-attention at the latents' own size; the first of each 2x2 tokens is a
-  destination, and tokens are compared by the transformer block's input.
+- Token merging (Bolya and Hoffman 2023): in the first level's self-attention that has some; the first of each 2x2
+  tokens is a destination, and tokens are compared by the transformer block's input.
 - DeepCache (Ma et al. 2023), uniform interval N, branch 0: at calls that N does not divide, the input of the last up
   layer is that of the last whole call, and only conv_in, that layer and the head are computed.
 """
@@ -43,6 +43,7 @@ CASES = [
     },
     {"id": "merging", "model": "models/tiny-sd1", "scheduler": "ddim", "steps": 4, "merge": 0.5},
     {"id": "merging-most", "model": "models/tiny-sd2", "scheduler": "ddim", "steps": 4, "merge": 0.75},
+    {"id": "merging-sdxl", "model": "models/tiny-sdxl", "scheduler": "euler", "steps": 4, "merge": 0.5},
     {"id": "merging-odd", "model": "models/tiny-sd1", "scheduler": "ddim", "steps": 3, "merge": 0.4, "size": [56, 72]},
     {
         "id": "all",
@@ -138,6 +139,10 @@ def run(case):
     height, width = height // factor, width // factor
     latents = torch.randn(1, pipe.unet.config.in_channels, height, width, generator=generator)
     if "merge" in case:
+        # Where attention begins: with SDXL, behind the first halving.
+        halvings = [hasattr(block, "attentions") for block in pipe.unet.down_blocks].index(True)
+        for _ in range(halvings):
+            height, width = (height + 1) // 2, (width + 1) // 2
         merge_tokens(pipe.unet, case["merge"], height, width)
     latents = latents * scheduler.init_noise_sigma
     calls = len(scheduler.timesteps)
