@@ -2,6 +2,7 @@ export { DiffusionError, type ErrorCode, nearest } from "./errors.js";
 export type { OnProgress, ProgressEvent } from "./events.js";
 export { generate } from "./generate.js";
 export type { LoraInfo, LoraScale, WordInfo } from "./generation/adapters.js";
+export type { IpAdapterInfo } from "./generation/ip-adapter.js";
 export type { Conditioning } from "./generation/prompt-embedding.js";
 export type { CannyOptions } from "./image/canny.js";
 export type { Image } from "./image/image.js";
@@ -27,6 +28,7 @@ export type {
   Hires,
   HiresUpscaler,
   ImageInput,
+  IpAdapterInput,
   MaskInput,
   SizeConditioning,
 } from "./options.js";

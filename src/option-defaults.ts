@@ -6,7 +6,7 @@ import type { Latents } from "./latents/latents.js";
 import { numericSeed } from "./latents/rng.js";
 import { checkOptions } from "./option-schema.js";
 import { resolvedHires, sizeOf } from "./option-sizes.js";
-import type { GenerateOptions } from "./options.js";
+import type { GenerateOptions, IpAdapterInput } from "./options.js";
 import type { Mode, ModelTraits, ResolvedOptions, Upscaling } from "./resolved-options.js";
 import type { SchedulerConfig } from "./schedulers/config.js";
 import { schedulerConfig } from "./schedulers/scheduler.js";
@@ -58,6 +58,9 @@ export function resolveOptions(
     ...(mode === "instruct" && { imageGuidance: options.imageGuidance ?? 1.5 }),
     ...(mode === "upscale" ? { upscaling: upscalingOf(options, model) } : imageOptions(options, mode, model)),
     ...(options.controlnet && { controlnet: options.controlnet.map(({ image: _, ...rest }) => rest) }),
+    ...(options.ipAdapter && {
+      ipAdapter: ([options.ipAdapter].flat() as IpAdapterInput[]).map(({ image: _, ...rest }) => rest),
+    }),
     ...(hires && { hires: resolvedHires(hires, { width, height }, model.factor) }),
   };
   if (options.guidanceInterval && resolved.scheduler !== "custom") refuseUnknownLength(resolved.scheduler);

@@ -3,7 +3,7 @@ import { DiffusionError, nearest } from "./errors.js";
 import type { OnProgress } from "./events.js";
 import type { Margins } from "./image/outpaint.js";
 import { preprocessors } from "./image/preprocess.js";
-import type { ControlInput, GenerateOptions, ImageInput, MaskInput } from "./options.js";
+import type { ControlInput, GenerateOptions, ImageInput, IpAdapterInput, MaskInput } from "./options.js";
 import type { SchedulerChoice, SchedulerFactory } from "./schedulers/scheduler.js";
 
 const share = z.number().min(0).max(1);
@@ -31,6 +31,15 @@ const preprocessor = z.union([
   }),
 ]);
 const conditioning = z.strictObject({ context: values(3), pooled: values(2).optional() });
+
+const ipAdapter = z.strictObject({
+  model: z.string().optional(),
+  imageEncoder: z.string().optional(),
+  image: given<ImageInput | readonly ImageInput[]>(),
+  scale: z.number().optional(),
+  start: share.optional(),
+  end: share.optional(),
+} satisfies Record<keyof IpAdapterInput, z.ZodType>);
 
 const schema = z.strictObject({
   prompt: text.optional(),
@@ -96,6 +105,7 @@ const schema = z.strictObject({
     )
     .min(1)
     .optional(),
+  ipAdapter: z.union([ipAdapter, z.array(ipAdapter).min(1)]).optional(),
   noiseLevel: whole.min(0).optional(),
   tiles: z.strictObject({ size: whole.min(8).optional(), overlap: whole.min(0).optional() }).optional(),
   latents: values(4).optional(),

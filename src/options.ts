@@ -59,6 +59,20 @@ export interface ControlInput {
   readonly guess?: boolean;
 }
 
+/** A picture, or several, that the result takes after in subject and style, beside the prompt (IP-Adapter). */
+export interface IpAdapterInput {
+  /** Name of a loaded one, else file or hub name (owner/name:folder/file.safetensors). Default: the only loaded one. */
+  readonly model?: string;
+  /** Folder or hub name of its image encoder. Default: image_encoder beside the file. */
+  readonly imageEncoder?: string;
+  readonly image: ImageInput | readonly ImageInput[];
+  /** How much it counts beside the prompt, default 1. */
+  readonly scale?: number;
+  /** Shares of the steps between which it counts, default 0 and 1. */
+  readonly start?: number;
+  readonly end?: number;
+}
+
 /** In pixels of the image that is enlarged. */
 export interface Tiles {
   readonly size?: number;
@@ -104,7 +118,7 @@ export interface GenerateOptions {
    */
   deepCache?: { readonly interval: number };
   /**
-   * Self-attention, where the picture is largest, works on fewer tokens (Bolya and Hoffman 2023, "Token Merging for Fast
+   * Self-attention at the latents' full size works on fewer tokens (Bolya and Hoffman 2023, "Token Merging for Fast
    * Stable Diffusion"): the share of them, above 0 and at most 0.75, that is merged into those that they are most
    * like; 0.5 is usual. Pays for large pictures; the picture changes. Not for upscalers. Default: none.
    */
@@ -170,6 +184,8 @@ export interface GenerateOptions {
   hires?: Hires;
   /** ControlNets and T2I-Adapters; what several do is added up. */
   controlnet?: readonly ControlInput[];
+  /** IP-Adapters; what several see is added up. */
+  ipAdapter?: IpAdapterInput | readonly IpAdapterInput[];
   /** Upscalers: noise laid over the image, 0 to 350, default 20; with more the model invents more. */
   noiseLevel?: number;
   /** Upscalers: tiles of the image in which large ones are worked on. Default: as large as memory allows. */

@@ -15,6 +15,7 @@ import { timed } from "./generation/call.js";
 import { batched, encodePrompts } from "./generation/conditioning.js";
 import { type Control, readControl } from "./generation/control.js";
 import { type Inputs, readInputs } from "./generation/inputs.js";
+import { type IpAdapterInfo, IpAdapterSet, type OpenIpAdapter } from "./generation/ip-adapter.js";
 import { type Loaded, traitsOf, vaeOf } from "./generation/loaded.js";
 import { paintAll } from "./generation/paint.js";
 import { createPreviewer, type Previewer } from "./generation/previews.js";
@@ -27,6 +28,7 @@ import { checkOptions } from "./option-schema.js";
 import type { ControlInput, GenerateOptions } from "./options.js";
 import type { ResolvedOptions } from "./resolved-options.js";
 import { Engine } from "./runtime/engine.js";
+import { openIpAdapter } from "./runtime/ip-adapter.js";
 import { isSmall, type Replacements, readControlNet, readModel, readT2iAdapter } from "./runtime/model.js";
 import {
   createControlNet,
@@ -38,6 +40,7 @@ import {
 } from "./runtime/networks.js";
 import type { Precision, RuntimeName } from "./runtime/runner.js";
 import { createT2iAdapter } from "./runtime/t2i-adapter.js";
+import { createTurns, type Turns } from "./runtime/turns.js";
 import type { PromptSyntax } from "./text/prompt.js";
 import type { Tokenizer } from "./text/tokenizer.js";
 import { cacheRoot } from "./weights/cache.js";
@@ -65,6 +68,11 @@ export interface LoadOptions {
   loraDir?: string;
   /** Encodes and decodes in tiles: always or never. Default: where a picture would take too much memory. */
   vaeTiling?: boolean;
+  /**
+   * Default true: networks stay loaded after their use. False: text encoders, the UNet and the VAE, which are used one
+   * after another, each give their memory back, and are loaded anew for the next picture.
+   */
+  keepLoaded?: boolean;
   /** Where converted weights and graphs are kept. Default: TFJS_DIFFUSION_CACHE, else the user's cache folder. */
   cacheDir?: string;
   /** Default: one for each physical core. */
@@ -105,23 +113,28 @@ export class StableDiffusion {
   /** For adapters from the hub. */
   readonly #hub: LocateOptions;
   readonly #openControl: OpenControl;
+  readonly #ipAdapters: IpAdapterSet;
   /** ControlNets and T2I-Adapters that were used, by name. */
   readonly #controls = new Map<string, Promise<Control["net"]>>();
   readonly #engine: Engine;
   readonly #listeners: Set<OnProgress>;
   readonly #preview: Previewer;
+  /** Of `keepLoaded: false`. */
+  readonly #turns: Turns | undefined;
 
   private constructor(
     loaded: Loaded,
     engine: Engine,
     listeners: Set<OnProgress>,
-    options: LoadOptions & { openControl: OpenControl },
+    options: LoadOptions & { openControl: OpenControl; openIpAdapter: OpenIpAdapter; turns?: Turns },
   ) {
     this.#loaded = loaded;
     this.#adapters = new AdapterSet(loaded, options.loraDir);
     const { revision: _, signal: __, ...hub } = located(options);
     this.#hub = hub;
     this.#openControl = options.openControl;
+    this.#ipAdapters = new IpAdapterSet(options.openIpAdapter, hub);
+    this.#turns = options.turns;
     this.#engine = engine;
     this.#listeners = listeners;
     this.#preview = createPreviewer(loaded);
@@ -161,6 +174,7 @@ export class StableDiffusion {
     };
     const engine = precision === "bf16" ? await Engine.forBfloat16(process) : new Engine(process);
     const listeners = new Set<OnProgress>();
+    const turns = options.keepLoaded === false ? createTurns() : undefined;
     const networksOptions: NetworksOptions = {
       runtime,
       precision,
@@ -168,6 +182,7 @@ export class StableDiffusion {
       opening,
       sideBySide,
       ...(options.vaeTiling !== undefined && { tiling: options.vaeTiling }),
+      ...(turns && { turns }),
       onLoad: (network, done, total) => {
         for (const listener of listeners) listener({ type: "convert", network, done, total });
       },
@@ -184,6 +199,9 @@ export class StableDiffusion {
     return new StableDiffusion({ model: read, networks, tokenizers }, engine, listeners, {
       ...options,
       openControl,
+      openIpAdapter: (file, folder) =>
+        openIpAdapter(read, { file, encoder: openNetwork(folder, variant) }, engine, networksOptions),
+      ...(turns && { turns }),
     });
   }
 
@@ -256,6 +274,31 @@ export class StableDiffusion {
   /** Forgets a LoRA; the model is then exactly as it was without it. */
   removeLora(name: string): void {
     this.#adapters.removeLora(name);
+  }
+
+  /**
+   * Loads an IP-Adapter (plain, plus, plus-face, full-face), for pictures beside the prompt: `generate`'s `ipAdapter`.
+   * It adds to the UNet and changes nothing in it; calls without pictures are as before.
+   *
+   * @param path file, or hub name (h94/IP-Adapter:models/ip-adapter_sd15.safetensors)
+   * @param options.name default: the file's, without its ending; one of the same name is replaced
+   * @param options.imageEncoder folder or hub name; default: image_encoder in the same folder
+   * @throws DiffusionError WEIGHT_SHAPE for one that was made for another base or another image encoder, MODEL_KIND
+   * for what is none
+   */
+  async loadIpAdapter(
+    path: string,
+    options: { name?: string; imageEncoder?: string } = {},
+  ): Promise<IpAdapterInfo> {
+    return this.#ipAdapters.add(path, options);
+  }
+
+  removeIpAdapter(name: string): void {
+    this.#ipAdapters.remove(name);
+  }
+
+  get ipAdapters(): readonly IpAdapterInfo[] {
+    return this.#ipAdapters.all;
   }
 
   get loras(): readonly LoraInfo[] {
@@ -353,14 +396,17 @@ export class StableDiffusion {
   }
 
   /** For each image the model with the adapters that its prompt mentions, and the prompts without them. */
-  #withMentions(resolved: ResolvedOptions): { adapted: Loaded[]; texts: ResolvedOptions } {
-    const plain = this.#adapters.applied();
+  #withMentions(
+    resolved: ResolvedOptions,
+    pictures: readonly string[],
+  ): { adapted: Loaded[]; texts: ResolvedOptions } {
+    const plain = this.#adapters.applied([], pictures);
     const known = new Map<string, Loaded>();
     const adapted = resolved.prompts.map((prompt) => {
       const { mentions } = takeMentions(prompt);
       if (mentions.length === 0) return plain;
       const key = JSON.stringify(mentions);
-      const model = known.get(key) ?? this.#adapters.applied(mentions);
+      const model = known.get(key) ?? this.#adapters.applied(mentions, pictures);
       known.set(key, model);
       return model;
     });
@@ -381,7 +427,11 @@ export class StableDiffusion {
       const meter = { ms: { encode: 0, denoise: 0, decode: 0 }, calls: 0, done: 0 };
       const total = resolved.prompts.length;
       const controls = await Promise.all((options.controlnet ?? []).map((input) => this.#control(input)));
-      const { adapted, texts } = this.#withMentions(resolved);
+      const pictures = await timed({ meter, options }, "encode", () =>
+        this.#ipAdapters.read(options.ipAdapter),
+      );
+      const files = pictures.map(({ path }) => path);
+      const { adapted, texts } = this.#withMentions(resolved, files);
       const conditions = await timed({ meter, options }, "encode", () =>
         encodePrompts(adapted, options, texts, (done) => {
           emit({ type: "encode", what: "prompt", done, total });
@@ -390,7 +440,8 @@ export class StableDiffusion {
       );
       const notes: string[] = [];
       const call: Call = {
-        ...{ loaded: this.#loaded, adapted, options, resolved, conditions, controls, preview: this.#preview },
+        ...{ loaded: this.#loaded, adapted, options, resolved, conditions, controls, pictures },
+        preview: this.#preview,
         ...{ emit, meter, notes },
       };
       const { images, latents } = await paintAll(call, inputs);
@@ -398,6 +449,8 @@ export class StableDiffusion {
       return { images, latents: batched(latents), seeds, options: resolved, notes, ms: meter.ms };
     } finally {
       this.#listeners.delete(emit);
+      // A process that is lost holds nothing any more.
+      await this.#turns?.leave().catch(() => {});
     }
   }
 }
@@ -426,7 +479,7 @@ function withoutMentions(resolved: ResolvedOptions): ResolvedOptions {
 function checkLoadOptions(
   precision: string,
   runtime: string,
-  { threads, memoryLimit, hangMs, prediction }: LoadOptions,
+  { threads, memoryLimit, hangMs, prediction, keepLoaded }: LoadOptions,
 ): void {
   if (!["fp32", "fp16", "bf16"].includes(precision))
     throw new DiffusionError("BAD_OPTION", `precision must be fp32, fp16 or bf16, got ${precision}`);
@@ -434,6 +487,8 @@ function checkLoadOptions(
     throw new DiffusionError("BAD_OPTION", `runtime must be graph or eager, got ${runtime}`);
   if (prediction !== undefined && !["epsilon", "v_prediction"].includes(prediction))
     throw new DiffusionError("BAD_OPTION", `prediction must be epsilon or v_prediction, got ${prediction}`);
+  if (keepLoaded !== undefined && typeof keepLoaded !== "boolean")
+    throw new DiffusionError("BAD_OPTION", `keepLoaded must be true or false, got ${keepLoaded}`);
   if (threads !== undefined && !(Number.isInteger(threads) && threads > 0))
     throw new DiffusionError("BAD_OPTION", `threads must be a whole number above 0, got ${threads}`);
   for (const [name, value] of Object.entries({ memoryLimit, hangMs }))

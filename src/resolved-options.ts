@@ -2,7 +2,7 @@ import type { Size } from "./image/image.js";
 import type { Margins } from "./image/outpaint.js";
 import type { ResampleFilter, ResizeMode } from "./image/resize.js";
 import type { RngName } from "./latents/rng.js";
-import type { ControlInput, GenerateOptions, Hires, Tiles } from "./options.js";
+import type { ControlInput, GenerateOptions, Hires, IpAdapterInput, Tiles } from "./options.js";
 import type { SchedulerConfig } from "./schedulers/config.js";
 import type { PromptSyntax } from "./text/prompt.js";
 
@@ -70,6 +70,7 @@ export interface ResolvedOptions {
   readonly hires?: Required<Omit<Hires, "scale" | "steps">> & { readonly steps?: number };
   readonly upscaling?: Upscaling;
   readonly controlnet?: readonly Omit<ControlInput, "image">[];
+  readonly ipAdapter?: readonly Omit<IpAdapterInput, "image">[];
   readonly output: "image" | "latents";
 }
 

@@ -111,9 +111,10 @@ export class AdapterSet {
   /**
    * The model with what is in use, and with what a prompt mentions in place of or beside it.
    *
+   * @param pictures files of the IP-Adapters that a call uses
    * @throws DiffusionError BAD_OPTION for a LoRA that is neither loaded nor in the folder
    */
-  applied(mentions: readonly NetworkMention[] = []): Loaded {
+  applied(mentions: readonly NetworkMention[] = [], pictures: readonly string[] = []): Loaded {
     const uses = new Map(this.loras.map((lora) => [lora.name, lora]));
     for (const { name, weight, unetWeight } of mentions)
       uses.set(name, { ...this.#mentioned(name), scale: { unet: unetWeight, text: weight } });
@@ -128,7 +129,7 @@ export class AdapterSet {
       ...info,
       ids: tokenizers.map((tokenizer) => tokenizer.words.get(info.word)![0]!),
     }));
-    const adapters: Adapters = { loras, words };
+    const adapters: Adapters = { loras, words, ...(pictures.length > 0 && { pictures }) };
     return { ...this.#base, tokenizers, networks: this.#base.networks.adapted(adapters) };
   }
 

@@ -3,6 +3,7 @@ import type { GenerateOptions } from "../options.js";
 import type { ResolvedOptions } from "../resolved-options.js";
 import type { Conditions } from "./conditioning.js";
 import type { Control } from "./control.js";
+import type { PicturePrompt } from "./ip-adapter.js";
 import type { Loaded } from "./loaded.js";
 import type { Previewer } from "./previews.js";
 
@@ -16,6 +17,7 @@ export interface Call {
   /** One for each image. */
   readonly conditions: readonly Conditions[];
   readonly controls: readonly Control[];
+  readonly pictures: readonly PicturePrompt[];
   readonly preview: Previewer;
   readonly emit: OnProgress;
   readonly meter: Meter;

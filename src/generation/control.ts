@@ -11,6 +11,7 @@ import type { ControlInput } from "../options.js";
 import { addResiduals, type ControlNet } from "../runtime/controlnet.js";
 import type { UNetInput } from "../runtime/inputs.js";
 import { addFeatures, type T2iAdapter } from "../runtime/t2i-adapter.js";
+import { type PicturePrompt, picturesFor } from "./ip-adapter.js";
 
 /** A ControlNet or T2I-Adapter of a call, with the picture to follow and its defaults filled in. */
 export interface Control extends Required<Omit<ControlInput, "model" | "image" | "preprocess">> {
@@ -27,29 +28,34 @@ export async function readControl(input: ControlInput, net: Control["net"]): Pro
   return { net, image: flatten(await readImage(input.image)), preprocess: steps, scale, start, end, guess };
 }
 
-/** What ControlNets and T2I-Adapters add to the UNet at a network call, given its inputs and which rows they are. */
+/** What ControlNets, T2I-Adapters and IP-Adapters add to the UNet's inputs at a network call, given its inputs and which rows they are. */
 export type Controls = (
   input: UNetInput,
   call: number,
   asked: readonly number[],
-) => Promise<Pick<UNetInput, "residuals" | "features">>;
+) => Promise<Pick<UNetInput, "residuals" | "features" | "pictures">>;
 
 /**
  * @param rows of the batch; a guess sees those of the prompt alone
  * @param calls from the first to the last timestep, for `start` and `end`
  */
 export function controlsFor(
-  controls: readonly Control[],
+  { controls, pictures }: { controls: readonly Control[]; pictures: readonly PicturePrompt[] },
   rows: readonly { readonly negative: boolean }[],
   { size, calls }: { size: Size; calls: number },
 ): Controls {
   const acts = ({ start, end }: Control, call: number) => call / calls >= start && (call + 1) / calls <= end;
   const residuals = controlNets(controls, rows, size);
   const features = t2iAdapters(controls, size);
+  const shown = picturesFor(pictures, rows, calls);
   return async (input, call, asked) => {
     const acting = new Set(controls.filter((control) => acts(control, call)));
     const [added, seen] = [await residuals(acting, input, asked), await features(acting, asked.length)];
-    return { ...(added && { residuals: added }), ...(seen && { features: seen }) };
+    return {
+      ...(added && { residuals: added }),
+      ...(seen && { features: seen }),
+      ...shown(call, asked),
+    };
   };
 }
 

@@ -78,7 +78,7 @@ async function sample(call: Call, pass: Pass, brush: Brush, start: Start): Promi
         ...{ size, calls: Math.max(pass.steps, planned), guidance },
         ...(scheduler.sigmas && { sigmas: scheduler.sigmas }),
       },
-      controlsFor(call.controls, conditions.rows, { size, calls: planned }),
+      controlsFor(call, conditions.rows, { size, calls: planned }),
       options.signal,
     ),
     guidance,

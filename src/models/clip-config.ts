@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { TextEncoderConfig } from "./clip.js";
+import type { ImageEncoderConfig } from "./clip-vision.js";
 import { count, parse, unusable } from "./config.js";
 
 const clipSchema = z.object({
@@ -16,6 +17,9 @@ const clipSchema = z.object({
   projection_dim: count.default(512),
 });
 
+/** transformers' names of activations, and ours. */
+const activations = { quick_gelu: "quick_gelu", gelu: "gelu", gelu_new: "gelu_tanh" } as const;
+
 /** CLIPTextModel, or CLIPTextModelWithProjection, which alone holds the projection of the pooled output. */
 export function parseTextEncoderConfig(json: unknown, file: string): TextEncoderConfig {
   const c = parse(clipSchema, json, file);
@@ -31,9 +35,45 @@ export function parseTextEncoderConfig(json: unknown, file: string): TextEncoder
     layers: c.num_hidden_layers,
     heads: c.num_attention_heads,
     maxPositions: c.max_position_embeddings,
-    activation: c.hidden_act === "gelu_new" ? "gelu_tanh" : c.hidden_act === "gelu" ? "gelu" : "quick_gelu",
+    activation: activations[c.hidden_act],
     epsilon: c.layer_norm_eps,
     eosTokenId: c.eos_token_id,
     ...(c.architectures.includes("CLIPTextModelWithProjection") && { projection: c.projection_dim }),
+  };
+}
+
+const visionSchema = z.object({
+  hidden_size: count.default(768),
+  intermediate_size: count.default(3072),
+  num_hidden_layers: count.default(12),
+  num_attention_heads: count.default(12),
+  image_size: count.default(224),
+  patch_size: count.default(32),
+  num_channels: z.literal(3).default(3),
+  hidden_act: z.enum(["quick_gelu", "gelu", "gelu_new"]).default("quick_gelu"),
+  layer_norm_eps: z.number().positive().default(1e-5),
+  projection_dim: count.default(512),
+});
+
+/** CLIPVisionModelWithProjection. */
+export function parseImageEncoderConfig(json: unknown, file: string): ImageEncoderConfig {
+  const c = parse(visionSchema, json, file);
+  if (c.hidden_size % c.num_attention_heads !== 0)
+    throw unusable(
+      file,
+      `hidden_size ${c.hidden_size} does not divide into num_attention_heads ${c.num_attention_heads}`,
+    );
+  if (c.patch_size > c.image_size)
+    throw unusable(file, `patch_size ${c.patch_size} is more than image_size ${c.image_size}`);
+  return {
+    width: c.hidden_size,
+    innerWidth: c.intermediate_size,
+    layers: c.num_hidden_layers,
+    heads: c.num_attention_heads,
+    imageSize: c.image_size,
+    patchSize: c.patch_size,
+    activation: activations[c.hidden_act],
+    epsilon: c.layer_norm_eps,
+    projection: c.projection_dim,
   };
 }

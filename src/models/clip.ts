@@ -41,7 +41,7 @@ export function textEncoder(config: TextEncoderConfig, { batch, tokens, skip }: 
       const model = m.at("text_model");
       const hidden = [embeddings(model.at("embeddings"), ids!, config)];
       for (let i = 0; i < config.layers; i++)
-        hidden.push(encoderLayer(model.at("encoder", "layers", i), hidden[i]!, config));
+        hidden.push(encoderLayer(model.at("encoder", "layers", i), hidden[i]!, config, true));
       const normed = (x: Tensor) => layerNorm(model.at("final_layer_norm"), x, config.epsilon);
       const last = normed(hidden.at(-1)!);
       const pooled = ops.gather(ops.reshape(last, [batch * tokens, config.width]), pooledRows!);
@@ -74,22 +74,26 @@ const embeddings = layer(
   },
 );
 
-const encoderLayer = layer((m: Module, x: Tensor, config: TextEncoderConfig) => {
+/** What text and pictures share. */
+export type EncoderLayerConfig = Pick<
+  TextEncoderConfig,
+  "width" | "innerWidth" | "heads" | "activation" | "epsilon"
+>;
+
+export const encoderLayer = layer((m: Module, x: Tensor, config: EncoderLayerConfig, causal: boolean) => {
   const { ops } = m;
-  const h = ops.add(
-    x,
-    selfAttention(m.at("self_attn"), layerNorm(m.at("layer_norm1"), x, config.epsilon), config.heads),
-  );
+  const normal = layerNorm(m.at("layer_norm1"), x, config.epsilon);
+  const h = ops.add(x, selfAttention(m.at("self_attn"), normal, config.heads, causal));
   const mlp = m.at("mlp");
   const inner = linear(mlp.at("fc1"), layerNorm(m.at("layer_norm2"), h, config.epsilon), config.innerWidth);
   return ops.add(h, linear(mlp.at("fc2"), ops.activate(inner, config.activation), config.width));
 });
 
-const selfAttention = layer((m: Module, x: Tensor, heads: number) => {
+const selfAttention = layer((m: Module, x: Tensor, heads: number, causal: boolean) => {
   const [q, k, v] = ["q_proj", "k_proj", "v_proj"].map((name) => linear(m.at(name), x, channels(x))) as [
     Tensor,
     Tensor,
     Tensor,
   ];
-  return linear(m.at("out_proj"), m.ops.attention(q, k, v, { heads, causal: true }), channels(x));
+  return linear(m.at("out_proj"), m.ops.attention(q, k, v, { heads, causal }), channels(x));
 });

@@ -1,7 +1,9 @@
 import type { Module } from "../nn/module.js";
 import type { DType, Shape, Tensor } from "../ops/ops.js";
 import { type TextEncoderConfig, type TextEncoderSize, textEncoder } from "./clip.js";
+import { type ImageEncoderConfig, imageEncoder } from "./clip-vision.js";
 import { type ControlNetConfig, controlNet } from "./controlnet.js";
+import { type ImageProjectionConfig, type ImageProjectionSize, imageProjection } from "./image-projection.js";
 import { type KUNetConfig, type KUNetSize, kUnet } from "./k-unet.js";
 import { type T2iAdapterConfig, type T2iAdapterSize, t2iAdapter } from "./t2i-adapter.js";
 import { type TaesdConfig, taesdDecoder, taesdEncoder } from "./taesd.js";
@@ -34,7 +36,17 @@ export type NetworkSpec =
   | { readonly kind: "taesd_encoder"; readonly config: TaesdConfig; readonly size: VaeSize }
   | { readonly kind: "taesd_decoder"; readonly config: TaesdConfig; readonly size: VaeSize }
   | { readonly kind: "controlnet"; readonly config: ControlNetConfig; readonly size: UNetSize }
-  | { readonly kind: "t2i_adapter"; readonly config: T2iAdapterConfig; readonly size: T2iAdapterSize };
+  | { readonly kind: "t2i_adapter"; readonly config: T2iAdapterConfig; readonly size: T2iAdapterSize }
+  | {
+      readonly kind: "image_encoder";
+      readonly config: ImageEncoderConfig;
+      readonly size: { readonly batch: number };
+    }
+  | {
+      readonly kind: "image_projection";
+      readonly config: ImageProjectionConfig;
+      readonly size: ImageProjectionSize;
+    };
 
 export function buildNetwork(spec: NetworkSpec): Network {
   switch (spec.kind) {
@@ -62,6 +74,10 @@ export function buildNetwork(spec: NetworkSpec): Network {
       return controlNet(spec.config, spec.size);
     case "t2i_adapter":
       return t2iAdapter(spec.config, spec.size);
+    case "image_encoder":
+      return imageEncoder(spec.config, spec.size);
+    case "image_projection":
+      return imageProjection(spec.config, spec.size);
     default:
       return spec satisfies never;
   }

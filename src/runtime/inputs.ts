@@ -26,6 +26,8 @@ export interface UNetInput {
   readonly residuals?: readonly Values[];
   /** T2I-Adapters: what is added on the way down, one for each level, and one for the middle where there are more. */
   readonly features?: readonly Values[];
+  /** Of each IP-Adapter in use: its tokens [B, T, D], and how much they count, default 1. */
+  readonly pictures?: readonly { readonly tokens: Values; readonly scale?: number }[];
   /** LCM's guidance embedding, or a latent upscaler's noise level and pooled prompt [B, timeCondDim]. */
   readonly timeCond?: Values;
 }
@@ -59,16 +61,20 @@ export function unetInputs(
   x.residuals?.forEach((residual, i, all) => {
     inputs[i === all.length - 1 ? "residual.mid" : `residual.${i}`] = residual;
   });
-  const { mergeTokens } = x;
-  if (mergeTokens !== undefined && !(mergeTokens > 0 && mergeTokens <= 0.75))
-    throw badInput("mergeTokens", "a share above 0, at most 0.75", `${mergeTokens}`);
   const size: UNetSize = {
     ...{ batch, height, width, tokens: context.shape[1]! },
-    ...(mergeTokens !== undefined && { mergeTokens }),
+    ...(x.mergeTokens !== undefined && { mergeTokens: x.mergeTokens }),
     ...(x.residuals && { residuals: true }),
     ...(x.features?.length && { features: x.features.length }),
+    ...(x.pictures?.length && { pictures: x.pictures.map(({ tokens }) => tokens.shape[1] ?? 0) }),
   };
   if (x.features?.length) addFeatures(inputs, unet(config, size).inputs, x.features);
+  x.pictures?.forEach(({ tokens, scale = 1 }, i) => {
+    const shape = [batch, tokens.shape[1] ?? 0, config.crossAttentionDim];
+    inputs[`picture.${i}`] = requireShape(`pictures.${i}.tokens`, tokens, shape);
+    if (!Number.isFinite(scale)) throw badInput(`pictures.${i}.scale`, "a number", `${scale}`);
+    inputs[`picture.${i}.scale`] = { shape: [batch, 1, 1], data: new Float32Array(batch).fill(scale) };
+  });
   return { inputs, size };
 }
 

@@ -187,9 +187,10 @@ export function readT2iAdapter(network: Network): AdapterNetwork<T2iAdapterConfi
 /** The folder of a network's config and weights. */
 export const folderOf = (network: Network): string => join(network.path, "..");
 
-const fileOf = (network: Network): string => join(folderOf(network), "config.json");
+export const fileOf = (network: Network): string => join(folderOf(network), "config.json");
 
-function check(
+/** Throws unless a network's weights are those of all networks that share them. */
+export function check(
   network: Network,
   specs: readonly NetworkSpec[],
   others: readonly (readonly [string, Shape])[] = [],

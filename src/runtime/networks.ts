@@ -3,7 +3,6 @@ import type { Values } from "../latents/latents.js";
 import { pooledRows, type TextEncoderConfig } from "../models/clip.js";
 import { frequenciesWeight } from "../models/k-unet.js";
 import type { NetworkSpec } from "../models/network.js";
-import type { UNetSize } from "../models/unet.js";
 import type { VaeConfig } from "../models/vae.js";
 import { codebookWeight } from "../models/vq.js";
 import { type Adapters, noAdapters } from "../weights/adapters.js";
@@ -107,10 +106,7 @@ export interface NetworksOptions {
   readonly onLoad?: (network: string, done: number, total: number) => void;
 }
 
-/**
- * Sizes of one network that stay loaded; a session keeps its memory, so the one used longest ago goes. Forms that
- * take turns within a picture (with and without guidance, whole and shallow) count as one.
- */
+/** Sizes of one network that stay loaded; a session keeps its memory, so the one used longest ago goes. */
 const SIZES_KEPT = 3;
 
 /** Runs a network at whatever size is asked for. */
@@ -182,13 +178,24 @@ export function createNetworks(model: Model, engine: Engine, options: NetworksOp
     return known;
   };
   const adapted = (adapters: Adapters): Networks => {
-    const ofText = { ...adapters, loras: adapters.loras.filter(({ scales }) => scales.text !== 0) };
-    const ofUNet = { loras: adapters.loras.filter(({ scales }) => scales.unet !== 0), words: [] };
+    const { words, pictures = [] } = adapters;
+    const ofText = { loras: adapters.loras.filter(({ scales }) => scales.text !== 0), words };
+    const ofUNet = {
+      loras: adapters.loras.filter(({ scales }) => scales.unet !== 0),
+      words: [],
+      ...(pictures.length > 0 && { pictures }),
+    };
+    const withAdapters: Run = async (spec, inputs) => {
+      const asked = spec.kind === "unet" ? (spec.size.pictures?.length ?? 0) : 0;
+      if (asked > pictures.length)
+        throw badInput("pictures", `at most ${pictures.length}, one for each IP-Adapter in use`, `${asked}`);
+      return runUNet(spec, inputs, ofUNet);
+    };
     return {
       textEncoders: encoders.map(({ config, run }, index) =>
         textEncoder(config, { adapters: ofText, index }, run),
       ),
-      unet: unetOf(model.unet, (spec, inputs) => runUNet(spec, inputs, ofUNet), frequencies),
+      unet: unetOf(model.unet, withAdapters, frequencies),
       ...autoencoders,
       adapted,
       prepare,
@@ -260,29 +267,26 @@ export function runnerOf(
   engine: Engine,
   { runtime, precision, cacheRoot, opening, sideBySide = false, turns, onLoad }: NetworksOptions,
 ): AdaptedRun {
-  const loaded = new Map<string, Map<string, RemoteNetwork>>();
+  const loaded = new Map<string, RemoteNetwork>();
   const stage = stageOf(label);
   turns?.onLeave(stage, async () => {
-    const all = [...loaded.values()].flatMap((forms) => [...forms.values()]);
+    const all = [...loaded.values()];
     loaded.clear();
     for (const network of all) await network.unload();
   });
   return async (spec, inputs, adapters = noAdapters) => {
-    const isAdapted = adapters.loras.length > 0 || adapters.words.length > 0;
+    const { loras, words, pictures } = adapters;
+    const isAdapted = loras.length > 0 || words.length > 0 || pictures !== undefined;
     const weights = { ...place, opening, ...(isAdapted && { adapters }) };
-    const { batch, deep, ...rest } = spec.size as UNetSize;
-    const key = `${spec.kind} ${JSON.stringify([rest, adapters])}`;
-    const forms = loaded.get(key) ?? new Map<string, RemoteNetwork>();
-    const form = `${batch} ${deep}`;
+    const key = `${spec.kind} ${JSON.stringify([spec.size, adapters])}`;
     const network =
-      forms.get(form) ?? engine.network({ spec, weights, runtime, precision, cacheRoot, sideBySide });
-    forms.set(form, network);
+      loaded.get(key) ?? engine.network({ spec, weights, runtime, precision, cacheRoot, sideBySide });
     loaded.delete(key);
-    loaded.set(key, forms);
+    loaded.set(key, network);
     const [oldest] = loaded;
     if (loaded.size > SIZES_KEPT && oldest) {
       loaded.delete(oldest[0]);
-      for (const old of oldest[1].values()) await old.unload();
+      await oldest[1].unload();
     }
     await turns?.enter(stage);
     await network.load((done, total) => onLoad?.(label, done, total));

@@ -25,10 +25,13 @@ export interface Runner {
   dispose(): void;
 }
 
-/** Where a network's weights are: a model on disk and which of its networks, or one network alone ("part"). */
+/**
+ * Where a network's weights are: a model on disk and which of its networks, one network alone ("part"), or an
+ * IP-Adapter's file ("image_projection").
+ */
 export interface WeightsReference {
   readonly model: string;
-  readonly role: "unet" | "vae" | `text_encoder.${number}` | "part";
+  readonly role: "unet" | "vae" | `text_encoder.${number}` | "part" | "image_projection";
   readonly opening: ModelOpening;
   /** What is laid over the weights of a UNet or text encoder. */
   readonly adapters?: Adapters;

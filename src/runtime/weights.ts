@@ -2,6 +2,7 @@ import type * as tfjs from "@tensorflow/tfjs";
 import { internal } from "../errors.js";
 import { adaptCheckpoint } from "../weights/adapters.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
+import { openImageProjection } from "../weights/ip-adapter.js";
 import type { MatMul } from "../weights/lora-delta.js";
 import { openModel, openPart } from "../weights/model.js";
 import type { WeightsReference } from "./runner.js";
@@ -10,6 +11,7 @@ import type { WeightsReference } from "./runner.js";
 export function openWeights(tf: typeof tfjs, reference: WeightsReference): Checkpoint {
   const { model, role, opening, adapters, pipeline } = reference;
   if (role === "part") return openPart(model, { pipeline: pipeline ?? "" }, opening).open();
+  if (role === "image_projection") return openImageProjection(model);
   const source = openModel(model, opening);
   const encoder = Number(role.slice("text_encoder.".length));
   const network = role === "unet" ? source.unet : role === "vae" ? source.vae : source.textEncoders[encoder];

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Values } from "../latents/latents.js";
 import { type Checkpoint, contentId } from "./checkpoint.js";
+import { withPictureAttention } from "./ip-adapter.js";
 import { adaptWeight, type Contributions, type OpenLora, openLora, planMerge } from "./lora.js";
 import type { MatMul } from "./lora-delta.js";
 import type { AdaptedModel, AdaptedNetwork } from "./lora-keys.js";
@@ -21,6 +22,8 @@ export interface Adapters {
     readonly vectors: number;
     readonly ids: readonly number[];
   }[];
+  /** Files of IP-Adapters, which add to a UNet and change nothing in it. */
+  readonly pictures?: readonly string[];
 }
 
 export const noAdapters: Adapters = { loras: [], words: [] };
@@ -82,14 +85,15 @@ export function adaptCheckpoint(
     const plan = planMerge(uses).get(network) ?? new Map<string, Contributions>();
     const { table, ids } = extendedTable(checkpoint, network, model, adapters.words);
     const names = new Set([...plan.keys(), ...(table ? [tokenTable] : [])]);
+    const pictures = network === "unet" ? (adapters.pictures ?? []) : [];
     if (names.size === 0) {
       for (const { lora } of uses) lora.close();
-      return checkpoint;
+      return pictures.length > 0 ? withPictureAttention(checkpoint, pictures) : checkpoint;
     }
     const id = digest([checkpoint.id, uses.map(({ lora, scale }) => [lora.id, scale]), ids]);
     const tensors = new Map(checkpoint.tensors);
     if (table) tensors.set(tokenTable, { dtype: "F32", shape: table.shape });
-    return {
+    const changed: Checkpoint = {
       ...checkpoint,
       tensors,
       changed: { id, names },
@@ -100,6 +104,7 @@ export function adaptCheckpoint(
       },
       close,
     };
+    return pictures.length > 0 ? withPictureAttention(changed, pictures) : changed;
   } catch (error) {
     close();
     throw error;

@@ -1,0 +1,164 @@
+import { existsSync, statSync } from "node:fs";
+import { basename, dirname, extname, join } from "node:path";
+import { DiffusionError, nearest } from "../errors.js";
+import { clipPixels } from "../image/clip-pixels.js";
+import { readImage } from "../image/read.js";
+import type { Values } from "../latents/latents.js";
+import { type LocateOptions, locateModel } from "../model-source.js";
+import type { ImageInput, IpAdapterInput } from "../options.js";
+import type { UNetInput } from "../runtime/inputs.js";
+import type { IpAdapter } from "../runtime/ip-adapter.js";
+import { parseHubReference } from "../weights/hub.js";
+import { locateAdapter } from "./adapters.js";
+import { batched } from "./conditioning.js";
+
+export interface IpAdapterInfo {
+  readonly name: string;
+  readonly path: string;
+  /** The folder of its image encoder. */
+  readonly imageEncoder: string;
+}
+
+/** A picture that a call shows the UNet beside the prompt. */
+export interface PicturePrompt extends Required<Pick<IpAdapterInput, "scale" | "start" | "end">> {
+  /** The IP-Adapter's file. */
+  readonly path: string;
+  /** [1, T, D], and the same for no picture. */
+  readonly tokens: Values;
+  readonly none: Values;
+}
+
+/** Makes the networks of an IP-Adapter; throws for one that does not fit the model. */
+export type OpenIpAdapter = (path: string, imageEncoder: string) => IpAdapter;
+
+/** The IP-Adapters of a model. */
+export class IpAdapterSet {
+  readonly #open: OpenIpAdapter;
+  readonly #hub: LocateOptions;
+  readonly #loaded = new Map<string, IpAdapterInfo & { readonly networks: IpAdapter }>();
+
+  constructor(open: OpenIpAdapter, hub: LocateOptions) {
+    this.#open = open;
+    this.#hub = hub;
+  }
+
+  get all(): readonly IpAdapterInfo[] {
+    return [...this.#loaded.values()].map(({ networks: _, ...info }) => info);
+  }
+
+  async add(name: string, options: { name?: string; imageEncoder?: string } = {}): Promise<IpAdapterInfo> {
+    const path = await locateAdapter(name, this.#hub);
+    if (statSync(path).isDirectory())
+      throw new DiffusionError("BAD_OPTION", `${name} is a folder, and may hold several IP-Adapters`, {
+        hint: `name the file, such as ${name}${existsSync(name) ? "/" : ":models/"}ip-adapter_sd15.safetensors`,
+      });
+    const imageEncoder = await locateEncoder(options.imageEncoder ?? encoderBeside(name, path), this.#hub);
+    const info = { name: options.name ?? basename(name, extname(name)), path, imageEncoder };
+    this.#loaded.set(info.name, { ...info, networks: this.#open(path, imageEncoder) });
+    return info;
+  }
+
+  remove(name: string): void {
+    this.#loaded.delete(this.#known(name).name);
+  }
+
+  /** Reads and encodes the pictures of a call; IP-Adapters that are named by a path are loaded. */
+  async read(inputs: IpAdapterInput | readonly IpAdapterInput[] = []): Promise<PicturePrompt[]> {
+    const prompts: PicturePrompt[] = [];
+    for (const input of [inputs].flat() as IpAdapterInput[]) {
+      const { path, networks } = await this.#of(input);
+      const pictures: Values[] = [];
+      for (const image of [input.image].flat() as ImageInput[])
+        pictures.push(clipPixels(await readImage(image), networks.imageSize));
+      const { scale = 1, start = 0, end = 1 } = input;
+      prompts.push({ path, ...(await networks.run(pictures)), scale, start, end });
+    }
+    return prompts;
+  }
+
+  async #of({ model, imageEncoder }: IpAdapterInput) {
+    if (model === undefined) {
+      const [only, other] = this.#loaded.values();
+      if (only && !other) return only;
+      throw new DiffusionError(
+        "BAD_OPTION",
+        only ? "several IP-Adapters are loaded, so ipAdapter needs a model" : "no IP-Adapter is loaded",
+        { hint: only ? this.#names() : "call loadIpAdapter, or name a file: ipAdapter.model" },
+      );
+    }
+    const isName = !/[/\\]/.test(model) && !existsSync(model);
+    if (isName) return this.#known(model);
+    const known = this.#loaded.get(keyOf(model, imageEncoder));
+    if (known) return known;
+    const name = keyOf(model, imageEncoder);
+    await this.add(model, { name, ...(imageEncoder !== undefined && { imageEncoder }) });
+    return this.#loaded.get(name)!;
+  }
+
+  #known(name: string) {
+    const found = this.#loaded.get(name);
+    if (found) return found;
+    const near = nearest(name, [...this.#loaded.keys()]);
+    throw new DiffusionError("BAD_OPTION", `there is no IP-Adapter ${name}`, {
+      hint: near ? `did you mean ${near}?` : this.#names(),
+    });
+  }
+
+  #names(): string {
+    return this.#loaded.size > 0 ? `there are ${[...this.#loaded.keys()].join(", ")}` : "none is loaded";
+  }
+}
+
+const keyOf = (model: string, imageEncoder = ""): string => [model, imageEncoder].filter(Boolean).join(" ");
+
+/** Where the published ones have it: in the same folder, of the disk or of the hub's repository. */
+function encoderBeside(name: string, path: string): string {
+  const reference = existsSync(name) ? undefined : parseHubReference(name);
+  if (!reference?.file) return join(dirname(path), "image_encoder");
+  const folder = dirname(reference.file);
+  return `${name.slice(0, name.length - reference.file.length)}${folder === "." ? "" : `${folder}/`}image_encoder`;
+}
+
+/** A folder with config.json and weights: on disk, a repository, or a folder of one (owner/name:folder). */
+async function locateEncoder(name: string, hub: LocateOptions): Promise<string> {
+  if (existsSync(name)) return statSync(name).isDirectory() ? name : dirname(name);
+  const reference = parseHubReference(name);
+  if (!reference)
+    throw new DiffusionError("FILE_MISSING", `there is no image encoder ${name}`, {
+      hint: "IP-Adapters come with one, a folder image_encoder; name it (imageEncoder), or owner/name:models/image_encoder",
+    });
+  if (!reference.file) return locateModel(name, hub);
+  const config = await locateModel(`${name}/config.json`, hub);
+  await locateModel(`${name}/model.safetensors`, hub);
+  return dirname(config);
+}
+
+/** What the UNet is shown at a network call: each picture's tokens for the rows asked about. */
+export function picturesFor(
+  pictures: readonly PicturePrompt[],
+  rows: readonly { readonly negative: boolean }[],
+  calls: number,
+): (call: number, asked: readonly number[]) => Pick<UNetInput, "pictures"> {
+  const known = new Map<string, readonly Values[]>();
+  const tokensOf = (asked: readonly number[]): readonly Values[] => {
+    const key = asked.join();
+    const tokens =
+      known.get(key) ??
+      pictures.map((picture) =>
+        batched(asked.map((row) => (rows[row]!.negative ? picture.none : picture.tokens))),
+      );
+    known.set(key, tokens);
+    return tokens;
+  };
+  return (call, asked) => {
+    if (pictures.length === 0) return {};
+    const tokens = tokensOf(asked);
+    const acts = ({ start, end }: PicturePrompt) => call / calls >= start && (call + 1) / calls <= end;
+    return {
+      pictures: pictures.map((picture, i) => ({
+        tokens: tokens[i]!,
+        scale: acts(picture) ? picture.scale : 0,
+      })),
+    };
+  };
+}
