@@ -14,8 +14,11 @@ const usage = `npm run bench -- [command] [options]
   layers      each layer, op by op and as a graph
   peers       networks of Stable Diffusion 1.5's size against other engines
   nodes       ways to write a computation as TensorFlow nodes
+  modes       what image to image, masks and tiles cost, in time and memory
+  cheaper     what opt-in savings gain (guidance interval, DeepCache, …), and what they change
   soak        many pictures in one process: memory must stay flat
   queue       what a queue in Redis costs a job, and how 1, 2, 4 and 8 workers share
+  fuzz        random and damaged input for all that reads what strangers wrote
   report      Markdown of the results that are kept
 Without a command: default, precision and layers.
 
@@ -24,11 +27,14 @@ Without a command: default, precision and layers.
   --threads <n>       default: one for each core
   --models <folder>   keeps random models and converted weights here; default: a temporary folder
   --json <folder>     where results are kept for the report; default: bench/results
-  --case <name>       of peers: unet64b2, unet32b2, vae64, vae32, text; of nodes: see bench/nodes.ts. Repeatable
+  --case <name>       of peers: unet64b2, unet32b2, vae64, vae32, text; of nodes: see bench/nodes.ts;
+                      of cheaper: default, sd15, large, memory. Repeatable
   --peer <name>       openvino, ort-node, ort, torch-cl, torch-freeze. Repeatable
-  --rounds <n>        of peers and nodes
+  --rounds <n>        of peers, nodes and cheaper
   --pictures <n>      of soak: 1000; also --size <pixels> 64, --steps <n> 2
-  --jobs <n>          of queue: 10000; also --each <n> 20, jobs of one second for each worker`;
+  --jobs <n>          of queue: 10000; also --each <n> 20, jobs of one second for each worker
+  --minutes <n>       of fuzz: 1 for each target; also --seed <n>
+  --target <name>     of fuzz: safetensors, png, tokenizer, prompt, http, journal. Repeatable`;
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -44,6 +50,9 @@ const { positionals, values } = parseArgs({
     pictures: { type: "string", default: "1000" },
     size: { type: "string", default: "64" },
     steps: { type: "string", default: "2" },
+    minutes: { type: "string", default: "1" },
+    seed: { type: "string" },
+    target: { type: "string", multiple: true, default: [] },
     jobs: { type: "string", default: "10000" },
     each: { type: "string", default: "20" },
     help: { type: "boolean", default: false },
@@ -85,9 +94,22 @@ const commands: Readonly<Record<string, Command>> = {
     const placings = benchNodes(values.case, { rounds: rounds ?? (quick ? 3 : 6) });
     return nodeTables(placings);
   },
+  async cheaper() {
+    const { benchCheaper } = await import("./cheaper.js");
+    return benchCheaper({ quick, folder, threads, rounds, cases: values.case });
+  },
+  async fuzz() {
+    const { benchFuzz } = await import("./fuzz.js");
+    const seed = values.seed ? Number(values.seed) : Date.now() % 2 ** 31;
+    return benchFuzz({ minutes: +values.minutes, seed, only: values.target });
+  },
   async queue() {
     const { benchQueue } = await import("./queue.js");
     return benchQueue({ jobs: +values.jobs, each: +values.each });
+  },
+  async modes() {
+    const { benchModes } = await import("./modes.js");
+    return benchModes({ quick, folder, threads });
   },
   async soak() {
     const { benchSoak } = await import("./soak.js");

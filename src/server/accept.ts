@@ -6,10 +6,12 @@ import type { Models } from "./models.js";
 import type { NewJob } from "./queue/queue.js";
 import { Refusal } from "./refusal.js";
 import {
+  checked,
   checkLimits,
   type GenerateRequest,
   type StoredGenerate,
   type StoredUpscale,
+  storedRequest,
   type UpscaleRequest,
 } from "./request.js";
 import type { Settings } from "./settings.js";
@@ -58,6 +60,8 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     model: option.label,
     count: request.count ?? 1,
   };
+  // APIs of others are laxer than ours, and what a journal could not read again must not get into it.
+  checked(storedRequest, stored);
   checkLimits(stored, info.size, limits);
   const [imageKey, maskKey] = await Promise.all(
     [image, mask].map((given) =>
@@ -94,6 +98,7 @@ export async function acceptUpscale(request: UpscaleRequest, parts: Parts): Prom
     throw new Refusal(400, "TOO_LARGE", `${width} x ${height} are more pixels than this server makes`);
   const image = await storeForeign(bytes, images, limits);
   const stored: StoredUpscale = { kind: "upscale", image, width, height, upscaler };
+  checked(storedRequest, stored);
   return { lane: "upscale", request: stored };
 }
 

@@ -40,6 +40,15 @@ test("health and metrics", async () => {
     expect(line).toMatch(/^(# TYPE \w+ (counter|gauge|histogram)|\w+(\{[^}]*\})? [\d.e+-]+)$/);
 });
 
+test("numbers that other APIs let through are refused before they are accepted", async () => {
+  const { send, parts } = await testServer();
+  for (const changes of [{ width: -0.5 }, { batch_size: -1 }, { steps: 1.5 }, { cfg_scale: -1 }]) {
+    const answer = await send("POST", "/sdapi/v1/txt2img", { width: 64, height: 64, ...changes });
+    expect(answer.status).toBe(400);
+  }
+  expect(await parts.jobs.queue.list()).toEqual([]);
+});
+
 test("the page is served by name, with its types; one that was not built says so", async () => {
   const { send, folder } = await testServer();
   const missing = await send("GET", "/");
