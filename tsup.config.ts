@@ -9,7 +9,7 @@ const common: Options = {
   target: "node20",
   platform: "node",
   sourcemap: true,
-  external: ["bullmq", "ioredis"], // optional: asked for when a queue is
+  external: ["aws4fetch", "bullmq", "ioredis"], // optional: asked for when S3 or a queue is
 };
 
 export default defineConfig([

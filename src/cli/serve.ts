@@ -7,6 +7,7 @@ interface Flags {
   readonly auth?: string;
   readonly allowHost: readonly string[];
   readonly data?: string;
+  readonly images?: string;
   readonly models?: string;
   readonly model?: string;
   readonly threads?: number;
@@ -25,6 +26,9 @@ export function addServe(program: Command, session: Session): void {
     .option("--auth <user:password>", "who may use it (also TFJS_DIFFUSION_AUTH)")
     .option("--allow-host <name:port>", "a further name that the server is asked by; repeatable", collect, [])
     .option("--data <folder>", "where pictures, history and settings are kept")
+    .addOption(
+      new Option("--images <url>", "pictures in S3 instead: s3://bucket/prefix").env("TFJS_DIFFUSION_IMAGES"),
+    )
     .option("--models <folder>", "a folder of models to choose from")
     .option("--model <name>", "the model to begin with")
     .option("--threads <number>", "processor threads", wholeNumber)

@@ -6,6 +6,7 @@ interface Flags {
   readonly model?: string[];
   readonly models?: string;
   readonly data?: string;
+  readonly images?: string;
   readonly threads?: number;
   readonly memory?: number;
   readonly hang: number;
@@ -28,6 +29,11 @@ export function addWorker(program: Command, session: Session): void {
     .option("--model <name>", "a model whose jobs it takes; repeatable", collect)
     .option("--models <folder>", "a folder of models, the same as the server's")
     .option("--data <folder>", "where pictures are kept: the same folder as the server's")
+    .addOption(
+      new Option("--images <url>", "pictures in S3 instead, as on the server: s3://bucket/prefix").env(
+        "TFJS_DIFFUSION_IMAGES",
+      ),
+    )
     .option("--threads <number>", "processor threads", wholeNumber)
     .option("--memory <megabytes>", "private memory of the process that computes, at most", wholeNumber)
     .option("--hang <seconds>", "a network's call that takes longer is ended", wholeNumber, 600)
@@ -38,7 +44,7 @@ export function addWorker(program: Command, session: Session): void {
 async function run(flags: Flags, session: Session): Promise<void> {
   // What a worker needs is loaded for this command only.
   const { startWorker } = await import("../server/worker.js");
-  const { data, threads, memory, hang, grace, model, models, queue } = flags;
+  const { data, images, threads, memory, hang, grace, model, models, queue } = flags;
   const worker = await startWorker({
     queue,
     log: note,
@@ -51,6 +57,7 @@ async function run(flags: Flags, session: Session): Promise<void> {
     ...(model && { model }),
     ...(models && { models }),
     ...(data && { dataDir: data }),
+    ...(images && { images }),
   });
   if (session.json) sayJson({ lanes: worker.lanes });
   else say(`waiting for jobs of ${worker.lanes.join(", ")}  (stop with Ctrl-C)`);

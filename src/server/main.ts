@@ -8,7 +8,7 @@ import { getRequestListener } from "@hono/node-server";
 import { DiffusionError, type LoadOptions } from "../index.js";
 import type { Parts } from "./accept.js";
 import { createHandler } from "./handler.js";
-import { folderStore } from "./images.js";
+import { imageStore } from "./images.js";
 import { Jobs } from "./jobs.js";
 import { defaultLimits, type Limits, sharedLimits } from "./limits.js";
 import { Models } from "./models.js";
@@ -29,6 +29,8 @@ export interface ServeOptions {
   readonly allowHosts?: readonly string[];
   /** Where pictures, history and settings are kept. Default: TFJS_DIFFUSION_DATA, else the user's data folder. */
   readonly dataDir?: string;
+  /** Where pictures are kept instead: s3://bucket/prefix. */
+  readonly images?: string;
   /** A folder of models for the list. */
   readonly models?: string;
   /** The model to begin with; default: the one chosen last, else the default model. */
@@ -64,7 +66,7 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
   const models = await Models.open(settings, load);
   if (options.models) await models.addFolder(options.models);
   if (options.model) await models.choose(options.model);
-  const images = folderStore(join(dataDir, "images"));
+  const images = await imageStore(options.images, dataDir);
   const { queue: url } = options;
   const shared = url !== undefined;
   const queue = shared

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { defaultModels, type LoadOptions } from "../index.js";
-import { folderStore, type ImageStore } from "./images.js";
+import { type ImageStore, imageStore } from "./images.js";
 import { Jobs, type Work } from "./jobs.js";
 import { defaultLimits, type Limits } from "./limits.js";
 import { defaultDataDir, version } from "./main.js";
@@ -18,6 +18,8 @@ export interface WorkerOptions {
   readonly models?: string;
   /** Where pictures are kept: the same folder as the server's. */
   readonly dataDir?: string;
+  /** Where pictures are kept instead, as on the server: s3://bucket/prefix. */
+  readonly images?: string;
   readonly load?: Pick<LoadOptions, "threads" | "cacheDir" | "memoryLimit" | "hangMs">;
   readonly limits?: Partial<Pick<Limits, "jobMs">>;
   /** Milliseconds that a running job is given when the worker stops; then another worker gets it. Default 30 s. */
@@ -55,7 +57,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     log,
     ...(lockMs !== undefined && { lockMs }),
   });
-  const images = folderStore(join(dataDir, "images"));
+  const images = await imageStore(options.images, dataDir);
   const work = options.work?.(images) ?? libraryWork(models, images, version);
   const { jobMs } = { ...defaultLimits, ...options.limits };
   const jobs = new Jobs(queue, work, { jobMs, log, shared: true });

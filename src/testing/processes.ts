@@ -17,7 +17,7 @@ export async function buildProcesses(
   const source = fileURLToPath(new URL("../", import.meta.url));
   const folder = mkdtempSync(join(source, "..", ".test-build-"));
   const entry = Object.fromEntries(Object.entries(entries).map(([name, path]) => [name, join(source, path)]));
-  const external = ["bullmq", "ioredis"];
+  const external = ["aws4fetch", "bullmq", "ioredis"];
   await build({
     entry,
     external,

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { createClock, hasClocks } from "../../testing/clock.js";
 import { buildProcesses, startProcess } from "../../testing/processes.js";
 import { freePort, hasRedis, type RedisServer, startRedis } from "../../testing/redis-server.js";
+import { s3Credentials, startS3 } from "../../testing/s3-server.js";
 
 if (!hasRedis) console.warn("skipped: redis-server is not installed (apt-get install redis-server)");
 if (!hasClocks) console.warn("clock jumps skipped: libfaketime is not installed (apt-get install faketime)");
@@ -148,6 +149,31 @@ describe.skipIf(!hasRedis)("two servers on one queue", () => {
     await ask(two, `/history/${short.id}`, { method: "DELETE" });
     expect((await fetch(`${one}/jobs/${short.id}`)).status).toBe(404);
     for (const url of [one, two]) expect((await fetch(`${url}/ready`)).status).toBe(200);
+  });
+});
+
+describe.skipIf(!hasRedis)("machines without a common folder", () => {
+  test("share pictures in S3", async () => {
+    const s3 = await startS3(["pictures"]);
+    onTestFinished(() => s3.close());
+    const { server, worker } = await cluster();
+    const env = {
+      AWS_ACCESS_KEY_ID: s3Credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: s3Credentials.secretAccessKey,
+      AWS_ENDPOINT_URL: s3.url,
+    };
+    const images = "s3://pictures/of/jobs";
+    const url = await server({ ...env, TFJS_DIFFUSION_IMAGES: images });
+    await worker(1, { ...env, IMAGES: images });
+    const { id } = await submit(url, { count: 2 });
+    const job = await until(url, id, ended);
+    expect(job.status).toBe("completed");
+    for (const { url: path, key } of job.result!.images) {
+      const png = Buffer.from(await (await fetch(url + path)).arrayBuffer());
+      expect(png).toEqual(s3.objects.get(`/pictures/of/jobs/${key.slice(0, 2)}/${key}.png`));
+    }
+    await ask(url, `/history/${id}`, { method: "DELETE" });
+    expect(s3.objects.size).toBe(0);
   });
 });
 
