@@ -118,7 +118,7 @@ export interface GenerateOptions {
    */
   deepCache?: { readonly interval: number };
   /**
-   * Self-attention at the latents' full size works on fewer tokens (Bolya and Hoffman 2023, "Token Merging for Fast
+   * Self-attention, where the picture is largest, works on fewer tokens (Bolya and Hoffman 2023, "Token Merging for Fast
    * Stable Diffusion"): the share of them, above 0 and at most 0.75, that is merged into those that they are most
    * like; 0.5 is usual. Pays for large pictures; the picture changes. Not for upscalers. Default: none.
    */

@@ -61,9 +61,12 @@ export function unetInputs(
   x.residuals?.forEach((residual, i, all) => {
     inputs[i === all.length - 1 ? "residual.mid" : `residual.${i}`] = residual;
   });
+  const { mergeTokens } = x;
+  if (mergeTokens !== undefined && !(mergeTokens > 0 && mergeTokens <= 0.75))
+    throw badInput("mergeTokens", "a share above 0, at most 0.75", `${mergeTokens}`);
   const size: UNetSize = {
     ...{ batch, height, width, tokens: context.shape[1]! },
-    ...(x.mergeTokens !== undefined && { mergeTokens: x.mergeTokens }),
+    ...(mergeTokens !== undefined && { mergeTokens }),
     ...(x.residuals && { residuals: true }),
     ...(x.features?.length && { features: x.features.length }),
     ...(x.pictures?.length && { pictures: x.pictures.map(({ tokens }) => tokens.shape[1] ?? 0) }),

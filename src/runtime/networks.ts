@@ -3,6 +3,7 @@ import type { Values } from "../latents/latents.js";
 import { pooledRows, type TextEncoderConfig } from "../models/clip.js";
 import { frequenciesWeight } from "../models/k-unet.js";
 import type { NetworkSpec } from "../models/network.js";
+import type { UNetSize } from "../models/unet.js";
 import type { VaeConfig } from "../models/vae.js";
 import { codebookWeight } from "../models/vq.js";
 import { type Adapters, noAdapters } from "../weights/adapters.js";
@@ -106,7 +107,10 @@ export interface NetworksOptions {
   readonly onLoad?: (network: string, done: number, total: number) => void;
 }
 
-/** Sizes of one network that stay loaded; a session keeps its memory, so the one used longest ago goes. */
+/**
+ * Sizes of one network that stay loaded; a session keeps its memory, so the one used longest ago goes. Forms that
+ * take turns within a picture (with and without guidance, whole and shallow) count as one.
+ */
 const SIZES_KEPT = 3;
 
 /** Runs a network at whatever size is asked for. */
@@ -267,10 +271,10 @@ export function runnerOf(
   engine: Engine,
   { runtime, precision, cacheRoot, opening, sideBySide = false, turns, onLoad }: NetworksOptions,
 ): AdaptedRun {
-  const loaded = new Map<string, RemoteNetwork>();
+  const loaded = new Map<string, Map<string, RemoteNetwork>>();
   const stage = stageOf(label);
   turns?.onLeave(stage, async () => {
-    const all = [...loaded.values()];
+    const all = [...loaded.values()].flatMap((forms) => [...forms.values()]);
     loaded.clear();
     for (const network of all) await network.unload();
   });
@@ -278,15 +282,19 @@ export function runnerOf(
     const { loras, words, pictures } = adapters;
     const isAdapted = loras.length > 0 || words.length > 0 || pictures !== undefined;
     const weights = { ...place, opening, ...(isAdapted && { adapters }) };
-    const key = `${spec.kind} ${JSON.stringify([spec.size, adapters])}`;
+    const { batch, deep, ...rest } = spec.size as UNetSize;
+    const key = `${spec.kind} ${JSON.stringify([rest, adapters])}`;
+    const forms = loaded.get(key) ?? new Map<string, RemoteNetwork>();
+    const form = `${batch} ${deep}`;
     const network =
-      loaded.get(key) ?? engine.network({ spec, weights, runtime, precision, cacheRoot, sideBySide });
+      forms.get(form) ?? engine.network({ spec, weights, runtime, precision, cacheRoot, sideBySide });
+    forms.set(form, network);
     loaded.delete(key);
-    loaded.set(key, network);
+    loaded.set(key, forms);
     const [oldest] = loaded;
     if (loaded.size > SIZES_KEPT && oldest) {
       loaded.delete(oldest[0]);
-      await oldest[1].unload();
+      for (const old of oldest[1].values()) await old.unload();
     }
     await turns?.enter(stage);
     await network.load((done, total) => onLoad?.(label, done, total));
