@@ -1,7 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Node, NodeWriter } from "../src/ops/nodes.js";
+import { fetchName } from "../src/ops/calls.js";
+import { type FunctionBody, type Node, NodeWriter } from "../src/ops/nodes.js";
 import { elements, type Shape } from "../src/ops/ops.js";
 import { loadNative } from "../src/runtime/native.js";
 import { encodeSavedModel } from "../src/runtime/saved-model.js";
@@ -74,27 +75,25 @@ export interface Contender {
 
 function contender({ name, write }: Form, inputs: readonly Shape[]): Contender {
   const w = new NodeWriter();
-  const given = inputs.map((shape, i) => w.placeholder(`input${i}`, shape, "DT_FLOAT"));
-  w.identity("output", write(w, given));
-  return graphContender(name, w, given);
+  const given = inputs.map((shape, i): Node => ({ name: `input${i}`, shape, type: "DT_FLOAT" }));
+  const result = w.written(write(w, given));
+  return graphContender(name, { arguments: given, nodes: w.nodes, results: [["y", result]] });
 }
 
-/** A session of the nodes written so far, given noise; what it computes is the node named `output`. */
-export function graphContender(
-  name: string,
-  w: NodeWriter,
-  inputs: readonly Pick<Node, "name" | "shape">[],
-): Contender {
+/** A session of nodes, given noise; what it computes is the result named `y`. */
+export function graphContender(name: string, body: FunctionBody): Contender {
   const native = loadNative();
   const { binding } = native;
   const folder = join(scratch, `graph${folders++}`);
   mkdirSync(folder);
-  writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(w.nodes, native));
+  writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(body, native));
   const session = binding.loadSavedModel(folder, "serve");
-  const ids = inputs.map(({ shape }, i) => binding.createTensor(shape, binding.TF_FLOAT, noise(shape, 2, i)));
-  const names = inputs.map((x) => x.name).join(",");
+  const ids = body.arguments.map(({ shape }, i) =>
+    binding.createTensor(shape, binding.TF_FLOAT, noise(shape, 2, i)),
+  );
+  const names = body.arguments.map((x) => x.name).join(",");
   const fetch = <T>(use: (id: number) => T): T => {
-    const [{ id } = { id: -1 }] = binding.runSavedModel(session, ids, names, "output");
+    const [{ id } = { id: -1 }] = binding.runSavedModel(session, ids, names, fetchName("y"));
     const value = use(id);
     binding.deleteTensor(id);
     return value;

@@ -1,6 +1,6 @@
 import { internal } from "../errors.js";
 import * as infer from "./infer.js";
-import { type Node, NodeWriter, rowsOf } from "./nodes.js";
+import { type FunctionBody, type Node, NodeWriter, rowsOf } from "./nodes.js";
 import type { Activation, GroupNormOptions, Ops, Shape, Tensor } from "./ops.js";
 import { matchRows, meanInto } from "./token-merging.js";
 import { suitsWinograd, winogradConvolution } from "./winograd.js";
@@ -17,6 +17,7 @@ export interface WeightFile {
 /** Kernels beyond the documented ones; where this machine's TensorFlow lacks one, the plain form is written. */
 export interface FusedNodes {
   readonly layerNorm: boolean;
+  readonly swish: boolean;
 }
 
 export interface GraphOptions {
@@ -34,11 +35,10 @@ type Origin = { readonly node: Node } | { readonly weight: string; readonly view
 type GraphTensor = Tensor & Origin;
 
 export interface GraphOps extends Ops {
-  readonly writer: NodeWriter;
   /** A value given at each run. */
   input(name: string, shape: Shape, dtype: Tensor["dtype"]): Tensor;
-  /** Gives a result the name under which it is fetched. */
-  output(name: string, x: Tensor): void;
+  /** What has been written, with these results. */
+  body(results: Readonly<Record<string, Tensor>>): FunctionBody;
   /** A weight of the checkpoint; no node is written before an op uses it. */
   weight(name: string, shape: Shape): Tensor;
 }
@@ -58,6 +58,7 @@ const tensorOf = (node: Node): GraphTensor => ({
 /** Writes each op down as TensorFlow nodes. */
 export function graphOps(options: GraphOptions): GraphOps {
   const w = new NodeWriter();
+  const given: Node[] = [];
   const { compute } = options;
 
   const weightNode = (x: Tensor, shape: Shape, as?: WeightView): Node => {
@@ -98,7 +99,7 @@ export function graphOps(options: GraphOptions): GraphOps {
     const half = () => mul(x, w.scalar(0.5));
     switch (activation) {
       case "silu":
-        return mul(x, unary("Sigmoid", x));
+        return options.fused.swish ? unary("_MklSwish", x) : mul(x, unary("Sigmoid", x));
       case "quick_gelu":
         return mul(x, unary("Sigmoid", mul(x, w.scalar(1.702))));
       case "gelu":
@@ -117,8 +118,8 @@ export function graphOps(options: GraphOptions): GraphOps {
   };
 
   /**
-   * Means are products with a row of ones: the one reduction over rows that runs at the speed of memory. Each
-   * channel's mean and variance are joined into those of the groups on [B, groups, C / groups] numbers.
+   * Sums over pixels and over the channels of a group are products with matrices of ones: the one reduction over rows
+   * that runs at the speed of memory. Mean and variance of each group are spread over its channels the same way.
    */
   const groupNorm = (
     x: Tensor,
@@ -129,23 +130,20 @@ export function graphOps(options: GraphOptions): GraphOps {
     const [b, h, wd, c] = infer.groupNorm(x.shape, groups) as [number, number, number, number];
     const [pixels, inGroup] = [h * wd, c / groups];
     const rows = node(x, [b, pixels, c]);
-    const average = w.constant(new Float32Array(pixels).fill(1 / pixels), [1, 1, pixels]);
-    const means = w.batchMatmul(average, rows);
-    const variances = w.batchMatmul(average, w.elementwise("SquaredDifference", [rows, means], rows.shape));
-    const [mean, variance] = [means, variances].map((y) => w.reshape(y, [b, groups, inGroup])) as [
-      Node,
-      Node,
-    ];
-    const joint = w.mean(mean, 2);
-    const between = w.elementwise("SquaredDifference", [mean, joint], mean.shape);
-    const inverse = unary("Rsqrt", add(w.mean(add(variance, between), 2), w.scalar(epsilon)));
-    const factor = mul(inverse, node(scale, [groups, inGroup]), mean.shape);
-    const offset = w.elementwise(
-      "Sub",
-      [node(shift, [groups, inGroup]), mul(joint, factor, mean.shape)],
-      mean.shape,
+    const average = w.constant(new Float32Array(pixels).fill(1 / (pixels * inGroup)), [1, 1, pixels]);
+    const ofGroup = w.constant(
+      Float32Array.from({ length: c * groups }, (_, i) =>
+        Number(Math.floor(Math.floor(i / groups) / inGroup) === i % groups),
+      ),
+      [1, c, groups],
     );
-    const y = add(mul(rows, w.reshape(factor, [b, 1, c])), w.reshape(offset, [b, 1, c]));
+    const overGroups = (y: Node): Node => w.batchMatmul(w.batchMatmul(average, y), ofGroup);
+    const overChannels = (y: Node): Node => w.batchMatmul(y, ofGroup, true);
+    const mean = overChannels(overGroups(rows));
+    const variance = overGroups(w.elementwise("SquaredDifference", [rows, mean], rows.shape));
+    const factor = mul(overChannels(unary("Rsqrt", add(variance, w.scalar(epsilon)))), node(scale));
+    const offset = w.elementwise("Sub", [node(shift), mul(mean, factor)], mean.shape);
+    const y = add(mul(rows, factor), offset);
     return w.reshape(activation ? activate(y, activation) : y, x.shape);
   };
 
@@ -206,58 +204,69 @@ export function graphOps(options: GraphOptions): GraphOps {
     );
   };
 
-  /** [B, T, C] to [B * heads, T, C / heads]. */
+  /** [B, T, C] to [B, heads, T, C / heads]. */
   const byHead = (x: Node, heads: number): Node => {
     const [b, n, c] = x.shape as [number, number, number];
-    const apart = w.transpose(w.reshape(x, [b, n, heads, c / heads]), [0, 2, 1, 3]);
-    return w.reshape(apart, [b * heads, n, c / heads]);
+    if (heads === 1) return w.reshape(x, [b, 1, n, c]);
+    return w.transpose(w.reshape(x, [b, n, heads, c / heads]), [0, 2, 1, 3]);
   };
 
   const attend = (q: Node, k: Node, v: Node, isCausal: boolean): Node => {
     const scores = w.cast(w.batchMatmul(q, k, true), "DT_FLOAT");
-    const masked = isCausal ? add(scores, causalMask(w, q.shape[1]!)) : scores;
+    const masked = isCausal ? add(scores, causalMask(w, q.shape[2]!)) : scores;
     return w.cast(w.batchMatmul(w.cast(w.softmax(masked), compute), v), "DT_FLOAT");
   };
 
   /** Head by head and block of queries by block, so that the scores of one block fit the cache. */
   const attendInBlocks = (q: Node, k: Node, v: Node): Node => {
-    const [batch, rows, width] = q.shape as [number, number, number];
-    const [columns, depth] = [k.shape[1]!, v.shape[2]!];
+    const [batch, heads, rows] = q.shape as [number, number, number, number];
+    const [columns, depth] = [k.shape[2]!, v.shape[3]!];
     const most = Math.max(1, Math.floor(ATTENTION_BLOCK_BYTES / (columns * 4)));
+    const part = (x: Node, head: number, from: number, size: number): Node => {
+      const sample = Math.floor(head / heads);
+      const last = x.shape[3]!;
+      return w.reshape(w.slice(x, [sample, head % heads, from, 0], [1, 1, size, last]), [size, last]);
+    };
     const blocks: Node[] = [];
-    for (let head = 0; head < batch; head++) {
-      const keys = w.reshape(w.slice(k, [head, 0, 0], [1, columns, width]), [columns, width]);
-      const values = w.reshape(w.slice(v, [head, 0, 0], [1, columns, depth]), [columns, depth]);
+    for (let head = 0; head < batch * heads; head++) {
+      const [keys, values] = [k, v].map((x) => part(x, head, 0, columns)) as [Node, Node];
       for (let from = 0; from < rows; from += most) {
-        const size = Math.min(most, rows - from);
-        const block = w.reshape(w.slice(q, [head, from, 0], [1, size, width]), [size, width]);
+        const block = part(q, head, from, Math.min(most, rows - from));
         const weights = w.softmax(w.cast(w.matmul(block, keys, true), "DT_FLOAT"));
         blocks.push(w.cast(w.matmul(w.cast(weights, compute), values), "DT_FLOAT"));
       }
     }
-    return w.concat(blocks, 0, [batch * rows, depth]);
+    return w.reshape(w.concat(blocks, 0, [batch * heads * rows, depth]), [batch, heads, rows, depth]);
   };
 
   const attention: Ops["attention"] = (q, k, v, { heads, causal = false }) => {
     const shape = infer.attention(q.shape, k.shape, v.shape, heads) as [number, number, number];
     const [batch, rows, width] = q.shape as [number, number, number];
-    const scaled = mul(node(q), w.scalar((width / heads) ** -0.5));
-    const [qs, ks, vs] = [scaled, node(k), node(v)].map((x) => byHead(w.cast(x, compute), heads)) as [
+    const columns = k.shape[1]!;
+    // Queries or keys are scaled, whichever are fewer.
+    const scaled = (x: Tensor): Node => mul(node(x), w.scalar((width / heads) ** -0.5));
+    const [queries, keys] = columns < rows ? [node(q), scaled(k)] : [scaled(q), node(k)];
+    const [qs, ks, vs] = [queries, keys, node(v)].map((x) => byHead(w.cast(x, compute), heads)) as [
       Node,
       Node,
       Node,
     ];
-    const isSmall = batch * heads * rows * k.shape[1]! * 4 <= ATTENTION_BLOCK_BYTES;
+    const isSmall = batch * heads * rows * columns * 4 <= ATTENTION_BLOCK_BYTES;
     const mixed = isSmall || causal ? attend(qs, ks, vs, causal) : attendInBlocks(qs, ks, vs);
-    const joined = w.transpose(w.reshape(mixed, [batch, heads, rows, shape[2] / heads]), [0, 2, 1, 3]);
-    return tensorOf(w.reshape(joined, shape));
+    return tensorOf(w.reshape(heads === 1 ? mixed : w.transpose(mixed, [0, 2, 1, 3]), shape));
   };
 
   return {
-    writer: w,
-    input: (name, shape, dtype) =>
-      tensorOf(w.placeholder(name, shape, dtype === "int32" ? "DT_INT32" : "DT_FLOAT")),
-    output: (name, x) => w.identity(name, node(x)),
+    input(name, shape, dtype) {
+      const argument: Node = { name, shape, type: dtype === "int32" ? "DT_INT32" : "DT_FLOAT" };
+      given.push(argument);
+      return tensorOf(argument);
+    },
+    body: (results) => ({
+      arguments: given,
+      results: Object.entries(results).map(([name, x]) => [name, w.written(node(x))]),
+      nodes: w.nodes,
+    }),
     weight: (name, shape): GraphTensor => ({ shape, dtype: "float32", weight: name, view: "whole" }),
 
     scope(name, body) {
@@ -338,5 +347,5 @@ function causalMask(w: NodeWriter, length: number): Node {
   const values = Float32Array.from({ length: length ** 2 }, (_, i) =>
     i % length > Math.floor(i / length) ? -1e30 : 0,
   );
-  return w.constant(values, [1, length, length]);
+  return w.constant(values, [1, 1, length, length]);
 }

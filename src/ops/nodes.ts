@@ -13,6 +13,9 @@ export type Attribute =
   | { readonly string: string }
   | { readonly strings: readonly string[] }
   | { readonly ints: readonly number[] }
+  | { readonly types: readonly NodeType[] }
+  | { readonly bytes: Uint8Array }
+  | { readonly function: string }
   | { readonly tensor: { readonly type: NodeType; readonly shape: Shape; readonly bytes: Uint8Array } };
 
 export type Attributes = Readonly<Record<string, Attribute>>;
@@ -30,8 +33,15 @@ export interface Node {
   readonly name: string;
   readonly shape: Shape;
   readonly type: NodeType;
-  /** What this is a reshape of; a reshape of a reshape is one of its source. */
+  /** What this is a reshape of; a reshape of a reshape is one of its source. Written down when a node needs it. */
   readonly source?: Node;
+}
+
+/** Nodes that compute results from arguments: the body of a function, or of a graph whose inputs are the arguments. */
+export interface FunctionBody {
+  readonly arguments: readonly Node[];
+  readonly nodes: readonly NodeDef[];
+  readonly results: readonly (readonly [name: string, node: Node])[];
 }
 
 const NO_OUTPUT = 1 << 20;
@@ -42,22 +52,29 @@ export class NodeWriter {
   /** Put before the names of nodes: "down_blocks/0/resnets/0/". */
   prefix = "";
   readonly #shared = new Map<string, Node>();
+  readonly #reshapes = new Set<string>();
 
   emit(op: string, inputs: readonly Node[], shape: Shape, type: NodeType, attributes: Attributes = {}): Node {
     // A name must not begin with an underscore, as those of internal operations do.
     const name = `${this.prefix}${op.replace(/^_/, "")}_${this.nodes.length}`;
-    this.nodes.push({ name, op, inputs: inputs.map((x) => x.name), attributes });
+    const names = inputs.map((x) => this.written(x).name);
+    this.nodes.push({ name, op, inputs: names, attributes });
     return { name, shape, type };
+  }
+
+  /** The same node; if it is a reshape that nothing has asked for yet, it is written now. */
+  written(x: Node): Node {
+    if (!x.source || this.#reshapes.has(x.name)) return x;
+    this.#reshapes.add(x.name);
+    const inputs = [x.source.name, this.ints(...x.shape).name];
+    const attributes: Attributes = { T: { type: x.type }, Tshape: { type: "DT_INT32" } };
+    this.nodes.push({ name: x.name, op: "Reshape", inputs, attributes });
+    return x;
   }
 
   /** A node that is written once, however often it is asked for. */
   shared(key: string, write: () => Node): Node {
-    const known = this.#shared.get(key);
-    if (known) return known;
-    const before = this.prefix;
-    this.prefix = "shared/";
-    const node = write();
-    this.prefix = before;
+    const node = this.#shared.get(key) ?? write();
     this.#shared.set(key, node);
     return node;
   }
@@ -73,7 +90,8 @@ export class NodeWriter {
   }
 
   identity(name: string, x: Node): void {
-    this.nodes.push({ name, op: "Identity", inputs: [x.name], attributes: { T: { type: x.type } } });
+    const inputs = [this.written(x).name];
+    this.nodes.push({ name, op: "Identity", inputs, attributes: { T: { type: x.type } } });
   }
 
   constant(values: Float32Array | Int32Array, shape: Shape): Node {
@@ -111,9 +129,31 @@ export class NodeWriter {
     return this.shared(`${path} [${shape}]`, () => this.emit("ImmutableConst", [], shape, type, attributes));
   }
 
-  /** Element by element; the shape is that of the broadcast. */
+  /** Element by element; the shape is that of the broadcast. The same of the same is written once. */
   elementwise(op: string, inputs: readonly Node[], shape: Shape): Node {
-    return this.emit(op, inputs, shape, inputs[0]!.type, { T: { type: inputs[0]!.type } });
+    const { type } = inputs[0]!;
+    const before = this.#beforeReshape(inputs, shape);
+    const from = before?.inputs ?? inputs;
+    const key = `${op} of ${from.map((x) => x.name).join()}`;
+    const result = this.shared(key, () => this.emit(op, from, before?.shape ?? shape, type, { T: { type } }));
+    return before ? this.reshape(result, shape) : result;
+  }
+
+  /** If all inputs are reshapes of one shape, broadcast scalars and rows aside, the reshapes can wait for the result. */
+  #beforeReshape(
+    inputs: readonly Node[],
+    shape: Shape,
+  ): { readonly inputs: readonly Node[]; readonly shape: Shape } | undefined {
+    const source = inputs.find((x) => isSameShape(x.shape, shape))?.source?.shape;
+    if (!source) return undefined;
+    const isRow = (x: Node) =>
+      x.shape.length === 1 && x.shape[0] === source.at(-1) && source.at(-1) === shape.at(-1);
+    const seen = inputs.map((x) => {
+      if (isSameShape(x.shape, shape))
+        return x.source && isSameShape(x.source.shape, source) ? x.source : undefined;
+      return x.shape.length === 0 || isRow(x) ? x : undefined;
+    });
+    return seen.every((x) => x !== undefined) ? { inputs: seen, shape: source } : undefined;
   }
 
   cast(x: Node, to: NodeType): Node {
@@ -124,9 +164,9 @@ export class NodeWriter {
 
   reshape(x: Node, shape: Shape): Node {
     const source = x.source ?? x;
-    if (source.shape.length === shape.length && source.shape.every((d, i) => d === shape[i])) return source;
-    const attributes: Attributes = { T: { type: x.type }, Tshape: { type: "DT_INT32" } };
-    return { ...this.emit("Reshape", [source, this.ints(...shape)], shape, x.type, attributes), source };
+    if (isSameShape(source.shape, shape)) return source;
+    const name = `${source.name.replace(":", "_")}_as_${shape.join("x") || "scalar"}`;
+    return { name, shape, type: x.type, source };
   }
 
   transpose(x: Node, order: readonly number[]): Node {
@@ -182,15 +222,15 @@ export class NodeWriter {
     return this.emit("MatMul", [a, b], [a.shape[0]!, b.shape[transposeB ? 0 : 1]!], a.type, attributes);
   }
 
-  /** [N or 1, M, K] times [N or 1, K, P], or [N or 1, P, K] when `transposeB`. */
+  /** [.., M, K] times [.., K, P], or [.., P, K] when `transposeB`; an axis before them may be 1 in one of the two. */
   batchMatmul(a: Node, b: Node, transposeB = false): Node {
     const attributes: Attributes = {
       T: { type: a.type },
       adj_x: { bool: false },
       adj_y: { bool: transposeB },
     };
-    const batch = Math.max(a.shape[0]!, b.shape[0]!);
-    const shape = [batch, a.shape[1]!, b.shape[transposeB ? 1 : 2]!];
+    const batch = a.shape.slice(0, -2).map((d, i) => Math.max(d, b.shape[i]!));
+    const shape = [...batch, a.shape.at(-2)!, b.shape.at(transposeB ? -2 : -1)!];
     return this.emit("BatchMatMulV2", [a, b], shape, a.type, attributes);
   }
 
@@ -206,11 +246,13 @@ export class NodeWriter {
 
   biasAdd(x: Node, bias: Node): Node {
     const attributes: Attributes = { T: { type: x.type }, data_format: { string: "NHWC" } };
-    return this.emit("BiasAdd", [x, bias], x.shape, x.type, attributes);
+    const rows = x.source?.shape.at(-1) === x.shape.at(-1) ? (x.source ?? x) : x;
+    return this.reshape(this.emit("BiasAdd", [rows, bias], rows.shape, x.type, attributes), x.shape);
   }
 
+  /** Over the last axis. */
   softmax(x: Node): Node {
-    return this.elementwise("Softmax", [x], x.shape);
+    return this.emit("Softmax", [x], x.shape, x.type, { T: { type: x.type } });
   }
 
   gather(table: Node, ids: Node): Node {
@@ -234,6 +276,8 @@ export class NodeWriter {
     });
   }
 }
+
+const isSameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((d, i) => d === b[i]);
 
 /** Rows of [.., C] when all axes but the last are one. */
 export const rowsOf = (shape: Shape): number => elements(shape.slice(0, -1));

@@ -6,6 +6,7 @@ import { loadNative } from "../runtime/native.js";
 import { encodeSavedModel } from "../runtime/saved-model.js";
 import { pseudoRandom } from "../testing/tiny.js";
 import { toTensorFlow } from "../weights/layout.js";
+import { fetchName } from "./calls.js";
 import { graphOps } from "./graph.js";
 import { suitsWinograd } from "./winograd.js";
 
@@ -21,7 +22,7 @@ function convolve(shape: [number, number, number, number], output: number) {
   const x = pseudoRandom(batch * height * width * input, 5);
   const graph = graphOps({
     compute: "DT_FLOAT",
-    fused: { layerNorm: true },
+    fused: { layerNorm: true, swish: true },
     weightValues: () => new Float32Array(0),
     weightFile(name, view) {
       const path = join(folder, `${name}-${shape}-${output}-${view}`);
@@ -30,22 +31,21 @@ function convolve(shape: [number, number, number, number], output: number) {
       return { path, type: "DT_FLOAT" };
     },
   });
-  graph.output(
-    "y",
-    graph.conv2d(graph.input("x", shape, "float32"), graph.weight("kernel", [3, 3, input, output])),
-  );
+  const body = graph.body({
+    y: graph.conv2d(graph.input("x", shape, "float32"), graph.weight("kernel", [3, 3, input, output])),
+  });
   const place = mkdtempSync(join(folder, "graph-"));
-  writeFileSync(join(place, "saved_model.pb"), encodeSavedModel(graph.writer.nodes, native));
+  writeFileSync(join(place, "saved_model.pb"), encodeSavedModel(body, native));
   const { binding, tf } = native;
   const session = binding.loadSavedModel(place, "serve");
   const fed = binding.createTensor(shape, binding.TF_FLOAT, x);
-  const [result] = binding.runSavedModel(session, [fed], "x", "y");
+  const [result] = binding.runSavedModel(session, [fed], "x", fetchName("y"));
   const got = binding.tensorDataSync(result!.id) as Float32Array;
   const want = tf.tidy(() => {
     const hwio = toTensorFlow(kernel, stored, { layout: "kernel" });
     return tf.conv2d(tf.tensor4d(x, shape), tf.tensor4d(hwio, [3, 3, input, output]), 1, "same").dataSync();
   });
-  return { got, want, ops: graph.writer.nodes.map(({ op }) => op) };
+  return { got, want, ops: body.nodes.map(({ op }) => op) };
 }
 
 test.each([

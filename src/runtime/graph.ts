@@ -1,23 +1,15 @@
-import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
-import {
-  type GraphOps,
-  type GraphOptions,
-  graphOps,
-  type WeightFile,
-  type WeightView,
-} from "../ops/graph.js";
-import { elements, type Tensor } from "../ops/ops.js";
-import { atomicFile, writeAll } from "../weights/atomic.js";
-import { graphsFolder, openWeightCache } from "../weights/cache.js";
+import { fetchName } from "../ops/calls.js";
+import { type GraphOptions, graphOps, type WeightFile, type WeightView } from "../ops/graph.js";
+import { elements } from "../ops/ops.js";
+import { openWeightCache } from "../weights/cache.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { float32ToBfloat16, float32ToFloat16 } from "../weights/float16.js";
 import { defaultView, type WeightView as LayoutView, toTensorFlow, viewName } from "../weights/layout.js";
+import { savedGraph, type WrittenGraph } from "./graph-cache.js";
 import type { Native } from "./native.js";
 import type { Capabilities } from "./probe.js";
 import type { Precision, Runner } from "./runner.js";
@@ -34,6 +26,8 @@ export interface GraphRunnerOptions {
    * network's layers are too short to be shared between threads, but each thread can take a sample.
    */
   readonly perSample?: Network;
+  /** What decides how the network is written: who asks the same gets the graph of an earlier process. */
+  readonly question?: unknown;
   /** Called after each weight that had to be converted. */
   readonly onWeight?: () => void;
 }
@@ -45,52 +39,77 @@ export function graphRunner(
   checkpoint: Checkpoint,
   options: GraphRunnerOptions,
 ): Runner {
-  const graph = graphOps({
-    ...graphWeights(checkpoint, options),
-    fused: options.capabilities.fused,
-    compute: options.precision === "bf16" ? "DT_BFLOAT16" : "DT_FLOAT",
-  });
-  const module = new Module(graph, { get: (name, shape) => graph.weight(name, shape) });
-  const given = Object.entries(network.inputs).map(([name, { shape, dtype }]) => {
-    return [name, graph.input(name, shape, dtype)] as const;
-  });
-  const outputs = Object.entries(
-    options.perSample
-      ? sampleBySample(graph, module, options.perSample, given)
-      : network.forward(module, Object.fromEntries(given)),
+  const { precision, capabilities, cacheRoot } = options;
+  const weights = [checkpoint.id, checkpoint.changed?.id];
+  const question = options.question !== undefined && [
+    options.question,
+    weights,
+    precision,
+    capabilities,
+    native.version,
+  ];
+  const { folder, results } = savedGraph(cacheRoot, question, () =>
+    writeGraph(native, network, checkpoint, options),
   );
-  for (const [name, x] of outputs) graph.output(`output/${name}`, x);
-  return loadGraph(
-    native,
-    graph,
-    network,
-    outputs.map(([name, x]) => [name, x.shape]),
-    options.cacheRoot,
-  );
+  const { binding } = native;
+  const session = binding.loadSavedModel(folder, "serve");
+  const names = Object.keys(network.inputs);
+  const fetches = results.map(([name]) => fetchName(name)).join(",");
+  return {
+    run(inputs) {
+      // A failing run would leak the tensors that are made here, so nothing that does not fit may get there.
+      for (const name of names) {
+        const [want, got] = [network.inputs[name]!, inputs[name]];
+        if (got?.data.length !== elements(want.shape))
+          throw internal(`input ${name} of a graph: expected [${want.shape}], got [${got?.shape}]`);
+      }
+      const ids = names.map((name) => createTensor(native, network.inputs[name]!, inputs[name]!.data));
+      const fetched = binding.runSavedModel(session, ids, names.join(","), fetches);
+      for (const id of ids) binding.deleteTensor(id);
+      return Object.fromEntries(
+        fetched.map(({ id }, i): [string, Values] => {
+          const [name, shape] = results[i]!;
+          const data = binding.tensorDataSync(id) as Float32Array;
+          binding.deleteTensor(id);
+          return [name, { shape, data }];
+        }),
+      );
+    },
+    dispose: () => binding.deleteSavedModel(session),
+  };
 }
 
-/** The outputs of a network for one sample, run for each sample of a batch and joined again. */
-function sampleBySample(
-  graph: GraphOps,
-  module: Module,
+/** The graph's bytes, with all its weights in the cache. */
+function writeGraph(
+  native: Native,
   network: Network,
-  given: readonly (readonly [string, Tensor])[],
-): Record<string, Tensor> {
-  const batch = given[0]![1].shape[0]!;
-  const apart = given.map(([name, x]) => [name, graph.split(x, batch, 0)] as const);
-  const results = Array.from({ length: batch }, (_, i) =>
-    network.forward(module, Object.fromEntries(apart.map(([name, parts]) => [name, parts[i]!]))),
-  );
-  const names = Object.keys(results[0]!);
-  return Object.fromEntries(
-    names.map((name) => [
-      name,
-      graph.concat(
-        results.map((r) => r[name]!),
-        0,
-      ),
-    ]),
-  );
+  checkpoint: Checkpoint,
+  options: GraphRunnerOptions,
+): WrittenGraph {
+  const { perSample = network, precision, capabilities } = options;
+  const files = new Set<string>();
+  const { weightFile, weightValues } = graphWeights(checkpoint, options);
+  const graph = graphOps({
+    weightValues,
+    weightFile(name, view) {
+      const file = weightFile(name, view);
+      files.add(file.path);
+      return file;
+    },
+    fused: capabilities.fused,
+    compute: precision === "bf16" ? "DT_BFLOAT16" : "DT_FLOAT",
+  });
+  const module = new Module(graph, { get: (name, shape) => graph.weight(name, shape) });
+  const given = Object.entries(perSample.inputs).map(([name, { shape, dtype }]) => {
+    return [name, graph.input(name, shape, dtype)] as const;
+  });
+  const body = graph.body(perSample.forward(module, Object.fromEntries(given)));
+  const calls = options.perSample ? Object.values(network.inputs)[0]!.shape[0]! : 1;
+  return {
+    bytes: encodeSavedModel(body, native, calls),
+    weights: [...files],
+    results: body.results.map(([name, { shape }]) => [name, [shape[0]! * calls, ...shape.slice(1)]]),
+  };
 }
 
 /** The weights as the graph needs them: vectors as values, everything else as files of the cache, converted once. */
@@ -142,40 +161,6 @@ const storedTypes: Record<Precision, WeightFile["type"]> = {
   bf16: "DT_BFLOAT16",
 };
 
-function loadGraph(
-  native: Native,
-  graph: GraphOps,
-  network: Network,
-  outputs: readonly (readonly [string, readonly number[]])[],
-  cacheRoot: string,
-): Runner {
-  const { binding } = native;
-  const session = binding.loadSavedModel(saveGraph(native, graph, cacheRoot), "serve");
-  const names = Object.keys(network.inputs);
-  const fetches = outputs.map(([name]) => `output/${name}`).join(",");
-  return {
-    run(inputs) {
-      // A failing run would leak the tensors that are made here, so nothing that does not fit may get there.
-      for (const name of names) {
-        const [want, got] = [network.inputs[name]!, inputs[name]];
-        if (got?.data.length !== elements(want.shape))
-          throw internal(`input ${name} of a graph: expected [${want.shape}], got [${got?.shape}]`);
-      }
-      const ids = names.map((name) => createTensor(native, network.inputs[name]!, inputs[name]!.data));
-      const results = binding.runSavedModel(session, ids, names.join(","), fetches);
-      for (const id of ids) binding.deleteTensor(id);
-      return Object.fromEntries(
-        results.map(({ id }, i): [string, Values] => {
-          const data = binding.tensorDataSync(id) as Float32Array;
-          binding.deleteTensor(id);
-          return [outputs[i]![0], { shape: outputs[i]![1], data }];
-        }),
-      );
-    },
-    dispose: () => binding.deleteSavedModel(session),
-  };
-}
-
 function createTensor(
   { binding }: Native,
   spec: Network["inputs"][string],
@@ -185,14 +170,4 @@ function createTensor(
   // TensorFlow shares the memory of arrays, so they are copied: the caller may change its own.
   const values = float ? Float32Array.from(data) : Int32Array.from(data);
   return binding.createTensor(spec.shape, float ? binding.TF_FLOAT : binding.TF_INT32, values);
-}
-
-/** Graphs are named by their content, so a stale one is never used. */
-function saveGraph(native: Native, graph: GraphOps, cacheRoot: string): string {
-  const bytes = encodeSavedModel(graph.writer.nodes, native);
-  const key = createHash("sha256").update(bytes).digest("hex").slice(0, 24);
-  const folder = join(graphsFolder(cacheRoot), key);
-  const file = join(folder, "saved_model.pb");
-  if (!existsSync(file)) atomicFile(file, (descriptor) => writeAll(descriptor, bytes));
-  return folder;
 }

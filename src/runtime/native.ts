@@ -1,4 +1,6 @@
+import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import type * as tfjs from "@tensorflow/tfjs";
 import { DiffusionError } from "../errors.js";
 
@@ -27,7 +29,10 @@ export interface Message {
 }
 
 export interface Native {
+  /** Loaded when it is first asked for: graphs do without, and it takes as long to load as the library. */
   readonly tf: typeof tfjs;
+  /** Tensors that tfjs holds; 0 as long as it is not loaded. */
+  readonly tensors: () => number;
   readonly binding: Binding;
   readonly protobuf: Readonly<Record<string, new () => Message>>;
   /** TensorFlow's version, such as "2.18.1". */
@@ -48,11 +53,24 @@ export function loadNative(): Native {
   process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
   const require = createRequire(import.meta.url);
   restoreRemovedFunctions(require("node:util"));
+  let tf: typeof tfjs | undefined;
+  const load = () => {
+    tf ??= require("@tensorflow/tfjs-node") as typeof tfjs;
+    return tf;
+  };
   try {
-    const tf = require("@tensorflow/tfjs-node") as typeof tfjs & { version: { "tfjs-node": string } };
-    const backend = tf.backend() as unknown as { binding: Binding & { TF_Version?: string } };
-    const protobuf = require("@tensorflow/tfjs-node/dist/proto/api_pb.js") as Native["protobuf"];
-    native = { tf, binding: backend.binding, protobuf, version: backend.binding.TF_Version ?? "unknown" };
+    const binding = require(addonFile(require)) as Binding & { TF_Version?: string };
+    native = {
+      get tf() {
+        return load();
+      },
+      tensors: () => tf?.memory().numTensors ?? 0,
+      binding,
+      get protobuf() {
+        return require("@tensorflow/tfjs-node/dist/proto/api_pb.js") as Native["protobuf"];
+      },
+      version: binding.TF_Version ?? "unknown",
+    };
     return native;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
@@ -61,6 +79,16 @@ export function loadNative(): Native {
       cause,
     });
   }
+}
+
+/** The C++ addon of tfjs-node, which tfjs-node itself loads from here: lib/napi-v8/tfjs_binding.node. */
+function addonFile(require: NodeJS.Require): string {
+  const library = join(dirname(require.resolve("@tensorflow/tfjs-node/package.json")), "lib");
+  const folder = existsSync(library)
+    ? readdirSync(library).find((name) => name.startsWith("napi-v"))
+    : undefined;
+  if (!folder) throw new Error(`there is no addon in ${library}`);
+  return join(library, folder, "tfjs_binding.node");
 }
 
 /** tfjs-node 4.22 calls functions that Node 23 removed, and that Node 22 warns of. */

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { internal } from "../errors.js";
+import { fetchName } from "../ops/calls.js";
 import { type FusedNodes, type GraphOps, graphOps } from "../ops/graph.js";
 import type { Tensor } from "../ops/ops.js";
 import type { Native } from "./native.js";
@@ -16,7 +17,7 @@ let known: Capabilities | undefined;
 
 /** Tries each node once in a graph of its own; where it is lacking or wrong, graphs use the plain form. */
 export function probe(native: Native): Capabilities {
-  known ??= { fused: { layerNorm: runs(native, layerNorm) } };
+  known ??= { fused: { layerNorm: runs(native, layerNorm), swish: runs(native, swish) } };
   return known;
 }
 
@@ -38,6 +39,12 @@ const layerNorm: Trial = {
   compute: "DT_FLOAT",
   emit: (graph, x) => graph.layerNorm(x, graph.constant([1, 2], [2]), graph.constant([0, 1], [2]), 0),
   expected: [-1, 3, 1, -1],
+};
+
+const swish: Trial = {
+  compute: "DT_FLOAT",
+  emit: (graph, x) => graph.activate(x, "silu"),
+  expected: [1, 2, 4, 2].map((x) => x / (1 + Math.exp(-x))),
 };
 
 /** Large enough for the kernels that real layers get: x times ones, through 64 columns, and a convolution of the sums. */
@@ -65,17 +72,17 @@ function runs(native: Native, { compute, emit, expected }: Trial): boolean {
   const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-probe-"));
   try {
     const graph = graphOps({
-      fused: { layerNorm: true },
+      fused: { layerNorm: true, swish: true },
       compute,
       weightFile: noWeights,
       weightValues: noWeights,
     });
-    graph.output("y", emit(graph, graph.input("x", [2, 2], "float32")));
-    writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(graph.writer.nodes, native));
+    const body = graph.body({ y: emit(graph, graph.input("x", [2, 2], "float32")) });
+    writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(body, native));
     const session = binding.loadSavedModel(folder, "serve");
     const input = binding.createTensor([2, 2], binding.TF_FLOAT, Float32Array.of(1, 2, 4, 2));
     try {
-      const [result] = binding.runSavedModel(session, [input], "x", "y");
+      const [result] = binding.runSavedModel(session, [input], "x", fetchName("y"));
       const got = [...binding.tensorDataSync(result!.id)];
       binding.deleteTensor(result!.id);
       return got.length === expected.length && got.every((value, i) => Math.abs(value - expected[i]!) < 1e-4);

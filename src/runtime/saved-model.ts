@@ -1,15 +1,23 @@
-import type { Attribute, NodeDef, NodeType } from "../ops/nodes.js";
+import { internal } from "../errors.js";
+import { callNodes, FUNCTION_NAME } from "../ops/calls.js";
+import type { Attribute, FunctionBody, NodeDef, NodeType } from "../ops/nodes.js";
 import type { Shape } from "../ops/ops.js";
 import type { Message, Native } from "./native.js";
 
 // tensorflow/core/framework/types.proto
 const typeNumbers: Record<NodeType, number> = { DT_FLOAT: 1, DT_INT32: 3, DT_BFLOAT16: 14, DT_HALF: 19 };
 
-/** The bytes of a saved_model.pb with one graph, tagged "serve", and no variables. */
-export function encodeSavedModel(nodes: readonly NodeDef[], { protobuf }: Native): Uint8Array {
-  const create = (name: string): Message => new protobuf[name]!();
+/**
+ * The bytes of a saved_model.pb, tagged "serve" and without variables, whose graph calls a function for each of `calls`
+ * equal parts of the batch.
+ */
+export function encodeSavedModel(body: FunctionBody, { protobuf }: Native, calls = 1): Uint8Array {
+  const create: Create = (name) => new protobuf[name]!();
   const graph = create("GraphDef");
-  graph.setNodeList(nodes.map((node) => encodeNode(node, create)));
+  graph.setNodeList(callNodes(body, calls).map((node) => encodeNode(node, create)));
+  const library = create("FunctionDefLibrary");
+  library.setFunctionList([encodeFunction(body, create, protobuf)]);
+  graph.setLibrary(library);
   // The version of GraphDef that TensorFlow 2.x writes; older ones change the meaning of some nodes.
   const versions = create("VersionDef");
   versions.setProducer(1087);
@@ -25,7 +33,92 @@ export function encodeSavedModel(nodes: readonly NodeDef[], { protobuf }: Native
   return model.serializeBinary();
 }
 
-function encodeNode(node: NodeDef, create: (name: string) => Message): Message {
+type Create = (name: string) => Message;
+
+/** A function names its nodes without slashes, and an output by its name in the operation's definition and a number. */
+function encodeFunction(body: FunctionBody, create: Create, protobuf: Native["protobuf"]): Message {
+  const { ArgDef } = protobuf.OpDef as unknown as { ArgDef: new () => Message };
+  const argument = (name: string, type: NodeType): Message => {
+    const message = new ArgDef();
+    message.setName(name);
+    message.setType(typeNumbers[type]);
+    return message;
+  };
+  const isArgument = new Set(body.arguments.map(({ name }) => name));
+  const operations = new Map(body.nodes.map(({ name, op }) => [name, op]));
+  const flat = (name: string) => name.replaceAll("/", "_");
+  const reference = (input: string): string => {
+    if (isArgument.has(input)) return input;
+    const [name, index = "0"] = input.split(":") as [string, string?];
+    const op = operations.get(name) ?? "";
+    const output = outputNames[op];
+    if (!output) throw internal(`no name is known for the output of ${op || name} in a function`);
+    return `${flat(name)}:${typeof output === "string" ? `${output}:${index}` : `${output[Number(index)]}:0`}`;
+  };
+  const signature = create("OpDef");
+  signature.setName(FUNCTION_NAME);
+  signature.setInputArgList(body.arguments.map(({ name, type }) => argument(name, type)));
+  signature.setOutputArgList(body.results.map(([name, { type }]) => argument(name, type)));
+  const message = create("FunctionDef");
+  message.setSignature(signature);
+  message.setNodeDefList(
+    body.nodes.map(({ name, inputs, ...rest }) =>
+      encodeNode({ ...rest, name: flat(name), inputs: inputs.map(reference) }, create),
+    ),
+  );
+  for (const [name, node] of body.results) message.getRetMap().set(name, reference(node.name));
+  // The optimizer must neither write its nodes into the calling graph nor work on them before they are called.
+  for (const name of ["_noinline", "_tf_data_function"])
+    message.getAttrMap().set(name, encodeAttribute({ bool: true }, create));
+  return message;
+}
+
+/** The name that each operation's definition gives its output or its list of outputs, or the names of several. */
+const outputNames: Readonly<Record<string, string | readonly string[]>> = {
+  _FusedConv2D: "output",
+  _FusedMatMul: "product",
+  _MklLayerNorm: "y",
+  _MklSwish: "activations",
+  AddV2: "z",
+  ArgMax: "output",
+  BatchMatMulV2: "output",
+  BiasAdd: "output",
+  Cast: "y",
+  ConcatV2: "output",
+  Const: "output",
+  Conv2D: "output",
+  Erf: "y",
+  Exp: "y",
+  FusedBatchNormV3: "y",
+  GatherV2: "output",
+  ImmutableConst: "tensor",
+  InvertPermutation: "y",
+  Less: "z",
+  MatMul: "product",
+  Max: "output",
+  Mean: "output",
+  Mul: "z",
+  Pad: "output",
+  RealDiv: "z",
+  Relu: "activations",
+  Reshape: "output",
+  ResizeNearestNeighbor: "resized_images",
+  Rsqrt: "y",
+  SelectV2: "output",
+  Sigmoid: "y",
+  Slice: "output",
+  Softmax: "softmax",
+  Split: "output",
+  Square: "y",
+  SquaredDifference: "z",
+  Sub: "z",
+  Tanh: "y",
+  TopKV2: ["values", "indices"],
+  Transpose: "y",
+  UnsortedSegmentSum: "output",
+};
+
+function encodeNode(node: NodeDef, create: Create): Message {
   const message = create("NodeDef");
   message.setName(node.name);
   message.setOp(node.op);
@@ -36,7 +129,7 @@ function encodeNode(node: NodeDef, create: (name: string) => Message): Message {
   return message;
 }
 
-function encodeAttribute(attribute: Attribute, create: (name: string) => Message): Message {
+function encodeAttribute(attribute: Attribute, create: Create): Message {
   const value = create("AttrValue");
   const list = (fill: (list: Message) => void) => {
     const message = new (value.constructor as unknown as { ListValue: new () => Message }).ListValue();
@@ -50,7 +143,14 @@ function encodeAttribute(attribute: Attribute, create: (name: string) => Message
   else if ("bool" in attribute) value.setB(attribute.bool);
   else if ("string" in attribute) value.setS(Buffer.from(attribute.string).toString("base64"));
   else if ("ints" in attribute) list((message) => message.setIList(attribute.ints));
-  else if ("strings" in attribute)
+  else if ("types" in attribute)
+    list((message) => message.setTypeList(attribute.types.map((t) => typeNumbers[t])));
+  else if ("bytes" in attribute) value.setS(Buffer.from(attribute.bytes).toString("base64"));
+  else if ("function" in attribute) {
+    const called = create("NameAttrList");
+    called.setName(attribute.function);
+    value.setFunc(called);
+  } else if ("strings" in attribute)
     list((message) => message.setSList(attribute.strings.map((s) => Buffer.from(s).toString("base64"))));
   else {
     const { type, shape, bytes } = attribute.tensor;
@@ -63,7 +163,7 @@ function encodeAttribute(attribute: Attribute, create: (name: string) => Message
   return value;
 }
 
-function encodeShape(shape: Shape, create: (name: string) => Message): Message {
+function encodeShape(shape: Shape, create: Create): Message {
   const message = create("TensorShape");
   for (const size of shape) {
     const dimension = new (message.constructor as unknown as { Dim: new () => Message }).Dim();

@@ -1,14 +1,14 @@
-import type * as tfjs from "@tensorflow/tfjs";
 import { internal } from "../errors.js";
 import { adaptCheckpoint } from "../weights/adapters.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { openImageProjection } from "../weights/ip-adapter.js";
 import type { MatMul } from "../weights/lora-delta.js";
 import { openModel, openPart } from "../weights/model.js";
+import type { Native } from "./native.js";
 import type { WeightsReference } from "./runner.js";
 
 /** Opens what a request refers to, with its adapters laid over it. Throws what opening and adapting throw. */
-export function openWeights(tf: typeof tfjs, reference: WeightsReference): Checkpoint {
+export function openWeights(native: Native, reference: WeightsReference): Checkpoint {
   const { model, role, opening, adapters, pipeline } = reference;
   if (role === "part") return openPart(model, { pipeline: pipeline ?? "" }, opening).open();
   if (role === "image_projection") return openImageProjection(model);
@@ -19,11 +19,11 @@ export function openWeights(tf: typeof tfjs, reference: WeightsReference): Check
   const checkpoint = network.open();
   if (!adapters || role === "vae") return checkpoint;
   const name = role === "unet" ? role : encoder === 0 ? "text_encoder" : "text_encoder_2";
-  return adaptCheckpoint(checkpoint, name, { source, adapters, matMul: matMulOf(tf) });
+  return adaptCheckpoint(checkpoint, name, { source, adapters, matMul: matMulOf(native) });
 }
 
 const matMulOf =
-  (tf: typeof tfjs): MatMul =>
+  ({ tf }: Native): MatMul =>
   (a, b, rows, inner, columns) =>
     tf.tidy(() =>
       tf.matMul(tf.tensor2d(a, [rows, inner]), tf.tensor2d(b, [inner, columns])).dataSync<"float32">(),

@@ -40,7 +40,7 @@ const handlers: Handlers = {
     return {
       tensorflow: native.version,
       capabilities: probe(native),
-      tensors: native.tf.memory().numTensors,
+      tensors: native.tensors(),
       residentBytes: process.memoryUsage.rss(),
       peakBytes: process.resourceUsage().maxRSS * 1024,
     };
@@ -53,11 +53,9 @@ function makeRunner(
 ): Runner {
   const native = loadNative();
   const network = buildNetwork(spec);
-  const checkpoint = openWeights(native.tf, weights);
+  const checkpoint = openWeights(native, weights);
   if (runtime === "eager") return eagerRunner(native.tf, network, checkpoint, precision);
-  // Vectors are written into the graph; what is converted are the others.
-  const total = [...requirements(spec).weights.values()].filter((shape) => shape.length > 1).length;
-  let done = 0;
+  let [done, total] = [0, 0];
   const isUNet = spec.kind === "unet" || spec.kind === "k_unet" || spec.kind === "unconditional_unet";
   const one = { ...spec, size: { ...spec.size, batch: 1 } } as NetworkSpec;
   try {
@@ -67,7 +65,12 @@ function makeRunner(
       cacheRoot,
       label: `${weights.model} ${weights.role}`,
       capabilities: probe(native),
-      onWeight: () => progress(Math.min(++done, total), total),
+      question: [spec, sideBySide],
+      onWeight() {
+        // Vectors are written into the graph; what is converted are the others.
+        total ||= [...requirements(spec).weights.values()].filter((shape) => shape.length > 1).length;
+        progress(Math.min(++done, total), total);
+      },
     });
   } finally {
     checkpoint.close();

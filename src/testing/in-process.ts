@@ -41,7 +41,7 @@ export function inProcess(runtime: RuntimeName) {
 function makeRunner({ spec, weights, runtime, precision }: RunnerRequest, cacheRoot: string): Runner {
   const native = loadNative();
   const network = buildNetwork(spec);
-  const checkpoint = openWeights(native.tf, weights);
+  const checkpoint = openWeights(native, weights);
   if (runtime === "eager") return eagerRunner(native.tf, network, checkpoint, precision);
   const capabilities = probe(native);
   const runner = graphRunner(native, network, checkpoint, {

@@ -138,8 +138,8 @@ function checksum(length: number, pieces: readonly Uint8Array[]): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Whether a file has the length and checksum in its name. */
-function isIntact(path: string): boolean {
+/** Whether a file of a weight has the length and checksum in its name. */
+export function isIntact(path: string): boolean {
   const [, length, sum] = /\.(\d+)-([0-9a-f]{16})\.bin$/.exec(path) ?? [];
   let file: number;
   try {

@@ -1,0 +1,74 @@
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Shape } from "../ops/ops.js";
+import { atomicFile, writeAll } from "../weights/atomic.js";
+import { graphsFolder, isIntact } from "../weights/cache.js";
+
+/** A graph on disk that TensorFlow can load. */
+export interface SavedGraph {
+  readonly folder: string;
+  readonly results: readonly (readonly [name: string, shape: Shape])[];
+}
+
+/** A graph as it is written, and the files of weights that it maps. */
+export interface WrittenGraph extends Pick<SavedGraph, "results"> {
+  readonly bytes: Uint8Array;
+  readonly weights: readonly string[];
+}
+
+interface Entry extends Pick<WrittenGraph, "results" | "weights"> {
+  readonly graph: string;
+}
+
+/**
+ * The graph that was written for the same question before, by this very program; else `write` answers. Graphs are
+ * named by their content, and the weights of a known one are looked at, so nothing stale or broken is used.
+ *
+ * @param question all that decides what is written, apart from the program; false to write in any case
+ * @throws DiffusionError DISK
+ */
+export function savedGraph(
+  cacheRoot: string,
+  question: readonly unknown[] | false,
+  write: () => WrittenGraph,
+): SavedGraph {
+  const root = graphsFolder(cacheRoot);
+  const entryFile = program && question && join(root, `${digest(JSON.stringify([program, question]))}.json`);
+  const known = entryFile && readEntry(root, entryFile);
+  if (known) return known;
+  const { bytes, results, weights } = write();
+  const graph = digest(bytes);
+  const file = graphFile(root, graph);
+  if (!isGraph(root, graph)) atomicFile(file, (descriptor) => writeAll(descriptor, bytes));
+  if (entryFile) {
+    const entry: Entry = { graph, results, weights };
+    atomicFile(entryFile, (descriptor) => writeAll(descriptor, Buffer.from(JSON.stringify(entry))));
+  }
+  return { folder: join(root, graph), results };
+}
+
+const digest = (of: string | Uint8Array): string =>
+  createHash("sha256").update(of).digest("hex").slice(0, 24);
+const graphFile = (root: string, graph: string): string => join(root, graph, "saved_model.pb");
+
+function isGraph(root: string, graph: string): boolean {
+  const file = graphFile(root, graph);
+  return existsSync(file) && digest(readFileSync(file)) === graph;
+}
+
+function readEntry(root: string, file: string): SavedGraph | undefined {
+  try {
+    const { graph, results, weights } = JSON.parse(readFileSync(file, "utf8")) as Entry;
+    if (isGraph(root, graph) && weights.every(isIntact)) return { folder: join(root, graph), results };
+  } catch {
+    // Not there yet, or damaged: it is written again.
+  }
+  return undefined;
+}
+
+/** The bundle that this is part of names the others by their content. From source, each start writes its graphs anew. */
+const program = import.meta.url.endsWith(".ts")
+  ? undefined
+  : digest(readFileSync(fileURLToPath(import.meta.url)));
