@@ -1,5 +1,4 @@
-import { basename } from "node:path";
-import { clipTokenizerFolder, type LocateOptions, locateModel } from "./model-source.js";
+import { clipTokenizerFolder, type LocateOptions, locateModel, nameOfModel } from "./model-source.js";
 import { readModel } from "./runtime/model.js";
 import { openModel } from "./weights/model.js";
 
@@ -38,7 +37,7 @@ export async function describeModel(model: string, options: LocateOptions = {}):
   const beside = unet.config.inChannels - (vae?.latentChannels ?? unet.config.inChannels);
   return {
     path,
-    name: basename(path).replace(/\.(safetensors|ckpt)$/, ""),
+    name: nameOfModel(path),
     kind: kinds[beside] ?? (textEncoders.length === 0 ? "unconditional" : "text"),
     size: unet.config.sampleSize * factor,
     factor,

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DiffusionError, nearest } from "./errors.js";
 import type { OnProgress } from "./events.js";
@@ -19,6 +19,12 @@ const weightsFolder = fileURLToPath(new URL("../weights", import.meta.url));
 export const clipTokenizerFolder: string = join(weightsFolder, "clip-tokenizer");
 
 export const defaultModelFolder = (name: (typeof defaultModels)[number]): string => join(weightsFolder, name);
+
+/** What to call the model of a path: its folder or file, or its repository, whose folder has a commit's name. */
+export function nameOfModel(path: string): string {
+  const [, repository] = /models--.+?--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$/.exec(path) ?? [];
+  return repository ?? basename(path).replace(/\.(safetensors|ckpt)$/, "");
+}
 
 export interface LocateOptions {
   readonly revision?: string;

@@ -98,7 +98,7 @@ export interface GenerateResult {
   readonly latents: Latents;
   readonly seeds: readonly (number | bigint)[];
   readonly options: ResolvedOptions;
-  /** What was done to the input that its owner should know of, such as a mask that was resized. */
+  /** What was done to the input that its owner should know of, such as a mask that was resized, or words that did not fit. */
   readonly notes: readonly string[];
   /** Milliseconds spent on the prompt, on the steps, and on the picture. */
   readonly ms: { readonly encode: number; readonly denoise: number; readonly decode: number };
@@ -438,7 +438,7 @@ export class StableDiffusion {
           signal?.throwIfAborted();
         }),
       );
-      const notes: string[] = [];
+      const notes = [...new Set(conditions.flatMap((condition) => condition.notes))];
       const call: Call = {
         ...{ loaded: this.#loaded, adapted, options, resolved, conditions, controls, pictures },
         preview: this.#preview,

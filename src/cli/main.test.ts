@@ -1,62 +1,15 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
-import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { parseParameters } from "../image/parameters.js";
 import { decodePng, encodePng } from "../image/png.js";
+import { jsonLines, openCli } from "../testing/cli-process.js";
 import { goldenPath } from "../testing/golden.js";
 
 /** Every test starts the program as a user does: a process, in a folder, with its streams. */
 
-const out = fileURLToPath(new URL("../../out", import.meta.url));
-mkdirSync(out, { recursive: true });
-// Inside the repository, where a process that runs from source finds tsx.
-const work = mkdtempSync(join(out, "cli-"));
-const cache = join(work, "cache"); // one for all: weights are converted once
-afterAll(() => rmSync(work, { recursive: true, force: true }));
-const folder = () => mkdtempSync(join(work, "in-"));
-
-interface Start {
-  readonly cwd?: string;
-  readonly env?: Record<string, string>;
-}
-
-function start(args: readonly string[], { cwd = work, env }: Start = {}): ChildProcess {
-  const main = fileURLToPath(new URL("./main.ts", import.meta.url));
-  return spawn(process.execPath, ["--import", "tsx", main, ...args], {
-    cwd,
-    env: { ...process.env, TFJS_DIFFUSION_CACHE: cache, HF_HOME: join(work, "hf"), ...env },
-  });
-}
-
-async function run(args: readonly string[], options: Start & { stdin?: string } = {}) {
-  const child = start(args, options);
-  child.stdin!.end(options.stdin ?? "");
-  const [stdout, stderr, [code]] = await Promise.all([
-    text(child.stdout!),
-    text(child.stderr!),
-    once(child, "close"),
-  ]);
-  return { stdout, stderr, code: code as number | null };
-}
-
-const jsonLines = (stdout: string): Record<string, unknown>[] =>
-  stdout
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line));
-
+const { work, start, run, folder } = openCli();
 const readPng = (path: string) => decodePng(readFileSync(path));
 const small = ["--size", "64x64", "--steps", "2"];
 const minutes = 5 * 60_000;
@@ -354,27 +307,5 @@ describe("the other commands", () => {
       code: 1,
       stderr: "error: gone.png: there is no such file\n",
     });
-  });
-
-  test("models: info, verify, and a clean that keeps what was used today", { timeout: minutes }, async () => {
-    const info = await run(["models", "info", "butterflies-64", "--json"]);
-    expect(jsonLines(info.stdout)).toMatchObject([
-      { kind: "unconditional", size: 64, factor: 1, networks: [{ className: "UNet2DModel", tensors: 330 }] },
-    ]);
-    const verify = await run(["models", "verify", "butterflies-64"]);
-    expect(verify).toMatchObject({
-      code: 0,
-      stdout: expect.stringContaining("all 330 tensors of 1 network"),
-    });
-    const own = join(folder(), "cache");
-    const weights = join(own, "weights", "0".repeat(24));
-    mkdirSync(weights, { recursive: true });
-    writeFileSync(join(weights, "model.json"), JSON.stringify({ label: "some unet", precision: "fp32" }));
-    expect((await run(["models", "list", "--cache-dir", own])).stdout).toContain("some unet  fp32");
-    expect((await run(["models", "clean", "--cache-dir", own])).stdout).toMatch(/^0 B freed/);
-    expect(existsSync(weights)).toBe(true);
-    const cleaned = await run(["models", "clean", "--all", "--cache-dir", own]);
-    expect(cleaned.stdout).toContain("removed some unet fp32");
-    expect(existsSync(weights)).toBe(false);
   });
 });

@@ -9,6 +9,7 @@ import {
   createEmbedder,
   type Embedder,
   mostChunks,
+  type PromptPart,
   type Prompts,
 } from "./prompt-embedding.js";
 
@@ -16,6 +17,8 @@ import {
 export interface Conditions {
   /** One row of the network's batch each: the negative prompt first, then the prompts that AND combines. */
   readonly rows: readonly { readonly negative: boolean; readonly weight: number }[];
+  /** What of the prompts did not fit, in words. */
+  readonly notes: readonly string[];
   /** What the rows are at each of so many network calls. */
   over(calls: number): Promise<(call: number) => readonly Conditioning[]>;
 }
@@ -37,7 +40,7 @@ export async function encodePrompts(
   const all: Conditions[] = [];
   for (const [i, model] of loaded.entries()) {
     if (model.networks.textEncoders.length === 0) {
-      all.push({ rows: [], over: async () => () => [] });
+      all.push({ rows: [], notes: [], over: async () => () => [] });
       continue;
     }
     const embedder = embedders.get(model) ?? createEmbedder(model, resolved.promptSyntax);
@@ -70,9 +73,9 @@ function conditionsOf(
   const texts: Prompts = [prompts[image]!, prompts2?.[image] ?? prompts[image]!];
   const negativeText = negativePrompts[image];
   const negativeTexts: Prompts = [negativeText ?? "", negativePrompts2?.[image] ?? negativeText ?? ""];
-  const weights = given.positive
-    ? [1]
-    : embedder.parse(texts, { calls: resolved.steps }).map(({ weight }) => weight);
+  const calls = resolved.steps;
+  const parsed = given.positive ? [] : embedder.parse(texts, { calls });
+  const weights = given.positive ? [1] : parsed.map(({ weight }) => weight);
   const guided = isGuided(model, resolved, weights);
   const zeroes =
     negativeText === undefined && model.model.source.settings.force_zeros_for_empty_prompt === true;
@@ -81,7 +84,10 @@ function conditionsOf(
   const negative = { negative: true, weight: 1 };
   // InstructPix2Pix guides by the image, too: nothing, the image alone, the image and the prompt.
   const before = !guided ? [] : resolved.mode === "instruct" ? [negative, negative] : [negative];
+  const refused = given.negative || !guided ? [] : embedder.parse(negativeTexts, { calls, whole: true });
+  const room = model.tokenizers[0]!.maxLength - 2;
   return {
+    notes: [...cutNotes("prompt", parsed, room), ...cutNotes("negative prompt", refused, room)],
     rows: [...before, ...weights.map((weight) => ({ negative: false, weight }))],
     async over(calls) {
       const parts = given.positive ? [] : embedder.parse(texts, { calls });
@@ -104,6 +110,17 @@ function conditionsOf(
       return (call) => rows[stages.findLastIndex((start) => start <= call)]!;
     },
   };
+}
+
+/** Says which text is not seen, since nothing in the picture does. */
+function cutNotes(what: string, parts: readonly PromptPart[], room: number): string[] {
+  const ranges = parts.flatMap((part) => part.ranges.flat()).filter(({ lost }) => lost !== "");
+  const shown = (text: string) => (text.length > 200 ? `${text.slice(0, 200)}…` : text);
+  const notes = ranges.map(
+    ({ lost, tokens }) =>
+      `the ${what} has ${tokens} tokens, of which ${room} are used; "${shown(lost)}" is not seen (promptSyntax "a1111" or "compel" takes prompts of any length)`,
+  );
+  return [...new Set(notes)];
 }
 
 async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {

@@ -1,6 +1,6 @@
-import { basename } from "node:path";
 import { DiffusionError } from "../errors.js";
 import type { Size } from "../image/image.js";
+import { nameOfModel } from "../model-source.js";
 import type { ModelTraits } from "../resolved-options.js";
 import type { Model } from "../runtime/model.js";
 import type { Networks, Vae } from "../runtime/networks.js";
@@ -24,7 +24,7 @@ export function traitsOf({ model }: Loaded): ModelTraits {
   const { source, textEncoders, unet, factor } = model;
   const channels = latentChannels(model);
   return {
-    name: basename(source.path),
+    name: nameOfModel(source.path),
     hasText: textEncoders.length > 0,
     textEncoders: textEncoders.length,
     sees:
@@ -54,6 +54,6 @@ export const latentShape = ({ model }: Loaded, { width, height }: Size): number[
 
 export function vaeOf({ model, networks }: Loaded): Vae {
   if (networks.vae) return networks.vae;
-  const name = basename(model.source.path);
+  const name = nameOfModel(model.source.path);
   throw new DiffusionError("MODEL_KIND", `${name} works on pixels and has no VAE`);
 }

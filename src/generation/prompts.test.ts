@@ -55,6 +55,24 @@ describe("prompt syntax", () => {
     expect(await draw({ prompt: "a fox AND a castle", ...a1111 })).not.toEqual(alone);
   });
 
+  it("says which words do not fit, once for all images, and for the negative prompt when it counts", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const notesOf = async (options: GenerateOptions) =>
+      (await model.generate({ ...base, steps: 1, ...options })).notes;
+    const long = `${"cat ".repeat(38)}, a hat`;
+    const { tokenizers } = model;
+    const tokens = tokenizers[0]!.tokens(long).length;
+    const [note, ...others] = await notesOf({ prompt: long, count: 2 });
+    expect(others).toEqual([]);
+    expect(note).toContain(`the prompt has ${tokens} tokens, of which 75 are used`);
+    expect(note).toMatch(/; ".*, a hat" is not seen \(promptSyntax "a1111" or "compel"/);
+    expect(await notesOf({ prompt: long, promptSyntax: "a1111" })).toEqual([]);
+    expect(await notesOf({ prompt: "a cat" })).toEqual([]);
+    const against = { prompt: "a cat", negativePrompt: long };
+    expect(await notesOf(against)).toEqual([expect.stringContaining("the negative prompt has")]);
+    expect(await notesOf({ ...against, guidance: 1 })).toEqual([]);
+  });
+
   it.each(["models/tiny-sd1", "models/tiny-sdxl"])("%s: long prompts in chunks", async (name) => {
     const model = await tinyModel(name);
     const long = Array.from({ length: 60 }, (_, i) => `word${i}`).join(" ");
