@@ -94,6 +94,22 @@ test("a process that hangs is ended and reported, and the next call starts anoth
   }
 });
 
+test("one that hangs while it starts or loads, too", async () => {
+  const guarded = new Engine({ hangMs: 500 });
+  try {
+    const before = new Set(childrenOf(process.pid));
+    const call = guarded.network(request).load();
+    const [pid] = childrenOf(process.pid).filter((child) => !before.has(child));
+    process.kill(pid!, "SIGSTOP");
+    await expect(call).rejects.toMatchObject({
+      code: "WORKER",
+      message: expect.stringContaining("no answer for 1.5 s"),
+    });
+  } finally {
+    await guarded.dispose();
+  }
+});
+
 test("a process that takes more memory than it may is ended and reported", async () => {
   const guarded = new Engine({ memoryLimit: 2 ** 20 });
   await expect(guarded.network(request).run(inputs)).rejects.toMatchObject({

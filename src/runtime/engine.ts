@@ -13,15 +13,25 @@ interface Pending {
   resolve(result: unknown): void;
   reject(error: Error): void;
   readonly onProgress?: OnWeights;
-  /** Called when it is over. */
-  unwatch(): void;
+  readonly watch: Watch;
 }
+
+/** Of one call. */
+interface Watch {
+  /** The process has said something. */
+  alive(): void;
+  /** The call is over. */
+  end(): void;
+}
+
+/** Starting, converting and loading take longer than a run: so many times `hangMs`, without a word of progress. */
+const LOADING_HANGS = 3;
 
 /** What ends the process that computes, besides its caller. */
 interface Guards {
   /** Bytes of private memory; mapped weights, which the system may drop, do not count. Looked at on Linux only. */
   readonly memoryLimit?: number;
-  /** Milliseconds that one run of a network may take. */
+  /** Milliseconds that one run of a network may take; loading may be silent for three times as long. */
   readonly hangMs?: number;
 }
 
@@ -136,7 +146,7 @@ export class Engine {
         resolve: (result) => resolve(result as Calls[N]["result"]),
         reject,
         ...(onProgress && { onProgress }),
-        unwatch: this.#watch(child, name === "run"),
+        watch: this.#watch(child, name),
       });
       this.#keepAlive(child);
       child.send({ id, name, args }, (error) => {
@@ -147,16 +157,20 @@ export class Engine {
   }
 
   /** Ends the process when a call takes too long or too much memory; what was asked of it is refused then. */
-  #watch(child: ChildProcess, isRun: boolean): () => void {
+  #watch(child: ChildProcess, name: CallName): Watch {
     const { memoryLimit, hangMs } = this.#guards;
+    const silentMs = hangMs !== undefined && name !== "run" ? LOADING_HANGS * hangMs : hangMs;
     const end = (how: string) => {
       this.#lost(child, how);
       child.kill("SIGKILL");
     };
-    const hang =
-      isRun && hangMs !== undefined
-        ? setTimeout(() => end(`gave no answer for ${hangMs / 1000} s and was ended`), hangMs)
-        : undefined;
+    let hang: NodeJS.Timeout | undefined;
+    const alive = () => {
+      clearTimeout(hang);
+      if (silentMs !== undefined)
+        hang = setTimeout(() => end(`gave no answer for ${silentMs / 1000} s and was ended`), silentMs);
+    };
+    alive();
     const memory =
       memoryLimit !== undefined
         ? setInterval(() => {
@@ -167,9 +181,12 @@ export class Engine {
               );
           }, 500)
         : undefined;
-    return () => {
-      clearTimeout(hang);
-      clearInterval(memory);
+    return {
+      alive,
+      end() {
+        clearTimeout(hang);
+        clearInterval(memory);
+      },
     };
   }
 
@@ -204,6 +221,8 @@ export class Engine {
   }
 
   #receive(reply: Reply): void {
+    // Calls wait for each other: an answer to one shows that the others only have to wait.
+    for (const { watch } of this.#pending.values()) watch.alive();
     if ("progress" in reply)
       this.#pending.get(reply.id)?.onProgress?.(reply.progress.done, reply.progress.total);
     else if ("error" in reply) {
@@ -218,7 +237,7 @@ export class Engine {
     const call = this.#pending.get(id);
     if (!call) return;
     this.#pending.delete(id);
-    call.unwatch();
+    call.watch.end();
     if (this.#child) this.#keepAlive(this.#child);
     end(call);
   }
