@@ -1,4 +1,6 @@
 import { formatParameters, type Parameters } from "./image/parameters.js";
+import type { Preprocessor } from "./image/preprocess.js";
+import type { ControlInput } from "./options.js";
 import type { ResolvedOptions } from "./resolved-options.js";
 import { samplerPair } from "./schedulers/catalog.js";
 import type { SamplerPair } from "./schedulers/names.js";
@@ -86,7 +88,34 @@ function extrasOf(options: ResolvedOptions, image: number): Record<string, strin
       "Hires upscaler": hires.upscaler,
       ...(hires.steps !== undefined && { "Hires steps": hires.steps }),
     }),
+    ...followedBy("ControlNet", options.controlnet),
+    ...followedBy("IP-Adapter", options.ipAdapter),
   };
+}
+
+/** The pictures that were followed, each as the web UI's extension for ControlNet has it: "Module: canny, Model: …". */
+function followedBy(
+  label: string,
+  inputs: readonly Partial<Omit<ControlInput, "image">>[] = [],
+): Record<string, string> {
+  const texts = inputs.map(({ model = "", preprocess = [], scale = 1, start = 0, end = 1, guess }) => {
+    const steps = ([preprocess].flat() as Preprocessor[]).map((step) =>
+      typeof step === "string" ? step : step.name,
+    );
+    const settings = {
+      ...(label === "ControlNet" && { Module: steps.join("+") || "none" }),
+      // Not where on this machine.
+      ...(model && { Model: model.split(/[/\\]/).at(-1)! }),
+      Weight: scale,
+      "Guidance Start": start,
+      "Guidance End": end,
+      ...(guess && { "Control Mode": "Guess" }),
+    };
+    return Object.entries(settings)
+      .map(([key, value]) => `${key}: ${value}`)
+      .join(", ");
+  });
+  return Object.fromEntries(texts.map((text, i) => [`${label} ${i}`, text]));
 }
 
 /** The web UI's names of what was asked for, else of the model's own scheduler. */

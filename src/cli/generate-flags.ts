@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import type { Margins } from "../image/outpaint.js";
 import { defaultModels, type GenerateOptions, type LoadOptions, type Seed } from "../index.js";
 import { readInterval, readMargins, readNumber, readSeed, readSize } from "./arguments.js";
+import { addControlOptions, type ControlFlags } from "./control-flags.js";
 
 /** Options that are passed on under the name that they have in the API. */
 type Passed = Pick<
@@ -41,7 +42,7 @@ type Passed = Pick<
 >;
 
 /** Option values as commander gives them, read by the functions in arguments.ts. */
-export interface GenerateFlags extends Passed {
+export interface GenerateFlags extends Passed, ControlFlags {
   promptFile?: string;
   negative?: string;
   size?: { width: number; height: number };
@@ -70,6 +71,7 @@ export interface GenerateFlags extends Passed {
 export function addGenerateOptions(command: Command): void {
   addPictureOptions(command);
   addImageOptions(command);
+  addControlOptions(command);
   addOutputOptions(command);
   addModelOptions(command);
 }

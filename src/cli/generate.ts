@@ -147,7 +147,7 @@ function seedAfter(result: GenerateResult | undefined, seed: Seed | undefined): 
 function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { model?: string } {
   const { promptFile, negative, size, count, onlyMasked, onlyMaskedPadding, out, force, ...rest } = flags;
   const { variationSeed, variationStrength, hiresScale, hiresStrength, ...others } = rest;
-  const { preview, quiet, json, debug, deepCache, unload, ...passed } = others;
+  const { preview, quiet, json, debug, deepCache, unload, control, ...passed } = others;
   if (size && (flags.width !== undefined || flags.height !== undefined))
     throw new DiffusionError("BAD_OPTION", "--size and --width or --height contradict each other");
   return {
@@ -164,6 +164,7 @@ function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { mode
     }),
     ...(deepCache !== undefined && { deepCache: { interval: deepCache } }),
     ...(unload && { keepLoaded: false }),
+    ...(control && { controlnet: control }),
     ...(preview !== undefined && { preview: true }),
   };
 }
