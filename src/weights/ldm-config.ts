@@ -7,7 +7,7 @@ import type { JsonObject } from "./json.js";
  * shape tells: numbers of heads, scaling factors, schedules.
  */
 
-/** "upscaler" is Stable Diffusion 2's times-4 one, "refiner" is recognised only to be refused. */
+/** "upscaler" is Stable Diffusion 2's times-4 one. */
 export type Family = "sd1" | "sd2" | "sdxl" | "upscaler";
 
 /** The tensors of one network of the file, without its prefix. */

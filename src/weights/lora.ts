@@ -83,7 +83,7 @@ export function matchLora(file: AdapterFile, model: AdaptedModel, options: LoraO
     if (target) targets.push(target);
     else misfits.push(misfit(file, tensor, keys));
   }
-  if (misfits.length > 0) throw wrongBase(file, model, misfits);
+  if (misfits.length > 0) throw wrongBase(file, model, misfits, unmatched.length);
   if (targets.length === 0) throw nothingFits(file, modules.size, unmatched);
   return { targets, unmatched };
 }
@@ -284,14 +284,21 @@ function misfit(file: AdapterFile, tensor: AdaptedTensor, keys: ReadonlyMap<Lora
 
 const SHOWN = 8;
 
-function wrongBase(file: AdapterFile, model: AdaptedModel, misfits: readonly string[]): DiffusionError {
+/** The message shows some of the keys, the cause (`--debug`) all of them. */
+function wrongBase(
+  file: AdapterFile,
+  model: AdaptedModel,
+  misfits: readonly string[],
+  unmatched: number,
+): DiffusionError {
   const more = misfits.length > SHOWN ? `\n  and ${misfits.length - SHOWN} more` : "";
   const made = familyOf(adapterWidth(file));
   const ours = familyOf(modelWidth(model));
   return new DiffusionError(
     "WEIGHT_SHAPE",
-    `${file.path} does not fit this model: ${misfits.length} of its modules are of another shape or incomplete\n  ${misfits.slice(0, SHOWN).join("\n  ")}${more}`,
+    `${file.path} does not fit this model: ${misfits.length} of its modules are of another shape or incomplete\n  ${misfits.slice(0, SHOWN).join("\n  ")}${more}${unmatched > 0 ? `\n  ${unmatched} keys name no module of this model` : ""}`,
     {
+      cause: new Error(`keys that do not fit:\n${misfits.join("\n")}`),
       hint:
         made && ours && made !== ours
           ? `It was made for ${made}; this model is ${ours}.`

@@ -317,12 +317,26 @@ describe("recognition", () => {
     ["Flux", { "double_blocks.0.img_attn.qkv.weight": [1] }, /Flux/],
     ["Stable Diffusion 3", { [`${unet}joint_blocks.0.x`]: [1] }, /Stable Diffusion 3/],
     ["a diffusers UNet", { "conv_in.weight": [1], "down_blocks.0.x": [1] }, /UNet of a diffusers folder/],
-    ["nothing known", { a: [1], b: [1] }, /its tensors are a, b/],
-    ["nothing", {}, /its tensors are none/],
+    [
+      "nothing known",
+      { "a.x.0": [1], "a.x.1": [1], b: [1], betas: [1] },
+      /recognised: nothing; not recognised: a\.x \(2 tensors\), b \(1 tensor\)$/,
+    ],
+    ["nothing", {}, /recognised: nothing; not recognised: nothing/],
+    ["an IP-Adapter", { "image_proj.proj.weight": [1] }, /looks like an IP-Adapter/],
     [
       "a pruned model",
-      { [`${unet}input_blocks.0.0.weight`]: [8, 4, 3, 3] },
-      /lacks a VAE and a text encoder/,
+      { [`${unet}input_blocks.0.0.weight`]: [8, 4, 3, 3], "model_ema.x": [1], "text_encoders.t5.a": [1] },
+      /lacks a VAE and a text encoder; recognised: a UNet \(4 input channels, 8 wide\); not recognised: text_encoders\.t5 \(1 tensor\)$/,
+    ],
+    [
+      "a refiner of SDXL",
+      {
+        [`${unet}input_blocks.0.0.weight`]: [8, 4, 3, 3],
+        [`${unet}input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight`]: [8, 16],
+        "conditioner.embedders.0.model.ln_final.weight": [1],
+      },
+      /refiner of Stable Diffusion XL, which is not supported; recognised: a UNet \(4 input channels, 8 wide, text of width 16\)/,
     ],
     [
       "numbers beyond reason",

@@ -11,7 +11,8 @@ import {
   vaeConfig,
 } from "./ldm-config.js";
 import { mapped, textMapping, unetMapping, vaeMapping } from "./ldm-mapping.js";
-import { findParts, type TextPart, vaeOf } from "./ldm-parts.js";
+import { type TextPart, vaeOf } from "./ldm-parts.js";
+import { findParts } from "./ldm-recognised.js";
 import { type ModelSource, type Network, openFolder, type TokenizerSource } from "./source.js";
 import { openTensorFile } from "./tensor-file.js";
 
@@ -111,7 +112,7 @@ function pipelineOf(path: string, family: Family, channels: number): string {
   if (pipeline === undefined)
     throw new DiffusionError(
       "UNSUPPORTED",
-      `${path}: it is ${family}, but its UNet takes ${channels} channels`,
+      `${path}: it is of the kind ${family}, but its UNet takes ${channels} channels`,
       {
         hint: "Supported are 4 (text to image), 9 (inpainting), 8 (instruct-pix2pix, Stable Diffusion 1 and 2).",
       },
