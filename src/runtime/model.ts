@@ -89,7 +89,7 @@ function readUNet(network: Network): Model["unet"] {
 }
 
 /** As small as the levels allow, for those who only look at weights. */
-export function smallestUNet(unet: Model["unet"]): NetworkSpec {
+function smallestUNet(unet: Model["unet"]): NetworkSpec {
   const edge = 2 ** unet.config.levels.length;
   const size = { batch: 1, height: edge, width: edge };
   return unet.kind === "unconditional_unet"
@@ -97,16 +97,16 @@ export function smallestUNet(unet: Model["unet"]): NetworkSpec {
     : ({ kind: unet.kind, config: unet.config, size: { ...size, tokens: 1 } } as NetworkSpec);
 }
 
-export const smallestTextEncoder = (config: TextEncoderConfig): NetworkSpec => ({
+const smallestTextEncoder = (config: TextEncoderConfig): NetworkSpec => ({
   kind: "text_encoder",
   config,
   size: { batch: 1, tokens: config.maxPositions, skip: 0 },
 });
 
-/** An autoencoder's two networks. */
-export function smallestVae(config: VaeConfig): NetworkSpec[] {
-  const small = { batch: 1, height: 2, width: 2 };
-  const large = { batch: 1, height: 2 * config.factor, width: 2 * config.factor };
+/** An autoencoder's two networks, for square latents. */
+function vaeSpecs(config: VaeConfig, edge: number): NetworkSpec[] {
+  const small = { batch: 1, height: edge, width: edge };
+  const large = { batch: 1, height: edge * config.factor, width: edge * config.factor };
   if (config.kind === "kl")
     return [
       { kind: "vae_encoder", config, size: large },
@@ -147,7 +147,7 @@ export function readVae(network: Network): VaeConfig {
   const config = parseVaeConfig(network.config, network.className, fileOf(network));
   const codebook: (readonly [string, Shape])[] =
     config.kind === "vq" ? [[codebookWeight, [config.codes, config.latentChannels]]] : [];
-  check(network, smallestVae(config), codebook);
+  check(network, vaeSpecs(config, 2), codebook);
   return config;
 }
 
@@ -201,6 +201,34 @@ export function check(
   } finally {
     checkpoint.close();
   }
+}
+
+/**
+ * The networks as a picture of the model's own size uses them, with guidance: for those who convert ahead of time.
+ * Which form a weight is stored in can depend on the size.
+ */
+export function ownSizes({ textEncoders, unet, vae, taesd }: Model): {
+  readonly textEncoders: readonly NetworkSpec[];
+  readonly unet: NetworkSpec;
+  readonly vae: readonly NetworkSpec[];
+  readonly taesd: readonly NetworkSpec[];
+} {
+  const edge = unet.config.sampleSize;
+  const size = { batch: 2, height: edge, width: edge };
+  const tokens = textEncoders[0]?.maxPositions ?? 77;
+  return {
+    textEncoders: textEncoders.map((config) => ({
+      kind: "text_encoder",
+      config,
+      size: { batch: 2, tokens: config.maxPositions, skip: 0 },
+    })),
+    unet:
+      unet.kind === "unconditional_unet"
+        ? { ...unet, size: { ...size, batch: 1 } }
+        : ({ ...unet, size: { ...size, tokens } } as NetworkSpec),
+    vae: vae ? vaeSpecs(vae, edge) : [],
+    taesd: taesd ? vaeSpecs(taesd.config, edge) : [],
+  };
 }
 
 /** Operations for one sample up to which a UNet's layers are too short to be shared between threads (bench/NOTES.md). */

@@ -20,8 +20,8 @@ import {
   unconditionalInputs,
   unetInputs,
 } from "./inputs.js";
-import { type Control, type Model, smallestTextEncoder, smallestUNet, smallestVae } from "./model.js";
-import type { Input, Precision, RuntimeName, WeightsReference } from "./runner.js";
+import { type Control, type Model, ownSizes } from "./model.js";
+import type { Input, Precision, RunnerRequest, RuntimeName, WeightsReference } from "./runner.js";
 import { anySizeVae } from "./tiled-vae.js";
 import { stageOf, type Turns } from "./turns.js";
 
@@ -147,30 +147,18 @@ export function createNetworks(model: Model, engine: Engine, options: NetworksOp
       ),
     }),
   };
-  const all: [Place, NetworkSpec][] = [
-    ...model.textEncoders.map((config, i): [Place, NetworkSpec] => [
-      ownPlace(`text_encoder.${i}`),
-      smallestTextEncoder(config),
-    ]),
-    [ownPlace("unet"), smallestUNet(model.unet)],
-    ...(vae ? smallestVae(vae).map((spec): [Place, NetworkSpec] => [vaePlace!, spec]) : []),
-    ...(taesd
-      ? smallestVae(taesd.config).map((spec): [Place, NetworkSpec] => [partPlace(taesd.source), spec])
-      : []),
-  ];
   const prepare = async (signal?: AbortSignal): Promise<void> => {
-    const { runtime, precision, cacheRoot, opening, sideBySide = false, onLoad } = options;
+    const sizes = ownSizes(model);
+    const all: [Place, NetworkSpec][] = [
+      ...sizes.textEncoders.map((spec, i): [Place, NetworkSpec] => [ownPlace(`text_encoder.${i}`), spec]),
+      [ownPlace("unet"), sizes.unet],
+      ...sizes.vae.map((spec): [Place, NetworkSpec] => [vaePlace!, spec]),
+      ...sizes.taesd.map((spec): [Place, NetworkSpec] => [partPlace(taesd!.source), spec]),
+    ];
     for (const [place, spec] of all) {
       signal?.throwIfAborted();
-      const network = engine.network({
-        spec,
-        weights: { ...place, opening },
-        runtime,
-        precision,
-        cacheRoot,
-        sideBySide,
-      });
-      await network.load((done, total) => onLoad?.(spec.kind, done, total));
+      const network = engine.network(requestOf(spec, place, options));
+      await network.load((done, total) => options.onLoad?.(spec.kind, done, total));
       await network.unload();
     }
   };
@@ -264,13 +252,21 @@ export function createControlNet(control: Control, engine: Engine, options: Netw
   return controlNet(control.config, runnerOf(place, "controlnet", engine, options));
 }
 
-/** One network of a checkpoint, loaded at each size, and with all adapters, that it is called with. `label` is for progress. */
-export function runnerOf(
+function requestOf(
+  spec: NetworkSpec,
   place: Place,
-  label: string,
-  engine: Engine,
-  { runtime, precision, cacheRoot, opening, sideBySide = false, turns, onLoad }: NetworksOptions,
-): AdaptedRun {
+  { runtime, precision, cacheRoot, opening, sideBySide = false }: NetworksOptions,
+  adapters: Adapters = noAdapters,
+): RunnerRequest {
+  const { loras, words, pictures } = adapters;
+  const isAdapted = loras.length > 0 || words.length > 0 || pictures !== undefined;
+  const weights = { ...place, opening, ...(isAdapted && { adapters }) };
+  return { spec, weights, runtime, precision, cacheRoot, sideBySide };
+}
+
+/** One network of a checkpoint, loaded at each size, and with all adapters, that it is called with. `label` is for progress. */
+export function runnerOf(place: Place, label: string, engine: Engine, options: NetworksOptions): AdaptedRun {
+  const { turns, onLoad } = options;
   const loaded = new Map<string, Map<string, RemoteNetwork>>();
   const stage = stageOf(label);
   turns?.onLeave(stage, async () => {
@@ -279,15 +275,11 @@ export function runnerOf(
     for (const network of all) await network.unload();
   });
   return async (spec, inputs, adapters = noAdapters) => {
-    const { loras, words, pictures } = adapters;
-    const isAdapted = loras.length > 0 || words.length > 0 || pictures !== undefined;
-    const weights = { ...place, opening, ...(isAdapted && { adapters }) };
     const { batch, deep, ...rest } = spec.size as UNetSize;
     const key = `${spec.kind} ${JSON.stringify([rest, adapters])}`;
     const forms = loaded.get(key) ?? new Map<string, RemoteNetwork>();
     const form = `${batch} ${deep}`;
-    const network =
-      forms.get(form) ?? engine.network({ spec, weights, runtime, precision, cacheRoot, sideBySide });
+    const network = forms.get(form) ?? engine.network(requestOf(spec, place, options, adapters));
     forms.set(form, network);
     loaded.delete(key);
     loaded.set(key, forms);
