@@ -1,11 +1,12 @@
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { GenerateOptions, IpAdapterInput } from "../options.js";
 import { StableDiffusion } from "../pipeline.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { goldenExtra, goldenPath, readTensors, toNhwc } from "../testing/golden.js";
+import { startHub } from "../testing/hub-server.js";
 
 const at = (file: string) => goldenExtra(`ip-adapter/${file}`);
 const tensors = readTensors(at("ip-adapter.safetensors"));
@@ -126,6 +127,44 @@ describe("IP-Adapter: what does not fit", () => {
       );
     } finally {
       rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it("comes from the hub with the image encoder beside it, or one that is named", async () => {
+    const file = (name: string) => readFileSync(at(name));
+    const config = file("image_encoder/config.json").toString();
+    const weights = file("image_encoder/model.safetensors");
+    const files = {
+      "models/plain.safetensors": file("plain.safetensors"),
+      "models/image_encoder/config.json": config,
+      "models/image_encoder/model.safetensors": weights,
+    };
+    const hub = await startHub({
+      "owner/ip": { files },
+      "owner/encoder": { files: { "config.json": config, "model.safetensors": weights } },
+    });
+    const home = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
+    vi.stubEnv("HF_ENDPOINT", hub.url);
+    vi.stubEnv("HF_HOME", home);
+    try {
+      const name = "owner/ip:models/plain.safetensors";
+      const { imageEncoder } = await model.loadIpAdapter(name, { name: "a" });
+      expect(imageEncoder).toMatch(/snapshots.*models.image_encoder$/);
+      const ipAdapter = { image: at("wide.png"), scale: 0.6 };
+      const run = async (own: object) =>
+        (await model.generate({ ...options, ipAdapter: { ...ipAdapter, ...own } })).latents.data;
+      const want = latents(pipelines.find((c) => c.name === "plain")!.latents);
+      expect(await run({ model: "a" })).toBeCloseTo32(want, { abs: 0.003 });
+      await model.loadIpAdapter(name, { name: "b", imageEncoder: "owner/encoder" });
+      expect(await run({ model: "b" })).toEqual(await run({ model: "a" }));
+      await expect(model.loadIpAdapter("owner/ip:models/other.safetensors")).rejects.toThrow(
+        /other\.safetensors/,
+      );
+    } finally {
+      for (const { name } of model.ipAdapters) model.removeIpAdapter(name);
+      vi.unstubAllEnvs();
+      await hub.close();
+      rmSync(home, { recursive: true, force: true });
     }
   });
 

@@ -48,30 +48,20 @@ function gradients(image: Image | Mask, norm: "l1" | "l2"): Gradients {
     Int32Array,
   ];
   for (let y = 0; y < h; y++) {
-    const rows = [Math.max(0, y - 1), y, Math.min(h - 1, y + 1)].map((row) => row * w * channels);
-    const [above, here, below] = rows as [number, number, number];
+    const above = Math.max(0, y - 1) * w * channels;
+    const here = y * w * channels;
+    const below = Math.min(h - 1, y + 1) * w * channels;
     for (let x = 0; x < w; x++) {
-      const [left, middle, right] = [
-        Math.max(0, x - 1) * channels,
-        x * channels,
-        Math.min(w - 1, x + 1) * channels,
-      ];
+      const left = Math.max(0, x - 1) * channels;
+      const middle = x * channels;
+      const right = Math.min(w - 1, x + 1) * channels;
       const at = (y + 1) * width + x + 1;
       let strongest = -1;
       for (let c = 0; c < colours; c++) {
-        const level = (row: number, column: number) => data[row + column + c]!;
-        const across =
-          level(above, right) -
-          level(above, left) +
-          2 * (level(here, right) - level(here, left)) +
-          level(below, right) -
-          level(below, left);
-        const down =
-          level(below, left) -
-          level(above, left) +
-          2 * (level(below, middle) - level(above, middle)) +
-          level(below, right) -
-          level(above, right);
+        const downRight = data[below + right + c]! - data[above + left + c]!;
+        const downLeft = data[below + left + c]! - data[above + right + c]!;
+        const across = downRight - downLeft + 2 * (data[here + right + c]! - data[here + left + c]!);
+        const down = downRight + downLeft + 2 * (data[below + middle + c]! - data[above + middle + c]!);
         const found = norm === "l2" ? across * across + down * down : Math.abs(across) + Math.abs(down);
         if (found <= strongest) continue;
         strongest = found;
@@ -96,12 +86,14 @@ function ridges({ width, height, dx, dy, strength }: Gradients, [low, high]: [nu
     for (let at = y * width + 1; at < (y + 1) * width - 1; at++) {
       const here = strength[at]!;
       if (here <= low) continue;
-      const [across, down] = [Math.abs(dx[at]!), Math.abs(dy[at]!) * 2 ** 15];
+      const across = Math.abs(dx[at]!);
+      const down = Math.abs(dy[at]!) * 2 ** 15;
       const flat = across * TANGENT;
       const isDiagonal = down >= flat && down <= flat + across * 2 ** 16;
       const slope = (dx[at]! ^ dy[at]!) < 0 ? -1 : 1;
       const step = isDiagonal ? width + slope : down < flat ? 1 : width;
-      const [before, after] = [strength[at - step]!, strength[at + step]!];
+      const before = strength[at - step]!;
+      const after = strength[at + step]!;
       // On a plateau the first pixel is the ridge, save on diagonals.
       if (here > before && (isDiagonal ? here > after : here >= after))
         marks[at] = here > high ? STRONG : WEAK;

@@ -12,13 +12,14 @@ const deviations = [0.26862954, 0.26130258, 0.27577711] as const;
  * bicubic filter, the middle cut out, normalised. Equals transformers' CLIPImageProcessor (its Pillow backend).
  */
 export function clipPixels(image: Image, size: number): Values {
-  const { width, height } = image;
+  const flat = middle(flatten(image));
+  const { width, height } = flat;
   const shorter = Math.min(width, height);
   const scaled = {
     width: Math.floor((size * width) / shorter),
     height: Math.floor((size * height) / shorter),
   };
-  const resized = resize(flatten(image), scaled, "bicubic");
+  const resized = resize(flat, scaled, "bicubic");
   const [left, top] = [Math.floor((scaled.width - size) / 2), Math.floor((scaled.height - size) / 2)];
   const { data } = crop(resized, { left, top, right: left + size, bottom: top + size });
   const tables = means.map((mean, c) =>
@@ -28,4 +29,18 @@ export function clipPixels(image: Image, size: number): Values {
     shape: [1, size, size, 3],
     data: Float32Array.from(data, (level, i) => tables[i % 3]![level]!),
   };
+}
+
+/** Times its shorter side that a picture may be long: what is beyond is cut off anyway, and would take its room. */
+const LONGEST = 16;
+
+function middle(image: Image): Image {
+  const { width, height } = image;
+  const longest = LONGEST * Math.min(width, height);
+  if (Math.max(width, height) <= longest) return image;
+  const [left, top] = [width, height].map((side) => Math.max(0, Math.floor((side - longest) / 2)));
+  return crop(image, {
+    ...{ left: left!, top: top! },
+    ...{ right: left! + Math.min(width, longest), bottom: top! + Math.min(height, longest) },
+  });
 }

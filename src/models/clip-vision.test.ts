@@ -30,6 +30,15 @@ describe("CLIP's pictures", () => {
     expect(pixels.shape).toEqual(want.shape);
     expect(pixels.data).toBeCloseTo32(want.data, { abs: 1e-6 });
   });
+
+  it("of a line are its middle, without the room that all of it would take", () => {
+    const line = { width: 1, height: 60_001, data: new Uint8Array(3 * 60_001).fill(255) };
+    line.data.fill(0, 0, 3 * 29_990);
+    line.data.fill(0, 3 * 30_011);
+    const { shape, data } = clipPixels(line, 30);
+    expect(shape).toEqual([1, 30, 30, 3]);
+    expect(Math.min(...data)).toBeGreaterThan(1.9);
+  });
 });
 
 describe.each<RuntimeName>(["eager", "graph"])("CLIP's image encoder, %s", (runtime) => {
