@@ -1,4 +1,5 @@
 import { samplerPair } from "../index.js";
+import { checkGrid, gridCells } from "./grid.js";
 import { decodeBase64, type ImageStore, readForeign, storeForeign } from "./images.js";
 import type { Jobs } from "./jobs.js";
 import type { Limits } from "./limits.js";
@@ -46,8 +47,6 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     masked: mask !== undefined || request.expand !== undefined,
   });
   const { info } = option;
-  const { scheduler } = request;
-  if (scheduler !== undefined) checkScheduler(scheduler);
   const defaults = settings.data;
   const stored: StoredGenerate = {
     rng: defaults.rng,
@@ -61,7 +60,11 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     count: request.count ?? 1,
   };
   // APIs of others are laxer than ours, and what a journal could not read again must not get into it.
-  checked(storedRequest, stored);
+  checkGrid(stored, limits.count);
+  for (const one of [stored, ...gridCells(stored)]) {
+    checked(storedRequest, one);
+    if (one.scheduler !== undefined) checkScheduler(one.scheduler);
+  }
   checkLimits(stored, info.size, limits);
   const [imageKey, maskKey] = await Promise.all(
     [image, mask].map((given) =>

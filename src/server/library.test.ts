@@ -99,20 +99,28 @@ test("OpenAI's own client works unchanged: generations, streaming, edits", async
   });
 });
 
-test("native jobs: outpainting, unconditional and upscaling, kept over a restart", async () => {
+test("native jobs: a grid, outpainting, unconditional and upscaling, kept over a restart", async () => {
   const wait = async (request: object) => {
     const { id } = (await (await post("/jobs", request)).json()) as { id: string };
     for (;;) {
       const job = (await (await fetch(`${server.url}/jobs/${id}`)).json()) as {
         status: string;
         error?: object;
-        result?: { images: { url: string; width: number; height: number }[] };
+        result?: { images: { url: string; key: string; seed: string }[] };
       };
       if (!["queued", "running"].includes(job.status)) return { id, ...job };
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   };
   const image = base64Png(grey(64, 64));
+  const grid = { x: { option: "guidance", values: [1, 5] }, y: { option: "steps", values: [1, 2] } };
+  const cells = await wait({ ...body, seed: undefined, grid });
+  expect(cells).toMatchObject({ status: "completed" });
+  const [, , , last] = cells.result!.images;
+  const alone = await wait({ ...body, guidance: 5, steps: 2, seed: last!.seed });
+  expect(alone.result!.images[0]!.key).toBe(last!.key);
+  expect(new Set(cells.result!.images.map(({ seed }) => seed)).size).toBe(1);
+  expect(new Set(cells.result!.images.map(({ key }) => key)).size).toBe(4);
   const grown = await wait({ prompt: "grass", image, expand: { left: 32 }, steps: 2 });
   expect(grown).toMatchObject({ status: "completed", result: { width: 96, height: 64 } });
   const butterfly = await wait({ model: "butterflies-64", steps: 2, scheduler: "ddim", count: 2 });

@@ -26,6 +26,7 @@ export const routes: Readonly<Record<string, Described>> = {
   "GET /jobs": { summary: "Jobs, newest first: status, limit, before" },
   "GET /jobs/:id": { summary: "One job: status, position, progress, result" },
   "GET /jobs/:id/events": { summary: "Server-sent events named job, until it has ended" },
+  "GET /jobs/:id/grid.png": { summary: "All pictures of a grid in one" },
   "DELETE /jobs/:id": { summary: "Cancels a job; finished pictures stay" },
   "POST /jobs/:id/skip": { summary: "Leaves out the picture that is being made" },
   "DELETE /history/:id": { summary: "Forgets a job that has ended, and its pictures" },

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { GenerateOptions } from "../index.js";
+import { gridCells, gridRequest } from "./grid.js";
 import type { ImageStore } from "./images.js";
 import type { Limits } from "./limits.js";
 import { Refusal } from "./refusal.js";
@@ -72,6 +73,7 @@ const settings = {
     })
     .optional()
     .describe("a second pass at a larger size"),
+  grid: gridRequest.optional(),
 };
 
 export const generateRequest = z
@@ -131,7 +133,7 @@ export async function generateOptions(
   request: StoredGenerate,
   images: ImageStore,
 ): Promise<Omit<GenerateOptions, "image"> & { image?: Uint8Array }> {
-  const { kind, model, image, mask, seed, count, expand, variation, ...rest } = request;
+  const { kind, model, image, mask, seed, count, grid, expand, variation, ...rest } = request;
   const [imageBytes, maskBytes] = await Promise.all([image, mask].map((key) => key && images.get(key)));
   if ((image && !imageBytes) || (mask && !maskBytes))
     throw new Refusal(410, "IMAGE_GONE", "a picture that this job starts from is no longer on disk");
@@ -159,7 +161,11 @@ export function parseSeed(seed: number | string): number | bigint | string {
 
 /** Refuses jobs that would take more than one client may have. */
 export function checkLimits(request: StoredGenerate, size: number, limits: Limits): void {
-  const { steps = 20, count, prompt = "", negativePrompt = "" } = request;
+  const pictures = gridCells(request);
+  if (pictures.length === 0) pictures.push(request);
+  const sum = (of: (picture: StoredGenerate) => number) => pictures.reduce((all, one) => all + of(one), 0);
+  const count = sum((picture) => picture.count);
+  const texts = pictures.flatMap(({ prompt = "", negativePrompt = "" }) => [prompt, negativePrompt]);
   const { width, height } = largestSize(request, size);
   const refuse = (message: string, hint: string) => new Refusal(400, "TOO_LARGE", message, { hint });
   if (count > limits.count)
@@ -169,9 +175,9 @@ export function checkLimits(request: StoredGenerate, size: number, limits: Limit
       `${width} x ${height} are more pixels than this server makes`,
       `at most ${limits.resultPixels}`,
     );
-  if (width * height * steps * count > limits.work)
+  if (width * height * sum(({ steps = 20, count }) => steps * count) > limits.work)
     throw refuse("the job is too long", "fewer steps, fewer pictures, or smaller ones");
-  if (Math.max(prompt.length, negativePrompt.length) > limits.promptLength)
+  if (texts.some(({ length }) => length > limits.promptLength))
     throw refuse("the prompt is too long", `at most ${limits.promptLength} characters`);
 }
 

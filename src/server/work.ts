@@ -12,6 +12,7 @@ import type { ImageStore } from "./images.js";
 import type { Work, WorkHooks, WorkResult } from "./jobs.js";
 import type { Models } from "./models.js";
 import type { JobProgress } from "./queue/queue.js";
+import { splitJob } from "./queue/shards.js";
 import { Refusal } from "./refusal.js";
 import { generateOptions, parseSeed, type StoredGenerate, type StoredUpscale } from "./request.js";
 
@@ -20,10 +21,13 @@ export const upscalers = ["Lanczos", "Nearest"] as const;
 
 /** What jobs do on the real library. @param version goes into the parameters text of every picture */
 export function libraryWork(models: Models, images: ImageStore, version: string): Work {
-  return ({ request }, hooks) =>
-    request.kind === "upscale"
-      ? upscale(request, images, hooks)
-      : generatePictures(request, { models, images, version }, hooks);
+  return (job, hooks) => {
+    const { request } = job;
+    if (request.kind === "upscale") return upscale(request, images, hooks);
+    // Where nobody else shares the work, the cells are made here, one after the other.
+    const cells = request.grid ? splitJob(job).map((part) => part.request as StoredGenerate) : [];
+    return generatePictures(request, cells, { models, images, version }, hooks);
+  };
 }
 
 interface Parts {
@@ -35,23 +39,27 @@ interface Parts {
 /** One library call for each picture, so that each can be skipped, and is kept when the rest is cancelled. */
 async function generatePictures(
   request: StoredGenerate,
+  cells: readonly StoredGenerate[],
   { models, images, version }: Parts,
   hooks: WorkHooks,
 ): Promise<WorkResult> {
   const option = models.resolve(request.model);
-  const options = await generateOptions(request, images);
+  const count = cells.length || request.count;
   const ms = { encode: 0, denoise: 0, decode: 0 };
   let seed = request.seed === undefined ? undefined : BigInt(numericSeed(parseSeed(request.seed)));
   let variationSeed: bigint | undefined;
   let size = { width: 0, height: 0 };
-  for (let image = 0; image < request.count; image++) {
+  for (let image = 0; image < count; image++) {
     const skip = hooks.skippable();
-    const progress = progressOf(image, request.count, hooks.progress);
+    const progress = progressOf(image, count, hooks.progress);
+    const one = cells[image] ?? request;
+    const options = await generateOptions(one, images);
     let result: GenerateResult;
     try {
       result = await models.generate(option, {
         ...options,
-        ...seedsAt(image, seed, options.variation, variationSeed),
+        // Cells of a grid have theirs, and differ by what the axes say alone.
+        ...(cells.length === 0 && seedsAt(image, seed, options.variation, variationSeed)),
         signal: AbortSignal.any([hooks.signal, skip]),
         onProgress: progress,
         preview: true,
@@ -69,7 +77,7 @@ async function generatePictures(
     const parameters = infotext({
       options: result.options,
       model: option.name,
-      scheduler: request.scheduler,
+      scheduler: one.scheduler,
       size,
       precision: option.precision,
       version: `tfjs-diffusion ${version}`,

@@ -1,5 +1,8 @@
 import { expect, test } from "vitest";
+import { decodePng, encodePng } from "../../index.js";
 import { base64Png, grey, plainWork, testServer, untilAborted } from "../fixture.js";
+import { splitJob } from "../queue/shards.js";
+import type { StoredGenerate } from "../request.js";
 import type { JobView } from "./native.js";
 
 const body = { prompt: "a dog", width: 64, height: 64 };
@@ -163,4 +166,72 @@ test("masks and outpainting take the inpainting variant of the default model, un
   expect(await model({ image, mask: image, model: "emoji-diffusion-256" })).toBe(
     "emoji-diffusion-256 CPU FP32",
   );
+});
+
+test("a grid: one picture for each pair of values, row by row, and all in one", async () => {
+  const server = await testServer();
+  const { send, parts } = server;
+  const grid = {
+    x: { option: "guidance", values: [2, 5, 9] },
+    y: { option: "scheduler", values: ["euler", "ddim"] },
+  };
+  const { id } = await read(await send("POST", "/jobs", { ...body, grid }));
+  const stored = (await parts.jobs.queue.get(id))!;
+  const cells = splitJob(stored).map(({ request }) => request as StoredGenerate);
+  expect(cells.map(({ scheduler, guidance }) => `${scheduler} ${guidance}`)).toEqual([
+    "euler 2",
+    "euler 5",
+    "euler 9",
+    "ddim 2",
+    "ddim 5",
+    "ddim 9",
+  ]);
+  expect(new Set(cells.map(({ seed, count, grid }) => `${seed} ${count} ${grid}`)).size).toBe(1);
+  expect(cells[0]!.seed).toBeTypeOf("number");
+  await parts.jobs.ended(id);
+  // The stub has made one picture: not a grid yet.
+  expect((await send("GET", `/jobs/${id}/grid.png`)).status).toBe(409);
+});
+
+test("a grid's pictures in one stand where their values say", async () => {
+  const server = await testServer({
+    work: async (job, hooks) => {
+      for (const [i, { request }] of splitJob(job).entries()) {
+        const key = await server.parts.images.put(
+          encodePng(grey(8, 8, Number((request as StoredGenerate).seed))),
+        );
+        hooks.finished({ key, width: 8, height: 8, seed: String(i), parameters: "" });
+      }
+      return { width: 8, height: 8, ms: { encode: 0, denoise: 0, decode: 0 } };
+    },
+  });
+  const { send, parts } = server;
+  const grid = { x: { option: "seed", values: [10, "20", 30] }, y: { option: "prompt", values: ["a", "b"] } };
+  const { id } = await read(await send("POST", "/jobs", { ...body, grid }));
+  await parts.jobs.ended(id);
+  const answer = await send("GET", `/jobs/${id}/grid.png`);
+  const { image, text } = decodePng(new Uint8Array(await answer.arrayBuffer()));
+  expect([image.width, image.height]).toEqual([24, 16]);
+  expect([0, 8, 16].map((x) => image.data[(12 * 24 + x) * 3])).toEqual([10, 20, 30]);
+  expect(text.parameters).toBe("Columns: seed 10, 20, 30\nRows: prompt a, b");
+  const plain = await read(await send("POST", "/jobs", body));
+  expect((await send("GET", `/jobs/${plain.id}/grid.png`)).status).toBe(404);
+});
+
+test.each([
+  [{ x: { option: "width", values: [1] } }, "grid.x.option"],
+  [{ x: { option: "steps", values: [] } }, "grid.x.values"],
+  [{ x: { option: "steps", values: ["many"] } }, "steps"],
+  [{ x: { option: "scheduler", values: ["eulr"] } }, "eulr"],
+  [{ x: { option: "seed", values: [1] }, y: { option: "seed", values: [2] } }, "both axes"],
+  [{ x: { option: "seed", values: Array.from({ length: 40 }, (_, i) => i) } }, "40 pictures"],
+])("a grid that cannot be made is refused as a whole: %j", async (grid, words) => {
+  const { send, parts } = await testServer();
+  const answer = await send("POST", "/jobs", { ...body, grid });
+  expect(answer.status).toBe(400);
+  expect(await answer.text()).toContain(words);
+  expect(
+    (await send("POST", "/jobs", { ...body, count: 2, grid: { x: { option: "seed", values: [1] } } })).status,
+  ).toBe(400);
+  expect(await parts.jobs.queue.list()).toEqual([]);
 });

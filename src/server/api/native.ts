@@ -3,6 +3,7 @@ import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import { z } from "zod";
 import { type Accepted, acceptGenerate, acceptUpscale, type Parts } from "../accept.js";
+import { assembleGrid, gridCells } from "../grid.js";
 import { isImageKey } from "../images.js";
 import { hasEnded, type Job, jobStatuses } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
@@ -87,6 +88,22 @@ export function nativeApi(parts: Parts): Hono {
         unsubscribe();
       }
     });
+  });
+
+  app.get("/jobs/:id/grid.png", async (c) => {
+    const { request, result } = await find(c.req.param("id"), parts);
+    const cells = request.kind === "generate" ? gridCells(request).length : 0;
+    if (request.kind !== "generate" || cells === 0)
+      throw new Refusal(404, "NOT_FOUND", "this job is no grid");
+    const made = result?.images ?? [];
+    if (made.length !== cells)
+      throw new Refusal(409, "UNFINISHED", `${made.length} of ${cells} pictures are there`);
+    const pngs = await Promise.all(made.map(({ key }) => images.get(key)));
+    if (pngs.some((png) => !png))
+      throw new Refusal(410, "IMAGE_GONE", "a picture of this grid is no longer there");
+    const most = 16 * parts.limits.resultPixels;
+    const whole = await assembleGrid(pngs as Uint8Array[], request, most);
+    return c.body(Uint8Array.from(whole).buffer, 200, { "Content-Type": "image/png" });
   });
 
   app.get("/images/:file", async (c) => {

@@ -229,6 +229,35 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
     expect(await server.list()).toHaveLength(1);
   });
 
+  test("a grid is spread cell by cell, and joined row by row", async () => {
+    const open = queues();
+    const server = await open();
+    const workers = [await open({ lanes: [lane] }), await open({ lanes: [lane] })];
+    const job = newJob();
+    const grid = {
+      x: { option: "steps", values: [1, 2, 3] },
+      y: { option: "prompt", values: ["a", "b"] },
+    } as const;
+    const request = { ...job.request, grid } as unknown as NewJob["request"];
+    await server.enqueue({ ...job, request });
+    const run = async (worker: JobQueue) => {
+      for (let i = 0; i < 3; i++) {
+        const claim = await take(worker);
+        const { request } = claim.job;
+        if (request.kind !== "generate") throw new Error("kind");
+        await claim.finish({
+          status: "completed",
+          result: result(`${request.prompt} ${request.steps} ${request.seed}`),
+        });
+      }
+    };
+    await Promise.all(workers.map(run));
+    const done = await server.get(job.id);
+    expect(done?.status).toBe("completed");
+    const keys = ["a 1 7", "a 2 7", "a 3 7", "b 1 7", "b 2 7", "b 3 7"];
+    expect(done?.result?.images.map(({ key }) => key)).toEqual(keys);
+  });
+
   test("a part that fails fails the whole, and finished pictures stay; a skipped one is left out", async () => {
     const open = queues();
     const server = await open();

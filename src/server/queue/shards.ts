@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { numericSeed } from "../../index.js";
+import { gridCells } from "../grid.js";
 import { parseSeed, type StoredGenerate } from "../request.js";
 import type { Job, JobProgress, JobResult, NewJob, Outcome } from "./queue.js";
 
@@ -14,22 +15,31 @@ export interface Sharded {
 export const shardId = (id: string, index: number): string => `${id}.${index}`;
 
 /**
- * One job for each picture of a request, with the seeds that one job would have used; nothing for a single picture.
+ * One job for each picture of a request or cell of its grid, with the seeds that one job would have used; nothing for a single picture.
  * A seed that was not given is made from the job's id: whoever splits it gets the same.
  */
 export function splitJob(job: NewJob): readonly (NewJob & Sharded)[] {
   const { request } = job;
-  if (request.kind !== "generate" || request.count === 1) return [];
+  if (request.kind !== "generate" || (request.count === 1 && !request.grid)) return [];
   const first = request.seed ?? createHash("sha256").update(job.id).digest().readUInt32BE();
   const variation = request.variation && {
     ...request.variation,
     seed:
       request.variation.seed ?? createHash("sha256").update(`${job.id} variation`).digest().readUInt32BE(),
   };
-  return Array.from({ length: request.count }, (_, index) => {
-    const part: StoredGenerate = { ...request, count: 1, ...seedsOf(index, first, variation) };
-    return { ...job, id: shardId(job.id, index), request: part, shard: { of: job.id, index } };
-  });
+  const { grid, ...plain } = request;
+  const parts = grid
+    ? gridCells({ ...request, seed: first, ...(variation && { variation }) })
+    : Array.from(
+        { length: request.count },
+        (_, index): StoredGenerate => ({ ...plain, count: 1, ...seedsOf(index, first, variation) }),
+      );
+  return parts.map((part, index) => ({
+    ...job,
+    id: shardId(job.id, index),
+    request: part,
+    shard: { of: job.id, index },
+  }));
 }
 
 /** As in `generate`: picture i uses seed + i, or variation seed + i when there is one; the first keeps its text. */
