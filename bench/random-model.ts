@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { clipTokenizerFolder } from "../src/model-source.js";
 import { parseTextEncoderConfig } from "../src/models/clip-config.js";
 import type { NetworkSpec } from "../src/models/network.js";
+import type { TaesdConfig } from "../src/models/taesd.js";
 import { parseUNetConfig } from "../src/models/unet-config.js";
 import type { KlConfig } from "../src/models/vae.js";
 import { parseVaeConfig } from "../src/models/vae-config.js";
@@ -120,6 +121,19 @@ export function randomModel(folder: string, architecture: Architecture): string 
   // Last: with it the folder is whole.
   mkdirSync(join(target, "scheduler"));
   writeJson(join(target, "scheduler", "scheduler_config.json"), schedulerConfig);
+  return target;
+}
+
+/** An AutoencoderTiny of the published size, made once. */
+export function randomTaesd(folder: string): string {
+  const target = join(folder, "taesd");
+  const json = { _class_name: "AutoencoderTiny" };
+  const config = parseVaeConfig(json, "AutoencoderTiny", "taesd") as TaesdConfig;
+  if (!existsSync(join(target, "config.json")))
+    write(folder, "taesd", "diffusion_pytorch_model", json, [
+      { kind: "taesd_encoder", config, size: { batch: 1, height: 64, width: 64 } },
+      { kind: "taesd_decoder", config, size: { batch: 1, height: 8, width: 8 } },
+    ]);
   return target;
 }
 
