@@ -1,14 +1,25 @@
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { StableDiffusion } from "../index.js";
 import { goldenPath } from "../testing/golden.js";
+import { hasRedis, startRedis } from "../testing/redis-server.js";
 import { folderStore } from "./images.js";
 import { Jobs, type Work } from "./jobs.js";
 import { openLocalQueue } from "./queue/local.js";
+import { openRedisQueue } from "./queue/redis.js";
 
 /** A file system of its own of 8 MB; mounting one takes root, and a container may forbid it all the same. */
 const disk = mkdtempSync(join(tmpdir(), "full-"));
@@ -95,6 +106,36 @@ describe.skipIf(!mounted)("a full disk", () => {
     onTestFinished(() => again.close());
     expect((await again.list()).map(({ id }) => id)).toEqual(["later", "kept"]);
   });
+
+  test.skipIf(!hasRedis)(
+    "the queue's own: requests are refused, nothing that was accepted is lost",
+    async () => {
+      const folder = join(disk, "redis");
+      mkdirSync(folder);
+      const redis = await startRedis(folder);
+      const queue = await openRedisQueue(redis.url, { queued: 100_000 });
+      onTestFinished(() => queue.close());
+      const accepted: string[] = [];
+      const submit = (id: string) =>
+        queue.enqueue({
+          ...job,
+          request: { ...job.request, prompt: "x".repeat(20_000) },
+          id,
+          attended: false,
+        });
+      const fillUp = async () => {
+        for (let i = 0; i < 1000; i++) accepted.push((await submit(`job ${i}`)).id);
+      };
+      fill(300_000);
+      await expect(fillUp()).rejects.toMatchObject({ status: 503, code: "QUEUE" });
+      expect(accepted.length).toBeGreaterThan(0);
+      rmSync(filler);
+      await redis.start();
+      onTestFinished(() => redis.kill());
+      for (const id of accepted) expect((await queue.get(id))?.status).toBe("queued");
+      expect((await submit("later")).status).toBe("queued");
+    },
+  );
 
   test("cache: a model that finds no room says so, wherever it runs out, and leaves nothing half behind", async () => {
     const cacheDir = join(disk, "cache");
