@@ -293,8 +293,9 @@ export class StableDiffusion {
     return this.#ipAdapters.add(path, options);
   }
 
-  removeIpAdapter(name: string): void {
-    this.#ipAdapters.remove(name);
+  /** Forgets an IP-Adapter, and unloads its image encoder. */
+  async removeIpAdapter(name: string): Promise<void> {
+    await this.#ipAdapters.remove(name);
   }
 
   get ipAdapters(): readonly IpAdapterInfo[] {

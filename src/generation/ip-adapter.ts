@@ -54,12 +54,16 @@ export class IpAdapterSet {
       });
     const imageEncoder = await locateEncoder(options.imageEncoder ?? encoderBeside(name, path), this.#hub);
     const info = { name: options.name ?? basename(name, extname(name)), path, imageEncoder };
-    this.#loaded.set(info.name, { ...info, networks: this.#open(path, imageEncoder) });
+    const networks = this.#open(path, imageEncoder);
+    await this.#loaded.get(info.name)?.networks.unload();
+    this.#loaded.set(info.name, { ...info, networks });
     return info;
   }
 
-  remove(name: string): void {
-    this.#loaded.delete(this.#known(name).name);
+  async remove(name: string): Promise<void> {
+    const { networks } = this.#known(name);
+    this.#loaded.delete(name);
+    await networks.unload();
   }
 
   /** Reads and encodes the pictures of a call; IP-Adapters that are named by a path are loaded. */

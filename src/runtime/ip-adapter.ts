@@ -21,6 +21,8 @@ export interface IpAdapter {
    * @returns [1, tokens of all, width], and the same for no picture, to guide away from
    */
   run(images: readonly Values[]): Promise<{ readonly tokens: Values; readonly none: Values }>;
+  /** Gives the memory of its networks back; the next run loads them again. */
+  unload(): Promise<void>;
 }
 
 /** Reads an image encoder's config and checks its weights against it. Throws as `readModel`. */
@@ -163,6 +165,10 @@ export function createIpAdapter(
       for (const image of images) seen.push(await project(await encode(image)));
       none ??= await project(await nothing());
       return { tokens: joined(seen), none: joined(seen.map(() => none!)) };
+    },
+    async unload() {
+      await runEncoder.unload();
+      await runProjection.unload();
     },
   };
 }

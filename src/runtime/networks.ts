@@ -265,16 +265,22 @@ function requestOf(
 }
 
 /** One network of a checkpoint, loaded at each size, and with all adapters, that it is called with. `label` is for progress. */
-export function runnerOf(place: Place, label: string, engine: Engine, options: NetworksOptions): AdaptedRun {
+export function runnerOf(
+  place: Place,
+  label: string,
+  engine: Engine,
+  options: NetworksOptions,
+): AdaptedRun & { readonly unload: () => Promise<void> } {
   const { turns, onLoad } = options;
   const loaded = new Map<string, Map<string, RemoteNetwork>>();
   const stage = stageOf(label);
-  turns?.onLeave(stage, async () => {
+  const unload = async () => {
     const all = [...loaded.values()].flatMap((forms) => [...forms.values()]);
     loaded.clear();
     for (const network of all) await network.unload();
-  });
-  return async (spec, inputs, adapters = noAdapters) => {
+  };
+  turns?.onLeave(stage, unload);
+  const run: AdaptedRun = async (spec, inputs, adapters = noAdapters) => {
     const { batch, deep, ...rest } = spec.size as UNetSize;
     const key = `${spec.kind} ${JSON.stringify([rest, adapters])}`;
     const forms = loaded.get(key) ?? new Map<string, RemoteNetwork>();
@@ -292,6 +298,7 @@ export function runnerOf(place: Place, label: string, engine: Engine, options: N
     await network.load((done, total) => onLoad?.(label, done, total));
     return network.run(inputs);
   };
+  return Object.assign(run, { unload });
 }
 
 function textEncoder(
