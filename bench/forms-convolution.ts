@@ -387,6 +387,51 @@ const phasesByProduct = (c: Convolution): Form => ({
   },
 });
 
+/** All four kernels at each place where any of them is wanted: one row and one column more than the picture has. */
+const allPhasesKernel = (w: NodeWriter, c: Convolution, shape: Shape): Node =>
+  weight(w, `${kernelKey(c)} all phases`, shape, () => noise(shape, Math.sqrt(3 / (4 * c.input))));
+
+/** From [B, H + 1, W + 1, 4 O] to twice the size. */
+function joinOffsetPhases(w: NodeWriter, y: Node, c: Convolution): Node {
+  const { batch, side, output } = c;
+  const phases = [0, 1, 2, 3].map((phase) =>
+    w.slice(y, [0, phase >> 1, phase & 1, phase * output], [batch, side, side, output]),
+  );
+  return joinPhases(w, phases, c);
+}
+
+const phasesByOneConvolution = (c: Convolution): Form => ({
+  name: "one Conv2D 2x2 of four times the channels",
+  write(w, [x]) {
+    const kernel = allPhasesKernel(w, c, [2, 2, c.input, 4 * c.output]);
+    const shape = [c.batch, c.side + 1, c.side + 1, 4 * c.output];
+    return joinOffsetPhases(w, w.conv2d(w.pad(x!, ones), kernel, 1, "VALID", shape), c);
+  },
+});
+
+const phasesByOneProduct = (c: Convolution): Form => ({
+  name: "one im2col product of four times the channels",
+  write(w, [x]) {
+    const { batch, side, input, output } = c;
+    const padded = w.pad(x!, ones);
+    const window = [batch, side + 1, side + 1, input];
+    const taps = [0, 1, 2, 3].map((i) => w.slice(padded, [0, i >> 1, i & 1, 0], window));
+    const rows = batch * (side + 1) ** 2;
+    const columns = w.reshape(w.concat(taps, 3, [...window.slice(0, 3), 4 * input]), [rows, 4 * input]);
+    const y = w.matmul(columns, allPhasesKernel(w, c, [4 * input, 4 * output]));
+    return joinOffsetPhases(w, w.reshape(y, [...window.slice(0, 3), 4 * output]), c);
+  },
+});
+
+const winogradAfterResize = (c: Convolution): Form => {
+  const large = { ...c, side: 2 * c.side };
+  const { write } = winogradForm(large, f2, true, Math.max(1, Math.floor(1024 / large.side)));
+  return {
+    name: "ResizeNearestNeighbor, Winograd F(2x2)",
+    write: (w, [x]) => write(w, [w.resize(x!, large.side, large.side)]),
+  };
+};
+
 export const upsamplingConvolutions = (): Race[] =>
   [
     shape(2, 8, 1280, 1280),
@@ -395,11 +440,20 @@ export const upsamplingConvolutions = (): Race[] =>
     shape(1, 64, 512, 512),
     shape(1, 128, 512, 512),
     shape(1, 256, 256, 256),
+    shape(1, 16, 128, 128),
+    shape(1, 128, 64, 64),
   ].map((c) => ({
     title: `twice the size and convolution 3x3, ${imageOf(c).join("x")}, to ${c.output}`,
     inputs: [imageOf(c)],
     flops: 8 * c.batch * c.side * c.side * elements(kernelOf(c)),
-    forms: [resizeThenConvolve(c), phasesByConvolution(c), phasesByProduct(c)],
+    forms: [
+      resizeThenConvolve(c),
+      winogradAfterResize(c),
+      phasesByConvolution(c),
+      phasesByProduct(c),
+      phasesByOneConvolution(c),
+      phasesByOneProduct(c),
+    ],
   }));
 
 /** [M, K] times [K, N] as the library writes a 1x1 convolution or linear layer, and as TensorFlow's convolution. */

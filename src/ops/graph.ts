@@ -3,10 +3,11 @@ import * as infer from "./infer.js";
 import { type FunctionBody, type Node, NodeWriter, rowsOf } from "./nodes.js";
 import type { Activation, GroupNormOptions, Ops, Shape, Tensor } from "./ops.js";
 import { matchRows, meanInto } from "./token-merging.js";
+import { convolveUpsampled } from "./upsampled.js";
 import { suitsWinograd, winogradConvolution } from "./winograd.js";
 
-/** A stored weight as it is, columns [from, to) of its last axis, or a 3x3 kernel transformed (`winograd.ts`). */
-export type WeightView = "whole" | "winograd" | { readonly columns: readonly [number, number] };
+/** A stored weight as it is, columns [from, to) of its last axis, or a 3x3 kernel as `winograd.ts` or `upsampled.ts` take it. */
+export type WeightView = "whole" | "winograd" | "upsampled" | { readonly columns: readonly [number, number] };
 
 /** Where the bytes of a kernel, matrix or table lie: a raw little-endian file that TensorFlow maps into memory. */
 export interface WeightFile {
@@ -30,8 +31,14 @@ export interface GraphOptions {
   readonly compute: "DT_FLOAT" | "DT_BFLOAT16";
 }
 
-/** The graph's side of a tensor: a node, or a weight whose node is written once its use says in which form. */
-type Origin = { readonly node: Node } | { readonly weight: string; readonly view: WeightView };
+/**
+ * The graph's side of a tensor: a node; or what is written once its use says in which form: a weight, or a picture that
+ * has to be enlarged.
+ */
+type Origin =
+  | { readonly node: Node }
+  | { readonly weight: string; readonly view: WeightView }
+  | { readonly enlarge: Node };
 type GraphTensor = Tensor & Origin;
 
 export interface GraphOps extends Ops {
@@ -77,6 +84,11 @@ export function graphOps(options: GraphOptions): GraphOps {
       if (x.shape.length !== 1) throw internal(`a mapped weight [${x.shape}] is used element by element`);
       const { weight, view } = x as Extract<GraphTensor, { weight: string }>;
       return w.constant(options.weightValues(weight, view), shape);
+    }
+    if ("enlarge" in x) {
+      const { enlarge } = x as Extract<GraphTensor, { enlarge: Node }>;
+      const [, height, width] = x.shape as [number, number, number];
+      return w.reshape(w.resize(enlarge, height, width), shape);
     }
     if (!("node" in x)) throw internal("a tensor of another interpreter came into the graph");
     return w.reshape((x as { node: Node }).node, shape);
@@ -188,8 +200,14 @@ export function graphOps(options: GraphOptions): GraphOps {
       return tensorOf(w.reshape(withBias(product, bias), shape));
     }
     const keepsSize = stride === 1 && h === 3 && wd === 3 && pads.every((p) => p === 1);
-    // Its sums and differences need more digits than bfloat16 has.
-    if (keepsSize && isWeight(kernel) && compute === "DT_FLOAT" && suitsWinograd(shape, input)) {
+    // Sums and differences of weights need more digits than bfloat16 has.
+    const isTransformable = keepsSize && isWeight(kernel) && compute === "DT_FLOAT";
+    const small = isTransformable ? halfOf(x) : undefined;
+    if (small) {
+      const kernels = w.cast(weightNode(kernel, [2, 2, input, 4 * output], "upsampled"), compute);
+      return tensorOf(withBias(convolveUpsampled(w, small, kernels), bias));
+    }
+    if (isTransformable && suitsWinograd(shape, input)) {
       const kernels = w.cast(weightNode(kernel, [16, input, output], "winograd"), compute);
       return tensorOf(withBias(winogradConvolution(w, node(x), kernels), bias));
     }
@@ -293,7 +311,11 @@ export function graphOps(options: GraphOptions): GraphOps {
     groupNorm: (x, scale, shift, given) => tensorOf(groupNorm(x, scale, shift, given)),
     layerNorm: (x, scale, shift, epsilon) => tensorOf(layerNorm(x, scale, shift, epsilon)),
     attention,
-    upsample: (x, height, width) => tensorOf(w.resize(node(x), height, width)),
+    upsample: (x, height, width): GraphTensor => ({
+      shape: [x.shape[0]!, height, width, x.shape[3]!],
+      dtype: "float32",
+      enlarge: node(x),
+    }),
     gather(table, ids) {
       // Only the rows that are asked for are cast up.
       const stored = isWeight(table) ? weightNode(table, table.shape) : node(table);
@@ -328,6 +350,13 @@ export function graphOps(options: GraphOptions): GraphOps {
       return w.split(node(x), parts, axis, shape).map(tensorOf);
     },
   };
+}
+
+/** The picture that x is to be at twice the size, if it is. */
+function halfOf(x: Tensor): Node | undefined {
+  if (!("enlarge" in x)) return undefined;
+  const { enlarge } = x as Extract<GraphTensor, { enlarge: Node }>;
+  return [1, 2].every((axis) => x.shape[axis] === 2 * enlarge.shape[axis]!) ? enlarge : undefined;
 }
 
 /** Columns of a weight are files of their own: nothing is split at run time. */

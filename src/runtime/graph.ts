@@ -125,8 +125,9 @@ function graphWeights(
   const viewOf = (name: string, part: WeightView) => {
     const { shape } = checkpoint.tensors.get(name)!;
     const plain = defaultView(name, shape);
+    if (part === "whole") return { shape, view: plain };
     const view: LayoutView =
-      part === "winograd" ? { layout: part } : part === "whole" ? plain : { ...plain, columns: part.columns };
+      typeof part === "string" ? { layout: part } : { ...plain, columns: part.columns };
     return { shape, view };
   };
   const values = (name: string, part: WeightView): Float32Array => {

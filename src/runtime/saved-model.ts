@@ -89,7 +89,7 @@ const outputNames: Readonly<Record<string, string | readonly string[]>> = {
   Conv2D: "output",
   Erf: "y",
   Exp: "y",
-  FusedBatchNormV3: "y",
+  FusedBatchNormV3: ["y", "batch_mean", "batch_variance"],
   GatherV2: "output",
   ImmutableConst: "tensor",
   InvertPermutation: "y",

@@ -10,9 +10,10 @@ export interface WeightView {
    * "kernel": a convolution as [height, width, in, out].
    * "matrix": a linear layer as [in, out]; a convolution as [height * width * in, out], the order of the patches
    * that im2col makes (a 1x1 convolution is then the matrix [in, out]). The bytes are those of "kernel".
-   * "winograd": a 3x3 convolution as [16, in, out], transformed for F(2x2, 3x3) (ops/winograd.ts).
+   * "winograd": a 3x3 convolution as [16, in, out], transformed for F(2x2, 3x3) (ops/winograd.ts);
+   * "upsampled": the same as [2, 2, in, 4 out], for pictures before they are enlarged (ops/upsampled.ts).
    */
-  readonly layout: "same" | "kernel" | "matrix" | "winograd";
+  readonly layout: "same" | "kernel" | "matrix" | "winograd" | "upsampled";
   /** A range of the last axis, for one product of a fused pair (GEGLU); for vectors, of the only one. */
   readonly columns?: readonly [start: number, end: number];
 }
@@ -29,7 +30,7 @@ export function defaultView(name: string, shape: readonly number[]): WeightView 
 /** Distinguishes views of one tensor in file names: those of the same bytes have the same name. */
 export function viewName({ layout, columns }: WeightView): string {
   return (
-    { same: "s", kernel: "t", matrix: "t", winograd: "w" }[layout] +
+    { same: "s", kernel: "t", matrix: "t", winograd: "w", upsampled: "u" }[layout] +
     (columns ? `${columns[0]}-${columns[1]}` : "")
   );
 }
@@ -41,6 +42,7 @@ export function viewShape(shape: readonly number[], { layout, columns }: WeightV
   const [rows, inputs, height, across] = axes(shape);
   const outputs = width ?? rows;
   if (layout === "winograd") return [16, inputs, outputs];
+  if (layout === "upsampled") return [2, 2, inputs, 4 * outputs];
   return layout === "kernel" ? [height, across, inputs, outputs] : [height * across * inputs, outputs];
 }
 
@@ -61,6 +63,7 @@ export function toTensorFlow<T extends Numbers>(values: T, shape: readonly numbe
   }
   const [outputs, inputs, height, width] = axes(shape);
   if (layout === "winograd") return winograd(values, outputs, inputs);
+  if (layout === "upsampled") return upsampled(values, outputs, inputs);
   const [start, end] = columns ?? [0, outputs];
   if (start < 0 || end > outputs || start >= end) throw internal(`columns ${start} to ${end} of [${shape}]`);
   const rows = inputs * height * width;
@@ -123,6 +126,24 @@ function winograd<T extends Numbers>(values: T, outputs: number, inputs: number)
           const sum = a * rows[r * 3]! + b * rows[r * 3 + 1]! + d * rows[r * 3 + 2]!;
           out[(r * 4 + c) * plane + i * outputs + o] = sum;
         }
+    }
+  return out as T;
+}
+
+/** [outputs, inputs, 3, 3] to [2, 2, inputs, 4 outputs]: along each axis, two of the three taps see the same pixel. */
+function upsampled<T extends Numbers>(values: T, outputs: number, inputs: number): T {
+  if (!(values instanceof Float32Array)) throw internal("kernels are summed in float32");
+  const width = 4 * outputs;
+  const out = new Float32Array(4 * inputs * width);
+  /** Which of two pixels a tap falls on: for the first result of a pixel, and for the second. */
+  const pixel = (isSecond: number, tap: number) => (isSecond ? Number(tap === 2) : Number(tap > 0));
+  for (let phase = 0; phase < 4; phase++)
+    for (let tap = 0; tap < 9; tap++) {
+      const place = 2 * pixel(phase >> 1, Math.floor(tap / 3)) + pixel(phase & 1, tap % 3);
+      for (let i = 0; i < inputs; i++) {
+        const to = (place * inputs + i) * width + phase * outputs;
+        for (let o = 0; o < outputs; o++) out[to + o]! += values[(o * inputs + i) * 9 + tap]!;
+      }
     }
   return out as T;
 }

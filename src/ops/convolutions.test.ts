@@ -14,8 +14,8 @@ const native = loadNative();
 const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The convolution as the graph writes it, and by tfjs. */
-function convolve(shape: [number, number, number, number], output: number) {
+/** The convolution as the graph writes it, and by tfjs; `scale` times enlarged before. */
+function convolve(shape: [number, number, number, number], output: number, scale = 1) {
   const [batch, height, width, input] = shape;
   const stored = [output, input, 3, 3];
   const kernel = pseudoRandom(output * input * 9, 3).map((v) => v / Math.sqrt(9 * input));
@@ -26,14 +26,16 @@ function convolve(shape: [number, number, number, number], output: number) {
     weightValues: () => new Float32Array(0),
     weightFile(name, view) {
       const path = join(folder, `${name}-${shape}-${output}-${view}`);
-      const values = toTensorFlow(kernel, stored, { layout: view === "winograd" ? "winograd" : "kernel" });
+      const layout = view === "winograd" || view === "upsampled" ? view : "kernel";
+      const values = toTensorFlow(kernel, stored, { layout });
       writeFileSync(path, new Uint8Array(values.buffer));
       return { path, type: "DT_FLOAT" };
     },
   });
-  const body = graph.body({
-    y: graph.conv2d(graph.input("x", shape, "float32"), graph.weight("kernel", [3, 3, input, output])),
-  });
+  const given = graph.input("x", shape, "float32");
+  const [high, wide] = [height * scale, width * scale];
+  const seen = scale === 1 ? given : graph.upsample(given, high, wide);
+  const body = graph.body({ y: graph.conv2d(seen, graph.weight("kernel", [3, 3, input, output])) });
   const place = mkdtempSync(join(folder, "graph-"));
   writeFileSync(join(place, "saved_model.pb"), encodeSavedModel(body, native));
   const { binding, tf } = native;
@@ -43,7 +45,8 @@ function convolve(shape: [number, number, number, number], output: number) {
   const got = binding.tensorDataSync(result!.id) as Float32Array;
   const want = tf.tidy(() => {
     const hwio = toTensorFlow(kernel, stored, { layout: "kernel" });
-    return tf.conv2d(tf.tensor4d(x, shape), tf.tensor4d(hwio, [3, 3, input, output]), 1, "same").dataSync();
+    const image = tf.image.resizeNearestNeighbor(tf.tensor4d(x, shape), [high, wide]);
+    return tf.conv2d(image, tf.tensor4d(hwio, [3, 3, input, output]), 1, "same").dataSync();
   });
   return { got, want, ops: body.nodes.map(({ op }) => op) };
 }
@@ -52,7 +55,7 @@ test.each([
   [[2, 16, 16, 256], 256], // one strip
   [[1, 64, 48, 256], 320], // several, not square
 ] as [[number, number, number, number], number][])(
-  "%j to %i channels is Conv2D's result",
+  "Winograd's form of %j to %i channels is Conv2D's result",
   (shape, output) => {
     const { got, want, ops } = convolve(shape, output);
     expect(ops).not.toContain("Conv2D");
@@ -60,7 +63,25 @@ test.each([
   },
 );
 
-test("only convolutions that gain by it take this form", () => {
+test.each([
+  [[2, 8, 6, 16], 24],
+  [[1, 5, 7, 32], 32], // odd
+] as [[number, number, number, number], number][])(
+  "%j enlarged twice, to %i channels, is Conv2D's result of the large picture",
+  (shape, output) => {
+    const { got, want, ops } = convolve(shape, output, 2);
+    expect(ops).not.toContain("ResizeNearestNeighbor");
+    expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
+  },
+);
+
+test("a picture that is enlarged three times is enlarged, then convolved", () => {
+  const { got, want, ops } = convolve([1, 4, 5, 8], 8, 3);
+  expect(ops).toContain("ResizeNearestNeighbor");
+  expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
+});
+
+test("only convolutions that gain by it take Winograd's form", () => {
   expect(suitsWinograd([2, 64, 64, 320], 320)).toBe(true);
   expect(suitsWinograd([2, 8, 8, 1280], 1280)).toBe(false); // too few tiles
   expect(suitsWinograd([2, 64, 64, 128], 128)).toBe(false); // too few channels
