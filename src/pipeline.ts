@@ -27,9 +27,10 @@ import { resolveOptions } from "./option-defaults.js";
 import { checkOptions } from "./option-schema.js";
 import type { ControlInput, GenerateOptions } from "./options.js";
 import type { ResolvedOptions } from "./resolved-options.js";
+import { readControlNet, readT2iAdapter } from "./runtime/adapter-networks.js";
 import { Engine } from "./runtime/engine.js";
 import { openIpAdapter } from "./runtime/ip-adapter.js";
-import { isSmall, type Replacements, readControlNet, readModel, readT2iAdapter } from "./runtime/model.js";
+import { isSmall, type Replacements, readModel } from "./runtime/model.js";
 import {
   createControlNet,
   createNetworks,
@@ -192,8 +193,8 @@ export class StableDiffusion {
       const folder = await locateModel(name, { ...elsewhere(options), ...variant });
       const network = openNetwork(folder, variant);
       return network.className === "T2IAdapter"
-        ? createT2iAdapter(readT2iAdapter(network), engine, networksOptions)
-        : createControlNet(readControlNet(network), engine, networksOptions);
+        ? createT2iAdapter(readT2iAdapter(network, read.unet), engine, networksOptions)
+        : createControlNet(readControlNet(network, read.unet), engine, networksOptions);
     };
     onProgress?.({ type: "load", network: "all", done: 1, total: 1 });
     return new StableDiffusion({ model: read, networks, tokenizers }, engine, listeners, {

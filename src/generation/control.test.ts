@@ -1,4 +1,6 @@
-import { readFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { fitImage, preprocess, readImage } from "../index.js";
 import { goldenCases, goldenExtra, goldenPath, readTensors, toNhwc } from "../testing/golden.js";
@@ -48,6 +50,24 @@ describe("ControlNet, against diffusers", () => {
     const image = { width: 8, height: 8, data: new Uint8Array(192) };
     const controlnet = [{ model: goldenPath("models/tiny-sd1/vae"), image }];
     await expect(model.generate({ prompt: "a", controlnet })).rejects.toThrow(/not a ControlNetModel/);
+  });
+
+  it("refuses one that was made for another kind of UNet", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
+    try {
+      const own = goldenPath("models/tiny-controlnet");
+      const config = JSON.parse(readFileSync(join(own, "config.json"), "utf8"));
+      writeFileSync(join(folder, "config.json"), JSON.stringify({ ...config, cross_attention_dim: 40 }));
+      const weights = "diffusion_pytorch_model.safetensors";
+      copyFileSync(join(own, weights), join(folder, weights));
+      const controlnet = [{ model: folder, image: { width: 8, height: 8, data: new Uint8Array(192) } }];
+      await expect(model.generate({ prompt: "a", controlnet })).rejects.toThrow(
+        /a ControlNetModel with cross_attention_dim 40; the model has 32/,
+      );
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   it("prepares the picture at the size generated at", async () => {
@@ -125,6 +145,8 @@ describe("T2I-Adapter, against diffusers", () => {
     const run = (control: object) =>
       model.generate({ ...options, controlnet: [{ model: first!, image: picture(0), ...control }] });
     await expect(run({ guess: true })).rejects.toThrow(/guess is for ControlNets/);
-    await expect(run({ model: goldenExtra("t2i-adapter/xl") })).rejects.toThrow(/features\.0: expected/);
+    await expect(run({ model: goldenExtra("t2i-adapter/xl") })).rejects.toThrow(
+      /a T2IAdapter with channels 8,16,16,16; the model has 16,24,24,24/,
+    );
   });
 });

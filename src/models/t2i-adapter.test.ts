@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
+import { readT2iAdapter } from "../runtime/adapter-networks.js";
 import { unetInputs } from "../runtime/inputs.js";
-import { readT2iAdapter } from "../runtime/model.js";
 import { runnerOf } from "../runtime/networks.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { addFeatures, createT2iAdapter } from "../runtime/t2i-adapter.js";

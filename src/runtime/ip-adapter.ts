@@ -6,9 +6,10 @@ import { type ImageProjectionConfig, resamplerHeadWidth } from "../models/image-
 import type { Checkpoint, Tensors } from "../weights/checkpoint.js";
 import { openImageProjection, openPictureAttention } from "../weights/ip-adapter.js";
 import type { Network } from "../weights/source.js";
+import type { AdapterNetwork } from "./adapter-networks.js";
 import type { Engine } from "./engine.js";
 import { requireShape } from "./inputs.js";
-import { type AdapterNetwork, check, fileOf, folderOf, type Model } from "./model.js";
+import { check, fileOf, folderOf, type Model } from "./model.js";
 import { type NetworksOptions, runnerOf } from "./networks.js";
 import { checkWeights } from "./requirements.js";
 

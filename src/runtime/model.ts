@@ -2,16 +2,13 @@ import { join } from "node:path";
 import { DiffusionError } from "../errors.js";
 import type { TextEncoderConfig } from "../models/clip.js";
 import { parseTextEncoderConfig } from "../models/clip-config.js";
-import type { ControlNetConfig } from "../models/controlnet.js";
 import { frequenciesWeight, type KUNetConfig } from "../models/k-unet.js";
 import { hasKBlocks, parseKUNetConfig } from "../models/k-unet-config.js";
 import type { NetworkSpec } from "../models/network.js";
-import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
-import { parseT2iAdapterConfig } from "../models/t2i-adapter-config.js";
 import type { UNet2DConfig } from "../models/unconditional.js";
 import { parseUNet2DConfig } from "../models/unconditional-config.js";
 import type { UNetConfig } from "../models/unet.js";
-import { parseControlNetConfig, parseUNetConfig } from "../models/unet-config.js";
+import { parseUNetConfig } from "../models/unet-config.js";
 import type { VaeConfig } from "../models/vae.js";
 import { parseVaeConfig } from "../models/vae-config.js";
 import { codebookWeight } from "../models/vq.js";
@@ -50,18 +47,22 @@ export interface Replacements {
  * @throws DiffusionError MODEL_KIND for configs that cannot be used, WEIGHT_MISSING, WEIGHT_SHAPE, WEIGHT_UNUSED
  */
 export function readModel(source: ModelSource, own: Replacements = {}): Model {
-  const textEncoders = source.textEncoders.map((network) => {
-    const config = parseTextEncoderConfig(network.config, fileOf(network));
-    check(network, [smallestTextEncoder(config)]);
-    return config;
-  });
-  const unet = readUNet(source.unet);
+  const model = readConfigs(source, own);
+  checkModel(model);
+  return model;
+}
+
+/** `readModel` without a look at the weights, for those who have something to do before `checkModel`. */
+export function readConfigs(source: ModelSource, own: Replacements = {}): Model {
+  const textEncoders = source.textEncoders.map((network) =>
+    parseTextEncoderConfig(network.config, fileOf(network)),
+  );
   const vae = own.vae ? readReplacement(source, own.vae) : readOwnVae(source);
   const vaeSource = own.vae ?? source.vae;
   return {
     source,
     textEncoders,
-    unet,
+    unet: readUNet(source.unet),
     factor: vae?.factor ?? 1,
     ...(vae && { vae }),
     ...(vaeSource && { vaeSource }),
@@ -69,23 +70,25 @@ export function readModel(source: ModelSource, own: Replacements = {}): Model {
   };
 }
 
+/** Checks all weights of a model. Throws as `readModel`. */
+export function checkModel({ source, textEncoders, unet, vae, vaeSource, taesd }: Model): void {
+  for (const [i, network] of source.textEncoders.entries())
+    check(network, [smallestTextEncoder(textEncoders[i]!)]);
+  check(
+    source.unet,
+    [smallestUNet(unet)],
+    unet.kind === "k_unet" ? [[frequenciesWeight, [unet.config.timeWidth / 2]]] : [],
+  );
+  if (vae) checkVae(vaeSource!, vae);
+  if (taesd) checkVae(taesd.source, taesd.config);
+}
+
 function readUNet(network: Network): Model["unet"] {
-  if (network.className === "UNet2DModel") {
-    const config = parseUNet2DConfig(network.config, fileOf(network));
-    const model = { kind: "unconditional_unet", config } as const;
-    check(network, [smallestUNet(model)]);
-    return model;
-  }
-  if (hasKBlocks(network.config)) {
-    const config = parseKUNetConfig(network.config, fileOf(network));
-    const model = { kind: "k_unet", config } as const;
-    check(network, [smallestUNet(model)], [[frequenciesWeight, [config.timeWidth / 2]]]);
-    return model;
-  }
-  const config = parseUNetConfig(network.config, fileOf(network));
-  const model = { kind: "unet", config } as const;
-  check(network, [smallestUNet(model)]);
-  return model;
+  const { config, className } = network;
+  if (className === "UNet2DModel")
+    return { kind: "unconditional_unet", config: parseUNet2DConfig(config, fileOf(network)) };
+  if (hasKBlocks(config)) return { kind: "k_unet", config: parseKUNetConfig(config, fileOf(network)) };
+  return { kind: "unet", config: parseUNetConfig(config, fileOf(network)) };
 }
 
 /** As small as the levels allow, for those who only look at weights. */
@@ -142,46 +145,15 @@ function readReplacement({ vae, path }: ModelSource, network: Network): VaeConfi
   );
 }
 
-/** An autoencoder's config, of whatever kind; its weights are checked against it. Throws as `readModel`. */
-export function readVae(network: Network): VaeConfig {
-  const config = parseVaeConfig(network.config, network.className, fileOf(network));
+/** An autoencoder's config, of whatever kind. */
+export const readVae = (network: Network): VaeConfig =>
+  parseVaeConfig(network.config, network.className, fileOf(network));
+
+/** Throws as `readModel`. */
+export function checkVae(network: Network, config: VaeConfig): void {
   const codebook: (readonly [string, Shape])[] =
     config.kind === "vq" ? [[codebookWeight, [config.codes, config.latentChannels]]] : [];
   check(network, vaeSpecs(config, 2), codebook);
-  return config;
-}
-
-/** A ControlNet in a folder of its own. */
-export interface Control {
-  readonly folder: string;
-  readonly config: ControlNetConfig;
-}
-
-/** Reads a ControlNet's config and checks its weights against it. Throws as `readModel`. */
-export function readControlNet(network: Network): Control {
-  if (network.className !== "ControlNetModel")
-    throw new DiffusionError(
-      "MODEL_KIND",
-      `${folderOf(network)} holds a ${network.className}, not a ControlNetModel or T2IAdapter`,
-    );
-  const config = parseControlNetConfig(network.config, fileOf(network));
-  const edge = 2 ** config.unet.levels.length;
-  check(network, [{ kind: "controlnet", config, size: { batch: 1, height: edge, width: edge, tokens: 1 } }]);
-  return { folder: folderOf(network), config };
-}
-
-/** A network beside the model, in a folder of its own. */
-export interface AdapterNetwork<Config> {
-  readonly folder: string;
-  readonly config: Config;
-}
-
-/** Reads a T2I-Adapter's config and checks its weights against it. Throws as `readModel`. */
-export function readT2iAdapter(network: Network): AdapterNetwork<T2iAdapterConfig> {
-  const config = parseT2iAdapterConfig(network.config, fileOf(network));
-  const edge = 2 ** config.blocks.length;
-  check(network, [{ kind: "t2i_adapter", config, size: { batch: 1, height: edge, width: edge } }]);
-  return { folder: folderOf(network), config };
 }
 
 /** The folder of a network's config and weights. */

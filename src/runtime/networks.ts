@@ -1,6 +1,7 @@
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { pooledRows, type TextEncoderConfig } from "../models/clip.js";
+import type { ControlNetConfig } from "../models/controlnet.js";
 import { frequenciesWeight } from "../models/k-unet.js";
 import type { NetworkSpec } from "../models/network.js";
 import type { UNetSize } from "../models/unet.js";
@@ -9,6 +10,7 @@ import { codebookWeight } from "../models/vq.js";
 import { type Adapters, noAdapters } from "../weights/adapters.js";
 import type { ModelOpening } from "../weights/model.js";
 import type { Network } from "../weights/source.js";
+import type { AdapterNetwork } from "./adapter-networks.js";
 import { plainVae } from "./autoencoder.js";
 import { type ControlNet, controlNet } from "./controlnet.js";
 import type { Engine, RemoteNetwork } from "./engine.js";
@@ -20,7 +22,7 @@ import {
   unconditionalInputs,
   unetInputs,
 } from "./inputs.js";
-import { type Control, type Model, ownSizes } from "./model.js";
+import { type Model, ownSizes } from "./model.js";
 import type { Input, Precision, RunnerRequest, RuntimeName, WeightsReference } from "./runner.js";
 import { anySizeVae } from "./tiled-vae.js";
 import { stageOf, type Turns } from "./turns.js";
@@ -247,7 +249,11 @@ function readWeight(network: Network, name: string): Float32Array {
 }
 
 /** A ControlNet from a folder of its own, for the models that it was made for. */
-export function createControlNet(control: Control, engine: Engine, options: NetworksOptions): ControlNet {
+export function createControlNet(
+  control: AdapterNetwork<ControlNetConfig>,
+  engine: Engine,
+  options: NetworksOptions,
+): ControlNet {
   const place: Place = { model: control.folder, role: "part" };
   return controlNet(control.config, runnerOf(place, "controlnet", engine, options));
 }

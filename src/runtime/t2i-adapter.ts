@@ -1,9 +1,9 @@
 import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
+import type { AdapterNetwork } from "./adapter-networks.js";
 import type { Engine } from "./engine.js";
 import { badInput, imageShape } from "./inputs.js";
-import type { AdapterNetwork } from "./model.js";
 import { type NetworksOptions, type Run, runnerOf } from "./networks.js";
 
 export interface T2iAdapter {

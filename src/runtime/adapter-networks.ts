@@ -1,0 +1,74 @@
+import { DiffusionError } from "../errors.js";
+import type { ControlNetConfig } from "../models/controlnet.js";
+import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
+import { parseT2iAdapterConfig } from "../models/t2i-adapter-config.js";
+import type { UNetConfig } from "../models/unet.js";
+import { parseControlNetConfig } from "../models/unet-config.js";
+import type { Network } from "../weights/source.js";
+import { check, fileOf, folderOf, type Model } from "./model.js";
+
+/** Networks that stand beside a model, each in a folder of its own. */
+export interface AdapterNetwork<Config> {
+  readonly folder: string;
+  readonly config: Config;
+}
+
+/**
+ * Reads a ControlNet's config and checks its weights against it. Throws as `readModel`.
+ *
+ * @param base the UNet that it is for
+ */
+export function readControlNet(network: Network, base?: Model["unet"]): AdapterNetwork<ControlNetConfig> {
+  if (network.className !== "ControlNetModel")
+    throw new DiffusionError(
+      "MODEL_KIND",
+      `${folderOf(network)} holds a ${network.className}, not a ControlNetModel or T2IAdapter`,
+    );
+  const config = parseControlNetConfig(network.config, fileOf(network));
+  if (base)
+    requireBase(network, base, ({ levels, crossAttentionDim }) => [
+      ["levels", levelsOf(config.unet), levelsOf({ levels })],
+      ["cross_attention_dim", config.unet.crossAttentionDim, crossAttentionDim],
+    ]);
+  const edge = 2 ** config.unet.levels.length;
+  check(network, [{ kind: "controlnet", config, size: { batch: 1, height: edge, width: edge, tokens: 1 } }]);
+  return { folder: folderOf(network), config };
+}
+
+/** Reads a T2I-Adapter's config and checks its weights against it, as `readControlNet`. */
+export function readT2iAdapter(network: Network, base?: Model["unet"]): AdapterNetwork<T2iAdapterConfig> {
+  const config = parseT2iAdapterConfig(network.config, fileOf(network));
+  if (base)
+    requireBase(network, base, ({ levels }) => {
+      // SDXL's have one for the middle, too.
+      const places = [...levels, levels.at(-1)!].slice(0, config.blocks.length);
+      return [["channels", `${config.blocks.map(({ channels }) => channels)}`, levelsOf({ levels: places })]];
+    });
+  const edge = 2 ** config.blocks.length;
+  check(network, [{ kind: "t2i_adapter", config, size: { batch: 1, height: edge, width: edge } }]);
+  return { folder: folderOf(network), config };
+}
+
+const levelsOf = ({ levels }: Pick<UNetConfig, "levels">): string =>
+  `${levels.map(({ channels }) => channels)}`;
+
+/** Refuses a network that goes beside another kind of UNet: what it has and what the UNet has must be the same. */
+function requireBase(
+  network: Network,
+  base: Model["unet"],
+  compare: (config: UNetConfig) => readonly (readonly [string, number | string, number | string])[],
+): void {
+  const folder = folderOf(network);
+  if (base.kind !== "unet")
+    throw new DiffusionError(
+      "MODEL_KIND",
+      `${folder} holds a ${network.className}, which this model takes none of`,
+    );
+  for (const [what, own, wanted] of compare(base.config))
+    if (own !== wanted)
+      throw new DiffusionError(
+        "WEIGHT_SHAPE",
+        `${folder}: a ${network.className} with ${what} ${own}; the model has ${wanted}`,
+        { hint: "it was made for another kind of model" },
+      );
+}
