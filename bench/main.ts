@@ -28,7 +28,8 @@ Without a command: default, precision and layers.
   --models <folder>   keeps random models and converted weights here; default: a temporary folder
   --json <folder>     where results are kept for the report; default: bench/results
   --case <name>       of peers: unet64b2, unet32b2, vae64, vae32, text; of nodes: see bench/nodes.ts;
-                      of cheaper: default, unet32, unet64, taesd, memory. Repeatable
+                      of cheaper: default, unet32, unet64, taesd, memory; of modes: img2img, masks, decode,
+                      upscale. Repeatable
   --peer <name>       openvino, ort-node, ort, torch-cl, torch-freeze. Repeatable
   --rounds <n>        of peers, nodes and cheaper
   --pictures <n>      of soak: 1000; also --size <pixels> 64, --steps <n> 2
@@ -109,7 +110,7 @@ const commands: Readonly<Record<string, Command>> = {
   },
   async modes() {
     const { benchModes } = await import("./modes.js");
-    return benchModes({ quick, folder, threads });
+    return benchModes({ quick, folder, threads, cases: values.case });
   },
   async soak() {
     const { benchSoak } = await import("./soak.js");

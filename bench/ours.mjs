@@ -1,7 +1,7 @@
 /**
  * One measurement of this library in a process of its own, as its users run it: `node bench/ours.mjs '<spec>'` prints
  * one JSON line. spec: { library, model, load, keep?, generate?, runs } or { …, network: "unet" | "vae" | "text",
- * batch, side, seconds, least }. JavaScript, because a TypeScript loader would count in start-up time and memory.
+ * batch, side, seconds, least, tiles }. JavaScript, because a TypeScript loader would count in start-up time and memory.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -23,13 +23,12 @@ const privateBytes = (pid) => {
 
 /** Milliseconds of CPU time of this process and of the one that computes. */
 const cpuMs = () => {
-  const { user, system } = process.cpuUsage();
   const pid = workerOf();
   const threads = pid ? readdirSync(`/proc/${pid}/task`) : [];
   const nanoseconds = threads.map((id) =>
     Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, "utf8").split(" ")[0]),
   );
-  return (user + system) / 1000 + nanoseconds.reduce((a, b) => a + b, 0) / 1e6;
+  return ownCpuMs() + nanoseconds.reduce((a, b) => a + b, 0) / 1e6;
 };
 
 /** Looks at this event loop every few milliseconds, and at the other process's memory now and then. */
@@ -56,10 +55,16 @@ function watch() {
 
 const bytesOf = (array) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
+/** Milliseconds of CPU time of this process alone: everything but the networks. */
+const ownCpuMs = () => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+};
+
 async function timed(work) {
-  const [cpu, began] = [cpuMs(), performance.now()];
+  const [cpu, own, began] = [cpuMs(), ownCpuMs(), performance.now()];
   const result = await work();
-  return { result, ms: performance.now() - began, cpuMs: cpuMs() - cpu };
+  return { result, ms: performance.now() - began, cpuMs: cpuMs() - cpu, ownCpuMs: ownCpuMs() - own };
 }
 
 /** Whole pictures: the first run, then the others. */
@@ -74,8 +79,8 @@ async function pictures(model) {
       // The first run's steps load the network.
       if (run > 0 || spec.runs === 1) steps.push(event.ms);
     };
-    const { result, ms, cpuMs } = await timed(() => model.generate({ ...spec.generate, onProgress }));
-    runs.push({ ms, cpuMs, parts: result.ms });
+    const { result, ...times } = await timed(() => model.generate({ ...spec.generate, onProgress }));
+    runs.push({ ...times, parts: result.ms });
     if (spec.keep) {
       writeFileSync(`${spec.keep}.latents`, bytesOf(result.latents.data));
       writeFileSync(`${spec.keep}.image`, bytesOf(result.images[0].data));
@@ -103,16 +108,16 @@ async function passes(model) {
   const context = spec.context && noise([batch, 77, spec.context]);
   const run = {
     unet: () => model.unet.run({ sample, timestep: 500, context }),
-    vae: () => model.vae.decode(sample, { tiling: false }),
+    vae: () => model.vae.decode(sample, spec.tiles ? {} : { tiling: false }),
     text: async () => (await model.textEncoder.run({ ids })).last,
   }[network];
   const runs = [];
   const began = performance.now();
   let firstStepAt;
   while (runs.length <= least || performance.now() - began < seconds * 1000) {
-    const { result, ms, cpuMs } = await timed(run);
+    const { result, ...times } = await timed(run);
     firstStepAt ??= performance.timeOrigin + performance.now();
-    runs.push({ ms, cpuMs });
+    runs.push(times);
     if (spec.keep && runs.length === 1) writeFileSync(`${spec.keep}.output`, bytesOf(result.data));
   }
   return { firstStepAt, steps: [], runs };

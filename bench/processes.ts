@@ -51,6 +51,8 @@ export interface OursSpec {
   readonly side?: number;
   /** Width of the text embeddings. */
   readonly context?: number;
+  /** VAE: works in tiles where the whole takes too much memory; else it never does. */
+  readonly tiles?: boolean;
   readonly seconds?: number;
   readonly least?: number;
 }
@@ -58,6 +60,8 @@ export interface OursSpec {
 interface Run {
   readonly ms: number;
   readonly cpuMs: number;
+  /** Of the caller's process: everything but the networks. */
+  readonly ownCpuMs: number;
   readonly parts?: { readonly encode: number; readonly denoise: number; readonly decode: number };
 }
 

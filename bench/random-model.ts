@@ -66,16 +66,46 @@ export const architectures = {
       projection_class_embeddings_input_dim: 2816,
     },
   },
+  /** Of stable-diffusion-x4-upscaler; the text encoder is that of Stable Diffusion 2. */
+  x4: {
+    text: {
+      hidden_size: 1024,
+      intermediate_size: 4096,
+      num_hidden_layers: 23,
+      num_attention_heads: 16,
+      hidden_act: "gelu",
+    },
+    unet: {
+      in_channels: 7,
+      block_out_channels: [256, 512, 512, 1024],
+      down_block_types: [
+        "DownBlock2D",
+        "CrossAttnDownBlock2D",
+        "CrossAttnDownBlock2D",
+        "CrossAttnDownBlock2D",
+      ],
+      up_block_types: ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+      attention_head_dim: 8,
+      cross_attention_dim: 1024,
+      only_cross_attention: [true, true, true, false],
+      num_class_embeds: 1000,
+      use_linear_projection: true,
+      sample_size: 128,
+    },
+  },
 } as const;
 
 export type Architecture = keyof typeof architectures;
 
-const vaeConfig = {
+const sdVae = {
   block_out_channels: [128, 256, 512, 512],
   layers_per_block: 2,
   sample_size: 512,
   latent_channels: 4,
 };
+
+/** Four pixels a cell. */
+const x4Vae = { ...sdVae, block_out_channels: [128, 256, 512], sample_size: 256, scaling_factor: 0.08333 };
 
 const modelIndex = {
   _class_name: "StableDiffusionPipeline",
@@ -84,6 +114,20 @@ const modelIndex = {
   tokenizer: ["transformers", "CLIPTokenizer"],
   unet: ["diffusers", "UNet2DConditionModel"],
   vae: ["diffusers", "AutoencoderKL"],
+};
+
+const upscalerIndex = {
+  _class_name: "StableDiffusionUpscalePipeline",
+  low_res_scheduler: ["diffusers", "DDPMScheduler"],
+  max_noise_level: 350,
+};
+
+const lowResSchedulerConfig = {
+  _class_name: "DDPMScheduler",
+  beta_end: 0.02,
+  beta_schedule: "scaled_linear",
+  beta_start: 0.0001,
+  num_train_timesteps: 1000,
 };
 
 /** Of Stable Diffusion 1.5. */
@@ -103,6 +147,8 @@ export function randomModel(folder: string, architecture: Architecture): string 
   const target = join(folder, architecture);
   if (existsSync(join(target, "scheduler"))) return target;
   const { text, unet } = architectures[architecture];
+  const isUpscaler = architecture === "x4";
+  const vaeConfig = isUpscaler ? x4Vae : sdVae;
   const textConfig = parseTextEncoderConfig(text, "text");
   const unetConfig = parseUNetConfig(unet, "unet");
   const vae = parseVaeConfig(vaeConfig, "AutoencoderKL", "vae") as KlConfig;
@@ -116,7 +162,11 @@ export function randomModel(folder: string, architecture: Architecture): string 
     { kind: "vae_encoder", config: vae, size: { batch: 1, height: 64, width: 64 } },
     { kind: "vae_decoder", config: vae, size: { batch: 1, height: 8, width: 8 } },
   ]);
-  writeJson(join(target, "model_index.json"), modelIndex);
+  writeJson(join(target, "model_index.json"), isUpscaler ? { ...modelIndex, ...upscalerIndex } : modelIndex);
+  if (isUpscaler) {
+    mkdirSync(join(target, "low_res_scheduler"), { recursive: true });
+    writeJson(join(target, "low_res_scheduler", "scheduler_config.json"), lowResSchedulerConfig);
+  }
   cpSync(clipTokenizerFolder, join(target, "tokenizer"), { recursive: true });
   // Last: with it the folder is whole.
   mkdirSync(join(target, "scheduler"));

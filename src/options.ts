@@ -168,7 +168,8 @@ export interface GenerateOptions {
   /**
    * Softness of the edge when the result is put back, default 4: it comes in over twice as many pixels inside the
    * mask, so that no kept pixel changes. With `expand`, as many pixels along the image's edge are repainted and
-   * faded, so that no seam shows; 0 keeps every pixel of the image.
+   * faded, so that no seam shows; 0 keeps every pixel of the image. Unless 0, colours that the model has shifted are
+   * brought back towards those around the painted part.
    */
   maskBlur?: number;
   /** What the masked part starts as, at a strength below 1. Default "original". */

@@ -3,6 +3,7 @@ import { applyOverlay, boundingBox, cropRegion } from "../image/composite.js";
 import { fadeIn } from "../image/fade.js";
 import { binarise, mirror } from "../image/filters.js";
 import { channelsOf, crop, type Image, type Mask, type Size } from "../image/image.js";
+import { matchColours } from "../image/match-colours.js";
 import { fitImage } from "../image/resize.js";
 import { maskFromImage } from "../latents/mask.js";
 import type { Inpainting } from "../resolved-options.js";
@@ -54,10 +55,11 @@ interface Layers {
 
 function wholePicture(call: Call, { original, mask, overlay }: Layers, size: Size): Repainting {
   const { width, height } = original;
+  const given = masked(call, continued(original, size), continued(mask, size));
+  const whole = { left: 0, top: 0, right: width, bottom: height };
   return {
-    masked: masked(call, continued(original, size), continued(mask, size)),
-    restore: (painted) =>
-      applyOverlay(original, crop(painted, { left: 0, top: 0, right: width, bottom: height }), overlay),
+    masked: given,
+    restore: (painted) => applyOverlay(original, crop(matched(call, painted, given), whole), overlay),
   };
 }
 
@@ -70,11 +72,16 @@ function surroundings(
 ): Repainting {
   const region = cropRegion(mask, size, padding);
   const fitted = (image: Image) => fitImage(crop(image, region), size, "fill");
+  const given = masked(call, fitted(original), fitted(mask));
   return {
-    masked: masked(call, fitted(original), fitted(mask)),
-    restore: (painted) => applyOverlay(original, painted, overlay, region),
+    masked: given,
+    restore: (painted) => applyOverlay(original, matched(call, painted, given), overlay, region),
   };
 }
+
+/** With a soft edge, colours fit, too; without one the result is what the model made. */
+const matched = ({ resolved }: Call, painted: Image, { image, mask }: Masked): Image =>
+  resolved.inpainting!.blur > 0 ? matchColours(painted, image, mask) : painted;
 
 const masked = ({ resolved }: Call, image: Image, mask: Mask): Masked => ({
   image,

@@ -1,6 +1,7 @@
 import { applyOverlay } from "../image/composite.js";
 import { binarise } from "../image/filters.js";
 import { crop, type Image, type Mask, paste, type Region, type Size } from "../image/image.js";
+import { matchColours } from "../image/match-colours.js";
 import {
   type Margins,
   type OutpaintCanvas,
@@ -102,7 +103,10 @@ export async function outpaint(
       const masked = { image: from, mask, rule: "touch", content, strength: pass.strength! } as const;
       const painted = await runPass(call, pass, painter, await fromMasked(call, masked));
       latents = painted;
-      return applyOverlay(from, await timed(call, "decode", () => decodeLatents(loaded, painted)), overlay);
+      const decoded = await timed(call, "decode", () => decodeLatents(loaded, painted));
+      // Without a soft edge, the result is what the model made.
+      const matched = inpainting.blur > 0 ? matchColours(decoded, from, mask) : decoded;
+      return applyOverlay(from, matched, overlay);
     };
     let grown = await paint(canvas.image, canvas.mask, canvas.feather, paintingPass(call, canvas.image));
     if (resolved.outpainting!.seamStrength > 0)

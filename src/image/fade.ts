@@ -21,7 +21,7 @@ export function fadeIn(mask: Mask, width: number): Mask {
 }
 
 /** Distance of every pixel above 0 to the next pixel that is 0, in pixels, by a chamfer of 1 and sqrt(2). */
-function depths({ width, height, data }: Mask): Float32Array {
+export function depths({ width, height, data }: Mask): Float32Array {
   const depth = Float32Array.from(data, (level) => (level === 0 ? 0 : Number.POSITIVE_INFINITY));
   const relax = (x: number, y: number, side: 1 | -1) => {
     const i = y * width + x;
