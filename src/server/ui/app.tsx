@@ -1,31 +1,31 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { models, schedulers, watchModels } from "./catalog.js";
 import { GenerateTab } from "./generate-tab.js";
 import { HistoryTab } from "./history-tab.js";
 import { ModelsTab } from "./models-tab.js";
-import { go, openTab, type Tab, tabs } from "./navigation.js";
+import { go, note, openTab, type Tab, tabs } from "./navigation.js";
 import { OptimizeTab } from "./optimize-tab.js";
 import { pictureIn } from "./picture-input.js";
 import { ask } from "./server.js";
-import { settings, settingsOfFields } from "./settings.js";
+import { modelSetting, settings, settingsOfFields } from "./settings.js";
 import { type Look, look, useStore, useWords } from "./store.js";
+import type { Word } from "./words.js";
 
 export function App({ problem }: { readonly problem: string }) {
   const t = useWords();
   const tab = useStore(openTab);
   const { language, theme } = useStore(look);
-  const [note, setNote] = useState("");
+  const said = useStore(note);
   useEffect(() => {
     document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
     document.documentElement.dataset.theme = theme;
   }, [language, theme]);
   useEffect(watchModels, []);
-  useEffect(() => setNote(""), [tab]);
   const restore = (file: File | undefined) => {
     if (file)
       restoreSettings(file).then(
-        (found) => setNote(t(found ? "restored" : "noParameters")),
-        (error: Error) => setNote(error.message),
+        ([word, model]) => note.set(t(word, model)),
+        (error: Error) => note.set(error.message),
       );
   };
   // A picture that is dropped anywhere but on the field for pictures brings its settings.
@@ -56,8 +56,8 @@ export function App({ problem }: { readonly problem: string }) {
       <TabList tab={tab} />
       <main id="panel" role="tabpanel" tabIndex={-1} aria-labelledby={`tab-${tab}`}>
         {problem && <p role="alert">{problem}</p>}
-        <p role="status" class={note ? "note" : "visually-hidden"}>
-          {note}
+        <p role="status" class={said ? "note" : "visually-hidden"}>
+          {said}
         </p>
         {tab === "optimize" ? (
           <OptimizeTab />
@@ -73,16 +73,21 @@ export function App({ problem }: { readonly problem: string }) {
   );
 }
 
-async function restoreSettings(file: File): Promise<boolean> {
+/** @returns what to say about it, and the model that is meant */
+async function restoreSettings(file: File): Promise<[Word, string]> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   let text = "";
   for (const byte of bytes) text += String.fromCharCode(byte);
   const { parameters } = await ask<{ parameters: Record<string, string> }>("POST", "/sdapi/v1/png-info", {
     image: btoa(text),
   });
-  if (Object.keys(parameters).length === 0) return false;
+  if (Object.keys(parameters).length === 0) return ["noParameters", ""];
   settings.update(settingsOfFields(parameters, schedulers.get()));
-  return true;
+  const { Model = "", Precision = "FP32" } = parameters;
+  const entries = models.get().models.filter(({ name }) => name === Model);
+  const entry = entries.find(({ label }) => label.endsWith(` ${Precision}`)) ?? entries[0];
+  if (entry) settings.update(modelSetting(entry));
+  return [Model && !entry ? "modelMissing" : "restored", Model];
 }
 
 function RestoreButton({ onFile }: { readonly onFile: (file: File | undefined) => void }) {

@@ -1,15 +1,37 @@
 import { useState } from "preact/hooks";
+import type { ShownImage } from "./server.js";
 import { useWords } from "./store.js";
 
+/** Where the picture from before stands in the one that it has grown to: outpainting's margins. */
+export interface Margins {
+  readonly left?: number;
+  readonly right?: number;
+  readonly top?: number;
+  readonly bottom?: number;
+}
+
 /** Two pictures on top of each other, with a slider between them. */
-export function Compare({ before, after }: { readonly before: string; readonly after: string }) {
+export function Compare({
+  before,
+  after,
+  margins,
+}: {
+  readonly before: string;
+  readonly after: ShownImage;
+  readonly margins: Margins | undefined;
+}) {
   const t = useWords();
   const [share, setShare] = useState(50);
   return (
     <figure class="compare">
       <div class="layers">
-        <img src={before} alt={t("before")} />
-        <img src={after} alt={t("after")} style={{ clipPath: `inset(0 0 0 ${share}%)` }} />
+        {!margins && <img src={before} alt={t("before")} />}
+        <img src={after.url} alt={t("after")} style={{ clipPath: `inset(0 0 0 ${share}%)` }} />
+        {margins && (
+          <div class="before" style={{ clipPath: `inset(0 ${100 - share}% 0 0)` }}>
+            <img class="placed" src={before} alt={t("before")} style={placed(margins, after)} />
+          </div>
+        )}
         <div class="divider" style={{ left: `${share}%` }} />
       </div>
       <input
@@ -26,4 +48,14 @@ export function Compare({ before, after }: { readonly before: string; readonly a
       </figcaption>
     </figure>
   );
+}
+
+function placed({ left = 0, right = 0, top = 0, bottom = 0 }: Margins, { width, height }: ShownImage) {
+  const percent = (part: number, whole: number) => `${(100 * part) / whole}%`;
+  return {
+    left: percent(left, width),
+    top: percent(top, height),
+    width: percent(width - left - right, width),
+    height: percent(height - top - bottom, height),
+  };
 }

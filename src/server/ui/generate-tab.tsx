@@ -1,14 +1,16 @@
 import { useState } from "preact/hooks";
 import { upscalers } from "./catalog.js";
-import { Check, NumberField, Select, Slider } from "./fields.js";
+import { Check, Select } from "./fields.js";
 import { currentJob, submitJob } from "./jobs.js";
 import { MaskEditor } from "./mask-editor.js";
 import { OutpaintFrame } from "./outpaint-frame.js";
 import { PictureInput, PicturePreview } from "./picture-input.js";
 import { ResultPanel } from "./result-panel.js";
-import { type Mode, requestOf, type Settings, settings, sources } from "./settings.js";
+import { SettingNumber, SettingSlider } from "./setting-fields.js";
+import { type Mode, requestOf, type Settings, type Sources, settings, sources } from "./settings.js";
 import { ModelSelect, Prompts, SettingsForm, useModel } from "./settings-form.js";
 import { useStore, useWords } from "./store.js";
+import type { Word } from "./words.js";
 
 const change = (changes: Partial<Settings>) => settings.update(changes);
 
@@ -22,14 +24,8 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
   const [missing, setMissing] = useState("");
   const takesPicture = mode !== "text" && mode !== "unconditional";
   const submit = () => {
-    const problem =
-      takesPicture && !source.image
-        ? t("needPicture")
-        : mode === "inpaint" && !source.mask
-          ? t("needMask")
-          : mode === "outpaint" && form.left + form.right + form.top + form.bottom === 0
-            ? t("needMargins")
-            : "";
+    const word = missingFor(mode, form, source);
+    const problem = word ? t(word) : "";
     setMissing(problem);
     if (problem) return;
     const body = requestOf(mode, form, source, model?.label ?? "");
@@ -56,14 +52,7 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
             {mode !== "unconditional" && <Prompts mode={mode} onSubmit={submit} />}
             <ModelSelect mode={mode} />
             {(mode === "image" || mode === "inpaint") && (
-              <Slider
-                label={t("strength")}
-                value={form.strength}
-                min={0.05}
-                max={1}
-                step={0.05}
-                onChange={(strength) => change({ strength })}
-              />
+              <SettingSlider name="strength" min={0.05} max={1} step={0.05} />
             )}
             {mode === "inpaint" && <MaskSettings />}
             <SettingsForm mode={mode} />
@@ -81,19 +70,20 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
   );
 }
 
+/** What has to be done before the form can be sent. */
+function missingFor(mode: Mode, form: Settings, { image, mask }: Sources): Word | undefined {
+  if (mode !== "text" && mode !== "unconditional" && !image) return "needPicture";
+  if (mode === "inpaint" && !mask) return "needMask";
+  const margins = form.left + form.right + form.top + form.bottom;
+  return mode === "outpaint" && margins === 0 ? "needMargins" : undefined;
+}
+
 function MaskSettings() {
   const t = useWords();
   const form = useStore(settings);
   return (
     <div class="grid">
-      <NumberField
-        label={t("maskBlur")}
-        value={form.maskBlur}
-        min={0}
-        max={64}
-        step={1}
-        onChange={(maskBlur) => change({ maskBlur })}
-      />
+      <SettingNumber name="maskBlur" min={0} max={64} step={1} />
       <Select
         label={t("maskedContent")}
         value={form.maskedContent}
@@ -108,16 +98,7 @@ function MaskSettings() {
         value={form.onlyMasked}
         onChange={(onlyMasked) => change({ onlyMasked })}
       />
-      {form.onlyMasked && (
-        <NumberField
-          label={t("padding")}
-          value={form.padding}
-          min={0}
-          max={256}
-          step={4}
-          onChange={(padding) => change({ padding })}
-        />
-      )}
+      {form.onlyMasked && <SettingNumber name="padding" min={0} max={256} step={4} />}
     </div>
   );
 }
@@ -134,14 +115,7 @@ function UpscaleSettings() {
         choices={names.map((name) => ({ value: name, label: name }))}
         onChange={(upscaler) => change({ upscaler })}
       />
-      <Slider
-        label={t("scale")}
-        value={form.scale}
-        min={1}
-        max={4}
-        step={0.5}
-        onChange={(scale) => change({ scale })}
-      />
+      <SettingSlider name="scale" min={1} max={4} step={0.5} />
     </>
   );
 }

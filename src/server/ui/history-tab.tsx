@@ -17,7 +17,7 @@ export function HistoryTab() {
   const load = async (before?: string) => {
     try {
       const from = before ? `&before=${before}` : "";
-      const path = `/jobs?status=completed,cancelled,failed,lost&limit=${pageSize}${from}`;
+      const path = `/jobs?limit=${pageSize}${from}`;
       const { jobs: found } = await ask<{ jobs: ShownJob[] }>("GET", path);
       setJobs((known) => (before ? [...(known ?? []), ...found] : found));
       setOlder(found.length === pageSize);
@@ -27,9 +27,19 @@ export function HistoryTab() {
     }
   };
   useEffect(() => void load(), [running?.status]);
+  const busy = jobs?.some(isActive) ?? false;
+  useEffect(() => {
+    if (!busy) return;
+    const timer = setInterval(() => void load(), 2000);
+    return () => clearInterval(timer);
+  }, [busy]);
   const remove = async (id: string) => {
     await ask("DELETE", `/history/${id}`).catch((error) => setProblem(problemOf(error, t("connectionLost"))));
     setJobs((known) => known?.filter((job) => job.id !== id));
+  };
+  const cancel = async (id: string) => {
+    await ask("DELETE", `/jobs/${id}`).catch((error) => setProblem(problemOf(error, t("connectionLost"))));
+    await load();
   };
   return (
     <section class="panel" aria-label={t("history")}>
@@ -43,7 +53,7 @@ export function HistoryTab() {
               job={job}
               open={job.id === opened}
               onToggle={() => setOpened(job.id === opened ? "" : job.id)}
-              onRemove={() => void remove(job.id)}
+              onRemove={() => void (isActive(job) ? cancel : remove)(job.id)}
             />
           </li>
         ))}
@@ -56,6 +66,8 @@ export function HistoryTab() {
     </section>
   );
 }
+
+const isActive = ({ status }: ShownJob): boolean => status === "queued" || status === "running";
 
 function HistoryEntry({
   job,
@@ -72,15 +84,21 @@ function HistoryEntry({
   const images = job.result?.images ?? [];
   const prompt = typeof job.request.prompt === "string" ? job.request.prompt : "";
   const time = new Date(job.created).toLocaleString();
+  const active = isActive(job);
+  const state = job.status === "queued" ? t("queued", job.position ?? 0) : t("working");
   const name = prompt || (job.request.kind === "upscale" ? t("upscale") : job.model);
   return (
     <>
       <button type="button" class="thumbnail" aria-expanded={open} onClick={onToggle}>
-        {images[0] ? <img src={images[0].url} alt="" loading="lazy" /> : <span class="no-picture">×</span>}
+        {images[0] ? (
+          <img src={images[0].url} alt="" loading="lazy" />
+        ) : (
+          <span class="no-picture">{active ? "…" : "×"}</span>
+        )}
         <span class="caption">
           {name}
           <small>
-            {time}
+            {active ? state : time}
             {images.length > 1 && ` · ${images.length}`}
           </small>
         </span>
@@ -88,6 +106,7 @@ function HistoryEntry({
       {open && (
         <div class="details">
           {job.status === "cancelled" && <p>{t("cancelled")}</p>}
+          {active && <p>{state}</p>}
           {job.error && (
             <p>
               {job.error.message}
@@ -104,7 +123,7 @@ function HistoryEntry({
               {t("close")}
             </button>
             <button type="button" class="danger" onClick={onRemove}>
-              {t("remove")}
+              {t(active ? "cancel" : "remove")}
             </button>
           </div>
         </div>

@@ -1,17 +1,44 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Slider } from "./fields.js";
 import { sources } from "./settings.js";
-import { useStore, useWords } from "./store.js";
+import { createStore, useStore, useWords } from "./store.js";
 
 interface Point {
   readonly x: number;
   readonly y: number;
 }
 
-/** One movement of the brush, or a turning of the whole mask inside out. */
+/** One movement of the brush, a turning of the whole mask inside out, or a mask that was there before. */
 type Stroke =
   | { readonly tool: "brush" | "eraser"; readonly size: number; readonly points: Point[] }
-  | { readonly tool: "invert" };
+  | { readonly tool: "invert" }
+  | { readonly tool: "restore"; readonly mask: HTMLCanvasElement };
+
+/** What was painted on a picture; it stays while other tabs are open. */
+const work = createStore<{ readonly image: string; readonly strokes: readonly Stroke[] }>({
+  image: "",
+  strokes: [],
+});
+
+/** Puts an earlier mask, white on black, over the picture that is being worked on. */
+export async function restoreMask(file: Blob): Promise<void> {
+  const bitmap = await createImageBitmap(file);
+  const { image, width, height } = sources.get();
+  const mask = document.createElement("canvas");
+  Object.assign(mask, { width, height });
+  const context = mask.getContext("2d")!;
+  context.drawImage(bitmap, 0, 0, width, height);
+  bitmap.close();
+  const pixels = context.getImageData(0, 0, width, height);
+  for (let at = 0; at < pixels.data.length; at += 4) {
+    const light = pixels.data[at]!;
+    pixels.data.fill(255, at, at + 3);
+    pixels.data[at + 3] = light;
+  }
+  context.putImageData(pixels, 0, 0);
+  work.set({ image, strokes: [{ tool: "restore", mask }] });
+  sources.update({ mask: maskUrl(mask) });
+}
 
 const tint = "rgba(255, 45, 85, 0.55)";
 
@@ -27,6 +54,11 @@ function paint(canvas: HTMLCanvasElement, strokes: readonly Stroke[]): void {
     if (stroke.tool === "invert") {
       context.globalCompositeOperation = "xor";
       context.fillRect(0, 0, canvas.width, canvas.height);
+      continue;
+    }
+    if (stroke.tool === "restore") {
+      context.globalCompositeOperation = "source-over";
+      context.drawImage(stroke.mask, 0, 0);
       continue;
     }
     context.globalCompositeOperation = stroke.tool === "brush" ? "source-over" : "destination-out";
@@ -57,14 +89,14 @@ function maskUrl(painted: HTMLCanvasElement): string {
 export function MaskEditor() {
   const t = useWords();
   const { image, width, height } = useStore(sources);
-  const [strokes, setStrokes] = useState<readonly Stroke[]>([]);
+  const { strokes } = useStore(work);
   const [tool, setTool] = useState<"brush" | "eraser">("brush");
   const [size, setSize] = useState(40);
   const [cursor, setCursor] = useState<Point>({ x: width / 2, y: height / 2 });
   const [focused, setFocused] = useState(false);
   const shown = useRef<HTMLCanvasElement>(null);
   const painted = useRef<HTMLCanvasElement>();
-  const drawing = useRef<Stroke>();
+  const drawing = useRef<Extract<Stroke, { points: Point[] }>>();
 
   const draw = (all: readonly Stroke[]) => {
     const canvas = shown.current;
@@ -83,16 +115,15 @@ export function MaskEditor() {
     if (focused) drawCursor(context, cursor, size);
   };
   const keep = (all: readonly Stroke[]) => {
-    setStrokes(all);
+    work.set({ image, strokes: all });
     draw(all);
     sources.update({ mask: all.length > 0 ? maskUrl(painted.current!) : "" });
   };
   // A new picture begins with a clean mask.
   useEffect(() => {
-    setStrokes([]);
     setSize(Math.max(4, Math.round(Math.min(width, height) / 6)));
     setCursor({ x: width / 2, y: height / 2 });
-    sources.update({ mask: "" });
+    if (work.get().image !== image) keep([]);
   }, [image]);
   useEffect(() => draw(strokes));
 
@@ -163,13 +194,17 @@ export function MaskEditor() {
             draw([...strokes, drawing.current]);
           }}
           onPointerMove={(event) => {
-            if (!drawing.current || drawing.current.tool === "invert") return;
+            if (!drawing.current) return;
             drawing.current.points.push(at(event));
             draw([...strokes, drawing.current]);
           }}
           onPointerUp={() => {
             if (drawing.current) keep([...strokes, drawing.current]);
             drawing.current = undefined;
+          }}
+          onPointerCancel={() => {
+            drawing.current = undefined;
+            draw(strokes);
           }}
         />
       </div>

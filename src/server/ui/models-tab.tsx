@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { models, refreshModels } from "./catalog.js";
 import { problemOf } from "./jobs.js";
 import { ask, type ModelEntry } from "./server.js";
@@ -18,6 +18,8 @@ export function ModelsTab() {
       setProblem(problemOf(error, t("connectionLost")));
     }
   };
+  // Models are loaded and dropped as jobs need them.
+  useEffect(() => void refreshModels().catch(() => {}), []);
   return (
     <section class="panel" aria-label={t("models")}>
       <h2>{t("models")}</h2>

@@ -22,6 +22,10 @@ const fromAddress = (): Tab => {
 export const openTab = createStore<Tab>(fromAddress());
 addEventListener("hashchange", () => openTab.set(fromAddress()));
 
-export function go(tab: Tab): void {
+/** What the page has to say above the tab, until another one is opened. */
+export const note = createStore("");
+
+export function go(tab: Tab, saying = ""): void {
   location.hash = tab;
+  note.set(saying);
 }

@@ -39,6 +39,7 @@ export function OptimizeTab() {
           void start();
         }}
       >
+        <p class="hint">{t("optimizeHelp")}</p>
         <Select
           label={t("modelSource")}
           value={chosen}
@@ -58,6 +59,7 @@ export function OptimizeTab() {
               value={token}
               onChange={setToken}
             />
+            <p class="hint">{t("gatedHelp")}</p>
           </>
         )}
         <Radios
@@ -70,6 +72,7 @@ export function OptimizeTab() {
           }))}
           onChange={setPrecision}
         />
+        <p class="hint">{t("precisionHelp")}</p>
         <div class="actions">
           <button type="submit" class="primary" disabled={busy || (chosen === "" && path.trim() === "")}>
             {t("optimizeNow")}

@@ -1,17 +1,36 @@
-import { schedulers } from "./catalog.js";
-import { go } from "./navigation.js";
+import { models, schedulers } from "./catalog.js";
+import { restoreMask } from "./mask-editor.js";
+import { go, note } from "./navigation.js";
 import { takePicture } from "./picture-input.js";
 import type { ShownImage, ShownJob } from "./server.js";
-import { type Mode, settings, settingsOf } from "./settings.js";
+import { type Mode, modelSetting, settings, settingsOf } from "./settings.js";
 import { useWords } from "./store.js";
 
 const targets = ["image", "inpaint", "outpaint", "upscale"] as const satisfies readonly Mode[];
+
+const load = async (url: string): Promise<Blob> => (await fetch(url)).blob();
+
+/** Fills the form that a picture was made with: settings, model, picture and mask. @returns which form it is */
+async function restoreJob({ seed }: ShownImage, { request, model }: ShownJob): Promise<Mode> {
+  const entry = models.get().models.find(({ label }) => label === model);
+  settings.update({
+    ...settingsOf(request, schedulers.get()),
+    ...(seed && { seed }),
+    ...(entry && modelSetting(entry)),
+  });
+  if (!request.image) return entry?.kind === "unconditional" ? "unconditional" : "text";
+  await takePicture(await load(request.image.url));
+  if (request.expand) return "outpaint";
+  if (!request.mask) return "image";
+  await restoreMask(await load(request.mask.url));
+  return "inpaint";
+}
 
 /** A finished picture with its parameters, and what can be done with it. */
 export function PictureCard({ image, job }: { readonly image: ShownImage; readonly job: ShownJob }) {
   const t = useWords();
   const send = async (target: Mode) => {
-    await takePicture(await (await fetch(image.url)).blob());
+    await takePicture(await load(image.url));
     go(target);
   };
   const prompt = typeof job.request.prompt === "string" ? job.request.prompt : "";
@@ -35,7 +54,13 @@ export function PictureCard({ image, job }: { readonly image: ShownImage; readon
           {t("download")}
         </a>
         {image.seed !== undefined && (
-          <button type="button" onClick={() => settings.update({ seed: image.seed ?? "" })}>
+          <button
+            type="button"
+            onClick={() => {
+              settings.update({ seed: image.seed ?? "" });
+              note.set(t("restoredSeed", image.seed ?? ""));
+            }}
+          >
             {t("seedReuse")} {image.seed}
           </button>
         )}
@@ -43,10 +68,7 @@ export function PictureCard({ image, job }: { readonly image: ShownImage; readon
           <button
             type="button"
             class="quiet"
-            onClick={() => {
-              settings.update(settingsOf(job.request, schedulers.get()));
-              if (image.seed) settings.update({ seed: image.seed });
-            }}
+            onClick={() => void restoreJob(image, job).then((mode) => go(mode, t("restored")))}
           >
             {t("restore")}
           </button>

@@ -1,5 +1,5 @@
 import { useEffect, useRef } from "preact/hooks";
-import { Compare } from "./compare.js";
+import { Compare, type Margins } from "./compare.js";
 import { currentJob } from "./jobs.js";
 import { PictureCard } from "./picture-card.js";
 import { ask, type ShownJob } from "./server.js";
@@ -27,10 +27,12 @@ export function ResultPanel() {
         </p>
       )}
       {active && <Progress job={job} />}
-      <p role="status" class={images.length > 0 || active ? "visually-hidden" : "hint"}>
+      <p role="status" class={active ? "visually-hidden" : "hint"}>
         {outcome(t, job) ?? (sending || active ? "" : t("resultEmpty"))}
       </p>
-      {before && images[0] && <Compare before={before} after={images[0].url} />}
+      {before && images[0] && (
+        <Compare before={before} after={images[0]} margins={job?.request.expand as Margins | undefined} />
+      )}
       <div class="pictures">
         {images.map((image) => (
           <PictureCard key={image.key} image={image} job={job!} />
@@ -44,7 +46,8 @@ function outcome(t: Translate, job: ShownJob | undefined): string | undefined {
   if (job?.status === "cancelled") return t("cancelled");
   if (job?.status === "lost") return t("lost");
   if (job?.status !== "completed") return undefined;
-  return t("took", (((job.finished ?? 0) - (job.started ?? 0)) / 1000).toFixed(1));
+  const { width, height } = job.result ?? {};
+  return `${width} × ${height} · ${t("took", (((job.finished ?? 0) - (job.started ?? 0)) / 1000).toFixed(1))}`;
 }
 
 function Progress({ job }: { readonly job: ShownJob }) {

@@ -45,6 +45,7 @@ export interface ShownImage extends JobImage {
 export type ShownRequest = Readonly<Record<string, unknown>> & {
   readonly kind: "generate" | "upscale";
   readonly image?: { readonly url: string };
+  readonly mask?: { readonly url: string };
 };
 
 export interface ShownJob {

@@ -1,7 +1,8 @@
 import { useEffect, useState } from "preact/hooks";
 import { modelFor, models, schedulers } from "./catalog.js";
-import { NumberField, Select, Slider, TextArea, TextField } from "./fields.js";
+import { Select, TextArea, TextField } from "./fields.js";
 import { ask, type ModelEntry } from "./server.js";
+import { SettingNumber, SettingSlider } from "./setting-fields.js";
 import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 
@@ -111,27 +112,11 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
   const text = mode !== "unconditional";
   const scheduler = list.schedulers.find(({ name }) => name === form.scheduler);
   const own = list.schedulers.find(({ className }) => className === model?.scheduler);
-  const size = model?.size ?? 512;
+  const { size = 512, factor = 8 } = model ?? {};
   return (
     <>
-      <Slider
-        label={t("steps")}
-        value={form.steps}
-        min={1}
-        max={150}
-        step={1}
-        onChange={(steps) => change({ steps })}
-      />
-      {text && (
-        <Slider
-          label={t("guidance")}
-          value={form.guidance}
-          min={1}
-          max={20}
-          step={0.5}
-          onChange={(guidance) => change({ guidance })}
-        />
-      )}
+      <SettingSlider name="steps" min={1} max={150} step={1} />
+      {text && <SettingSlider name="guidance" min={1} max={20} step={0.5} />}
       <div class="grid">
         <Select
           label={t("scheduler")}
@@ -152,34 +137,15 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
           ]}
           onChange={(schedule) => change({ schedule })}
         />
+      </div>
+      <div class="grid">
         {mode === "text" && (
           <>
-            <NumberField
-              label={t("width")}
-              value={form.width || size}
-              min={64}
-              max={2048}
-              step={model?.factor ?? 8}
-              onChange={(width) => change({ width })}
-            />
-            <NumberField
-              label={t("height")}
-              value={form.height || size}
-              min={64}
-              max={2048}
-              step={model?.factor ?? 8}
-              onChange={(height) => change({ height })}
-            />
+            <SettingNumber name="width" min={64} max={2048} step={factor} otherwise={size} />
+            <SettingNumber name="height" min={64} max={2048} step={factor} otherwise={size} />
           </>
         )}
-        <NumberField
-          label={t("count")}
-          value={form.count}
-          min={1}
-          max={32}
-          step={1}
-          onChange={(count) => change({ count })}
-        />
+        <SettingNumber name="count" min={1} max={32} step={1} />
         <div class="seed">
           <TextField
             label={t("seed")}
@@ -200,16 +166,7 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
       <details>
         <summary>{t("more")}</summary>
         <div class="grid">
-          {text && (
-            <NumberField
-              label={t("clipSkip")}
-              value={form.clipSkip}
-              min={0}
-              max={11}
-              step={1}
-              onChange={(clipSkip) => change({ clipSkip })}
-            />
-          )}
+          {text && <SettingNumber name="clipSkip" min={0} max={11} step={1} />}
           <Select
             label={t("rng")}
             value={form.rng}

@@ -1,4 +1,4 @@
-import type { SchedulerList, ShownRequest } from "./server.js";
+import type { ModelEntry, SchedulerList, ShownRequest } from "./server.js";
 import { createStore, rememberedStore } from "./store.js";
 
 /** What the forms hold. Empty strings are left to the server. */
@@ -120,6 +120,10 @@ export function requestOf(mode: Mode, form: Settings, { image, mask }: Sources, 
   }
 }
 
+/** The choice of a model, in the form that it is for. */
+export const modelSetting = ({ kind, label }: Pick<ModelEntry, "kind" | "label">): Partial<Settings> =>
+  kind === "unconditional" ? { unconditionalModel: label } : { model: label };
+
 /** Settings of a job of the history. */
 export function settingsOf(
   request: ShownRequest,
@@ -171,7 +175,8 @@ export function settingsOfFields(
     height: number("Size-2"),
     strength: number("Denoising strength"),
     clipSkip: clipSkip === undefined ? 0 : clipSkip - 1,
-    rng: fields.RNG && rngOf[fields.RNG],
+    // The web UI says nothing about its own default, which is CUDA's generator.
+    rng: fields.RNG ? rngOf[fields.RNG] : fields.Version?.startsWith("tfjs-diffusion") ? undefined : "philox",
     maskBlur: number("Mask blur"),
     maskedContent: fields["Masked content"],
     padding: number("Masked area padding"),

@@ -59,6 +59,11 @@ const words = {
   restore: ["Use these settings", "使用这些设置"],
   restorePng: ["Restore settings from a PNG", "从 PNG 恢复设置"],
   restored: ["Settings restored.", "设置已恢复。"],
+  restoredSeed: ["Seed {0} will be used.", "将使用种子 {0}。"],
+  modelMissing: [
+    "Settings restored. Its model {0} is not on the list: the model that was chosen stays.",
+    "设置已恢复。列表中没有其模型 {0}，保持当前所选模型。",
+  ],
   noParameters: ["This picture carries no settings.", "这张图片不含设置。"],
   dropRestore: ["Drop a PNG to restore its settings", "拖入 PNG 以恢复设置"],
   picture: ["Picture", "图片"],
@@ -103,6 +108,18 @@ const words = {
   device: ["Device", "设备"],
   notHere: ["not on this processor", "此处理器不支持"],
   optimizeNow: ["Optimize Model", "优化模型"],
+  optimizeHelp: [
+    'Downloads the model if it is not here yet, converts its weights, tries one step, and puts the result on the list under "Switch option".',
+    "如果本地没有该模型则先下载，然后转换权重、试运行一步，结果会出现在“切换模型选项”列表中。",
+  ],
+  precisionHelp: [
+    "FP32: the model's own numbers. FP16: half of the disk and memory, the same pictures to the eye. BF16: fast only on processors with AMX.",
+    "FP32：原始精度。FP16：磁盘与内存减半，肉眼看不出差别。BF16：仅在支持 AMX 的处理器上更快。",
+  ],
+  gatedHelp: [
+    "For private models, and gated ones: accept the conditions on the model's page of the hub first, then make a read token in the hub's settings (Access Tokens).",
+    "用于私有或受限模型：请先在 Hub 的模型页面接受条款，再到 Hub 设置（Access Tokens）创建只读令牌。",
+  ],
   log: ["Log", "日志"],
   logEmpty: ["Nothing has been done yet.", "尚无记录。"],
   kind: ["Kind", "类型"],
@@ -123,6 +140,7 @@ const words = {
   unusable: ["Not usable", "不可用"],
   historyEmpty: ["Nothing has been generated yet.", "还没有生成过图片。"],
   older: ["Older", "更早"],
+  working: ["Being generated", "正在生成"],
   close: ["Close", "关闭"],
   remove: ["Delete", "删除"],
   cancelled: ["Cancelled.", "已取消。"],
