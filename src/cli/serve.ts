@@ -10,6 +10,8 @@ interface Flags {
   readonly images?: string;
   readonly models?: string;
   readonly model?: string;
+  readonly loraDir?: string;
+  readonly vaeDir?: string;
   readonly threads?: number;
   readonly queue?: string;
 }
@@ -31,6 +33,8 @@ export function addServe(program: Command, session: Session): void {
     )
     .option("--models <folder>", "a folder of models to choose from")
     .option("--model <name>", "the model to begin with")
+    .option("--lora-dir <folder>", "LoRAs that prompts can name: <lora:name:0.8>")
+    .option("--vae-dir <folder>", "autoencoders that clients of /sdapi/v1 can choose (sd_vae)")
     .option("--threads <number>", "processor threads", wholeNumber)
     .addOption(
       new Option("--queue <url>", "redis://host:port that workers share; no model is loaded here").env(

@@ -26,6 +26,8 @@ export interface TestServer {
   readonly log: string[];
   /** A request with the headers that a client of this machine sends. */
   send(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>;
+  /** The same from an address. */
+  sendFrom(address: string, ...request: Parameters<TestServer["send"]>): Promise<Response>;
 }
 
 export const host = "127.0.0.1:7860";
@@ -37,12 +39,15 @@ export async function testServer(
     secret?: string;
     paths?: boolean;
     parallel?: number;
+    loraDir?: string;
+    vaeDir?: string;
   } = {},
 ): Promise<TestServer> {
   const folder = await mkdtemp(join(tmpdir(), "server-"));
   const limits = { ...defaultLimits, ...options.limits };
   const settings = await openSettings(join(folder, "settings.json"));
-  const models = await Models.open(settings);
+  const { loraDir, vaeDir } = options;
+  const models = await Models.open(settings, loraDir ? { loraDir } : {}, { vaeDir });
   const images = folderStore(join(folder, "images"));
   const queue = await openLocalQueue(join(folder, "journal.jsonl"), limits);
   const ran: StoredRequest[] = [];
@@ -52,7 +57,7 @@ export async function testServer(
     ran.push(job.request);
     return draw(job, hooks);
   };
-  const jobs = new Jobs(queue, work, { jobMs: limits.jobMs, log: (line) => log.push(line) });
+  const jobs = new Jobs(queue, work, { ...limits, log: (line) => log.push(line) });
   jobs.start();
   const parts: Parts = { jobs, models, images, settings, limits };
   const app = createHandler(parts, {
@@ -62,14 +67,10 @@ export async function testServer(
     version: "0.0.0",
     log: (line) => log.push(line),
   });
-  return {
-    app,
-    parts,
-    folder,
-    ran,
-    log,
-    send: async (method, path, body, headers = {}) =>
-      app.request(`http://${host}${path}`, {
+  const sendFrom: TestServer["sendFrom"] = async (remoteAddress, method, path, body, headers = {}) =>
+    app.request(
+      `http://${host}${path}`,
+      {
         method,
         headers: {
           host,
@@ -77,7 +78,17 @@ export async function testServer(
           ...headers,
         },
         ...(body !== undefined && { body: body instanceof FormData ? body : JSON.stringify(body) }),
-      }),
+      },
+      { incoming: { socket: { remoteAddress } } },
+    );
+  return {
+    app,
+    parts,
+    folder,
+    ran,
+    log,
+    sendFrom,
+    send: (...request) => sendFrom("127.0.0.1", ...request),
   };
 }
 

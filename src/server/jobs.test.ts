@@ -155,7 +155,7 @@ test("closing finishes what runs, refuses what comes, and keeps what waits for t
   const attended = jobs.run(job(), nobody);
   while (gate.running.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   const closed = jobs.close(60_000);
-  expect(() => jobs.submit({ ...job(), attended: false })).toThrow("shutting down");
+  await expect(jobs.submit({ ...job(), attended: false })).rejects.toThrow("shutting down");
   await gate.next();
   await closed;
   expect((await running).status).toBe("completed");

@@ -30,6 +30,8 @@ export interface JobsOptions {
   readonly parallel?: number;
   /** Milliseconds after which a running job fails. */
   readonly jobMs: number;
+  /** Jobs of one client that may wait; default: as many as the queue takes. */
+  readonly queuedPerClient?: number;
   /** For errors that no client sees whole. */
   readonly log: (line: string) => void;
   /** Other processes take jobs from the same queue: what is stopped here is given back to them. */
@@ -38,6 +40,9 @@ export interface JobsOptions {
 
 /** How often those who wait look for themselves, in case a shared queue's events were lost. */
 const LOOK_MS = 10_000;
+
+/** A job on its way in, and who sends it: an address, for the limit of each client. */
+export type Sent<T> = T & { readonly client?: string | undefined };
 
 interface RunningJob {
   readonly stop: AbortController;
@@ -54,6 +59,8 @@ export class Jobs {
   /** Jobs that somebody waits for here. */
   readonly #attended = new Set<string>();
   readonly #active = new Set<Promise<void>>();
+  /** Clients of the jobs that were accepted here and wait. */
+  readonly #waiting = new Map<string, string>();
   readonly #stop = new AbortController();
   #loop: Promise<void> | undefined;
 
@@ -61,6 +68,9 @@ export class Jobs {
     this.queue = queue;
     this.#work = work;
     this.#options = options;
+    queue.subscribe(({ job }) => {
+      if (job.status !== "queued") this.#waiting.delete(job.id);
+    });
   }
 
   /** Begins to take jobs from the queue. */
@@ -68,15 +78,36 @@ export class Jobs {
     this.#loop ??= this.#takeJobs();
   }
 
-  /** @throws Refusal 429 when the queue is full, 503 during shutdown */
-  submit(job: Omit<NewJob, "id"> & { id?: string }): Promise<Job> {
+  /** @throws Refusal 429 when the queue, or the client's part of it, is full; 503 during shutdown */
+  async submit({ client, ...job }: Sent<Omit<NewJob, "id"> & { id?: string }>): Promise<Job> {
     if (this.#stop.signal.aborted) throw new Refusal(503, "CLOSING", "the server is shutting down");
-    return this.queue.enqueue({ ...job, id: job.id ?? randomUUID() });
+    const id = job.id ?? randomUUID();
+    if (client !== undefined) this.#admit(id, client);
+    try {
+      const accepted = await this.queue.enqueue({ ...job, id });
+      if (accepted.status !== "queued") this.#waiting.delete(id);
+      return accepted;
+    } catch (error) {
+      this.#waiting.delete(id);
+      throw error;
+    }
+  }
+
+  /** Counts a job before it is accepted, so that many at the same moment count, too. */
+  #admit(id: string, client: string): void {
+    const { queuedPerClient = Number.POSITIVE_INFINITY } = this.#options;
+    const waiting = [...this.#waiting.values()].filter((other) => other === client).length;
+    if (waiting >= queuedPerClient)
+      throw new Refusal(429, "TOO_MANY", `${waiting} jobs of yours are waiting already`, {
+        hint: "try again when some of them are done",
+        headers: { "Retry-After": "10" },
+      });
+    this.#waiting.set(id, client);
   }
 
   /** Submits a job for somebody who waits for it: when they leave (`signal`), it is cancelled. */
   async run(
-    job: Omit<NewJob, "id" | "attended">,
+    job: Sent<Omit<NewJob, "id" | "attended">>,
     signal: AbortSignal,
     onChange: (job: Job) => void = () => {},
   ): Promise<Job> {

@@ -61,6 +61,65 @@ test("AUTOMATIC1111: inpainting keeps what is not masked", async () => {
   expect(result.data.subarray(0, 64 * 32 * 3).some((value) => value !== 200)).toBe(true);
 });
 
+interface WebuiClient {
+  readonly SamplingMethod: Record<string, string>;
+  default(options: { apiUrl: string }): Record<"txt2img" | "img2img", Call<{ images: string[] }>> & {
+    readonly pngInfo: Call<object>;
+  };
+}
+type Call<T> = (options: object) => Promise<T>;
+
+test("a published client for the web UI works unchanged, as its own examples show", async () => {
+  // Its package does not lead TypeScript to its types.
+  const name: string = "node-sd-webui";
+  const { default: connect, SamplingMethod } = (await import(name)) as WebuiClient;
+  const client = connect({ apiUrl: server.url });
+  const { images } = await client.txt2img({
+    prompt: "a dog",
+    negativePrompt: "blurry, cartoon, drawing, illustration",
+    samplingMethod: SamplingMethod.Euler_A!,
+    width: 64,
+    height: 64,
+    steps: 2,
+    seed: 5,
+    batchSize: 2,
+    variationSeed: 6,
+    variationSeedStrength: 0.1,
+    restoreFaces: false,
+  });
+  expect(images).toHaveLength(2);
+  const larger = await client.txt2img({
+    prompt: "a dog",
+    width: 64,
+    height: 64,
+    steps: 2,
+    hires: { denoisingStrength: 0.6, upscaler: "Latent", upscaleBy: 2, steps: 2 },
+  });
+  expect(await readImage(Buffer.from(larger.images[0]!, "base64"))).toMatchObject({ width: 128 });
+  const again = await client
+    .img2img({ imageData: images, prompt: "a cat", width: 64, height: 64, steps: 2 })
+    .catch((error: Error) => error.message);
+  expect(again).toBe("Unprocessable Entity"); // one picture at a time is what there is
+  const [first] = images;
+  const varied = await client.img2img({
+    imageData: [first!],
+    prompt: "a cat",
+    width: 64,
+    height: 64,
+    steps: 4,
+  });
+  expect(await readImage(Buffer.from(varied.images[0]!, "base64"))).toMatchObject({ width: 64, height: 64 });
+  expect(await client.pngInfo({ imageData: first! })).toMatchObject({
+    prompt: "a dog",
+    negativePrompt: "blurry, cartoon, drawing, illustration",
+    samplingMethod: "Euler a",
+    steps: 2,
+    seed: 5,
+    width: 64,
+    height: 64,
+  });
+});
+
 test("OpenAI's own client works unchanged: generations, streaming, edits", async () => {
   const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "unused" });
   const generated = await client.images.generate({

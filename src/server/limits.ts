@@ -13,6 +13,8 @@ export interface Limits {
   readonly count: number;
   /** Jobs that wait; further ones are refused with 429. */
   readonly queued: number;
+  /** Jobs of one client (one address) that wait; the rest of the queue is for others. */
+  readonly queuedPerClient: number;
   /** Milliseconds that a job may run. */
   readonly jobMs: number;
 }
@@ -25,8 +27,14 @@ export const defaultLimits: Limits = {
   promptLength: 32_000, // what OpenAI's API takes
   count: 32,
   queued: 32,
+  queuedPerClient: 24,
   jobMs: 60 * 60_000,
 };
 
 /** What changes when many workers share a queue: a request is split into its pictures. */
-export const sharedLimits: Partial<Limits> = { count: 256, queued: 20_000, work: 2 ** 34 };
+export const sharedLimits: Partial<Limits> = {
+  count: 256,
+  queued: 20_000,
+  queuedPerClient: 5_000,
+  work: 2 ** 34,
+};

@@ -35,6 +35,10 @@ export interface ServeOptions {
   readonly models?: string;
   /** The model to begin with; default: the one chosen last, else the default model. */
   readonly model?: string;
+  /** A folder of LoRAs that prompts can name: <lora:name:0.8>. */
+  readonly loraDir?: string;
+  /** A folder of autoencoders that can be chosen in place of the models' own. */
+  readonly vaeDir?: string;
   readonly load?: Pick<LoadOptions, "threads" | "cacheDir">;
   /** redis://host:port of a queue that workers share; then this process loads no model. */
   readonly queue?: string;
@@ -63,7 +67,11 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
   const limits = { ...defaultLimits, ...(options.queue && sharedLimits), ...options.limits };
   const dataDir = options.dataDir ?? defaultDataDir();
   const settings = await openSettings(join(dataDir, "settings.json"));
-  const models = await Models.open(settings, load);
+  for (const folder of [options.loraDir, options.vaeDir])
+    if (folder !== undefined && !existsSync(folder))
+      throw new DiffusionError("FILE_MISSING", `there is no folder ${folder}`);
+  const { loraDir, vaeDir } = options;
+  const models = await Models.open(settings, { ...load, ...(loraDir && { loraDir }) }, { vaeDir });
   if (options.models) await models.addFolder(options.models);
   if (options.model) await models.choose(options.model);
   const images = await imageStore(options.images, dataDir);
@@ -72,7 +80,7 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
   const queue = shared
     ? await openRedisQueue(url, { queued: limits.queued, log })
     : await openLocalQueue(join(dataDir, "journal.jsonl"), limits);
-  const jobs = new Jobs(queue, libraryWork(models, images, version), { jobMs: limits.jobMs, log, shared });
+  const jobs = new Jobs(queue, libraryWork(models, images, version), { ...limits, log, shared });
   const preparations = new Preparations(models, { load, paths: isLoopback(listen) });
   const parts: Parts = { jobs, models, images, settings, limits };
 

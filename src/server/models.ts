@@ -14,6 +14,7 @@ import {
 } from "../index.js";
 import { errorOf, Refusal } from "./refusal.js";
 import type { Settings } from "./settings.js";
+import { type WeightFile, weightFiles } from "./weight-files.js";
 
 export type Precision = NonNullable<LoadOptions["precision"]>;
 
@@ -37,6 +38,8 @@ export interface ModelState {
 
 interface Loaded {
   readonly model: Promise<StableDiffusion>;
+  /** Path of the autoencoder that it was loaded with, if not its own. */
+  readonly vae: string | undefined;
   users: number;
   used: number;
 }
@@ -54,17 +57,30 @@ export class Models {
   readonly #states = new Map<string, ModelState>();
   readonly #settings: Settings;
   readonly #load: LoadOptions;
+  readonly #vaeDir: string | undefined;
+  /** The chosen autoencoder; the models' own when undefined. */
+  #vae: WeightFile | undefined;
   /** Models of the folder that cannot be used, and why. */
   readonly unusable = new Map<string, string>();
 
-  private constructor(settings: Settings, load: LoadOptions) {
+  private constructor(settings: Settings, load: LoadOptions, vaeDir: string | undefined) {
     this.#settings = settings;
     this.#load = load;
+    this.#vaeDir = vaeDir;
   }
 
-  /** @param load options for every model: threads, cache folder */
-  static async open(settings: Settings, load: LoadOptions = {}): Promise<Models> {
-    const models = new Models(settings, load);
+  /**
+   * @param load options for every model: threads, cache folder, folder of LoRAs
+   * @param folders vaeDir: autoencoders that can stand in for the models' own
+   */
+  static async open(
+    settings: Settings,
+    load: LoadOptions = {},
+    { vaeDir }: { readonly vaeDir?: string | undefined } = {},
+  ): Promise<Models> {
+    const models = new Models(settings, load, vaeDir);
+    // One that is gone by now is not missed: the models have their own.
+    models.#vae = (await models.vaes()).find(({ name }) => name === settings.data.vae);
     const included = defaultModels.map(async (name) => ({ name, info: await describeModel(name) }));
     for (const result of await Promise.allSettled(included)) {
       if (result.status === "rejected") models.unusable.set("included", errorOf(result.reason).message);
@@ -129,6 +145,40 @@ export class Models {
     return option;
   }
 
+  /** The LoRAs that prompts can name. */
+  loras(): Promise<readonly WeightFile[]> {
+    return weightFiles(this.#load.loraDir);
+  }
+
+  /** The autoencoders that can be chosen. */
+  vaes(): Promise<readonly WeightFile[]> {
+    return weightFiles(this.#vaeDir, { parts: true });
+  }
+
+  get vae(): string | undefined {
+    return this.#vae?.name;
+  }
+
+  /** @param name of the list, with or without its ending; undefined for the models' own */
+  async findVae(name: string | undefined): Promise<WeightFile | undefined> {
+    if (name === undefined) return undefined;
+    const wanted = name.replace(/\.(safetensors|ckpt|pt|bin)$/, "");
+    const all = await this.vaes();
+    const found = all.find((vae) => vae.name === wanted);
+    if (found) return found;
+    throw new Refusal(404, "VAE_NOT_FOUND", `there is no autoencoder ${name.slice(0, 100)}`, {
+      hint: this.#vaeDir
+        ? `there are ${all.map(({ name }) => name).join(", ") || "none"}, and Automatic`
+        : "start the server with --vae-dir, or say Automatic",
+    });
+  }
+
+  /** The autoencoder of all models from the next picture on. */
+  async chooseVae(name: string | undefined): Promise<void> {
+    this.#vae = await this.findVae(name);
+    await this.#settings.set({ vae: this.#vae?.name });
+  }
+
   async choose(name: string): Promise<ModelOption> {
     const option = this.resolve(name);
     await this.#settings.set({ model: option.label });
@@ -191,24 +241,32 @@ export class Models {
     } finally {
       loaded.users--;
       loaded.used = performance.now();
+      // Given up while it was in use.
+      if (loaded.users === 0 && this.#loaded.get(option.label) !== loaded) void dispose(loaded);
     }
   }
 
   #acquire(option: ModelOption): Loaded {
     const known = this.#loaded.get(option.label);
-    if (known) return known;
+    const vae = option.info.kind === "unconditional" ? undefined : this.#vae?.path;
+    if (known?.vae === vae && known) return known;
+    this.#loaded.delete(option.label);
+    if (known?.users === 0) void dispose(known);
     this.#evict();
     this.#states.set(option.label, { status: "loading" });
     const model = StableDiffusion.load(option.source, {
       ...this.#load,
       precision: option.precision,
+      ...(vae !== undefined && { vae }),
       // What was prepared is on disk; asking the hub again would need its token again.
       ...(option.origin === "prepared" && { offline: true }),
       onProgress: (event) => this.#progress(option.label, event),
     });
-    const loaded = { model, users: 0, used: performance.now() };
+    const loaded = { model, vae, users: 0, used: performance.now() };
     this.#loaded.set(option.label, loaded);
-    model.catch(() => this.#loaded.delete(option.label));
+    model.catch(() => {
+      if (this.#loaded.get(option.label) === loaded) this.#loaded.delete(option.label);
+    });
     return loaded;
   }
 
@@ -222,8 +280,7 @@ export class Models {
     const loaded = this.#loaded.get(label);
     this.#loaded.delete(label);
     this.#states.delete(label);
-    const model = await loaded?.model.catch(() => undefined);
-    await model?.dispose();
+    if (loaded) await dispose(loaded);
   }
 
   #progress(label: string, event: ProgressEvent): void {
@@ -247,6 +304,10 @@ export class Models {
   async dispose(): Promise<void> {
     await Promise.all([...this.#loaded.keys()].map((label) => this.unload(label)));
   }
+}
+
+async function dispose({ model }: Loaded): Promise<void> {
+  await (await model.catch(() => undefined))?.dispose();
 }
 
 /** The shortest run that touches every network with the shapes that requests will have. */

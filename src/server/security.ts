@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import type { Context, MiddlewareHandler } from "hono";
 import { Refusal } from "./refusal.js";
 
@@ -84,6 +85,10 @@ export const authCheck =
       });
     await next();
   };
+
+/** Who sent a request: the address of the other end, which no header can change. Undefined without a socket. */
+export const clientOf = (c: Context): string | undefined =>
+  (c.env as { incoming?: IncomingMessage } | undefined)?.incoming?.socket?.remoteAddress;
 
 function isAuthorized(c: Context, secret: string): boolean {
   const [scheme = "", value = ""] = (c.req.header("authorization") ?? "").split(" ");

@@ -8,6 +8,8 @@ const schema = z.object({
   /** As the web UI counts: 1 is the last layer. */
   clipSkip: z.number().int().min(1).max(12).default(1),
   rng: z.enum(["torch", "philox"]).default("torch"),
+  /** Name of the autoencoder in place of the models' own. */
+  vae: z.string().optional(),
   samplesFormat: z.enum(["png", "jpg", "webp"]).default("png"),
   /** Models that were prepared under "Optimize model", for the list at the next start. */
   prepared: z

@@ -132,6 +132,26 @@ test("a full queue answers 429 and when to come again", async () => {
   expect([last.status, last.headers.get("retry-after")]).toEqual([429, "10"]);
 });
 
+test("one client cannot take the whole queue: it is answered 429, others are not", async () => {
+  const { sendFrom, ran } = await testServer({
+    work: (_job, { signal }) => untilAborted(signal),
+    limits: { queued: 9, queuedPerClient: 2 },
+  });
+  const from = (address: string, path = "/jobs") => sendFrom(address, "POST", path, body);
+  await from("10.0.0.1");
+  await expect.poll(() => ran.length).toBe(1);
+  const all = await Promise.all([1, 2, 3].map(() => from("10.0.0.1")));
+  expect(all.map(({ status }) => status)).toEqual([202, 202, 429]);
+  expect(all[2]!.headers.get("retry-after")).toBe("10");
+  expect((await from("10.0.0.1", "/sdapi/v1/txt2img")).status).toBe(429);
+  expect((await from("10.0.0.1", "/v1/images/generations")).status).toBe(429);
+  expect((await from("10.0.0.2")).status).toBe(202);
+  // One that is cancelled makes room.
+  const { id } = (await all[0]!.json()) as { id: string };
+  await sendFrom("10.0.0.1", "DELETE", `/jobs/${id}`);
+  expect((await from("10.0.0.1")).status).toBe(202);
+});
+
 test("wrong requests are told in one sentence", async () => {
   const { send } = await testServer();
   for (const [wrong, word] of [

@@ -8,6 +8,7 @@ import { isImageKey } from "../images.js";
 import { hasEnded, type Job, jobStatuses } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
 import { checked, generateRequest, upscaleRequest } from "../request.js";
+import { clientOf } from "../security.js";
 
 /** The native API: jobs that outlive the request that made them. */
 export function nativeApi(parts: Parts): Hono {
@@ -24,6 +25,7 @@ export function nativeApi(parts: Parts): Hono {
       (await jobs.submit({
         ...(await accept(body, parts)),
         attended: false,
+        client: clientOf(c),
         via: "native",
         ...(id && { id, task: fingerprint(body) }),
       }));

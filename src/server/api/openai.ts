@@ -6,6 +6,7 @@ import { acceptGenerate, type Incoming, type Parts } from "../accept.js";
 import { inFormat, plainMask, readForeign } from "../images.js";
 import type { Job, JobImage } from "../queue/queue.js";
 import { Refusal, refusalOf } from "../refusal.js";
+import { clientOf } from "../security.js";
 import { imageUrl } from "./native.js";
 
 const numeric = z.coerce.number();
@@ -127,7 +128,7 @@ type Kind = "image_generation" | "image_edit" | "image_variation";
 async function answer(c: Context, parts: Parts, kind: Kind, body: Body, request: Incoming) {
   const accepted = await acceptGenerate(request, parts);
   const submit = (signal: AbortSignal, onChange?: (job: Job) => void) =>
-    parts.jobs.run({ ...accepted, via: "openai" }, signal, onChange);
+    parts.jobs.run({ ...accepted, client: clientOf(c), via: "openai" }, signal, onChange);
   if (body.stream) return streamAnswer(c, parts, kind, body, submit);
   const job = completed(await submit(c.req.raw.signal));
   const made = job.result?.images ?? [];

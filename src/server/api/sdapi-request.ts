@@ -1,3 +1,4 @@
+import type { z } from "zod";
 import { encodePng, schedulerEntries } from "../../index.js";
 import type { Incoming } from "../accept.js";
 import { decodeBase64, plainMask, readForeign } from "../images.js";
@@ -11,9 +12,15 @@ export function txt2imgRequest(request: Txt2img): Incoming {
   refuseUnsupported(request, {
     firstphase_width: request.firstphase_width > 0,
     firstphase_height: request.firstphase_height > 0,
-    hr_checkpoint_name: request.enable_hr && Boolean(request.hr_checkpoint_name),
-    hr_sampler_name: request.enable_hr && Boolean(request.hr_sampler_name),
-    hr_scheduler: request.enable_hr && Boolean(request.hr_scheduler),
+    hr_checkpoint_name: request.enable_hr && !isSame(request.hr_checkpoint_name, "checkpoint"),
+    hr_sampler_name:
+      request.enable_hr &&
+      !isSame(request.hr_sampler_name, "sampler") &&
+      request.hr_sampler_name !== (request.sampler_name || request.sampler_index),
+    hr_scheduler:
+      request.enable_hr &&
+      !isSame(request.hr_scheduler, "scheduler") &&
+      request.hr_scheduler !== request.scheduler,
     hr_prompt: request.enable_hr && request.hr_prompt !== "" && request.hr_prompt !== request.prompt,
     hr_negative_prompt:
       request.enable_hr &&
@@ -22,6 +29,10 @@ export function txt2imgRequest(request: Txt2img): Incoming {
   });
   return { ...commonRequest(request), ...(request.enable_hr && { hires: hiresOf(request) }) };
 }
+
+/** "Use same sampler": what the web UI's own form sends. */
+const isSame = (value: string | null | undefined, what: string): boolean =>
+  ["", "none", "automatic", `use same ${what}`].includes((value ?? "").toLowerCase());
 
 const resizeModes = ["stretch", "crop", "fill"] as const;
 const maskedContents = ["fill", "original", "noise", "nothing"] as const;
@@ -39,7 +50,8 @@ export async function img2imgRequest(request: Img2img, limits: Limits): Promise<
     inpainting_fill: maskedContent === undefined,
     "mask_blur_x other than mask_blur_y": request.mask_blur == null && mask_blur_x !== mask_blur_y,
     latent_mask: Boolean(request.latent_mask),
-    initial_noise_multiplier: (request.initial_noise_multiplier ?? 1) !== 1,
+    // 0 stands in the example that the web UI's own documentation shows.
+    initial_noise_multiplier: ![0, 1].includes(request.initial_noise_multiplier ?? 1),
   });
   const image = decodeBase64(first);
   return {
@@ -63,14 +75,14 @@ async function opaqueMask(mask: string, limits: Limits): Promise<Uint8Array> {
 }
 
 function commonRequest(request: Txt2img | Img2img): Incoming {
-  const override = optionsBody.safeParse(request.override_settings ?? {}).data ?? {};
+  const override = overrideOf(request);
   const { seed, subseed, subseed_strength, eta } = request;
   const clipSkip = override.CLIP_stop_at_last_layers ?? undefined;
   return {
     ...(override.sd_model_checkpoint && { model: override.sd_model_checkpoint }),
-    prompt: request.prompt,
+    prompt: promptOf(request.prompt, request),
     promptSyntax: "a1111",
-    ...(request.negative_prompt !== "" && { negativePrompt: request.negative_prompt }),
+    ...(request.negative_prompt !== "" && { negativePrompt: promptOf(request.negative_prompt, request) }),
     width: request.width,
     height: request.height,
     steps: request.steps,
@@ -90,6 +102,20 @@ function commonRequest(request: Txt2img | Img2img): Incoming {
     ...(override.randn_source && { rng: rngOf(override.randn_source) }),
   };
 }
+
+function overrideOf({ override_settings }: Txt2img | Img2img): z.infer<typeof optionsBody> {
+  const result = optionsBody.safeParse(override_settings ?? {});
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new Refusal(422, "BAD_OPTION", `override_settings.${issue?.path.join(".")}: ${issue?.message}`);
+}
+
+/** Without the networks that it names, when they are switched off. */
+const promptOf = (prompt: string, { disable_extra_networks }: Txt2img | Img2img): string =>
+  disable_extra_networks ? prompt.replace(/<\w+:[^<>]*>/g, "").trim() : prompt;
+
+/** What the web UI calls the autoencoder of the model itself. */
+export const ownVae = (name: string): boolean => ["", "automatic", "none"].includes(name.toLowerCase());
 
 /** "GPU" means CUDA's generator there, whatever the machine; "NV" is the same by its formula. */
 export const rngOf = (source: "GPU" | "CPU" | "NV"): SettingsData["rng"] =>
@@ -130,25 +156,35 @@ function hiresOf(request: Txt2img) {
   };
 }
 
+/** Clients send the arguments of extensions that they know, switched off or empty, as a matter of course. */
+function isScriptOn(given: unknown): boolean {
+  const args = Array.isArray(given) ? given : ((given as { args?: unknown } | null)?.args ?? []);
+  const isOff = (arg: unknown) =>
+    arg === null ||
+    arg === false ||
+    (typeof arg === "object" && (arg as { enabled?: unknown }).enabled === false);
+  return Array.isArray(args) ? !args.every(isOff) : !isOff(args);
+}
+
 function refuseUnsupported(request: Txt2img | Img2img, more: Record<string, boolean>): void {
-  const [script] = Object.keys(request.alwayson_scripts ?? {});
+  const scripts = Object.entries(request.alwayson_scripts ?? {});
+  const [script] = scripts.find(([, given]) => isScriptOn(given)) ?? [];
   if (script !== undefined)
     throw new Refusal(422, "SCRIPT", `always on script ${script.slice(0, 100)} not found`);
-  if (request.script_name)
+  if (request.script_name && request.script_name !== "None")
     throw new Refusal(422, "SCRIPT", `Script '${request.script_name.slice(0, 100)}' not found`);
-  const vae = request.override_settings?.sd_vae;
   const asked = {
-    styles: (request.styles ?? []).length > 0,
+    styles: (request.styles ?? []).some((style) => style !== "" && style !== "None"),
     restore_faces: request.restore_faces === true,
     tiling: request.tiling === true,
     s_min_uncond: (request.s_min_uncond ?? 0) > 0,
     s_churn: (request.s_churn ?? 0) > 0,
     s_tmin: (request.s_tmin ?? 0) > 0,
     s_noise: (request.s_noise ?? 1) !== 1,
-    refiner_checkpoint: Boolean(request.refiner_checkpoint) && (request.refiner_switch_at ?? 1) < 1,
+    refiner_checkpoint:
+      !isSame(request.refiner_checkpoint, "checkpoint") && (request.refiner_switch_at ?? 1) < 1,
     infotext: Boolean(request.infotext),
-    "override_settings.sd_vae":
-      typeof vae === "string" && !["", "automatic", "none"].includes(vae.toLowerCase()),
+    "override_settings.eta_noise_seed_delta": (overrideOf(request).eta_noise_seed_delta ?? 0) !== 0,
     ...more,
   };
   const found = Object.entries(asked).flatMap(([name, is]) => (is ? [name] : []));

@@ -121,6 +121,8 @@ export const optionsBody = z.looseObject({
   sd_model_checkpoint: z.string().nullish(),
   CLIP_stop_at_last_layers: z.number().int().min(1).max(12).nullish(),
   randn_source: z.enum(["GPU", "CPU", "NV"]).nullish(),
+  sd_vae: z.string().nullish(),
+  eta_noise_seed_delta: z.number().nullish(),
   samples_format: z.enum(["png", "jpg", "jpeg", "webp"]).nullish(),
 });
 

@@ -1,3 +1,6 @@
+import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { decodePng, encodePng, readImage } from "../../index.js";
 import { base64Png, grey, plainWork, testServer, untilAborted } from "../fixture.js";
@@ -171,7 +174,8 @@ test("what would change the picture and is not there is refused, not ignored", a
     s_noise: 0.5,
     refiner_checkpoint: "x",
     refiner_switch_at: 0.8,
-    alwayson_scripts: { controlnet: {} },
+    alwayson_scripts: { controlnet: { args: [{ enabled: true, model: "canny" }] } },
+    override_settings: { eta_noise_seed_delta: 31337 },
     firstphase_width: 64,
     infotext: "x",
   })) {
@@ -188,13 +192,36 @@ test("what would change the picture and is not there is refused, not ignored", a
     styles: [],
     s_churn: 0,
     s_noise: 1,
-    alwayson_scripts: {},
+    alwayson_scripts: { controlnet: { args: [{ enabled: false }] }, ADetailer: { args: [false] }, x: {} },
     script_name: null,
     script_args: [],
     eta: null,
-    override_settings: null,
+    override_settings: { sd_vae: "Automatic", samples_save: false, eta_noise_seed_delta: 0 },
+    override_settings_restore_afterwards: true,
+    save_images: true,
+    do_not_save_grid: true,
+    enable_hr: true,
+    hr_scale: 2,
+    hr_checkpoint_name: "Use same checkpoint",
+    hr_sampler_name: "Use same sampler",
+    hr_scheduler: "Automatic",
+    hr_prompt: "",
+    refiner_checkpoint: "None",
+    refiner_switch_at: 0,
+    s_tmax: 0,
+    s_min_uncond: 0,
+    comments: {},
   };
-  expect((await send("POST", "/sdapi/v1/txt2img", { ...body, ...harmless })).status).toBe(200);
+  const accepted = await send("POST", "/sdapi/v1/txt2img", { ...body, ...harmless });
+  expect([accepted.status, await accepted.text()]).toEqual([200, expect.any(String)]);
+  await send("POST", "/sdapi/v1/txt2img", { prompt: "a <lora:x:1> dog", disable_extra_networks: true });
+  expect(ran.at(-1)).toMatchObject({ prompt: "a  dog" });
+  const wrong = { override_settings: { CLIP_stop_at_last_layers: "many" } };
+  const refused = await send("POST", "/sdapi/v1/txt2img", { ...body, ...wrong });
+  expect([refused.status, await refused.text()]).toEqual([
+    422,
+    expect.stringContaining("CLIP_stop_at_last_layers"),
+  ]);
 });
 
 test("progress with preview; interrupt keeps what is finished; skip leaves one out", async () => {
@@ -331,4 +358,34 @@ test("lists have the fields that clients read", async () => {
     expect([none, await list(none)]).toEqual([none, []]);
   for (const done of ["refresh-checkpoints", "refresh-vae", "refresh-loras", "unload-checkpoint"])
     expect([done, (await send("POST", `/sdapi/v1/${done}`)).status]).toEqual([done, 200]);
+});
+
+test("LoRAs and autoencoders are listed by name; one that is chosen is remembered, others are refused", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "weights-"));
+  await mkdir(join(folder, "people"));
+  await mkdir(join(folder, "sharp"));
+  for (const file of ["ink.safetensors", "people/dog.safetensors", "readme.txt", "sharp/config.json"])
+    await writeFile(join(folder, file), "");
+  const { send, parts } = await testServer({ loraDir: folder, vaeDir: folder });
+  const list = async (name: string) => (await send("GET", `/sdapi/v1/${name}`)).json();
+  const lora = (name: string) => ({ name, alias: name, path: `${name}.safetensors`, metadata: {} });
+  expect(await list("loras")).toEqual([lora("ink"), lora("dog")]);
+  expect(await list("sd-vae")).toEqual([
+    { model_name: "ink", filename: "ink.safetensors" },
+    { model_name: "dog", filename: "dog.safetensors" },
+    { model_name: "sharp", filename: "sharp" },
+  ]);
+  const choose = async (sd_vae: string) => (await send("POST", "/sdapi/v1/options", { sd_vae })).status;
+  expect(await choose("nobody")).toBe(404);
+  expect(await choose("../../etc/passwd")).toBe(404);
+  expect(await choose("ink.safetensors")).toBe(200);
+  expect(await list("options")).toMatchObject({ sd_vae: "ink" });
+  expect(parts.settings.data.vae).toBe("ink");
+  const asked = async (sd_vae: string) =>
+    (await send("POST", "/sdapi/v1/txt2img", { ...body, override_settings: { sd_vae } })).status;
+  expect([await asked("ink"), await asked("Automatic"), await asked("dog"), await asked("None")]).toEqual([
+    200, 200, 422, 422,
+  ]);
+  expect(await choose("Automatic")).toBe(200);
+  expect(await list("options")).toMatchObject({ sd_vae: "Automatic" });
 });

@@ -1,4 +1,5 @@
 import { freemem, totalmem } from "node:os";
+import { basename } from "node:path";
 import { type Context, Hono } from "hono";
 import type { z } from "zod";
 import { DiffusionError, schedulerEntries, scheduleTypes } from "../../index.js";
@@ -6,10 +7,11 @@ import { acceptGenerate, acceptUpscale, type Incoming, type Parts, upscalingMode
 import { decodeBase64, inFormat, readForeign } from "../images.js";
 import type { Job, JobImage } from "../queue/queue.js";
 import { Refusal, refusalOf } from "../refusal.js";
+import { clientOf } from "../security.js";
 import { upscalers } from "../work.js";
 import { badJson } from "./native.js";
 import { pngInfo } from "./png-info.js";
-import { img2imgRequest, rngOf, txt2imgRequest } from "./sdapi-request.js";
+import { img2imgRequest, ownVae, rngOf, txt2imgRequest } from "./sdapi-request.js";
 import {
   extraSingleImage,
   type Img2img,
@@ -33,10 +35,12 @@ export function sdapi(parts: Parts): Hono {
 
   app.post("/sdapi/v1/txt2img", async (c) => {
     const body = await read(c, txt2img);
+    await checkVae(body, parts);
     return c.json(await generate(c, parts, body, txt2imgRequest(body)));
   });
   app.post("/sdapi/v1/img2img", async (c) => {
     const body = await read(c, img2img);
+    await checkVae(body, parts);
     return c.json(await generate(c, parts, body, await img2imgRequest(body, parts.limits)));
   });
   app.post("/sdapi/v1/extra-single-image", async (c) => c.json(await extra(c, parts)));
@@ -84,8 +88,8 @@ export function sdapi(parts: Parts): Hono {
 
 /** What there is, and what there is none of. */
 function addLists(app: Hono, { models }: Parts): void {
-  const list = (path: string, value: (c: Context) => unknown) =>
-    app.get(`/sdapi/v1/${path}`, (c) => c.json(value(c) as object));
+  const list = (path: string, value: () => object | Promise<object>) =>
+    app.get(`/sdapi/v1/${path}`, async (c) => c.json(await value()));
   list("samplers", () =>
     schedulerEntries.map(({ label, name, aliases }) => ({
       name: label,
@@ -134,9 +138,19 @@ function addLists(app: Hono, { models }: Parts): void {
     const free = freemem();
     return { ram: { free, used: total - free, total }, cuda: { error: "unavailable" } };
   });
+  // Names, not paths: where things lie on this machine is nobody's business.
+  list("sd-vae", async () =>
+    (await models.vaes()).map(({ name, path }) => ({ model_name: name, filename: basename(path) })),
+  );
+  list("loras", async () =>
+    (await models.loras()).map(({ name, path }) => ({
+      name,
+      alias: name,
+      path: basename(path),
+      metadata: {},
+    })),
+  );
   for (const none of [
-    "sd-vae",
-    "loras",
     "hypernetworks",
     "face-restorers",
     "realesrgan-models",
@@ -156,7 +170,7 @@ async function generate(c: Context, parts: Parts, body: Txt2img | Img2img, reque
   });
   const task = body.force_task_id;
   const job = await parts.jobs.run(
-    { ...accepted, via: "sdapi", ...(task && { task: task.slice(0, 200) }) },
+    { ...accepted, client: clientOf(c), via: "sdapi", ...(task && { task: task.slice(0, 200) }) },
     c.req.raw.signal,
   );
   if (job.status === "failed" || job.status === "lost") {
@@ -172,6 +186,17 @@ async function generate(c: Context, parts: Parts, body: Txt2img | Img2img, reque
     }),
   );
   return { images, parameters: echo(body), info: JSON.stringify(infoOf(body, job, made, parts)) };
+}
+
+/** One autoencoder serves all requests: asking for the one in use is fine, another one is chosen in the options. */
+async function checkVae({ override_settings }: Txt2img | Img2img, { models }: Parts): Promise<void> {
+  const asked = override_settings?.sd_vae;
+  if (typeof asked !== "string" || asked === "Automatic" || asked === "") return;
+  const found = await models.findVae(ownVae(asked) ? undefined : asked);
+  if (found?.name !== models.vae)
+    throw new Refusal(422, "UNSUPPORTED", "override_settings.sd_vae is not changed for one request", {
+      hint: "choose it for all with POST /sdapi/v1/options",
+    });
 }
 
 /** The request as it was understood; pictures only when asked for, as they are large. */
@@ -210,7 +235,7 @@ function infoOf(body: Txt2img | Img2img, job: Job, made: readonly JobImage[], { 
     face_restoration_model: null,
     sd_model_name: option.name,
     sd_model_hash: null,
-    sd_vae_name: null,
+    sd_vae_name: models.vae ?? null,
     sd_vae_hash: null,
     seed_resize_from_w: body.seed_resize_from_w,
     seed_resize_from_h: body.seed_resize_from_h,
@@ -238,7 +263,7 @@ async function extra(c: Context, parts: Parts) {
     { kind: "upscale", image: body.image, upscaler: body.upscaler_1, ...(await sizeOf(body, parts)) },
     parts,
   );
-  const job = await parts.jobs.run({ ...accepted, via: "sdapi" }, c.req.raw.signal);
+  const job = await parts.jobs.run({ ...accepted, client: clientOf(c), via: "sdapi" }, c.req.raw.signal);
   const [made] = job.result?.images ?? [];
   const png = made && (await parts.images.get(made.key));
   if (!png) throw new Refusal(500, job.error?.code ?? "LOST", job.error?.message ?? "the job was cancelled");
@@ -304,7 +329,7 @@ function options({ models, settings }: Parts) {
   return {
     sd_model_checkpoint: models.current.label,
     sd_checkpoint_hash: "",
-    sd_vae: "Automatic",
+    sd_vae: models.vae ?? "Automatic",
     CLIP_stop_at_last_layers: clipSkip,
     eta_noise_seed_delta: 0,
     randn_source: rng === "torch" ? "CPU" : "NV",
@@ -319,6 +344,7 @@ function options({ models, settings }: Parts) {
 async function setOptions({ models, settings }: Parts, body: z.infer<typeof optionsBody>): Promise<void> {
   const { sd_model_checkpoint, CLIP_stop_at_last_layers, randn_source, samples_format } = body;
   if (sd_model_checkpoint) await models.choose(sd_model_checkpoint);
+  if (body.sd_vae != null) await models.chooseVae(ownVae(body.sd_vae) ? undefined : body.sd_vae);
   await settings.set({
     ...(CLIP_stop_at_last_layers && { clipSkip: CLIP_stop_at_last_layers }),
     ...(randn_source && { rng: rngOf(randn_source) }),
