@@ -16,6 +16,7 @@ const usage = `npm run bench -- [command] [options]
   nodes       ways to write a computation as TensorFlow nodes
   modes       what image to image, masks and tiles cost, in time and memory
   cheaper     what opt-in savings gain (guidance interval, DeepCache, …), and what they change
+  adapters    what switching a LoRA costs on Stable Diffusion 1.5's size; SDXL's size in memory
   soak        many pictures in one process: memory must stay flat
   queue       what a queue in Redis costs a job, and how 1, 2, 4 and 8 workers share
   fuzz        random and damaged input for all that reads what strangers wrote
@@ -103,6 +104,10 @@ const commands: Readonly<Record<string, Command>> = {
     const { benchFuzz } = await import("./fuzz.js");
     const seed = values.seed ? Number(values.seed) : Date.now() % 2 ** 31;
     return benchFuzz({ minutes: +values.minutes, seed, only: values.target });
+  },
+  async adapters() {
+    const { benchAdapters } = await import("./adapters.js");
+    return benchAdapters({ folder, threads, cases: quick ? ["lora"] : values.case });
   },
   async queue() {
     const { benchQueue } = await import("./queue.js");

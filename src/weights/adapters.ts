@@ -92,15 +92,20 @@ export function adaptCheckpoint(
     }
     const id = digest([checkpoint.id, uses.map(({ lora, scale }) => [lora.id, scale]), ids]);
     const tensors = new Map(checkpoint.tensors);
+    // Layers that use a weight in two halves (GEGLU) ask for it twice in a row.
+    let last: { readonly name: string; readonly values: Float32Array } | undefined;
     if (table) tensors.set(tokenTable, { dtype: "F32", shape: table.shape });
     const changed: Checkpoint = {
       ...checkpoint,
       tensors,
       changed: { id, names },
       readFloat32(name) {
+        if (last?.name === name) return last.values;
         const original = name === tokenTable && table ? table.data : checkpoint.readFloat32(name);
         const changes = plan.get(name);
-        return changes ? adaptWeight(original, changes, matMul) : original;
+        if (!changes) return original;
+        last = { name, values: adaptWeight(original, changes, matMul) };
+        return last.values;
       },
       close,
     };
