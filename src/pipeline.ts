@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
 import { basename, extname } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { DiffusionError } from "./errors.js";
 import type { OnProgress, ProgressEvent } from "./events.js";
 import {
@@ -30,7 +31,7 @@ import type { ResolvedOptions } from "./resolved-options.js";
 import { readControlNet, readT2iAdapter } from "./runtime/adapter-networks.js";
 import { Engine } from "./runtime/engine.js";
 import { openIpAdapter } from "./runtime/ip-adapter.js";
-import { isSmall, type Replacements, readModel } from "./runtime/model.js";
+import { isSmall, type Model, type Replacements, readConfigs, weightChecks } from "./runtime/model.js";
 import {
   createControlNet,
   createNetworks,
@@ -160,10 +161,7 @@ export class StableDiffusion {
     };
     const source = openModel(path, opening);
     const autoencoders = await openAutoencoders(options, source, variant);
-    const read = readModel(source, autoencoders);
-    const tokenizers = await Promise.all(
-      source.tokenizers.map(({ folder, ...own }) => loadTokenizer(folder, own)),
-    );
+    const read = readConfigs(source, autoencoders);
     const { threads, memoryLimit, hangMs } = options;
     // Graphs of small networks; tfjs gives its operations all threads.
     const sideBySide = runtime === "graph" && isSmall(read);
@@ -174,8 +172,9 @@ export class StableDiffusion {
       ...(hangMs !== undefined && { hangMs }),
     };
     const engine = precision === "bf16" ? await Engine.forBfloat16(process) : new Engine(process);
+    const tokenizers = await readRest(read, engine);
     const listeners = new Set<OnProgress>();
-    const turns = options.keepLoaded === false ? createTurns() : undefined;
+    const turns = options.keepLoaded === false ? createTurns(() => engine.endIfIdle()) : undefined;
     const networksOptions: NetworksOptions = {
       runtime,
       precision,
@@ -496,6 +495,21 @@ function checkLoadOptions(
   for (const [name, value] of Object.entries({ memoryLimit, hangMs }))
     if (value !== undefined && !(value > 0))
       throw new DiffusionError("BAD_OPTION", `${name} must be above 0, got ${value}`);
+}
+
+/** What can be read while the process that computes starts: checks the weights, loads the tokenizers. */
+async function readRest(model: Model, engine: Engine): Promise<Tokenizer[]> {
+  engine.start();
+  try {
+    for (const check of weightChecks(model)) {
+      check();
+      await setImmediate(); // others may have something to do
+    }
+    return await Promise.all(model.source.tokenizers.map(({ folder, ...own }) => loadTokenizer(folder, own)));
+  } catch (error) {
+    await engine.dispose();
+    throw error;
+  }
 }
 
 async function openAutoencoders(

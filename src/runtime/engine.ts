@@ -118,8 +118,22 @@ export class Engine {
     };
   }
 
+  /** Starts the process, which loads TensorFlow then, before anything is asked of it. */
+  start(): void {
+    this.#start();
+  }
+
   status(): Promise<Status> {
     return this.#call("status", undefined);
+  }
+
+  /** Ends the process unless calls are under way; the next call starts another. All of its memory is given back. */
+  endIfIdle(): void {
+    const child = this.#child;
+    if (!child || this.#pending.size > 0) return;
+    // First: whoever calls from now on gets another process.
+    this.#child = undefined;
+    child.kill("SIGKILL");
   }
 
   /** Ends the process; calls under way are refused. */

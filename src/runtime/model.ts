@@ -48,11 +48,11 @@ export interface Replacements {
  */
 export function readModel(source: ModelSource, own: Replacements = {}): Model {
   const model = readConfigs(source, own);
-  checkModel(model);
+  for (const check of weightChecks(model)) check();
   return model;
 }
 
-/** `readModel` without a look at the weights, for those who have something to do before `checkModel`. */
+/** `readModel` without a look at the weights, for those who have something to do before `weightChecks`. */
 export function readConfigs(source: ModelSource, own: Replacements = {}): Model {
   const textEncoders = source.textEncoders.map((network) =>
     parseTextEncoderConfig(network.config, fileOf(network)),
@@ -70,17 +70,16 @@ export function readConfigs(source: ModelSource, own: Replacements = {}): Model 
   };
 }
 
-/** Checks all weights of a model. Throws as `readModel`. */
-export function checkModel({ source, textEncoders, unet, vae, vaeSource, taesd }: Model): void {
-  for (const [i, network] of source.textEncoders.entries())
-    check(network, [smallestTextEncoder(textEncoders[i]!)]);
-  check(
-    source.unet,
-    [smallestUNet(unet)],
-    unet.kind === "k_unet" ? [[frequenciesWeight, [unet.config.timeWidth / 2]]] : [],
-  );
-  if (vae) checkVae(vaeSource!, vae);
-  if (taesd) checkVae(taesd.source, taesd.config);
+/** Checks of all weights of a model, network by network: each throws as `readModel`. */
+export function weightChecks({ source, textEncoders, unet, vae, vaeSource, taesd }: Model): (() => void)[] {
+  const frequencies: [string, Shape][] =
+    unet.kind === "k_unet" ? [[frequenciesWeight, [unet.config.timeWidth / 2]]] : [];
+  return [
+    ...source.textEncoders.map((network, i) => () => check(network, [smallestTextEncoder(textEncoders[i]!)])),
+    () => check(source.unet, [smallestUNet(unet)], frequencies),
+    ...(vae ? [() => checkVae(vaeSource!, vae)] : []),
+    ...(taesd ? [() => checkVae(taesd.source, taesd.config)] : []),
+  ];
 }
 
 function readUNet(network: Network): Model["unet"] {

@@ -13,7 +13,9 @@ export interface Turns {
   leave(): Promise<void>;
 }
 
-export function createTurns(): Turns {
+/** @param onEmpty called when a stage was left and nothing is loaded any more */
+export function createTurns(onEmpty: () => void = () => {}): Turns {
+  let current: Stage | undefined;
   const unloads: { readonly stage: Stage; readonly unload: () => Promise<void> }[] = [];
   const leave = async (except?: Stage) => {
     for (const { stage, unload } of unloads) if (stage !== except) await unload();
@@ -22,8 +24,18 @@ export function createTurns(): Turns {
     onLeave(stage, unload) {
       unloads.push({ stage, unload });
     },
-    enter: (stage) => leave(stage),
-    leave: () => leave(),
+    async enter(stage) {
+      if (stage === current) return;
+      const isFirst = current === undefined;
+      current = stage;
+      await leave(stage);
+      if (!isFirst) onEmpty();
+    },
+    async leave() {
+      current = undefined;
+      await leave();
+      onEmpty();
+    },
   };
 }
 

@@ -97,6 +97,14 @@ const send = (reply: Reply): void => {
   process.send?.(reply);
 };
 
+// Loaded before it is needed.
+setImmediate(() => {
+  try {
+    loadNative();
+  } catch {
+    // The first call says what is wrong.
+  }
+});
 process.on("message", (request: Request) => send(answer(request)));
 // The caller is gone: nobody waits for results any more.
 process.on("disconnect", () => process.exit(0));
