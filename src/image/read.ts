@@ -51,10 +51,21 @@ const JPEG = Uint8Array.of(0xff, 0xd8, 0xff);
 const [RIFF, WEBP] = ["RIFF", "WEBP"].map((name) => Buffer.from(name)) as [Buffer, Buffer];
 
 async function decode(bytes: Uint8Array, name: string, maxPixels: number): Promise<Image> {
-  if (begins(bytes, SIGNATURE)) return decodePng(bytes, { maxPixels }).image;
+  if (begins(bytes, SIGNATURE)) return decodeNamedPng(bytes, name, maxPixels);
   if (begins(bytes, JPEG) || (begins(bytes, RIFF) && begins(bytes, WEBP, 8)))
     return decodeBySharp(bytes, name, maxPixels);
   throw bad(name, bytes.length === 0 ? "it is empty" : "it is neither PNG, nor JPEG, nor WebP");
+}
+
+/** Says which picture it was that could not be decoded. */
+function decodeNamedPng(bytes: Uint8Array, name: string, maxPixels: number): Image {
+  try {
+    return decodePng(bytes, { maxPixels }).image;
+  } catch (cause) {
+    if (!(cause instanceof DiffusionError)) throw cause;
+    const { code, message, hint } = cause;
+    throw new DiffusionError(code, `Image (${name}): ${message}`, { cause, ...(hint && { hint }) });
+  }
 }
 
 async function decodeBySharp(bytes: Uint8Array, name: string, maxPixels: number): Promise<Image> {
