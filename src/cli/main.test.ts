@@ -37,13 +37,22 @@ test("unconditional takes no prompt, upscale enlarges", { timeout: minutes }, as
 test("cheaper steps, a small decoder, memory given back", { timeout: minutes }, async () => {
   const model = ["--model", goldenPath("models/tiny-sd1"), "--taesd", goldenPath("models/tiny-taesd")];
   const args = ["a fox", ...model, "--size", "64x64", "--steps", "6", "--seed", "3", "--out", "fox.png"];
-  const cheaper = ["--guidance-interval", "0.3,0.7", "--deep-cache", "2", "--unload"];
+  const cheaper = [
+    "--guidance-interval",
+    "0.3,0.7",
+    "--deep-cache",
+    "2",
+    "--token-merging",
+    "0.5",
+    "--unload",
+  ];
   const cwd = folder();
   const made = await run([...args, ...cheaper], { cwd });
   expect(made.code, made.stderr).toBe(0);
   const { image, text: written } = readPng(join(cwd, "fox.png"));
   expect(image).toMatchObject({ width: 64, height: 64 });
-  expect(written.parameters).toContain("Guidance interval: 0.3 to 0.7, DeepCache interval: 2");
+  for (const part of ["Guidance interval: 0.3 to 0.7", "DeepCache interval: 2", "Token merging ratio: 0.5"])
+    expect(written.parameters).toContain(part);
   expect(await run([...args, "--guidance-interval", "0.7"], { cwd })).toMatchObject({
     code: 2,
     stderr: expect.stringContaining("0.2,0.8"),
