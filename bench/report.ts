@@ -11,7 +11,7 @@ export interface Result {
   readonly tables: readonly Table[];
 }
 
-const order = ["default", "precision", "peers", "layers", "nodes"];
+const order = ["default", "precision", "peers", "layers", "nodes", "queue", "soak", "fuzz"];
 
 export function saveResult(folder: string, result: Result, variant: string): void {
   mkdirSync(folder, { recursive: true });

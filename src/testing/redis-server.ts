@@ -38,7 +38,13 @@ export async function startRedis(
       stdio: "ignore",
       env: { ...process.env, ...env },
     });
-    while (!(await answers(port))) await sleep(20);
+    const late = Date.now() + 20_000;
+    while (!(await answers(port))) {
+      if (Date.now() > late) child.kill("SIGKILL");
+      if (child.exitCode !== null || child.signalCode !== null)
+        throw new Error("redis-server does not start");
+      await sleep(20);
+    }
   };
   await start();
   return {
