@@ -85,8 +85,9 @@ export const encoderLayer = layer((m: Module, x: Tensor, config: EncoderLayerCon
   const normal = layerNorm(m.at("layer_norm1"), x, config.epsilon);
   const h = ops.add(x, selfAttention(m.at("self_attn"), normal, config.heads, causal));
   const mlp = m.at("mlp");
-  const inner = linear(mlp.at("fc1"), layerNorm(m.at("layer_norm2"), h, config.epsilon), config.innerWidth);
-  return ops.add(h, linear(mlp.at("fc2"), ops.activate(inner, config.activation), config.width));
+  const { activation, epsilon, innerWidth, width } = config;
+  const inner = linear(mlp.at("fc1"), layerNorm(m.at("layer_norm2"), h, epsilon), innerWidth, { activation });
+  return ops.add(h, linear(mlp.at("fc2"), inner, width));
 });
 
 const selfAttention = layer((m: Module, x: Tensor, heads: number, causal: boolean) => {

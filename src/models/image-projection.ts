@@ -48,7 +48,7 @@ export function imageProjection(
       const x = given.embedding!;
       if (config.kind === "resampler") return { tokens: resampler(m, x, config) };
       if (kind === "full") {
-        const inner = m.ops.activate(linear(m.at("proj", 0), x, embedding), "gelu");
+        const inner = linear(m.at("proj", 0), x, embedding, { activation: "gelu" });
         return { tokens: layerNorm(m.at("proj", 3), linear(m.at("proj", 2), inner, width), epsilon) };
       }
       const all = m.ops.reshape(linear(m.at("proj"), x, tokens * width), [batch, tokens, width]);
@@ -95,6 +95,6 @@ const perceiverAttention = layer((m: Module, x: Tensor, queries: Tensor, heads: 
 });
 
 const plainFeedForward = layer((m: Module, x: Tensor, inner: number) => {
-  const h = linear(m.at(1), layerNorm(m.at(0), x, epsilon), inner, { bias: false });
-  return linear(m.at(3), m.ops.activate(h, "gelu"), x.shape.at(-1)!, { bias: false });
+  const h = linear(m.at(1), layerNorm(m.at(0), x, epsilon), inner, { bias: false, activation: "gelu" });
+  return linear(m.at(3), h, x.shape.at(-1)!, { bias: false });
 });

@@ -78,8 +78,8 @@ const timeEmbedding = layer((m: Module, time: Tensor, condition: Tensor, config:
   const { ops } = m;
   const { timeWidth, activation } = config;
   const given = ops.add(time, linear(m.at("cond_proj"), condition, channels(time), { bias: false }));
-  const hidden = ops.activate(linear(m.at("linear_1"), given, timeWidth), activation);
-  return ops.activate(linear(m.at("linear_2"), hidden, timeWidth), activation);
+  const hidden = linear(m.at("linear_1"), given, timeWidth, { activation });
+  return linear(m.at("linear_2"), hidden, timeWidth, { activation });
 });
 
 /** Resnets, each with its attention; the last one has `last` channels. */

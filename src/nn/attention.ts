@@ -52,8 +52,8 @@ export const geglu = layer((m: Module, x: Tensor, out: number) => {
   const projection = m.at("proj");
   const weights = ops.split(projection.get("weight", [channels(x), 2 * out]), 2, 1);
   const biases = ops.split(projection.get("bias", [2 * out]), 2, 0);
-  const [value, gate] = weights.map((weight, i) => ops.linear(x, weight, biases[i])) as [Tensor, Tensor];
-  return ops.mul(value, ops.activate(gate, "gelu"));
+  const value = ops.linear(x, weights[0]!, biases[0]);
+  return ops.mul(value, ops.linear(x, weights[1]!, biases[1], "gelu"));
 });
 
 /** Feed-forward, four times as wide inside. */

@@ -3,9 +3,17 @@ import { layer, type Module } from "./module.js";
 
 export const channels = (x: Tensor): number => x.shape[x.shape.length - 1]!;
 
+export interface LinearOptions {
+  readonly bias?: boolean;
+  readonly activation?: Activation;
+}
+
 /** x [..., I] to [..., out]. */
-export const linear = layer((m: Module, x: Tensor, out: number, { bias = true }: { bias?: boolean } = {}) =>
-  m.ops.linear(x, m.get("weight", [channels(x), out]), bias ? m.get("bias", [out]) : undefined),
+export const linear = layer(
+  (m: Module, x: Tensor, out: number, { bias = true, activation }: LinearOptions = {}) => {
+    const weight = m.get("weight", [channels(x), out]);
+    return m.ops.linear(x, weight, bias ? m.get("bias", [out]) : undefined, activation);
+  },
 );
 
 /** x [B, H, W, I] to [B, H', W', out]. */
@@ -34,6 +42,6 @@ export const timestepEmbedding = layer(
     const input = condition
       ? ops.add(x, linear(m.at("cond_proj"), condition, channels(x), { bias: false }))
       : x;
-    return linear(m.at("linear_2"), ops.activate(linear(m.at("linear_1"), input, out), activation), out);
+    return linear(m.at("linear_2"), linear(m.at("linear_1"), input, out, { activation }), out);
   },
 );

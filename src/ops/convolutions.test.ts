@@ -22,7 +22,7 @@ function convolve(shape: [number, number, number, number], output: number, scale
   const x = pseudoRandom(batch * height * width * input, 5);
   const graph = graphOps({
     compute: "DT_FLOAT",
-    fused: { layerNorm: true, swish: true },
+    fused: { layerNorm: true, swish: true, linearGelu: true },
     weightValues: () => new Float32Array(0),
     weightFile(name, view) {
       const path = join(folder, `${name}-${shape}-${output}-${view}`);

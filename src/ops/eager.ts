@@ -35,12 +35,13 @@ export function eagerOps(tf: Tf): Ops {
     mul: (a, b) => out(tf.mul(t(a), t(b))),
     activate: (x, activation) => tidy(() => activations[activation](t(x))),
 
-    linear: (x, weight, bias) =>
+    linear: (x, weight, bias, activation) =>
       tidy(() => {
         const columns = weight.shape[1]!;
         const rows = tf.reshape(t(x), [-1, weight.shape[0]!]);
-        const y = tf.matMul(rows, t<tfjs.Tensor2D>(weight));
-        return tf.reshape(bias ? tf.add(y, t(bias)) : y, [...x.shape.slice(0, -1), columns]);
+        const product = tf.matMul(rows, t<tfjs.Tensor2D>(weight));
+        const y = bias ? tf.add(product, t(bias)) : product;
+        return tf.reshape(activation ? activations[activation](y) : y, [...x.shape.slice(0, -1), columns]);
       }),
     conv2d: (x, kernel, bias, options = {}) =>
       tidy(() => {

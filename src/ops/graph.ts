@@ -1,7 +1,9 @@
 import { internal } from "../errors.js";
+import { attend } from "./attend.js";
 import * as infer from "./infer.js";
 import { type FunctionBody, type Node, NodeWriter, rowsOf } from "./nodes.js";
-import type { Activation, GroupNormOptions, Ops, Shape, Tensor } from "./ops.js";
+import { normalizeGroups } from "./normalize-groups.js";
+import type { Activation, Ops, Shape, Tensor } from "./ops.js";
 import { matchRows, meanInto } from "./token-merging.js";
 import { convolveUpsampled } from "./upsampled.js";
 import { suitsWinograd, winogradConvolution } from "./winograd.js";
@@ -19,6 +21,8 @@ export interface WeightFile {
 export interface FusedNodes {
   readonly layerNorm: boolean;
   readonly swish: boolean;
+  /** A product with its bias and GELU in one. */
+  readonly linearGelu: boolean;
 }
 
 export interface GraphOptions {
@@ -50,8 +54,6 @@ export interface GraphOps extends Ops {
   weight(name: string, shape: Shape): Tensor;
 }
 
-/** Scores of attention are computed in blocks of about this many bytes, so that they stay in the cache. */
-const ATTENTION_BLOCK_BYTES = 4 << 20;
 /** Up to this many output pixels, deep 3x3 convolutions are faster as one matrix product (bench/NOTES.md). */
 const IM2COL_MOST_PIXELS = 16 * 16;
 const IM2COL_LEAST_WEIGHTS = 512 * 512;
@@ -129,36 +131,6 @@ export function graphOps(options: GraphOptions): GraphOps {
     }
   };
 
-  /**
-   * Sums over pixels and over the channels of a group are products with matrices of ones: the one reduction over rows
-   * that runs at the speed of memory. Mean and variance of each group are spread over its channels the same way.
-   */
-  const groupNorm = (
-    x: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    { groups, epsilon, activation }: GroupNormOptions,
-  ): Node => {
-    const [b, h, wd, c] = infer.groupNorm(x.shape, groups) as [number, number, number, number];
-    const [pixels, inGroup] = [h * wd, c / groups];
-    const rows = node(x, [b, pixels, c]);
-    const average = w.constant(new Float32Array(pixels).fill(1 / (pixels * inGroup)), [1, 1, pixels]);
-    const ofGroup = w.constant(
-      Float32Array.from({ length: c * groups }, (_, i) =>
-        Number(Math.floor(Math.floor(i / groups) / inGroup) === i % groups),
-      ),
-      [1, c, groups],
-    );
-    const overGroups = (y: Node): Node => w.batchMatmul(w.batchMatmul(average, y), ofGroup);
-    const overChannels = (y: Node): Node => w.batchMatmul(y, ofGroup, true);
-    const mean = overChannels(overGroups(rows));
-    const variance = overGroups(w.elementwise("SquaredDifference", [rows, mean], rows.shape));
-    const factor = mul(overChannels(unary("Rsqrt", add(variance, w.scalar(epsilon)))), node(scale));
-    const offset = w.elementwise("Sub", [node(shift), mul(mean, factor)], mean.shape);
-    const y = add(mul(rows, factor), offset);
-    return w.reshape(activation ? activate(y, activation) : y, x.shape);
-  };
-
   const layerNorm = (x: Tensor, scale: Tensor, shift: Tensor, epsilon: number): Node => {
     const rows = node(x, [rowsOf(x.shape), x.shape.at(-1)!]);
     if (options.fused.layerNorm) {
@@ -222,58 +194,6 @@ export function graphOps(options: GraphOptions): GraphOps {
     );
   };
 
-  /** [B, T, C] to [B, heads, T, C / heads]. */
-  const byHead = (x: Node, heads: number): Node => {
-    const [b, n, c] = x.shape as [number, number, number];
-    if (heads === 1) return w.reshape(x, [b, 1, n, c]);
-    return w.transpose(w.reshape(x, [b, n, heads, c / heads]), [0, 2, 1, 3]);
-  };
-
-  const attend = (q: Node, k: Node, v: Node, isCausal: boolean): Node => {
-    const scores = w.cast(w.batchMatmul(q, k, true), "DT_FLOAT");
-    const masked = isCausal ? add(scores, causalMask(w, q.shape[2]!)) : scores;
-    return w.cast(w.batchMatmul(w.cast(w.softmax(masked), compute), v), "DT_FLOAT");
-  };
-
-  /** Head by head and block of queries by block, so that the scores of one block fit the cache. */
-  const attendInBlocks = (q: Node, k: Node, v: Node): Node => {
-    const [batch, heads, rows] = q.shape as [number, number, number, number];
-    const [columns, depth] = [k.shape[2]!, v.shape[3]!];
-    const most = Math.max(1, Math.floor(ATTENTION_BLOCK_BYTES / (columns * 4)));
-    const part = (x: Node, head: number, from: number, size: number): Node => {
-      const sample = Math.floor(head / heads);
-      const last = x.shape[3]!;
-      return w.reshape(w.slice(x, [sample, head % heads, from, 0], [1, 1, size, last]), [size, last]);
-    };
-    const blocks: Node[] = [];
-    for (let head = 0; head < batch * heads; head++) {
-      const [keys, values] = [k, v].map((x) => part(x, head, 0, columns)) as [Node, Node];
-      for (let from = 0; from < rows; from += most) {
-        const block = part(q, head, from, Math.min(most, rows - from));
-        const weights = w.softmax(w.cast(w.matmul(block, keys, true), "DT_FLOAT"));
-        blocks.push(w.cast(w.matmul(w.cast(weights, compute), values), "DT_FLOAT"));
-      }
-    }
-    return w.reshape(w.concat(blocks, 0, [batch * heads * rows, depth]), [batch, heads, rows, depth]);
-  };
-
-  const attention: Ops["attention"] = (q, k, v, { heads, causal = false }) => {
-    const shape = infer.attention(q.shape, k.shape, v.shape, heads) as [number, number, number];
-    const [batch, rows, width] = q.shape as [number, number, number];
-    const columns = k.shape[1]!;
-    // Queries or keys are scaled, whichever are fewer.
-    const scaled = (x: Tensor): Node => mul(node(x), w.scalar((width / heads) ** -0.5));
-    const [queries, keys] = columns < rows ? [node(q), scaled(k)] : [scaled(q), node(k)];
-    const [qs, ks, vs] = [queries, keys, node(v)].map((x) => byHead(w.cast(x, compute), heads)) as [
-      Node,
-      Node,
-      Node,
-    ];
-    const isSmall = batch * heads * rows * columns * 4 <= ATTENTION_BLOCK_BYTES;
-    const mixed = isSmall || causal ? attend(qs, ks, vs, causal) : attendInBlocks(qs, ks, vs);
-    return tensorOf(w.reshape(heads === 1 ? mixed : w.transpose(mixed, [0, 2, 1, 3]), shape));
-  };
-
   return {
     input(name, shape, dtype) {
       const argument: Node = { name, shape, type: dtype === "int32" ? "DT_INT32" : "DT_FLOAT" };
@@ -302,15 +222,28 @@ export function graphOps(options: GraphOptions): GraphOps {
     sub: binary("Sub"),
     mul: binary("Mul"),
     activate: (x, activation) => tensorOf(activate(node(x), activation)),
-    linear(x, weight, bias) {
+    linear(x, weight, bias, activation) {
       const shape = infer.linear(x.shape, weight.shape);
-      const product = w.matmul(operand(x, [rowsOf(x.shape), x.shape.at(-1)!]), operand(weight));
-      return tensorOf(w.reshape(withBias(product, bias), shape));
+      const [rows, matrix] = [operand(x, [rowsOf(x.shape), x.shape.at(-1)!]), operand(weight)];
+      if (activation === "gelu" && bias && options.fused.linearGelu && compute === "DT_FLOAT")
+        return tensorOf(w.reshape(w.linearGelu(rows, matrix, node(bias)), shape));
+      const y = withBias(w.matmul(rows, matrix), bias);
+      return tensorOf(w.reshape(activation ? activate(y, activation) : y, shape));
     },
     conv2d,
-    groupNorm: (x, scale, shift, given) => tensorOf(groupNorm(x, scale, shift, given)),
+    groupNorm(x, scale, shift, { groups, epsilon, activation }) {
+      const [b, h, wd, c] = infer.groupNorm(x.shape, groups) as [number, number, number, number];
+      const rows = node(x, [b, h * wd, c]);
+      const y = normalizeGroups(w, rows, { scale: node(scale), shift: node(shift), groups, epsilon });
+      return tensorOf(w.reshape(activation ? activate(y, activation) : y, x.shape));
+    },
     layerNorm: (x, scale, shift, epsilon) => tensorOf(layerNorm(x, scale, shift, epsilon)),
-    attention,
+    attention(q, k, v, { heads, causal = false }) {
+      infer.attention(q.shape, k.shape, v.shape, heads);
+      return tensorOf(
+        attend(w, [q, k, v].map((x) => node(x)) as [Node, Node, Node], { heads, causal, compute }),
+      );
+    },
     upsample: (x, height, width): GraphTensor => ({
       shape: [x.shape[0]!, height, width, x.shape[3]!],
       dtype: "float32",
@@ -369,12 +302,4 @@ function weightColumns(x: GraphTensor, parts: number, shape: Shape): GraphTensor
     weight: x.weight,
     view: { columns: [i * width, (i + 1) * width] },
   }));
-}
-
-/** 0 where position i may see position j <= i, a number that softmax turns into 0 elsewhere. */
-function causalMask(w: NodeWriter, length: number): Node {
-  const values = Float32Array.from({ length: length ** 2 }, (_, i) =>
-    i % length > Math.floor(i / length) ? -1e30 : 0,
-  );
-  return w.constant(values, [1, 1, length, length]);
 }

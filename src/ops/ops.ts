@@ -47,8 +47,8 @@ export interface Ops {
   mul(a: Tensor, b: Tensor): Tensor;
   activate(x: Tensor, activation: Activation): Tensor;
 
-  /** x [..., I] times weight [I, O], plus bias [O]. */
-  linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor;
+  /** x [..., I] times weight [I, O], plus bias [O], then the activation. */
+  linear(x: Tensor, weight: Tensor, bias?: Tensor, activation?: Activation): Tensor;
   /** x [B, H, W, I] with kernel [h, w, I, O], plus bias [O]. */
   conv2d(x: Tensor, kernel: Tensor, bias?: Tensor, options?: Conv2dOptions): Tensor;
   /** Statistics over H, W and the channels of a group of x [B, H, W, C]; scale and shift are [C]. */

@@ -67,7 +67,7 @@ describe("a UNet as a graph", () => {
   test("fused nodes and their plain forms agree", () => {
     const { spec, open } = tinyUNet();
     const network = buildNetwork(spec);
-    const plain = { fused: { layerNorm: false, swish: false } };
+    const plain = { fused: { layerNorm: false, swish: false, linearGelu: false } };
     const got = run(network, open, { capabilities: plain });
     expect(got.data).toBeCloseTo32(run(network, open).data, { abs: 1e-5, rel: 1e-5 });
   });

@@ -17,7 +17,13 @@ let known: Capabilities | undefined;
 
 /** Tries each node once in a graph of its own; where it is lacking or wrong, graphs use the plain form. */
 export function probe(native: Native): Capabilities {
-  known ??= { fused: { layerNorm: runs(native, layerNorm), swish: runs(native, swish) } };
+  known ??= {
+    fused: {
+      layerNorm: runs(native, layerNorm),
+      swish: runs(native, swish),
+      linearGelu: runs(native, linearGelu),
+    },
+  };
   return known;
 }
 
@@ -47,6 +53,15 @@ const swish: Trial = {
   expected: [1, 2, 4, 2].map((x) => x / (1 + Math.exp(-x))),
 };
 
+/** x times the unit matrix, plus (0, -1). */
+const linearGelu: Trial = {
+  compute: "DT_FLOAT",
+  emit: (graph, x) =>
+    graph.linear(x, graph.constant([1, 0, 0, 1], [2, 2]), graph.constant([0, -1], [2]), "gelu"),
+  // GELU of 1, 1, 4 and 1.
+  expected: [0.841345, 0.841345, 3.999873, 0.841345],
+};
+
 /** Large enough for the kernels that real layers get: x times ones, through 64 columns, and a convolution of the sums. */
 const bfloat16: Trial = {
   compute: "DT_BFLOAT16",
@@ -72,7 +87,7 @@ function runs(native: Native, { compute, emit, expected }: Trial): boolean {
   const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-probe-"));
   try {
     const graph = graphOps({
-      fused: { layerNorm: true, swish: true },
+      fused: { layerNorm: true, swish: true, linearGelu: true },
       compute,
       weightFile: noWeights,
       weightValues: noWeights,

@@ -1,0 +1,42 @@
+import type { Node, NodeWriter } from "./nodes.js";
+
+export interface GroupNormalization {
+  /** [C] */
+  readonly scale: Node;
+  /** [C] */
+  readonly shift: Node;
+  readonly groups: number;
+  readonly epsilon: number;
+}
+
+/**
+ * Group norm (Wu and He 2018) of rows [B, pixels, C]. Sums over pixels and over the channels of a group are products
+ * with matrices of ones: the one reduction over rows that runs at the speed of memory (bench/NOTES.md). Mean and
+ * variance of each group are spread over its channels the same way.
+ */
+export function normalizeGroups(
+  w: NodeWriter,
+  rows: Node,
+  { scale, shift, groups, epsilon }: GroupNormalization,
+): Node {
+  const [, pixels, channels] = rows.shape as [number, number, number];
+  const inGroup = channels / groups;
+  const average = w.constant(new Float32Array(pixels).fill(1 / (pixels * inGroup)), [1, 1, pixels]);
+  const ofGroup = w.constant(membership(channels, groups), [1, channels, groups]);
+  const overGroups = (y: Node): Node => w.batchMatmul(w.batchMatmul(average, y), ofGroup);
+  const overChannels = (y: Node): Node => w.batchMatmul(y, ofGroup, true);
+  const mean = overChannels(overGroups(rows));
+  const variance = overGroups(w.elementwise("SquaredDifference", [rows, mean], rows.shape));
+  const steady = w.elementwise("AddV2", [variance, w.scalar(epsilon)], variance.shape);
+  const inverse = overChannels(w.elementwise("Rsqrt", [steady], variance.shape));
+  const factor = w.elementwise("Mul", [inverse, scale], mean.shape);
+  const offset = w.elementwise("Sub", [shift, w.elementwise("Mul", [mean, factor], mean.shape)], mean.shape);
+  return w.elementwise("AddV2", [w.elementwise("Mul", [rows, factor], rows.shape), offset], rows.shape);
+}
+
+/** [C, groups]: 1 where a channel belongs to a group. */
+function membership(channels: number, groups: number): Float32Array {
+  const values = new Float32Array(channels * groups);
+  for (let c = 0; c < channels; c++) values[c * groups + Math.floor((c * groups) / channels)] = 1;
+  return values;
+}
