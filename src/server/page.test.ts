@@ -176,7 +176,7 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
   test("a PNG that is dropped restores every setting", async () => {
     await open("Text to image");
     const parameters =
-      "a red car\nNegative prompt: snow\nSteps: 7, Sampler: Euler a, Schedule type: Karras, CFG scale: 3.5, Seed: 99, Size: 128x64, Clip skip: 2, RNG: NV";
+      "a red car\nNegative prompt: snow\nSteps: 7, Sampler: Euler a, Schedule type: Karras, CFG scale: 3.5, Seed: 99, Size: 128x64, Clip skip: 2, Model: emoji-diffusion-256, RNG: NV";
     const bytes = [...encodePng(grey(8, 8), { parameters })];
     const transfer = await page.evaluateHandle((bytes) => {
       const global = globalThis as unknown as {
@@ -237,6 +237,24 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
     await page.locator(".thumbnail").nth(1).click();
     await page.locator(".details .card").first().waitFor();
     await shot("history");
+    // What was painted comes back with its settings, in the form that it was made with.
+    await page.getByRole("button", { name: "Close" }).click();
+    const inpainted = async () => {
+      for (const entry of await page.locator(".thumbnail").all()) {
+        await entry.click();
+        // One that was cancelled has none.
+        const [text = ""] = await page.locator(".details pre").allTextContents();
+        if (text.includes("Mask blur") && !text.includes("Outpaint")) return;
+        await page.getByRole("button", { name: "Close" }).click();
+      }
+      throw new Error("there is no inpainted picture");
+    };
+    await inpainted();
+    await page.getByRole("button", { name: "Use these settings" }).click();
+    await page.getByRole("tab", { name: "Inpaint", selected: true }).waitFor();
+    await page.getByRole("button", { name: "Undo" }).and(page.locator(":enabled")).waitFor();
+    await open("History");
+    await page.locator(".thumbnail").nth(1).click();
     const entries = await page.locator(".gallery li").count();
     await page.getByRole("button", { name: "Delete" }).click();
     await expect.poll(() => page.locator(".gallery li").count()).toBe(entries - 1);

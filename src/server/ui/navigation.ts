@@ -20,12 +20,19 @@ const fromAddress = (): Tab => {
 
 /** The tab that is open; it stands behind # in the address, so that reloading and going back work. */
 export const openTab = createStore<Tab>(fromAddress());
-addEventListener("hashchange", () => openTab.set(fromAddress()));
-
 /** What the page has to say above the tab, until another one is opened. */
 export const note = createStore("");
+let next = "";
+
+function arrive(): void {
+  openTab.set(fromAddress());
+  note.set(next);
+  next = "";
+}
+addEventListener("hashchange", arrive);
 
 export function go(tab: Tab, saying = ""): void {
-  location.hash = tab;
-  note.set(saying);
+  next = saying;
+  if (location.hash === `#${tab}`) arrive();
+  else location.hash = tab;
 }
