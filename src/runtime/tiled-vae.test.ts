@@ -80,8 +80,8 @@ describe("VAE of any size", () => {
     areas.length = 0;
     const latents = random(1, 300, 320, 3);
     const tiled = await vae.decode(latents);
-    expect(areas.length).toBe(4);
-    // Each cell is worked on 1.05 times on average.
+    expect(areas.length).toBe(9);
+    // Each cell is worked on 1.07 times on average.
     expect(areas.reduce((a, b) => a + b)).toBeLessThan(1.1 * 300 * 320);
     areas.length = 0;
     const whole = await vae.decode(latents, { tiling: false });
@@ -93,7 +93,7 @@ describe("VAE of any size", () => {
     const areas: number[] = [];
     const image = random(1, 1201, 1278, 3);
     const { mean, logvar } = await anySizeVae(pointwise(areas)).encode(image);
-    expect(areas.length).toBe(4);
+    expect(areas.length).toBe(9);
     expect(mean.shape).toEqual([1, 301, 320, 3]);
     expect(logvar).toEqual(mean);
     const inside = { left: 0, top: 0, right: 319, bottom: 300 };
