@@ -20,8 +20,8 @@ import type { Posterior, Vae, VaeOptions } from "./networks.js";
 const MOST_BYTES = 2.75 * 2 ** 30;
 
 /**
- * The same for one tile, which takes two to three times as much in all (Winograd's transforms): 2048x2048 pixels of
- * Stable Diffusion's VAE are decoded in 16, with an eighth more cells, in less than 3 GB; in nine it took 3.9 GB.
+ * The same for one tile, whose peak is two to three times as much. 2048x2048 pixels of Stable Diffusion's VAE are decoded
+ * in 16, with an eighth more cells; in nine larger ones they took 3.9 GB.
  */
 const TILE_BYTES = 0.8 * 2 ** 30;
 
