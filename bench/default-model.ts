@@ -105,7 +105,7 @@ function summary(
       "step ms",
       "start to first step ms",
       "peak MB",
-      "event loop's longest gap ms",
+      "event loop's longest gap, generating, ms",
     ],
     rows,
     notes: [
