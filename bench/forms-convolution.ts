@@ -387,41 +387,36 @@ const phasesByProduct = (c: Convolution): Form => ({
   },
 });
 
-/** All four kernels at each place where any of them is wanted: one row and one column more than the picture has. */
-const allPhasesKernel = (w: NodeWriter, c: Convolution, shape: Shape): Node =>
-  weight(w, `${kernelKey(c)} all phases`, shape, () => noise(shape, Math.sqrt(3 / (4 * c.input))));
+/** As the library writes it. */
+const transposedConvolution = (c: Convolution): Form => ({
+  name: "transposed convolution 4x4",
+  write: (w, [x]) => w.convolveUpsampled(x!, upsampledKernel(w, c)),
+});
 
-/** From [B, H + 1, W + 1, 4 O] to twice the size. */
-function joinOffsetPhases(w: NodeWriter, y: Node, c: Convolution): Node {
-  const { batch, side, output } = c;
-  const phases = [0, 1, 2, 3].map((phase) =>
-    w.slice(y, [0, phase >> 1, phase & 1, phase * output], [batch, side, side, output]),
+/** What a pixel adds to the 4x4 results around it: taps 2 - result and 3 - result along each axis. */
+function upsampledKernel(w: NodeWriter, c: Convolution): Node {
+  const lands = (result: number, tap: number) => tap === 2 - result || tap === 3 - result;
+  const places = Array.from({ length: 16 }, (_, place) =>
+    transposedPlane(
+      mixedKernel(
+        c,
+        Array.from({ length: 9 }, (_, tap) =>
+          Number(lands(place >> 2, Math.floor(tap / 3)) && lands(place & 3, tap % 3)),
+        ),
+      ),
+      c,
+    ),
   );
-  return joinPhases(w, phases, c);
+  return weight(w, `${kernelKey(c)} upsampled`, [4, 4, c.output, c.input], () => joined(places));
 }
 
-const phasesByOneConvolution = (c: Convolution): Form => ({
-  name: "one Conv2D 2x2 of four times the channels",
-  write(w, [x]) {
-    const kernel = allPhasesKernel(w, c, [2, 2, c.input, 4 * c.output]);
-    const shape = [c.batch, c.side + 1, c.side + 1, 4 * c.output];
-    return joinOffsetPhases(w, w.conv2d(w.pad(x!, ones), kernel, 1, "VALID", shape), c);
-  },
-});
-
-const phasesByOneProduct = (c: Convolution): Form => ({
-  name: "one im2col product of four times the channels",
-  write(w, [x]) {
-    const { batch, side, input, output } = c;
-    const padded = w.pad(x!, ones);
-    const window = [batch, side + 1, side + 1, input];
-    const taps = [0, 1, 2, 3].map((i) => w.slice(padded, [0, i >> 1, i & 1, 0], window));
-    const rows = batch * (side + 1) ** 2;
-    const columns = w.reshape(w.concat(taps, 3, [...window.slice(0, 3), 4 * input]), [rows, 4 * input]);
-    const y = w.matmul(columns, allPhasesKernel(w, c, [4 * input, 4 * output]));
-    return joinOffsetPhases(w, w.reshape(y, [...window.slice(0, 3), 4 * output]), c);
-  },
-});
+/** [I, O] to [O, I]. */
+function transposedPlane(values: Float32Array, { input, output }: Convolution): Float32Array {
+  const out = new Float32Array(values.length);
+  for (let i = 0; i < input; i++)
+    for (let o = 0; o < output; o++) out[o * input + i] = values[i * output + o]!;
+  return out;
+}
 
 const winogradAfterResize = (c: Convolution): Form => {
   const large = { ...c, side: 2 * c.side };
@@ -451,8 +446,7 @@ export const upsamplingConvolutions = (): Race[] =>
       winogradAfterResize(c),
       phasesByConvolution(c),
       phasesByProduct(c),
-      phasesByOneConvolution(c),
-      phasesByOneProduct(c),
+      transposedConvolution(c),
     ],
   }));
 

@@ -203,7 +203,7 @@ function viewed(shape: Shape, view: WeightView): Float32Array {
   const whole = values(shape);
   if (view === "whole") return whole;
   if (view === "winograd") return values([16, ...shape.slice(2)]);
-  if (view === "upsampled") return values([2, 2, shape[2]!, 4 * shape[3]!]);
+  if (view === "upsampled") return values([4, 4, shape[3]!, shape[2]!]);
   const [[from, to], width] = [view.columns, shape.at(-1)!];
   const height = whole.length / width;
   const out = new Float32Array(height * (to - from));

@@ -28,6 +28,7 @@ export function callNodes(body: FunctionBody, calls: number): readonly NodeDef[]
       w,
       body,
       parts.map((part) => part[i]!),
+      calls === 1,
     ),
   );
   body.results.forEach(([name, { shape }], j) => {
@@ -38,7 +39,12 @@ export function callNodes(body: FunctionBody, calls: number): readonly NodeDef[]
   return w.nodes;
 }
 
-function callFunction(w: NodeWriter, { results }: FunctionBody, inputs: readonly Node[]): Node[] {
+function callFunction(
+  w: NodeWriter,
+  { results }: FunctionBody,
+  inputs: readonly Node[],
+  isAlone: boolean,
+): Node[] {
   const outputs = results.map(([, node]) => node);
   const first = w.emit("PartitionedCall", inputs, outputs[0]!.shape, outputs[0]!.type, {
     Tin: { types: inputs.map((x) => x.type) },
@@ -46,8 +52,9 @@ function callFunction(w: NodeWriter, { results }: FunctionBody, inputs: readonly
     f: { function: FUNCTION_NAME },
     config: { string: "" },
     config_proto: { bytes: NO_OPTIMIZER },
-    // One node after the other; their order needs no queues, and each call has a thread of its own.
-    executor_type: { string: "SINGLE_THREADED_EXECUTOR" },
+    // Calls beside each other have a thread each: one node after the other, without queues. Alone, the usual order of
+    // nodes holds less memory (bench/NOTES.md).
+    executor_type: { string: isAlone ? "" : "SINGLE_THREADED_EXECUTOR" },
   });
   return outputs.map(({ shape, type }, i) => ({
     name: i === 0 ? first.name : `${first.name}:${i}`,

@@ -5,10 +5,9 @@ import { type FunctionBody, type Node, NodeWriter, rowsOf } from "./nodes.js";
 import { normalizeGroups } from "./normalize-groups.js";
 import type { Activation, Ops, Shape, Tensor } from "./ops.js";
 import { matchRows, meanInto } from "./token-merging.js";
-import { convolveUpsampled } from "./upsampled.js";
 import { suitsWinograd, winogradConvolution } from "./winograd.js";
 
-/** A stored weight as it is, columns [from, to) of its last axis, or a 3x3 kernel as `winograd.ts` or `upsampled.ts` take it. */
+/** A stored weight as it is, columns [from, to) of its last axis, or a 3x3 kernel in one of two other forms (weights/layout.ts). */
 export type WeightView = "whole" | "winograd" | "upsampled" | { readonly columns: readonly [number, number] };
 
 /** Where the bytes of a kernel, matrix or table lie: a raw little-endian file that TensorFlow maps into memory. */
@@ -176,8 +175,8 @@ export function graphOps(options: GraphOptions): GraphOps {
     const isTransformable = keepsSize && isWeight(kernel) && compute === "DT_FLOAT";
     const small = isTransformable ? halfOf(x) : undefined;
     if (small) {
-      const kernels = w.cast(weightNode(kernel, [2, 2, input, 4 * output], "upsampled"), compute);
-      return tensorOf(withBias(convolveUpsampled(w, small, kernels), bias));
+      const large = w.cast(weightNode(kernel, [4, 4, output, input], "upsampled"), compute);
+      return tensorOf(withBias(w.convolveUpsampled(small, large), bias));
     }
     if (isTransformable && suitsWinograd(shape, input)) {
       const kernels = w.cast(weightNode(kernel, [16, input, output], "winograd"), compute);

@@ -258,6 +258,25 @@ export class NodeWriter {
     });
   }
 
+  /**
+   * A 3x3 convolution of x [B, H, W, I] at twice its size, each pixel standing four times, without making that picture:
+   * what the pixels add to the results around them, a transposed convolution. 4/9 of the arithmetic (bench/NOTES.md).
+   *
+   * @param kernel [4, 4, O, I]
+   * @returns [B, 2 H, 2 W, O]
+   */
+  convolveUpsampled(x: Node, kernel: Node): Node {
+    const [batch, height, width] = x.shape as [number, number, number];
+    const shape = [batch, 2 * height, 2 * width, kernel.shape[2]!];
+    return this.emit("Conv2DBackpropInput", [this.ints(...shape), kernel, x], shape, x.type, {
+      T: { type: x.type },
+      strides: { ints: [1, 2, 2, 1] },
+      padding: { string: "SAME" },
+      data_format: { string: "NHWC" },
+      dilations: { ints: [1, 1, 1, 1] },
+    });
+  }
+
   biasAdd(x: Node, bias: Node): Node {
     const attributes: Attributes = { T: { type: x.type }, data_format: { string: "NHWC" } };
     const rows = x.source?.shape.at(-1) === x.shape.at(-1) ? (x.source ?? x) : x;

@@ -11,7 +11,7 @@ export interface WeightView {
    * "matrix": a linear layer as [in, out]; a convolution as [height * width * in, out], the order of the patches
    * that im2col makes (a 1x1 convolution is then the matrix [in, out]). The bytes are those of "kernel".
    * "winograd": a 3x3 convolution as [16, in, out], transformed for F(2x2, 3x3) (ops/winograd.ts);
-   * "upsampled": the same as [2, 2, in, 4 out], for pictures before they are enlarged (ops/upsampled.ts).
+   * "upsampled": the same as [4, 4, out, in], for pictures before they are enlarged (`NodeWriter.convolveUpsampled`).
    */
   readonly layout: "same" | "kernel" | "matrix" | "winograd" | "upsampled";
   /** A range of the last axis, for one product of a fused pair (GEGLU); for vectors, of the only one. */
@@ -30,7 +30,7 @@ export function defaultView(name: string, shape: readonly number[]): WeightView 
 /** Distinguishes views of one tensor in file names: those of the same bytes have the same name. */
 export function viewName({ layout, columns }: WeightView): string {
   return (
-    { same: "s", kernel: "t", matrix: "t", winograd: "w", upsampled: "u" }[layout] +
+    { same: "s", kernel: "t", matrix: "t", winograd: "w", upsampled: "u4" }[layout] +
     (columns ? `${columns[0]}-${columns[1]}` : "")
   );
 }
@@ -42,7 +42,7 @@ export function viewShape(shape: readonly number[], { layout, columns }: WeightV
   const [rows, inputs, height, across] = axes(shape);
   const outputs = width ?? rows;
   if (layout === "winograd") return [16, inputs, outputs];
-  if (layout === "upsampled") return [2, 2, inputs, 4 * outputs];
+  if (layout === "upsampled") return [4, 4, outputs, inputs];
   return layout === "kernel" ? [height, across, inputs, outputs] : [height * across * inputs, outputs];
 }
 
@@ -130,20 +130,22 @@ function winograd<T extends Numbers>(values: T, outputs: number, inputs: number)
   return out as T;
 }
 
-/** [outputs, inputs, 3, 3] to [2, 2, inputs, 4 outputs]: along each axis, two of the three taps see the same pixel. */
+/**
+ * [outputs, inputs, 3, 3] to [4, 4, outputs, inputs]: what a pixel adds to the 4x4 results around it once it stands four
+ * times, that is, the sums of the taps that see it.
+ */
 function upsampled<T extends Numbers>(values: T, outputs: number, inputs: number): T {
   if (!(values instanceof Float32Array)) throw internal("kernels are summed in float32");
-  const width = 4 * outputs;
-  const out = new Float32Array(4 * inputs * width);
-  /** Which of two pixels a tap falls on: for the first result of a pixel, and for the second. */
-  const pixel = (isSecond: number, tap: number) => (isSecond ? Number(tap === 2) : Number(tap > 0));
-  for (let phase = 0; phase < 4; phase++)
-    for (let tap = 0; tap < 9; tap++) {
-      const place = 2 * pixel(phase >> 1, Math.floor(tap / 3)) + pixel(phase & 1, tap % 3);
-      for (let i = 0; i < inputs; i++) {
-        const to = (place * inputs + i) * width + phase * outputs;
-        for (let o = 0; o < outputs; o++) out[to + o]! += values[(o * inputs + i) * 9 + tap]!;
+  const plane = outputs * inputs;
+  const out = new Float32Array(16 * plane);
+  for (let y = 0; y < 4; y++)
+    for (let x = 0; x < 4; x++)
+      for (const [down, across] of tapsOn(y).flatMap((a) => tapsOn(x).map((b) => [a, b] as const))) {
+        const at = (4 * y + x) * plane;
+        for (let i = 0; i < plane; i++) out[at + i]! += values[i * 9 + 3 * down + across]!;
       }
-    }
   return out as T;
 }
+
+/** Of the three taps of a result, those that see the pixel. Results stand from 1 before the pixel's two to 1 behind. */
+const tapsOn = (result: number): number[] => [2 - result, 3 - result].filter((tap) => tap >= 0 && tap < 3);
