@@ -19,6 +19,7 @@ export { fitImage, resize } from "./image/resize.js";
 export { infotext, type Making } from "./infotext.js";
 export type { Latents, Values } from "./latents/latents.js";
 export { createRng, numericSeed, type Rng, type RngName, type Seed } from "./latents/rng.js";
+export { type LayerName, type LayerOptions, loadLayer } from "./layers.js";
 export { masks } from "./masks.js";
 export { describeModel, type ModelInfo } from "./model-info.js";
 export { defaultModels } from "./model-source.js";

@@ -10,7 +10,7 @@ import { defaultView, toTensorFlow, viewShape } from "../weights/layout.js";
 /**
  * A network as a `tf.layers.Layer` on the tfjs that is given, for those who compose with `tf.model(...)`. It takes
  * the network's inputs in their order (see `Network.inputs`) and gives its first output. Weights are read from
- * the checkpoint when the layer is built; they are not trainable.
+ * the checkpoint when the layer is built, which closes it; they are not trainable.
  */
 export function tfLayer(
   tf: typeof tfjs,
@@ -38,6 +38,7 @@ export function tfLayer(
         },
       };
       network.forward(new Module(dryRunOps(), store), network.inputs);
+      checkpoint.close();
       this.built = true;
     }
 
