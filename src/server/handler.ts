@@ -33,7 +33,9 @@ export function createHandler(parts: Parts, options: HandlerOptions): Hono {
 
   app.use(protectiveHeaders, metrics.count, hostCheck(access), originCheck(access), authCheck(access));
   app.use(jsonOnly(["/v1/images/edits", "/v1/images/variations"]));
-  app.use(bodyLimit({ maxSize: parts.limits.body, onError: () => tooLarge(parts.limits.body) }));
+  const limited = bodyLimit({ maxSize: parts.limits.body, onError: () => tooLarge(parts.limits.body) });
+  // To look for a body costs more than most answers to GET, which never has one that is read.
+  app.use((c, next) => (["GET", "HEAD"].includes(c.req.method) ? next() : limited(c, next)));
 
   app.get("/health", async (c) => {
     const { status } = parts.models.state(parts.models.current.label);

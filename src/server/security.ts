@@ -23,15 +23,37 @@ const policy = [
 ].join("; ");
 
 /** Headers of every answer: nothing runs that is not ours, nothing is guessed, nothing is embedded elsewhere. */
+export const protective: Readonly<Record<string, string>> = {
+  "Content-Security-Policy": policy,
+  "X-Content-Type-Options": "nosniff",
+  "Referrer-Policy": "no-referrer",
+  "Cross-Origin-Resource-Policy": "same-origin",
+  "Cross-Origin-Opener-Policy": "same-origin",
+};
+
 export const protectiveHeaders: MiddlewareHandler = async (c, next) => {
   await next();
-  c.res.headers.set("Content-Security-Policy", policy);
-  c.res.headers.set("X-Content-Type-Options", "nosniff");
-  c.res.headers.set("Referrer-Policy", "no-referrer");
-  c.res.headers.set("Cross-Origin-Resource-Policy", "same-origin");
-  c.res.headers.set("Cross-Origin-Opener-Policy", "same-origin");
+  if (complete.has(c.res)) return;
+  for (const [name, value] of Object.entries(protective)) c.res.headers.set(name, value);
   if (!c.res.headers.has("Cache-Control")) c.res.headers.set("Cache-Control", "no-store");
 };
+
+/** Answers that were made with the protective headers. */
+const complete = new WeakSet<Response>();
+
+/**
+ * An answer whose headers hold the protective ones already: for those that are sent often, as a record of headers
+ * that nobody touches goes to the socket as it is.
+ */
+export function protectedResponse(
+  body: Uint8Array<ArrayBuffer> | null,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+): Response {
+  const response = new Response(body, { status, headers });
+  complete.add(response);
+  return response;
+}
 
 /**
  * Only hosts on the list. A page elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding); the Host

@@ -5,7 +5,8 @@ import { z } from "zod";
 import { type Accepted, acceptGenerate, acceptUpscale, type Parts } from "../accept.js";
 import { assembleGrid, gridCells } from "../grid.js";
 import { isImageKey } from "../images.js";
-import { hasEnded, type Job, jobStatuses } from "../queue/queue.js";
+import { type Polled, perState, polled, sendPolled } from "../polled.js";
+import { hasEnded, type Job, type JobQueue, jobStatuses } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
 import { checked, generateRequest, upscaleRequest } from "../request.js";
 import { clientOf } from "../security.js";
@@ -29,7 +30,7 @@ export function nativeApi(parts: Parts): Hono {
         via: "native",
         ...(id && { id, task: fingerprint(body) }),
       }));
-    return c.json(await jobView(job, parts), known ? 200 : 202, { Location: `/jobs/${job.id}` });
+    return c.json(await jobView(job, jobs.queue), known ? 200 : 202, { Location: `/jobs/${job.id}` });
   });
 
   app.get("/jobs", async (c) => {
@@ -39,25 +40,28 @@ export function nativeApi(parts: Parts): Hono {
       ...(status && { status: status.split(",") as Job["status"][] }),
       ...(before && { before }),
     });
-    return c.json({ jobs: await Promise.all(found.map((job) => jobView(job, parts))) });
+    return c.json({ jobs: await Promise.all(found.map((job) => jobView(job, jobs.queue))) });
   });
 
-  app.get("/jobs/:id", async (c) => c.json(await jobView(await find(c.req.param("id"), parts), parts)));
+  app.get("/jobs/:id", async (c) => {
+    const { recent = jobs.queue } = jobs.queue;
+    return sendPolled(c, await jobAnswer(await find(c.req.param("id"), recent), recent));
+  });
 
   app.delete("/jobs/:id", async (c) => {
-    await find(c.req.param("id"), parts);
+    await find(c.req.param("id"), jobs.queue);
     const job = await jobs.queue.cancel(c.req.param("id"));
-    return c.json(await jobView(job!, parts));
+    return c.json(await jobView(job!, jobs.queue));
   });
 
   app.post("/jobs/:id/skip", async (c) => {
-    const { id } = await find(c.req.param("id"), parts);
+    const { id } = await find(c.req.param("id"), jobs.queue);
     jobs.skip(id);
     return c.body(null, 204);
   });
 
   app.delete("/history/:id", async (c) => {
-    const job = await find(c.req.param("id"), parts);
+    const job = await find(c.req.param("id"), jobs.queue);
     if (!(await jobs.queue.remove(job.id)))
       throw new Refusal(409, "RUNNING", "the job has not ended yet; cancel it first");
     await removeImages(job, parts);
@@ -65,7 +69,7 @@ export function nativeApi(parts: Parts): Hono {
   });
 
   app.get("/jobs/:id/events", async (c) => {
-    const job = await find(c.req.param("id"), parts);
+    const job = await find(c.req.param("id"), jobs.queue);
     return streamSSE(c, async (stream) => {
       let wake = () => {};
       let latest: Job | undefined = job;
@@ -81,7 +85,7 @@ export function nativeApi(parts: Parts): Hono {
             wake = resolve;
           });
           latest = (await jobs.queue.get(job.id)) ?? latest;
-          await stream.writeSSE({ event: "job", data: JSON.stringify(await jobView(latest!, parts)) });
+          await stream.writeSSE({ event: "job", data: (await jobAnswer(latest!, jobs.queue)).text });
           if (hasEnded(latest!)) return;
           // A comment line now and then keeps proxies from hanging up.
           await Promise.race([woken, stream.sleep(15_000)]);
@@ -93,7 +97,7 @@ export function nativeApi(parts: Parts): Hono {
   });
 
   app.get("/jobs/:id/grid.png", async (c) => {
-    const { request, result } = await find(c.req.param("id"), parts);
+    const { request, result } = await find(c.req.param("id"), jobs.queue);
     const cells = request.kind === "generate" ? gridCells(request).length : 0;
     if (request.kind !== "generate" || cells === 0)
       throw new Refusal(404, "NOT_FOUND", "this job is no grid");
@@ -155,8 +159,8 @@ async function knownOrNew(key: string, body: unknown, { jobs }: Parts): Promise<
 const fingerprint = (body: unknown): string =>
   createHash("sha256").update(JSON.stringify(body)).digest("hex");
 
-async function find(id: string, { jobs }: Parts): Promise<Job> {
-  const job = await jobs.queue.get(id);
+async function find(id: string, queue: Pick<JobQueue, "get">): Promise<Job> {
+  const job = await queue.get(id);
   if (job) return job;
   throw new Refusal(404, "NOT_FOUND", "there is no such job");
 }
@@ -173,10 +177,21 @@ function imageKeys({ request, result }: Job): string[] {
   return [...inputs, ...(result?.images.map(({ key }) => key) ?? [])].filter((key) => key !== undefined);
 }
 
-/** A job as clients see it: pictures as addresses. */
-async function jobView(job: Job, { jobs }: Parts) {
+/** A job as clients see it. */
+const jobView = async (job: Job, queue: Places) => viewOf(job, await positionOf(job, queue));
+
+/** The same in bytes, for those who ask again and again. */
+const jobAnswer = async (job: Job, queue: Places): Promise<Polled> =>
+  answerOf(job, await positionOf(job, queue));
+const answerOf = perState((job, position) => polled(viewOf(job, position)));
+
+type Places = Pick<JobQueue, "position">;
+const positionOf = async (job: Job, queue: Places): Promise<number | undefined> =>
+  job.status === "queued" ? queue.position(job.id) : undefined;
+
+/** Pictures as addresses. */
+function viewOf(job: Job, position: number | undefined) {
   const { request, result, task, lane, attended, ...rest } = job;
-  const position = job.status === "queued" ? await jobs.queue.position(job.id) : undefined;
   const input = (key: string | undefined) => key && { url: imageUrl(key) };
   return {
     ...rest,
@@ -193,6 +208,6 @@ async function jobView(job: Job, { jobs }: Parts) {
   };
 }
 
-export type JobView = Awaited<ReturnType<typeof jobView>>;
+export type JobView = ReturnType<typeof viewOf>;
 
 export const imageUrl = (key: string): string => `/images/${key}.png`;

@@ -5,6 +5,7 @@ import type { z } from "zod";
 import { DiffusionError, schedulerEntries, scheduleTypes } from "../../index.js";
 import { acceptGenerate, acceptUpscale, type Incoming, type Parts, upscalingModels } from "../accept.js";
 import { decodeBase64, inFormat, readForeign } from "../images.js";
+import { perState, polled, sendPolled } from "../polled.js";
 import type { Job, JobImage } from "../queue/queue.js";
 import { Refusal, refusalOf } from "../refusal.js";
 import { clientOf } from "../security.js";
@@ -27,10 +28,18 @@ import {
 export function sdapi(parts: Parts): Hono {
   const app = new Hono();
   app.onError((error, c) => sdapiError(error, c));
+  // Before what touches the headers of an answer: many clients ask for it every second.
+  app.get("/sdapi/v1/progress", async (c) => {
+    const began = performance.now();
+    const { queue } = parts.jobs;
+    const [job] = await (queue.recent ?? queue).list({ status: ["running"], limit: 1 });
+    const made = c.req.query("skip_current_image") === "true" ? bareProgress : fullProgress;
+    return sendPolled(c, job ? made(job) : noProgress, processTime(began));
+  });
   app.use("/sdapi/*", async (c, next) => {
     const began = performance.now();
     await next();
-    c.res.headers.set("X-Process-Time", ((performance.now() - began) / 1000).toFixed(4));
+    for (const [name, value] of Object.entries(processTime(began))) c.res.headers.set(name, value);
   });
 
   app.post("/sdapi/v1/txt2img", async (c) => {
@@ -49,9 +58,6 @@ export function sdapi(parts: Parts): Hono {
     return c.json(pngInfo(image, parts.limits));
   });
 
-  app.get("/sdapi/v1/progress", async (c) =>
-    c.json(await progress(parts, c.req.query("skip_current_image") === "true")),
-  );
   app.post("/internal/progress", async (c) =>
     c.json(await taskProgress(parts, await read(c, internalProgress))),
   );
@@ -284,8 +290,17 @@ async function sizeOf(body: z.infer<typeof extraSingleImage>, { limits }: Parts)
   return { width: Math.round(width * scale), height: Math.round(height * scale) };
 }
 
-async function progress({ jobs }: Parts, skipImage: boolean) {
-  const [job] = await jobs.queue.list({ status: ["running"], limit: 1 });
+/** How long it took, in seconds: a header of this API. */
+const processTime = (began: number) => ({
+  "X-Process-Time": ((performance.now() - began) / 1000).toFixed(4),
+});
+
+const fullProgress = perState((job) => polled(progress(job, false)));
+const bareProgress = perState((job) => polled(progress(job, true)));
+const noProgress = polled(progress(undefined, true));
+
+/** @param job the one that runs, if any does */
+function progress(job: Job | undefined, skipImage: boolean) {
   const { progress } = job ?? {};
   const { image = 0, images = 1, step = 0, steps = 0 } = progress ?? {};
   const perImage = steps / images;

@@ -111,6 +111,13 @@ function localQueue(
     return change({ ...jobs.get(id)!, ...outcome, finished: now() });
   };
 
+  /** Newest first, without a look at all jobs: many ask for it. */
+  const runningJobs = (): Job[] =>
+    [...running.keys()]
+      .map((id) => jobs.get(id)!)
+      .reverse()
+      .sort((a, b) => b.created - a.created);
+
   const claimed = (job: Job, stop: AbortController): Claim => ({
     job,
     signal: stop.signal,
@@ -168,6 +175,8 @@ function localQueue(
       return jobs.get(id);
     },
     async list({ status, task, before, limit = 100 } = {}) {
+      const onlyRunning = status?.length === 1 && status[0] === "running";
+      if (onlyRunning && task === undefined && before === undefined) return runningJobs().slice(0, limit);
       const all = [...jobs.values()].reverse();
       const from = before === undefined ? 0 : all.findIndex(({ id }) => id === before) + 1;
       return all

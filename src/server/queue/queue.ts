@@ -28,6 +28,11 @@ export interface JobQueue {
   cancel(id: string): Promise<Job | undefined>;
   /** Leaves out the picture of a job that is being made by another process. */
   skip?(id: string): Promise<void>;
+  /**
+   * The same for those who ask again and again: what was read up to 200 ms ago, unless it was changed through here.
+   * Absent where reading costs nothing.
+   */
+  readonly recent?: Pick<JobQueue, "get" | "list" | "position">;
   /** Processes elsewhere that take jobs, as far as they have been heard of lately. */
   workers?(): Promise<number>;
   /** Forgets a job that has ended. */

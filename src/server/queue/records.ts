@@ -48,6 +48,8 @@ if kind ~= 'whole' then
   if ARGV[6] == 'running' then redis.call('ZADD', prefix .. 'running', now[3], id) end
 end
 if kind ~= 'part' then
+  redis.call('ZREM', prefix .. 'begun', id)
+  if ARGV[6] == 'running' then redis.call('ZADD', prefix .. 'begun', now[3], id) end
   if ARGV[9] == 'ended' then
     redis.call('HINCRBY', prefix .. 'ended', ARGV[6], 1)
     redis.call('DEL', prefix .. 'progress:' .. id)
@@ -172,7 +174,10 @@ export function createRecords(redis: Redis, prefix: string) {
     newest: (from: number, count: number) => redis.zrevrange(`${prefix}all`, from, from + count - 1),
     rank: (id: string) => redis.zrevrank(`${prefix}all`, id),
     oldestWaiting: (count: number) => redis.zrange(`${prefix}waiting`, 0, count - 1),
+    /** Jobs and parts that a worker has. */
     running: () => redis.zrange(`${prefix}running`, 0, -1),
+    /** Jobs that run, newest first; a whole one also between two of its parts. */
+    begun: () => redis.zrevrange(`${prefix}begun`, 0, -1),
 
     /** Jobs and parts that run or wait before a waiting one; 0 for those that run. */
     async position(id: string): Promise<number | undefined> {

@@ -131,6 +131,38 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
     expect((await servers[1]!.get(job.id))?.progress).toEqual(progress);
   });
 
+  test("what runs is listed between two parts, too; polls share reads, and see what was changed here", async () => {
+    const open = queues();
+    const server = await open();
+    const worker = await open({ lanes: [lane] });
+    const whole = newJob({}, 2);
+    await server.enqueue(whole);
+    const running = () => server.list({ status: ["running"] });
+    const seen = async () => (await running()).map(({ id }) => id);
+    expect(await seen()).toEqual([]);
+    const first = await take(worker);
+    expect(await seen()).toEqual([whole.id]);
+    await first.heartbeat({ phase: "denoise", image: 0, images: 1, step: 1, steps: 2, share: 0.5 });
+    expect((await running())[0]?.progress?.share).toBe(0.25);
+    await first.finish({ status: "completed", result: result() });
+    expect(await seen()).toEqual([whole.id]);
+    const single = newJob();
+    await server.enqueue(single);
+    const claims = [await take(worker), await take(worker)];
+    expect(await seen()).toEqual([single.id, whole.id]);
+    const { recent } = server;
+    expect(await recent!.list({ status: ["running"], limit: 1 })).toMatchObject([{ id: single.id }]);
+    const waiting = newJob();
+    await server.enqueue(waiting);
+    const polls = await Promise.all([recent!.get(waiting.id), recent!.get(waiting.id)]);
+    expect(polls[0]).toBe(polls[1]);
+    expect(await recent!.position(waiting.id)).toBe(2);
+    await server.cancel(waiting.id);
+    expect(await recent!.get(waiting.id)).toMatchObject({ status: "cancelled" });
+    for (const claim of claims) await claim.finish({ status: "completed", result: result() });
+    expect(await seen()).toEqual([]);
+  });
+
   test("cancel ends a waiting job at once, and reaches one that runs", async () => {
     const open = queues();
     const server = await open();

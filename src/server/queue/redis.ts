@@ -9,6 +9,7 @@ import { bullWorker, deliver, redeliver } from "./deliveries.js";
 import { readEvents } from "./events.js";
 import { cancelled } from "./local.js";
 import { type Claim, hasEnded, type Job, type JobQueue, type QueueEvent } from "./queue.js";
+import { recent } from "./recent.js";
 import { createRecords, type Records } from "./records.js";
 import { splitJob } from "./shards.js";
 
@@ -135,10 +136,34 @@ function redisQueue(
     const record = await records.read(id);
     return record && records.withProgress(record.job);
   };
+  const position = async (id: string): Promise<number | undefined> => {
+    const record = await records.read(id);
+    if (!record?.job.shards) return records.position(id);
+    for (const { id, status } of await records.shards(record.job))
+      if (!hasEnded({ status })) return records.position(id);
+    return undefined;
+  };
+
+  const jobsLately = recent((id) => answered(() => get(id)));
+  const listsLately = recent((filter) => answered(() => list(records, JSON.parse(filter))));
+  const positionsLately = recent((id) => answered(() => position(id)));
+  /** Whoever changes a job here sees at once that it has changed. */
+  const changing = async <T>(change: () => Promise<T>): Promise<T> => {
+    try {
+      return await answered(change);
+    } finally {
+      for (const reads of [jobsLately, listsLately, positionsLately]) reads.forget();
+    }
+  };
 
   return {
+    recent: {
+      get: jobsLately.get,
+      list: (filter = {}) => listsLately.get(JSON.stringify(filter)),
+      position: positionsLately.get,
+    },
     enqueue: (job) =>
-      answered(async () => {
+      changing(async () => {
         const known = await records.read(job.id);
         if (known) return known.job;
         if (closing.signal.aborted) throw new Refusal(503, "CLOSING", "the server is shutting down");
@@ -159,15 +184,7 @@ function redisQueue(
       }),
     get: (id) => answered(() => get(id)),
     list: (filter) => answered(() => list(records, filter)),
-    async position(id) {
-      return answered(async () => {
-        const record = await records.read(id);
-        if (!record?.job.shards) return records.position(id);
-        for (const { id, status } of await records.shards(record.job))
-          if (!hasEnded({ status })) return records.position(id);
-        return undefined;
-      });
-    },
+    position: (id) => answered(() => position(id)),
     async claim(accepts, signal) {
       for (;;) {
         signal.throwIfAborted();
@@ -184,10 +201,10 @@ function redisQueue(
         if (!again) await pause(signal);
       }
     },
-    cancel: (id) => answered(() => cancel(id, shared)),
+    cancel: (id) => changing(() => cancel(id, shared)),
     skip: (id) => answered(() => skip(id, shared)),
     remove: (id) =>
-      answered(async () => {
+      changing(async () => {
         const record = await records.read(id);
         return record !== undefined && hasEnded(record.job) && records.remove(record.job);
       }),
@@ -217,6 +234,8 @@ async function list(
   records: Records,
   { status, task, before, limit = 100 }: Parameters<JobQueue["list"]>[0] = {},
 ): Promise<readonly Job[]> {
+  const onlyRunning = status?.length === 1 && status[0] === "running";
+  if (onlyRunning && task === undefined && before === undefined) return runningJobs(records, limit);
   const found: Job[] = [];
   let from = before === undefined ? 0 : ((await records.rank(before)) ?? -1) + 1;
   for (const page = 500; found.length < limit; from += page) {
@@ -228,4 +247,11 @@ async function list(
     if (ids.length < page) break;
   }
   return Promise.all(found.slice(0, limit).map((job) => records.withProgress(job)));
+}
+
+/** Newest first, without a look at all that there are: many ask for it. */
+async function runningJobs(records: Records, limit: number): Promise<readonly Job[]> {
+  const found = await Promise.all((await records.begun()).map((id) => records.read(id)));
+  const jobs = found.flatMap((record) => (record?.job.status === "running" ? [record.job] : []));
+  return Promise.all(jobs.slice(0, limit).map((job) => records.withProgress(job)));
 }
