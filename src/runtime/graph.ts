@@ -3,13 +3,12 @@ import type { Values } from "../latents/latents.js";
 import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
 import { fetchName } from "../ops/calls.js";
-import { type GraphOptions, graphOps, type WeightFile, type WeightView } from "../ops/graph.js";
+import { graphOps } from "../ops/graph.js";
+import type { FunctionBody } from "../ops/nodes.js";
 import { elements } from "../ops/ops.js";
-import { openWeightCache } from "../weights/cache.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { float32ToBfloat16, float32ToFloat16 } from "../weights/float16.js";
-import { defaultView, type WeightView as LayoutView, toTensorFlow, viewName } from "../weights/layout.js";
 import { savedGraph, type WrittenGraph } from "./graph-cache.js";
+import { graphWeights } from "./graph-weights.js";
 import type { Native } from "./native.js";
 import type { Capabilities } from "./probe.js";
 import type { Precision, Runner } from "./runner.js";
@@ -88,11 +87,11 @@ function writeGraph(
 ): WrittenGraph {
   const { perSample = network, precision, capabilities } = options;
   const files = new Set<string>();
-  const { weightFile, weightValues } = graphWeights(checkpoint, options);
+  const weights = graphWeights(native, checkpoint, options);
   const graph = graphOps({
-    weightValues,
+    weightValues: weights.values,
     weightFile(name, view) {
-      const file = weightFile(name, view);
+      const file = weights.file(name, view);
       files.add(file.path);
       return file;
     },
@@ -103,7 +102,12 @@ function writeGraph(
   const given = Object.entries(perSample.inputs).map(([name, { shape, dtype }]) => {
     return [name, graph.input(name, shape, dtype)] as const;
   });
-  const body = graph.body(perSample.forward(module, Object.fromEntries(given)));
+  let body: FunctionBody;
+  try {
+    body = graph.body(perSample.forward(module, Object.fromEntries(given)));
+  } finally {
+    weights.dispose();
+  }
   const calls = options.perSample ? Object.values(network.inputs)[0]!.shape[0]! : 1;
   return {
     bytes: encodeSavedModel(body, native, calls),
@@ -111,56 +115,6 @@ function writeGraph(
     results: body.results.map(([name, { shape }]) => [name, [shape[0]! * calls, ...shape.slice(1)]]),
   };
 }
-
-/** The weights as the graph needs them: vectors as values, everything else as files of the cache, converted once. */
-function graphWeights(
-  checkpoint: Checkpoint,
-  { precision, cacheRoot, label, onWeight }: GraphRunnerOptions,
-): Pick<GraphOptions, "weightFile" | "weightValues"> {
-  const { id, changed } = checkpoint;
-  const base = openWeightCache(cacheRoot, { id, precision, label });
-  const adapted = changed
-    ? openWeightCache(cacheRoot, { id: changed.id, precision, label: `${label}, adapted` })
-    : base;
-  const viewOf = (name: string, part: WeightView) => {
-    const { shape } = checkpoint.tensors.get(name)!;
-    const plain = defaultView(name, shape);
-    if (part === "whole") return { shape, view: plain };
-    const view: LayoutView =
-      typeof part === "string" ? { layout: part } : { ...plain, columns: part.columns };
-    return { shape, view };
-  };
-  const values = (name: string, part: WeightView): Float32Array => {
-    const { shape, view } = viewOf(name, part);
-    return toTensorFlow(checkpoint.readFloat32(name), shape, view);
-  };
-  return {
-    weightValues: values,
-    weightFile(name, part): WeightFile {
-      const cache = changed?.names.has(name) ? adapted : base;
-      const path = cache.file(name, viewName(viewOf(name, part).view), () => {
-        onWeight?.();
-        return encoders[precision](values(name, part));
-      });
-      return { path, type: storedTypes[precision] };
-    },
-  };
-}
-
-const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Uint16Array): Uint8Array =>
-  new Uint8Array(buffer, byteOffset, byteLength);
-
-const encoders: Record<Precision, (values: Float32Array) => Uint8Array> = {
-  fp32: bytesOf,
-  fp16: (values) => bytesOf(float32ToFloat16(values)),
-  bf16: (values) => bytesOf(float32ToBfloat16(values)),
-};
-
-const storedTypes: Record<Precision, WeightFile["type"]> = {
-  fp32: "DT_FLOAT",
-  fp16: "DT_HALF",
-  bf16: "DT_BFLOAT16",
-};
 
 function createTensor(
   { binding }: Native,

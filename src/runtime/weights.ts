@@ -24,8 +24,9 @@ export function openWeights(native: Native, reference: WeightsReference): Checkp
 
 /** Without `tf.tidy`, which would look for tensors among the numbers of the result, one by one: 100 times slower. */
 const matMulOf =
-  ({ tf }: Native): MatMul =>
+  (native: Native): MatMul =>
   (a, b, rows, inner, columns) => {
+    const { tf } = native;
     const factors = [tf.tensor2d(a, [rows, inner]), tf.tensor2d(b, [inner, columns])] as const;
     const product = tf.matMul(...factors);
     try {

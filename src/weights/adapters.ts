@@ -2,7 +2,14 @@ import { createHash } from "node:crypto";
 import type { Values } from "../latents/latents.js";
 import { type Checkpoint, contentId } from "./checkpoint.js";
 import { withPictureAttention } from "./ip-adapter.js";
-import { adaptWeight, type Contributions, type OpenLora, openLora, planMerge } from "./lora.js";
+import {
+  adaptWeight,
+  type Contributions,
+  lowRankChange,
+  type OpenLora,
+  openLora,
+  planMerge,
+} from "./lora.js";
 import type { MatMul } from "./lora-delta.js";
 import type { AdaptedModel, AdaptedNetwork } from "./lora-keys.js";
 import type { ModelSource, Network } from "./source.js";
@@ -98,7 +105,11 @@ export function adaptCheckpoint(
     const changed: Checkpoint = {
       ...checkpoint,
       tensors,
-      changed: { id, names },
+      changed: {
+        id,
+        names,
+        lowRank: (name) => (name === tokenTable ? undefined : lowRankChange(plan.get(name) ?? [])),
+      },
       readFloat32(name) {
         if (last?.name === name) return last.values;
         const original = name === tokenTable && table ? table.data : checkpoint.readFloat32(name);

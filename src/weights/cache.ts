@@ -220,5 +220,5 @@ export function cleanModels(
   return removed;
 }
 
-/** The folder of saved graphs: one folder per key below it, to be written with `atomicFolder`. */
+/** The folder of saved graphs (runtime/graph-cache.ts). */
 export const graphsFolder = (root: string): string => join(root, "graphs");

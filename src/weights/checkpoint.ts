@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { DiffusionError, internal, nearest } from "../errors.js";
 import { bitsOf, toFloat32 } from "./dtypes.js";
 import { isJsonObject, quoted, readJsonObject } from "./json.js";
+import type { LowRank } from "./low-rank.js";
 import { openSafetensors } from "./safetensors.js";
 import { openTensorFile, type TensorFile } from "./tensor-file.js";
 
@@ -15,7 +16,12 @@ export interface Checkpoint {
   readonly id: string;
   readonly tensors: ReadonlyMap<string, { readonly dtype: string; readonly shape: readonly number[] }>;
   /** Tensors that adapters have changed, and a key for caches of those; `id` goes for the others. */
-  readonly changed?: { readonly id: string; readonly names: ReadonlySet<string> };
+  readonly changed?: {
+    readonly id: string;
+    readonly names: ReadonlySet<string>;
+    /** What is added to the tensor under `id`, where that is all, and two thin matrices. */
+    readonly lowRank?: (name: string) => LowRank | undefined;
+  };
   /** Little-endian values as they are stored, in a buffer of their own. */
   read(name: string): Uint8Array<ArrayBuffer>;
   readFloat32(name: string): Float32Array;

@@ -102,12 +102,14 @@ export function withPictureAttention(checkpoint: Checkpoint, paths: readonly str
   const owner = new Map(
     opened.flatMap((part) => [...part.tensors.keys()].map((name) => [name, part] as const)),
   );
+  const lowRank = checkpoint.changed?.lowRank;
   return {
     ...checkpoint,
     tensors: new Map([...checkpoint.tensors, ...opened.flatMap(({ tensors }) => [...tensors])]),
     changed: {
       id: digest([checkpoint.changed?.id, ...opened.map(({ id }) => id)]),
       names: new Set([...(checkpoint.changed?.names ?? []), ...owner.keys()]),
+      ...(lowRank && { lowRank }),
     },
     readFloat32: (name) => (owner.get(name) ?? checkpoint).readFloat32(name),
     close,

@@ -1,5 +1,6 @@
 import type { Values } from "../latents/latents.js";
 import type { LoraPart } from "./lora-keys.js";
+import type { LowRank } from "./low-rank.js";
 
 /** [rows x inner] times [inner x columns], C order. The runtime passes a faster one. */
 export type MatMul = (
@@ -37,6 +38,8 @@ export interface DeltaPlan {
   readonly rank: number | undefined;
   /** The change before alpha / rank, in the layout of the target. */
   compute(parts: PartValues, matMul: MatMul): Float32Array;
+  /** The same, not multiplied out, where it is one product. */
+  readonly factors?: (parts: PartValues) => LowRank;
 }
 
 const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
@@ -74,6 +77,10 @@ function planLora({ down, up, mid }: PartShapes, target: readonly number[]): Del
     return {
       ...lora,
       compute: ({ up, down }, matMul) => matMul(up!.data, down!.data, out, rank, channels * kernel),
+      factors: ({ up, down }) => ({
+        up: { shape: [out, rank], data: up!.data },
+        down: { shape: [rank, ...target.slice(1)], data: down!.data },
+      }),
     };
   if (!as(down, rank, channels) || !isShape(up, out, rank, ...target.slice(2))) return undefined;
   return {

@@ -20,6 +20,7 @@ import {
   parseLoraKey,
   tensorLookup,
 } from "./lora-keys.js";
+import { type LowRank, sumLowRank } from "./low-rank.js";
 import { type AdapterFile, openTensorFile } from "./tensor-file.js";
 
 /** One tensor that an adapter changes. */
@@ -36,6 +37,8 @@ export interface LoraTarget extends AdaptedTensor {
    * @param scale 0 leaves it as it is; negative is allowed
    */
   apply(weight: Float32Array, scale: number, matMul?: MatMul): void;
+  /** The change as two thin matrices, where it is no more than that; `factor` is alpha / rank. */
+  readonly lowRank?: () => LowRank & { readonly factor: number };
 }
 
 export interface Lora {
@@ -160,6 +163,15 @@ export function adaptWeight(
   return weight;
 }
 
+/** All changes of a tensor as two thin matrices, if each of them is. */
+export function lowRankChange(changes: Contributions): LowRank | undefined {
+  const products = changes.flatMap(({ target, scale }) => {
+    const change = target.lowRank?.();
+    return change ? [{ ...change, factor: scale * change.factor }] : [];
+  });
+  return products.length > 0 && products.length === changes.length ? sumLowRank(products) : undefined;
+}
+
 type Alpha = { readonly alpha: number; readonly rootRank: boolean } | undefined;
 
 function targetOf(
@@ -182,17 +194,16 @@ function targetOf(
       : { shape: file.tensors.get(key)!.shape, data: file.readFloat32(key) };
   };
   const strength = strengthOf(plan.rank, read("alpha")?.data[0], configured);
-  const unscaled = (matMul: MatMul = plainMatMul): Float32Array => {
-    const parts: PartValues = Object.fromEntries(
-      [...keys.keys()].filter((part) => part !== "alpha").map((part) => [part, read(part)]),
-    );
-    return plan.compute(parts, matMul);
-  };
+  const parts = (): PartValues =>
+    Object.fromEntries([...keys.keys()].filter((part) => part !== "alpha").map((part) => [part, read(part)]));
+  const unscaled = (matMul: MatMul = plainMatMul): Float32Array => plan.compute(parts(), matMul);
+  const { factors } = plan;
   return {
     ...tensor,
     method: plan.method,
     rank: plan.rank,
     decomposed: axis !== undefined,
+    ...(factors && axis === undefined && { lowRank: () => ({ ...factors(parts()), factor: strength }) }),
     delta(matMul) {
       const change = unscaled(matMul);
       for (let i = 0; i < change.length; i++) change[i] = change[i]! * strength;

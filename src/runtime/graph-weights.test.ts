@@ -1,0 +1,141 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import type { WeightView } from "../ops/graph.js";
+import { pseudoRandom } from "../testing/tiny.js";
+import type { Checkpoint } from "../weights/checkpoint.js";
+import { toFloat32 } from "../weights/dtypes.js";
+import { float32ToBfloat16, float32ToFloat16 } from "../weights/float16.js";
+import { adaptWeight, type Contributions, lowRankChange, matchLora, planMerge } from "../weights/lora.js";
+import { graphWeights } from "./graph-weights.js";
+import { loadNative } from "./native.js";
+import type { Precision } from "./runner.js";
+
+const native = loadNative();
+const cacheRoot = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
+afterAll(() => rmSync(cacheRoot, { recursive: true, force: true }));
+
+type Tensors = Readonly<Record<string, readonly number[]>>;
+const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+const rounded = {
+  F32: (values: Float32Array) => values,
+  F16: (values: Float32Array) => float32ToFloat16(values),
+  BF16: (values: Float32Array) => float32ToBfloat16(values),
+};
+type Stored = keyof typeof rounded;
+
+const shapes: Tensors = {
+  "to_q.weight": [12, 20],
+  "proj.weight": [16, 6],
+  "conv.weight": [6, 8, 3, 3],
+  "odd.weight": [7, 4],
+  // Merged in several pieces, the last of which is smaller.
+  "large.weight": [600, 1025],
+};
+const views: [name: string, part: WeightView][] = [
+  ["to_q.weight", "whole"],
+  ["large.weight", "whole"],
+  ["odd.weight", "whole"],
+  ["proj.weight", { columns: [0, 8] }],
+  ["proj.weight", { columns: [8, 16] }],
+  ["conv.weight", "whole"],
+  ["conv.weight", "winograd"],
+  ["conv.weight", "upsampled"],
+];
+
+/** Values like weights', some of them too small for normal numbers in float16. */
+const weightOf = (name: string, dtype: Stored): Float32Array => {
+  const values = pseudoRandom(size(shapes[name]!), name.length).map((x, i) => (i % 7 ? x / 10 : x * 1e-5));
+  const { buffer, byteOffset, byteLength } = rounded[dtype](values);
+  return toFloat32(new Uint8Array(buffer, byteOffset, byteLength), dtype, name);
+};
+
+/** LoRAs in kohya's layout over all tensors. */
+function loras(extra: Tensors = {}): Map<string, Contributions> {
+  const model = { unet: new Map(Object.entries(shapes).map(([name, shape]) => [name, { shape }])) };
+  const uses = [3, 5].map((rank, i) => {
+    const tensors = new Map<string, { shape: readonly number[]; data: Float32Array; dtype: string }>();
+    const add = (key: string, shape: readonly number[], seed: number) =>
+      tensors.set(key, { dtype: "F32", shape, data: pseudoRandom(size(shape), seed).map((x) => x / 10) });
+    for (const [name, [out = 0, ...inner]] of Object.entries(shapes)) {
+      const key = `lora_unet_${name.replace(".weight", "")}`;
+      add(`${key}.lora_down.weight`, [rank, ...inner], rank + 10);
+      add(`${key}.lora_up.weight`, [out, rank, ...inner.slice(1).map(() => 1)], rank + 20);
+      tensors.set(`${key}.alpha`, { dtype: "F32", shape: [], data: Float32Array.of(2) });
+    }
+    if (i === 0) for (const [key, shape] of Object.entries(extra)) add(key, shape, 30);
+    const file = { path: "", tensors, readFloat32: (key: string) => tensors.get(key)!.data };
+    return { lora: matchLora(file, model), scale: i === 0 ? 0.7 : -0.4 };
+  });
+  return planMerge(uses).get("unet")!;
+}
+
+/** All files that a graph would ask for, as float32, and the tensors that were read in full for them. */
+function convert(dtype: Stored, precision: Precision, changed?: Checkpoint["changed"], plan = loras()) {
+  const read: string[] = [];
+  const checkpoint: Checkpoint = {
+    path: "",
+    id: `base ${dtype}`,
+    tensors: new Map(Object.entries(shapes).map(([name, shape]) => [name, { dtype, shape }])),
+    ...(changed && { changed }),
+    read: () => new Uint8Array(),
+    readFloat32(name) {
+      read.push(name);
+      return changed ? adaptWeight(weightOf(name, dtype), plan.get(name)!) : weightOf(name, dtype);
+    },
+    close: () => undefined,
+  };
+  const weights = graphWeights(native, checkpoint, { precision, cacheRoot, label: "test" });
+  const stored = ({ fp32: "F32", fp16: "F16", bf16: "BF16" } as const)[precision];
+  try {
+    const files = views.map(([name, part]) =>
+      toFloat32(new Uint8Array(readFileSync(weights.file(name, part).path)), stored, name),
+    );
+    return { files, read };
+  } finally {
+    weights.dispose();
+  }
+}
+
+const names = new Set(Object.keys(shapes));
+
+describe("merged into converted weights", () => {
+  test.each<[Stored, Precision, number]>([
+    ["F32", "fp32", 1e-6],
+    ["F16", "fp32", 1e-6],
+    ["F16", "fp16", 2 ** -10],
+    ["BF16", "bf16", 2 ** -7],
+  ])("%s in %s equals merging before converting", (dtype, precision, rel) => {
+    const plan = loras();
+    const lowRank = (name: string) => lowRankChange(plan.get(name)!);
+    const tolerance = { abs: 1e-6, rel };
+    const id = `${dtype} ${precision}`;
+    const base = convert(dtype, precision).files;
+    const slow = convert(dtype, precision, { id: `${id} slow`, names });
+    const fast = convert(dtype, precision, { id: `${id} fast`, names, lowRank });
+    fast.files.forEach((got, i) => {
+      expect(got).toBeCloseTo32(slow.files[i]!, tolerance);
+      expect(got.some((value, j) => Math.abs(value - base[i]![j]!) > 1e-3)).toBe(true);
+    });
+    expect(slow.read).toHaveLength(views.length);
+    // From the checkpoint: "upsampled"; in half precision what makes no pairs, and "winograd", which has been rounded.
+    expect(fast.read).toEqual(
+      precision === "fp32" ? ["conv.weight"] : ["odd.weight", "conv.weight", "conv.weight"],
+    );
+  });
+
+  test("where digits are lost, or nothing is converted yet, the checkpoint is read", () => {
+    const plan = loras();
+    const lowRank = (name: string) => lowRankChange(plan.get(name)!);
+    convert("F32", "fp16");
+    expect(convert("F32", "fp16", { id: "rounded", names, lowRank }).read).toHaveLength(views.length);
+    expect(convert("BF16", "fp32", { id: "first", names, lowRank }).read).toHaveLength(views.length);
+  });
+
+  test("DoRA is no product", () => {
+    const plan = loras({ "lora_unet_to_q.dora_scale": [12, 1] });
+    expect(lowRankChange(plan.get("to_q.weight")!)).toBeUndefined();
+    expect(lowRankChange(plan.get("proj.weight")!)).toBeDefined();
+  });
+});
