@@ -27,12 +27,14 @@ interface Entry extends Pick<WrittenGraph, "results" | "weights"> {
  * named by their content, and the weights of a known one are looked at, so nothing stale or broken is used.
  *
  * @param question all that decides what is written, apart from the program; false to write in any case
+ * @param program what names the program; undefined to write in any case
  * @throws DiffusionError DISK
  */
 export function savedGraph(
   cacheRoot: string,
   question: readonly unknown[] | false,
   write: () => WrittenGraph,
+  program: string | undefined = thisProgram,
 ): SavedGraph {
   const root = graphsFolder(cacheRoot);
   const entryFile = program && question && join(root, `${digest(JSON.stringify([program, question]))}.json`);
@@ -69,6 +71,6 @@ function readEntry(root: string, file: string): SavedGraph | undefined {
 }
 
 /** The bundle that this is part of names the others by their content. From source, each start writes its graphs anew. */
-const program = import.meta.url.endsWith(".ts")
+const thisProgram = import.meta.url.endsWith(".ts")
   ? undefined
   : digest(readFileSync(fileURLToPath(import.meta.url)));
