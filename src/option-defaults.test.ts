@@ -154,7 +154,7 @@ describe("refusals, one message each", () => {
     [{ prompt, image, expand: { left: 1e6, top: 1e6 } }, "1000077x1000053 is more than 67108864 pixels"],
     [{ prompt, image, expand: { left: -8 } }, "the left margin must be a whole number of pixels"],
     [{ prompt, image, expand: {} }, "no side to expand: all margins are 0"],
-    [{ prompt, image, strength: 1.2 }, "strength: Too big: expected number to be <=1; got 1.2"],
+    [{ prompt, image, strength: 1.2 }, "strength: expected at most 1, got 1.2"],
     [{ prompt, latents: { ...latents, shape: [1, 64, 64, 3] } }, "latents: expected [1, 64, 64, 4]"],
     [unknown({ prompt, stpes: 3 }), "there is no option stpes"],
     [unknown({ prompt, hires: { scal: 3 } }), "there is no option hires.scal"],

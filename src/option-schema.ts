@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { DiffusionError, nearest } from "./errors.js";
 import type { OnProgress } from "./events.js";
+import { firstProblem, inWords } from "./expectations.js";
 import type { Margins } from "./image/outpaint.js";
 import { preprocessors } from "./image/preprocess.js";
 import type { ControlInput, GenerateOptions, ImageInput, IpAdapterInput, MaskInput } from "./options.js";
@@ -120,25 +121,17 @@ export const optionNames: readonly string[] = Object.keys(schema.shape);
 
 /** Refuses unknown options and values of the wrong kind, each in one sentence. */
 export function checkOptions(options: GenerateOptions): void {
-  const result = schema.safeParse(withoutUndefined(options));
-  const [issue] = result.error?.issues ?? [];
-  if (!issue) return;
-  if (issue.code === "unrecognized_keys") {
-    const name = [...issue.path, issue.keys[0]!].join(".");
-    const near = nearest(issue.keys[0]!, optionNames);
-    throw new DiffusionError("BAD_OPTION", `there is no option ${name}`, {
-      hint: near ? `did you mean ${near}?` : `options are ${optionNames.join(", ")}`,
-    });
-  }
-  const value = (options as Record<string, unknown>)[String(issue.path[0])];
-  throw new DiffusionError("BAD_OPTION", `${issue.path.join(".")}: ${issue.message}; got ${describe(value)}`);
+  const given = withoutUndefined(options);
+  const { error } = schema.safeParse(given);
+  if (!error) return;
+  const problem = firstProblem(error, given);
+  const { path, unknownKey } = problem;
+  if (unknownKey === undefined) throw new DiffusionError("BAD_OPTION", inWords(problem, "options"));
+  const near = nearest(unknownKey, optionNames);
+  throw new DiffusionError("BAD_OPTION", `there is no option ${path ? `${path}.` : ""}${unknownKey}`, {
+    hint: near ? `did you mean ${near}?` : `options are ${optionNames.join(", ")}`,
+  });
 }
 
 const withoutUndefined = (options: object) =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-
-const describe = (value: unknown): string =>
-  typeof value === "object"
-    ? `an ${Array.isArray(value) ? "array" : "object"}`
-    : JSON.stringify(value, bigintText);
-const bigintText = (_key: string, value: unknown) => (typeof value === "bigint" ? `${value}` : value);

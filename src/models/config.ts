@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { DiffusionError } from "../errors.js";
+import { inWords, problemsOf } from "../expectations.js";
 
 /**
  * What the readers of the checkpoints' config.json files share. Each turns a file into the typed config of its
@@ -24,9 +25,7 @@ export const spread = <T>(value: T | readonly T[], levels: number): T[] =>
 export function parse<T extends z.ZodType>(schema: T, json: unknown, file: string): z.infer<T> {
   const result = schema.safeParse(json);
   if (result.success) return result.data;
-  const problems = result.error.issues.map(
-    (issue) => `${issue.path.join(".") || "the file"}: ${issue.message}`,
-  );
+  const problems = problemsOf(result.error, json).map((problem) => inWords(problem, "the file"));
   throw new DiffusionError("MODEL_KIND", `${file} cannot be used: ${problems.join("; ")}`, {
     hint: "the network of this checkpoint is of a kind that is not supported, or the file is damaged",
   });

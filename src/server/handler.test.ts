@@ -114,3 +114,23 @@ test("preparing a model that is not there ends in words, and hides the token", a
   expect((await send("GET", "/models/prepare/nobody")).status).toBe(404);
   expect((await send("POST", "/models/prepare", { model: "x", precision: "int8" })).status).toBe(400);
 });
+
+test("every API says what was expected and what came, in the same words", async () => {
+  const { send } = await testServer();
+  const told = async (path: string, body: object): Promise<unknown> =>
+    (await send("POST", path, body)).json();
+  const error = { code: "BAD_OPTION", message: "strength: expected at most 1, got 1.2" };
+  expect(await told("/jobs", { prompt: "", strength: 1.2 })).toEqual({ error });
+  expect(await told("/jobs", { prompt: "", stpes: 3 })).toEqual({
+    error: { code: "BAD_OPTION", message: 'body: there is no "stpes" here', hint: "did you mean steps?" },
+  });
+  expect(await told("/sdapi/v1/txt2img", { steps: "many" })).toMatchObject({
+    detail: [{ loc: ["body", "steps"], msg: 'expected a number, got "many"', type: "invalid_type" }],
+  });
+  expect(await told("/sdapi/v1/txt2img", { override_settings: { randn_source: "TPU" } })).toMatchObject({
+    detail: 'override_settings.randn_source: expected one of "GPU", "CPU", "NV", got "TPU"',
+  });
+  expect(await told("/v1/images/generations", { prompt: "", n: 11 })).toMatchObject({
+    error: { param: "n", message: "n: expected at most 10, got 11" },
+  });
+});

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import type { GenerateOptions } from "../index.js";
+import { firstProblem, inWords } from "../expectations.js";
+import { type GenerateOptions, nearest } from "../index.js";
 import { gridCells, gridRequest } from "./grid.js";
 import type { ImageStore } from "./images.js";
 import type { Limits } from "./limits.js";
@@ -123,9 +124,16 @@ export type StoredUpscale = z.infer<typeof storedUpscale>;
 export function checked<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const name = issue?.path.join(".") || "body";
-  throw new Refusal(400, "BAD_OPTION", `${name}: ${issue?.message}`);
+  const problem = firstProblem(result.error, value);
+  const { path, unknownKey } = problem;
+  const names = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+  const near = path === "" && unknownKey !== undefined ? nearest(unknownKey, names) : undefined;
+  throw new Refusal(
+    400,
+    "BAD_OPTION",
+    inWords(problem, "body"),
+    near ? { hint: `did you mean ${near}?` } : {},
+  );
 }
 
 /** The library's options for one picture of a stored request, without signal and progress. */

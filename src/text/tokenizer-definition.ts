@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { DiffusionError } from "../errors.js";
+import { firstProblem, inWords } from "../expectations.js";
 
 /** Contents of the files of a tokenizer folder: `tokenizer.json`, or `vocab.json` and `merges.txt`. */
 export interface TokenizerFiles {
@@ -58,7 +59,7 @@ function parse<T>(files: TokenizerFiles, name: keyof TokenizerFiles, schema: z.Z
     throw malformed(name, `it is not JSON (${(cause as Error).message})`, cause);
   }
   const result = schema.safeParse(value);
-  if (!result.success) throw malformed(name, z.prettifyError(result.error).replaceAll("\n", " "));
+  if (!result.success) throw malformed(name, inWords(firstProblem(result.error, value), "the file"));
   return result.data;
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { z } from "zod";
 import { DiffusionError, nearest } from "../errors.js";
+import { firstProblem, inWords } from "../expectations.js";
 import { cachedRepositories, isSafePath } from "./hub-cache.js";
 import { etagOf, type RemoteFile } from "./hub-download.js";
 import { moved, refusal, refusalKind } from "./hub-errors.js";
@@ -31,11 +32,12 @@ export async function askRevision(question: HubQuestion): Promise<{ commit: stri
     throw refusal(response, { repo, revision, settings, guess: await guess(question, response) });
   };
   const text = await withRetries(settings, signal, ask, { impatient: true });
-  const parsed = Revision.safeParse(parseOrUndefined(text));
+  const answer = parseOrUndefined(text);
+  const parsed = Revision.safeParse(answer);
   if (!parsed.success)
     throw new DiffusionError(
       "DOWNLOAD",
-      `${address} did not answer as the hub does: ${z.prettifyError(parsed.error)}`,
+      `${address} did not answer as the hub does: ${inWords(firstProblem(parsed.error, answer), "its JSON")}`,
       {
         hint: "Is HF_ENDPOINT the address of a Hugging Face mirror?",
       },

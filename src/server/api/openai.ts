@@ -1,6 +1,7 @@
 import { type Context, Hono } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import { z } from "zod";
+import { firstProblem, inWords } from "../../expectations.js";
 import { encodePng } from "../../index.js";
 import { acceptGenerate, type Incoming, type Parts } from "../accept.js";
 import { inFormat, plainMask, readForeign } from "../images.js";
@@ -213,9 +214,8 @@ const described = (body: Body, [first]: readonly JobImage[]) => ({
 function check<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const param = issue?.path.join(".") ?? "";
-  throw new ParameterRefusal(param, `${param || "body"}: ${issue?.message}`);
+  const problem = firstProblem(result.error, value);
+  throw new ParameterRefusal(problem.path, inWords(problem, "body"));
 }
 
 /** OpenAI's errors name the parameter. */

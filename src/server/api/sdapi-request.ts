@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { firstProblem } from "../../expectations.js";
 import { encodePng, schedulerEntries } from "../../index.js";
 import type { Incoming } from "../accept.js";
 import { decodeBase64, plainMask, readForeign } from "../images.js";
@@ -104,10 +105,11 @@ function commonRequest(request: Txt2img | Img2img): Incoming {
 }
 
 function overrideOf({ override_settings }: Txt2img | Img2img): z.infer<typeof optionsBody> {
-  const result = optionsBody.safeParse(override_settings ?? {});
+  const given = override_settings ?? {};
+  const result = optionsBody.safeParse(given);
   if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw new Refusal(422, "BAD_OPTION", `override_settings.${issue?.path.join(".")}: ${issue?.message}`);
+  const { path, message } = firstProblem(result.error, given);
+  throw new Refusal(422, "BAD_OPTION", `override_settings.${path}: ${message}`);
 }
 
 /** Without the networks that it names, when they are switched off. */

@@ -2,6 +2,7 @@ import { freemem, totalmem } from "node:os";
 import { basename } from "node:path";
 import { type Context, Hono } from "hono";
 import type { z } from "zod";
+import { problemsOf } from "../../expectations.js";
 import { DiffusionError, schedulerEntries, scheduleTypes } from "../../index.js";
 import { acceptGenerate, acceptUpscale, type Incoming, type Parts, upscalingModels } from "../accept.js";
 import { decodeBase64, inFormat, readForeign } from "../images.js";
@@ -380,11 +381,10 @@ async function read<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
   const result = schema.safeParse(body);
   if (result.success) return result.data;
   throw new Invalid(
-    result.error.issues.map(({ path, message, code }) => ({
-      loc: ["body", ...path],
-      msg: message,
-      type: code,
-    })),
+    problemsOf(result.error, body).map(({ message }, i) => {
+      const { path, code } = result.error.issues[i]!;
+      return { loc: ["body", ...path], msg: message, type: code };
+    }),
   );
 }
 
