@@ -14,6 +14,7 @@ import {
   goldenTensor,
   toNhwc,
 } from "../testing/golden.js";
+import { runGoldenUNet } from "../testing/golden-unet.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
 const cacheDir = mkdtempSync(join(tmpdir(), "adapters-"));
@@ -24,22 +25,8 @@ afterAll(async () => {
 
 const values = (reference: { file: string; key: string }): Values => toNhwc(goldenTensor(reference));
 
-function runUNet(model: StableDiffusion, { inputs }: GoldenCase): Promise<Values> {
-  return model.unet.run({
-    sample: values(inputs.sample),
-    timestep: inputs.timestep,
-    context: values(inputs.encoder_hidden_states),
-    ...(inputs.text_embeds && {
-      added: {
-        textEmbeds: values(inputs.text_embeds),
-        timeIds: { shape: [1, 6], data: Float32Array.from(inputs.time_ids.flat()) },
-      },
-    }),
-  });
-}
-
 const stateOf = async (model: StableDiffusion, golden: GoldenCase) => [
-  (await runUNet(model, golden)).data,
+  (await runGoldenUNet(model.unet, golden)).data,
   (await model.textEncoder.run({ ids: [golden.inputs.ids] })).last.data,
 ];
 
@@ -72,7 +59,7 @@ describe.each(runtimes)("LoRA, %s", (runtime) => {
     const model = await load(golden);
     const paths = (golden.inputs.loras as string[]).map(goldenPath);
     for (const [i, path] of paths.entries()) await model.loadLora(path, { scale: golden.config.scales[i] });
-    expect((await runUNet(model, golden)).data).toBeCloseTo32(
+    expect((await runGoldenUNet(model.unet, golden)).data).toBeCloseTo32(
       values(golden.expected.unet).data,
       golden.tolerance,
     );
@@ -86,7 +73,10 @@ describe.each(runtimes)("LoRA, %s", (runtime) => {
     const { inputs, expected, tolerance } = golden;
     const model = await load(golden);
     const { name } = await model.loadLora(goldenPath(inputs.lora));
-    expect((await runUNet(model, golden)).data).toBeCloseTo32(values(expected.unet).data, tolerance);
+    expect((await runGoldenUNet(model.unet, golden)).data).toBeCloseTo32(
+      values(expected.unet).data,
+      tolerance,
+    );
     const [one, two] = model.textEncoders;
     const first = await one!.run({ ids: [inputs.ids] });
     expect(first.penultimate.data).toBeCloseTo32(values(expected.text).data, tolerance);

@@ -1,14 +1,8 @@
 import { afterAll, describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
 import { buildNetwork, type NetworkSpec } from "../models/network.js";
-import {
-  type GoldenCase,
-  goldenCase,
-  goldenCases,
-  goldenPath,
-  goldenTensor,
-  toNhwc,
-} from "../testing/golden.js";
+import { goldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
+import { runGoldenUNet } from "../testing/golden-unet.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { adaptWeight, type LoraUse, matchLora, planMerge } from "../weights/lora.js";
 import type { AdaptedModel, AdaptedNetwork } from "../weights/lora-keys.js";
@@ -100,20 +94,6 @@ function adapted(folder: string, adapters: readonly { path: string; scale: numbe
 
 const values = (reference: { file: string; key: string }): Values => toNhwc(goldenTensor(reference));
 
-function runUNet(networks: Networks, { inputs }: GoldenCase): Promise<Values> {
-  return networks.unet.run({
-    sample: values(inputs.sample),
-    timestep: inputs.timestep,
-    context: values(inputs.encoder_hidden_states),
-    ...(inputs.text_embeds && {
-      added: {
-        textEmbeds: values(inputs.text_embeds),
-        timeIds: { shape: [1, 6], data: Float32Array.from(inputs.time_ids.flat()) },
-      },
-    }),
-  });
-}
-
 describe("LoRA", () => {
   const cases = goldenCases("lora");
   const single = cases.filter((c) => c.expected.without);
@@ -125,7 +105,10 @@ describe("LoRA", () => {
       const scale = key === "without" ? 0 : Number(key.slice("scale_".length));
       const networks = adapted(golden.config.model, [{ path: golden.inputs.lora, scale }]);
       const { unet, text } = golden.expected[key];
-      expect((await runUNet(networks, golden)).data).toBeCloseTo32(values(unet).data, golden.tolerance);
+      expect((await runGoldenUNet(networks.unet, golden)).data).toBeCloseTo32(
+        values(unet).data,
+        golden.tolerance,
+      );
       const { last } = await networks.textEncoders[0]!.run({ ids: [golden.inputs.ids] });
       expect(last.data).toBeCloseTo32(values(text).data, golden.tolerance);
     },
@@ -137,7 +120,7 @@ describe("LoRA", () => {
       path,
       scale: golden.config.scales[i],
     }));
-    const { data } = await runUNet(adapted(golden.config.model, adapters), golden);
+    const { data } = await runGoldenUNet(adapted(golden.config.model, adapters).unet, golden);
     expect(data).toBeCloseTo32(values(golden.expected.unet).data, golden.tolerance);
   });
 
@@ -145,7 +128,10 @@ describe("LoRA", () => {
     const golden = goldenCase("lora/kohya-sdxl");
     const { inputs, expected, tolerance } = golden;
     const networks = adapted(golden.config.model, [{ path: inputs.lora, scale: 1 }]);
-    expect((await runUNet(networks, golden)).data).toBeCloseTo32(values(expected.unet).data, tolerance);
+    expect((await runGoldenUNet(networks.unet, golden)).data).toBeCloseTo32(
+      values(expected.unet).data,
+      tolerance,
+    );
     const [one, two] = networks.textEncoders;
     const first = await one!.run({ ids: [inputs.ids] });
     expect(first.penultimate.data).toBeCloseTo32(values(expected.text).data, tolerance);
