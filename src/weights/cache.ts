@@ -48,6 +48,8 @@ export interface WeightCache {
    * @throws DiffusionError DISK
    */
   file(name: string, view: string, make: () => Uint8Array): string;
+  /** The path of that file, if it is there and complete. */
+  find(name: string, view: string): string | undefined;
 }
 
 /**
@@ -66,12 +68,18 @@ export function openWeightCache(root: string, key: WeightCacheKey): WeightCache 
     if (stem) present.set(stem, name);
     else if (isTemporary(name)) removeStale(join(folder, name));
   }
+  const intact = (stem: string): string | undefined => {
+    const found = present.get(stem);
+    return found && isIntact(join(folder, found)) ? join(folder, found) : undefined;
+  };
   return {
     folder,
+    find: (name, view) => intact(fileStem(name, view)),
     file(name, view, make) {
       const stem = fileStem(name, view);
+      const path = intact(stem);
+      if (path) return path;
       const found = present.get(stem);
-      if (found && isIntact(join(folder, found))) return join(folder, found);
       const bytes = make();
       const file = `${stem}.${bytes.length}-${checksum(bytes.length, sampled(bytes))}.bin`;
       // Not durable: after a power cut the checksum tells.
