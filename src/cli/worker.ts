@@ -5,6 +5,8 @@ interface Flags {
   readonly queue: string;
   readonly model?: string[];
   readonly models?: string;
+  readonly loraDir?: string;
+  readonly vaeDir?: string;
   readonly data?: string;
   readonly images?: string;
   readonly threads?: number;
@@ -28,6 +30,8 @@ export function addWorker(program: Command, session: Session): void {
     )
     .option("--model <name>", "a model whose jobs it takes; repeatable", collect)
     .option("--models <folder>", "a folder of models, the same as the server's")
+    .option("--lora-dir <folder>", "LoRAs that prompts can name, as on the server")
+    .option("--vae-dir <folder>", "autoencoders that can be chosen, as on the server")
     .option("--data <folder>", "where pictures are kept: the same folder as the server's")
     .addOption(
       new Option("--images <url>", "pictures in S3 instead, as on the server: s3://bucket/prefix").env(
@@ -44,7 +48,7 @@ export function addWorker(program: Command, session: Session): void {
 async function run(flags: Flags, session: Session): Promise<void> {
   // What a worker needs is loaded for this command only.
   const { startWorker } = await import("../server/worker.js");
-  const { data, images, threads, memory, hang, grace, model, models, queue } = flags;
+  const { data, images, threads, memory, hang, grace, model, models, queue, loraDir, vaeDir } = flags;
   const worker = await startWorker({
     queue,
     log: note,
@@ -56,6 +60,8 @@ async function run(flags: Flags, session: Session): Promise<void> {
     },
     ...(model && { model }),
     ...(models && { models }),
+    ...(loraDir && { loraDir }),
+    ...(vaeDir && { vaeDir }),
     ...(data && { dataDir: data }),
     ...(images && { images }),
   });

@@ -57,6 +57,7 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     ...rest,
     kind: "generate",
     model: option.label,
+    ...(models.vae !== undefined && info.kind !== "unconditional" && { vae: models.vae }),
     count: request.count ?? 1,
   };
   // APIs of others are laxer than ours, and what a journal could not read again must not get into it.

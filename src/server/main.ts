@@ -67,10 +67,8 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
   const limits = { ...defaultLimits, ...(options.queue && sharedLimits), ...options.limits };
   const dataDir = options.dataDir ?? defaultDataDir();
   const settings = await openSettings(join(dataDir, "settings.json"));
-  for (const folder of [options.loraDir, options.vaeDir])
-    if (folder !== undefined && !existsSync(folder))
-      throw new DiffusionError("FILE_MISSING", `there is no folder ${folder}`);
   const { loraDir, vaeDir } = options;
+  checkFolders([loraDir, vaeDir]);
   const models = await Models.open(settings, { ...load, ...(loraDir && { loraDir }) }, { vaeDir });
   if (options.models) await models.addFolder(options.models);
   if (options.model) await models.choose(options.model);
@@ -116,6 +114,13 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
       return closing;
     },
   };
+}
+
+/** @throws DiffusionError FILE_MISSING */
+export function checkFolders(folders: readonly (string | undefined)[]): void {
+  for (const folder of folders)
+    if (folder !== undefined && !existsSync(folder))
+      throw new DiffusionError("FILE_MISSING", `there is no folder ${folder}`);
 }
 
 async function warm(models: Models, log: (line: string) => void): Promise<void> {

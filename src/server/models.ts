@@ -169,11 +169,11 @@ export class Models {
     throw new Refusal(404, "VAE_NOT_FOUND", `there is no autoencoder ${name.slice(0, 100)}`, {
       hint: this.#vaeDir
         ? `there are ${all.map(({ name }) => name).join(", ") || "none"}, and Automatic`
-        : "start the server with --vae-dir, or say Automatic",
+        : "start the server, and each worker of a queue, with --vae-dir, or say Automatic",
     });
   }
 
-  /** The autoencoder of all models from the next picture on. */
+  /** The autoencoder of all jobs from now on. */
   async chooseVae(name: string | undefined): Promise<void> {
     this.#vae = await this.findVae(name);
     await this.#settings.set({ vae: this.#vae?.name });
@@ -221,8 +221,13 @@ export class Models {
     await this.generate(option, warmUp(option.info));
   }
 
-  async generate(option: ModelOption, options: GenerateOptions): Promise<GenerateResult> {
-    const loaded = this.#acquire(option);
+  /** @param vae the autoencoder, undefined for the model's own; default: the chosen one */
+  async generate(
+    option: ModelOption,
+    options: GenerateOptions,
+    { vae }: { readonly vae: WeightFile | undefined } = { vae: this.#vae },
+  ): Promise<GenerateResult> {
+    const loaded = this.#acquire(option, vae);
     loaded.users++;
     const first = this.state(option.label).status !== "ready";
     try {
@@ -246,9 +251,9 @@ export class Models {
     }
   }
 
-  #acquire(option: ModelOption): Loaded {
+  #acquire(option: ModelOption, chosen: WeightFile | undefined): Loaded {
     const known = this.#loaded.get(option.label);
-    const vae = option.info.kind === "unconditional" ? undefined : this.#vae?.path;
+    const vae = option.info.kind === "unconditional" ? undefined : chosen?.path;
     if (known?.vae === vae && known) return known;
     this.#loaded.delete(option.label);
     if (known?.users === 0) void dispose(known);

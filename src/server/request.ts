@@ -101,6 +101,8 @@ export type UpscaleRequest = z.infer<typeof upscaleRequest>;
 const storedGenerate = z.strictObject({
   kind: z.literal("generate"),
   model: z.string(),
+  /** Name of the autoencoder that was chosen when the job came, if not the model's own. */
+  vae: z.string().optional(),
   ...settings,
   count: whole.min(1),
   image: z.string().optional(),
@@ -141,7 +143,7 @@ export async function generateOptions(
   request: StoredGenerate,
   images: ImageStore,
 ): Promise<Omit<GenerateOptions, "image"> & { image?: Uint8Array }> {
-  const { kind, model, image, mask, seed, count, grid, expand, variation, ...rest } = request;
+  const { kind, model, vae, image, mask, seed, count, grid, expand, variation, ...rest } = request;
   const [imageBytes, maskBytes] = await Promise.all([image, mask].map((key) => key && images.get(key)));
   if ((image && !imageBytes) || (mask && !maskBytes))
     throw new Refusal(410, "IMAGE_GONE", "a picture that this job starts from is no longer on disk");

@@ -56,14 +56,19 @@ async function generatePictures(
     const options = await generateOptions(one, images);
     let result: GenerateResult;
     try {
-      result = await models.generate(option, {
-        ...options,
-        // Cells of a grid have theirs, and differ by what the axes say alone.
-        ...(cells.length === 0 && seedsAt(image, seed, options.variation, variationSeed)),
-        signal: AbortSignal.any([hooks.signal, skip]),
-        onProgress: progress,
-        preview: true,
-      });
+      const vae = await models.findVae(request.vae);
+      result = await models.generate(
+        option,
+        {
+          ...options,
+          // Cells of a grid have theirs, and differ by what the axes say alone.
+          ...(cells.length === 0 && seedsAt(image, seed, options.variation, variationSeed)),
+          signal: AbortSignal.any([hooks.signal, skip]),
+          onProgress: progress,
+          preview: true,
+        },
+        { vae },
+      );
     } catch (error) {
       if (skip.aborted && !hooks.signal.aborted) continue;
       throw error;

@@ -3,7 +3,7 @@ import { defaultModels, type LoadOptions } from "../index.js";
 import { type ImageStore, imageStore } from "./images.js";
 import { Jobs, type Work } from "./jobs.js";
 import { defaultLimits, type Limits } from "./limits.js";
-import { defaultDataDir, version } from "./main.js";
+import { checkFolders, defaultDataDir, version } from "./main.js";
 import { Models, optionLabel } from "./models.js";
 import { openRedisQueue } from "./queue/redis.js";
 import { openSettings } from "./settings.js";
@@ -16,6 +16,10 @@ export interface WorkerOptions {
   readonly model?: readonly string[];
   /** A folder of models for the list: the same as the server's. */
   readonly models?: string;
+  /** A folder of LoRAs that prompts can name: what the server's folder has. */
+  readonly loraDir?: string;
+  /** A folder of autoencoders that servers can choose: what their folder has. */
+  readonly vaeDir?: string;
   /** Where pictures are kept: the same folder as the server's. */
   readonly dataDir?: string;
   /** Where pictures are kept instead, as on the server: s3://bucket/prefix. */
@@ -46,7 +50,10 @@ export interface RunningWorker {
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   const { dataDir = defaultDataDir(), load = {}, log = () => {}, lockMs } = options;
-  const models = await Models.open(await openSettings(join(dataDir, "settings.json")), load);
+  const { loraDir, vaeDir } = options;
+  checkFolders([loraDir, vaeDir]);
+  const settings = await openSettings(join(dataDir, "settings.json"));
+  const models = await Models.open(settings, { ...load, ...(loraDir && { loraDir }) }, { vaeDir });
   if (options.models) await models.addFolder(options.models);
   const names = options.model ?? defaultModels.map((name) => optionLabel(name, "fp32"));
   const labels = names.map((name) => models.resolve(name).label);

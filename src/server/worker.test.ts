@@ -1,0 +1,100 @@
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { decodePng, StableDiffusion } from "../index.js";
+import { goldenPath } from "../testing/golden.js";
+import { hasRedis, type RedisServer, startRedis } from "../testing/redis-server.js";
+import type { JobView } from "./api/native.js";
+import { type RunningServer, serve } from "./main.js";
+import { startWorker } from "./worker.js";
+
+// Real (tiny) models on a machine that may be busy.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 });
+if (!hasRedis) console.warn("skipped: redis-server is not installed (apt-get install redis-server)");
+
+const source = goldenPath("models/tiny-sd1");
+const folders = { loraDir: goldenPath("adapters"), vaeDir: goldenPath("models/tiny-sd2") };
+const request = { prompt: "a cat", seed: 1, steps: 2, promptSyntax: "a1111" } as const;
+
+describe.skipIf(!hasRedis)("LoRAs and autoencoders on a shared queue", () => {
+  let redis: RedisServer;
+  let server: RunningServer;
+  let shared: { queue: string; dataDir: string; models: string };
+  beforeAll(async () => {
+    redis = await startRedis();
+    const dataDir = await mkdtemp(join(tmpdir(), "worker-"));
+    shared = { queue: redis.url, dataDir, models: goldenPath("models") };
+    server = await serve({ port: 0, graceMs: 0, ...shared, ...folders });
+  });
+  afterAll(async () => {
+    await server.close();
+    await redis.kill();
+  });
+
+  const post = async (path: string, body: object) => {
+    const headers = { "content-type": "application/json" };
+    return (await fetch(server.url + path, { method: "POST", headers, body: JSON.stringify(body) })).json();
+  };
+  const job = async (prompt: string): Promise<JobView> => {
+    const { id } = (await post("/jobs", { ...request, prompt, model: "tiny-sd1" })) as JobView;
+    const events = await (await fetch(`${server.url}/jobs/${id}/events`)).text();
+    return JSON.parse(events.trim().split("data: ").at(-1)!) as JobView;
+  };
+  const pixels = async ({ error, result }: JobView): Promise<Buffer> => {
+    expect(error).toBeUndefined();
+    const png = await fetch(server.url + result!.images[0]!.url);
+    return Buffer.from(decodePng(new Uint8Array(await png.arrayBuffer())).image.data);
+  };
+  const chooseVae = (sd_vae: string) => post("/sdapi/v1/options", { sd_vae });
+  const byLibrary = async (prompt: string, options: { loraDir?: string; vae?: string }): Promise<Buffer> => {
+    await using model = await StableDiffusion.load(source, options);
+    return Buffer.from((await model.generate({ ...request, prompt })).images[0]!.data);
+  };
+
+  test("a worker with the same folders makes the library's pictures", async () => {
+    const worker = await startWorker({ ...shared, ...folders, model: ["tiny-sd1"], graceMs: 0 });
+    try {
+      const named = "a cat <lora:lora-kohya:1>";
+      const plain = await pixels(await job("a cat"));
+      expect(plain.equals(await byLibrary("a cat", {}))).toBe(true);
+      const adapted = await pixels(await job(named));
+      expect(adapted.equals(plain)).toBe(false);
+      expect(adapted.equals(await byLibrary(named, { loraDir: folders.loraDir }))).toBe(true);
+      expect(await chooseVae("vae")).toBeNull();
+      const decoded = await pixels(await job("a cat"));
+      expect(decoded.equals(plain)).toBe(false);
+      expect(decoded.equals(await byLibrary("a cat", { vae: join(folders.vaeDir, "vae") }))).toBe(true);
+      await chooseVae("Automatic");
+      expect((await pixels(await job("a cat"))).equals(plain)).toBe(true);
+    } finally {
+      await worker.close();
+    }
+  });
+
+  test("one without them says what it lacks, and a folder that is not there stops it", async () => {
+    const bare = { ...shared, model: ["tiny-sd1"], graceMs: 0 };
+    const worker = await startWorker(bare);
+    try {
+      const { status, error } = await job("a cat <lora:lora-kohya:1>");
+      expect([status, error?.message]).toEqual(["failed", expect.stringContaining("lora-kohya")]);
+      await chooseVae("vae");
+      expect(await job("a cat")).toMatchObject({
+        status: "failed",
+        error: {
+          code: "VAE_NOT_FOUND",
+          message: "there is no autoencoder vae",
+          hint: expect.stringContaining("each worker of a queue, with --vae-dir"),
+        },
+      });
+      await chooseVae("Automatic");
+      expect((await job("a cat")).status).toBe("completed");
+    } finally {
+      await worker.close();
+    }
+    await expect(startWorker({ ...bare, vaeDir: "/nowhere" })).rejects.toMatchObject({
+      code: "FILE_MISSING",
+      message: "there is no folder /nowhere",
+    });
+  });
+});
