@@ -29,6 +29,7 @@ import { checkOptions } from "./option-schema.js";
 import type { ControlInput, GenerateOptions } from "./options.js";
 import type { ResolvedOptions } from "./resolved-options.js";
 import { readControlNet, readT2iAdapter } from "./runtime/adapter-networks.js";
+import type { Vae } from "./runtime/autoencoder.js";
 import { Engine } from "./runtime/engine.js";
 import { openIpAdapter } from "./runtime/ip-adapter.js";
 import { isSmall, type Model, type Replacements, readConfigs, weightChecks } from "./runtime/model.js";
@@ -38,7 +39,6 @@ import {
   type NetworksOptions,
   type TextEncoder,
   type UNet,
-  type Vae,
 } from "./runtime/networks.js";
 import type { Precision, RuntimeName } from "./runtime/runner.js";
 import { createT2iAdapter } from "./runtime/t2i-adapter.js";

@@ -12,7 +12,7 @@ import type { GuidancePlan } from "./guidance.js";
 import { samplePosterior } from "./latent-space.js";
 import { type Loaded, vaeOf } from "./loaded.js";
 import { drawNoise } from "./noise.js";
-import type { Beginning } from "./sampling.js";
+import type { Beginning } from "./starts.js";
 import { pureNoise } from "./starts.js";
 
 /**

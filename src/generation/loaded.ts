@@ -2,8 +2,9 @@ import { DiffusionError } from "../errors.js";
 import type { Size } from "../image/image.js";
 import { nameOfModel } from "../model-source.js";
 import type { ModelTraits } from "../resolved-options.js";
+import type { Vae } from "../runtime/autoencoder.js";
 import type { Model } from "../runtime/model.js";
-import type { Networks, Vae } from "../runtime/networks.js";
+import type { Networks } from "../runtime/networks.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 

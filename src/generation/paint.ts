@@ -3,7 +3,7 @@ import type { Image, Size } from "../image/image.js";
 import { fitImage } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
-import type { VaeOptions } from "../runtime/networks.js";
+import type { VaeOptions } from "../runtime/autoencoder.js";
 import { type Call, timed } from "./call.js";
 import { hiresFix, hiresPass } from "./hires.js";
 import { repainting } from "./inpainting.js";
@@ -12,7 +12,8 @@ import { decodeLatents } from "./latent-space.js";
 import { fromLowResLatents } from "./latent-upscale.js";
 import { traitsOf } from "./loaded.js";
 import { outpaint, outpaintingPasses } from "./outpainting.js";
-import { type Beginning, callsOf, type Pass, runPass } from "./sampling.js";
+import { callsOf, type Pass, runPass } from "./sampling.js";
+import type { Beginning } from "./starts.js";
 import { fromImage, fromInstruction, fromMasked, fromNoise } from "./starts.js";
 import { fromLowRes } from "./upscale.js";
 

@@ -1,9 +1,8 @@
 import { type DenoisingStep, denoise } from "../denoise.js";
 import type { Size } from "../image/image.js";
 import { brownianNoise } from "../latents/brownian.js";
-import type { Latents, Values } from "../latents/latents.js";
-import type { KeptLatents } from "../latents/mask.js";
-import { createRng, type Rng } from "../latents/rng.js";
+import type { Latents } from "../latents/latents.js";
+import { createRng } from "../latents/rng.js";
 import type { ResolvedOptions } from "../resolved-options.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import { createScheduler, type Scheduler } from "../schedulers/scheduler.js";
@@ -12,25 +11,7 @@ import { controlsFor } from "./control.js";
 import { latentShape, traitsOf } from "./loaded.js";
 import { drawNoise } from "./noise.js";
 import { guidancePlan, predictor } from "./predict.js";
-
-/** What the denoising of one image begins with. */
-export interface Start {
-  /** [1, h, w, C] at the first step's noise level. */
-  readonly sample: Latents;
-  /** Channels that the network sees beside the sample, one row or one for each condition. */
-  readonly beside?: Values;
-  readonly kept?: KeptLatents;
-}
-
-/** Makes the start of an image. Random numbers are drawn in diffusers' order. */
-export type Beginning = (image: Brush) => Start;
-
-/** What is an image's own: its place in the call, its random numbers, its scheduler. */
-export interface Brush {
-  readonly index: number;
-  readonly rng: Rng;
-  readonly scheduler: Scheduler;
-}
+import type { Beginning, Brush, Start } from "./starts.js";
 
 /** One way from noise, or from a noised picture, to latents. */
 export interface Pass {

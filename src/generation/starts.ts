@@ -3,15 +3,40 @@ import { imagesToValues } from "../image/convert.js";
 import type { Image, Mask, Size } from "../image/image.js";
 import { concatChannels } from "../latents/channels.js";
 import type { Latents, Values } from "../latents/latents.js";
-import { blendLatents, type LatentMaskRule, latentMask, maskedImage } from "../latents/mask.js";
+import {
+  blendLatents,
+  type KeptLatents,
+  type LatentMaskRule,
+  latentMask,
+  maskedImage,
+} from "../latents/mask.js";
 import type { Rng } from "../latents/rng.js";
 import type { Inpainting } from "../resolved-options.js";
+import type { Scheduler } from "../schedulers/scheduler.js";
 import { type Call, timed } from "./call.js";
 import { batched } from "./conditioning.js";
 import { encodeImage, type Posterior, samplePosterior } from "./latent-space.js";
 import { latentShape, traitsOf, vaeOf } from "./loaded.js";
 import { drawNoise, firstNoise } from "./noise.js";
-import type { Beginning, Brush } from "./sampling.js";
+
+/** What the denoising of one image begins with. */
+export interface Start {
+  /** [1, h, w, C] at the first step's noise level. */
+  readonly sample: Latents;
+  /** Channels that the network sees beside the sample, one row or one for each condition. */
+  readonly beside?: Values;
+  readonly kept?: KeptLatents;
+}
+
+/** Makes the start of an image. Random numbers are drawn in diffusers' order. */
+export type Beginning = (image: Brush) => Start;
+
+/** What is an image's own: its place in the call, its random numbers, its scheduler. */
+export interface Brush {
+  readonly index: number;
+  readonly rng: Rng;
+  readonly scheduler: Scheduler;
+}
 
 /** From noise alone. Inpainting models are told that everything is to be painted. */
 export async function fromNoise(call: Call, size: Size): Promise<Beginning> {

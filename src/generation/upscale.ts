@@ -11,7 +11,7 @@ import type { SchedulerConfig } from "../schedulers/config.js";
 import { createScheduler } from "../schedulers/scheduler.js";
 import type { Call } from "./call.js";
 import { drawNoise } from "./noise.js";
-import type { Beginning } from "./sampling.js";
+import type { Beginning } from "./starts.js";
 import { pureNoise } from "./starts.js";
 
 /**

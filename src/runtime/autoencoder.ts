@@ -3,7 +3,30 @@ import { quantise } from "../latents/quantise.js";
 import type { NetworkSpec } from "../models/network.js";
 import type { VaeConfig, VaeSize } from "../models/vae.js";
 import { imageShape } from "./inputs.js";
-import type { Posterior, Run } from "./networks.js";
+import type { Run } from "./runner.js";
+
+/** A normal distribution in each latent value [B, h, w, C], unscaled. */
+export interface Posterior {
+  readonly mean: Values;
+  /** -Infinity where the autoencoder gives a point (VQ models, TAESD). */
+  readonly logvar: Values;
+}
+
+export interface VaeOptions {
+  /** Works tile by tile, or never does; by default where the whole would take too much memory. */
+  readonly tiling?: boolean;
+  readonly onTile?: (done: number, total: number) => void;
+  /** Stops between tiles. */
+  readonly signal?: AbortSignal;
+}
+
+export interface Vae {
+  readonly config: VaeConfig;
+  /** Image [B, H, W, 3] in [-1, 1] to the posterior [B, H / f, W / f, C]; sides are continued to multiples of f. */
+  encode(image: Values, options?: VaeOptions): Promise<Posterior>;
+  /** Unscaled latents [B, h, w, C] to an image [B, h * f, w * f, 3], about [-1, 1]. */
+  decode(latents: Values, options?: VaeOptions): Promise<Values>;
+}
 
 /** A VAE that works in one piece, at the size that it is given. */
 export interface PlainVae {

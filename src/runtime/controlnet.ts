@@ -2,7 +2,7 @@ import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { type ControlNetConfig, conditioningFactor } from "../models/controlnet.js";
 import { badInput, requireShape, type UNetInput, unetInputs } from "./inputs.js";
-import type { Run } from "./networks.js";
+import type { Run } from "./runner.js";
 
 export interface ControlNetInput extends Omit<UNetInput, "residuals"> {
   /** The picture to follow, [B, H * f, W * f, 3] in [0, 1]. */

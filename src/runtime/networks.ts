@@ -11,7 +11,7 @@ import { type Adapters, noAdapters } from "../weights/adapters.js";
 import type { ModelOpening } from "../weights/model.js";
 import type { Network } from "../weights/source.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
-import { plainVae } from "./autoencoder.js";
+import { plainVae, type Vae } from "./autoencoder.js";
 import { type ControlNet, controlNet } from "./controlnet.js";
 import type { Engine, RemoteNetwork } from "./engine.js";
 import {
@@ -23,7 +23,7 @@ import {
   unetInputs,
 } from "./inputs.js";
 import { type Model, ownSizes } from "./model.js";
-import type { Input, Precision, RunnerRequest, RuntimeName, WeightsReference } from "./runner.js";
+import type { Precision, Run, RunnerRequest, RuntimeName, WeightsReference } from "./runner.js";
 import { anySizeVae } from "./tiled-vae.js";
 import { stageOf, type Turns } from "./turns.js";
 
@@ -56,29 +56,6 @@ export interface UNet {
    * ControlNet's residuals other than the first are then left out, as they act on what is not run.
    */
   runDeep(x: UNetInput, deep?: Values): Promise<{ readonly sample: Values; readonly deep: Values }>;
-}
-
-/** A normal distribution in each latent value [B, h, w, C], unscaled. */
-export interface Posterior {
-  readonly mean: Values;
-  /** -Infinity where the autoencoder gives a point (VQ models, TAESD). */
-  readonly logvar: Values;
-}
-
-export interface VaeOptions {
-  /** Works tile by tile, or never does; by default where the whole would take too much memory. */
-  readonly tiling?: boolean;
-  readonly onTile?: (done: number, total: number) => void;
-  /** Stops between tiles. */
-  readonly signal?: AbortSignal;
-}
-
-export interface Vae {
-  readonly config: VaeConfig;
-  /** Image [B, H, W, 3] in [-1, 1] to the posterior [B, H / f, W / f, C]; sides are continued to multiples of f. */
-  encode(image: Values, options?: VaeOptions): Promise<Posterior>;
-  /** Unscaled latents [B, h, w, C] to an image [B, h * f, w * f, 3], about [-1, 1]. */
-  decode(latents: Values, options?: VaeOptions): Promise<Values>;
 }
 
 /** The networks of a model on plain numbers, each at whatever sizes it is called with. */
@@ -114,12 +91,6 @@ export interface NetworksOptions {
  * take turns within a picture (with and without guidance, whole and shallow) count as one.
  */
 const SIZES_KEPT = 3;
-
-/** Runs a network at whatever size is asked for. */
-export type Run = (
-  spec: NetworkSpec,
-  inputs: Record<string, Input>,
-) => Promise<Readonly<Record<string, Values>>>;
 
 type AdaptedRun = (...args: [...Parameters<Run>, adapters?: Adapters]) => ReturnType<Run>;
 

@@ -49,3 +49,9 @@ export interface RunnerRequest {
   /** Computes the samples of a batch apart, side by side (`Engine`'s `sideBySide`). */
   readonly sideBySide?: boolean;
 }
+
+/** Runs a network at whatever size is asked for. */
+export type Run = (
+  spec: NetworkSpec,
+  inputs: Record<string, Input>,
+) => Promise<Readonly<Record<string, Values>>>;

@@ -9,9 +9,8 @@ import {
   planVaeTiles,
 } from "../latents/tiles.js";
 import type { VaeConfig } from "../models/vae.js";
-import type { PlainVae } from "./autoencoder.js";
+import type { PlainVae, Posterior, Vae, VaeOptions } from "./autoencoder.js";
 import { imageShape } from "./inputs.js";
-import type { Posterior, Vae, VaeOptions } from "./networks.js";
 
 /**
  * What the layers at full resolution may hold before tiles are used. 1024x1024 pixels of a VAE with Stable
