@@ -95,8 +95,10 @@ export function graphOps(options: GraphOptions): GraphOps {
     return w.reshape((x as { node: Node }).node, shape);
   };
   /** The same in the type that products compute in. */
-  const operand = (x: Tensor, shape: Shape = x.shape): Node =>
-    w.cast(isWeight(x) ? weightNode(x, shape) : node(x, shape), compute);
+  const operand = (x: Tensor, shape: Shape = x.shape): Node => w.cast(node(x, shape), compute);
+  /** A kernel or matrix in that type, for a product with `other`; computed ones occur in tests. */
+  const factor = (x: Tensor, other: Node, shape: Shape = x.shape, view?: WeightView): Node =>
+    isWeight(x) ? w.castWeight(weightNode(x, shape, view), compute, other) : operand(x, shape);
 
   const binary = (op: string) => (a: Tensor, b: Tensor) =>
     tensorOf(w.elementwise(op, [node(a), node(b)], infer.broadcast(a.shape, b.shape)));
@@ -158,7 +160,8 @@ export function graphOps(options: GraphOptions): GraphOps {
     );
     const depth = h * wd * input;
     const columns = w.concat(shifted, 3, [...shape.slice(0, 3), depth]);
-    return w.matmul(w.reshape(columns, [rowsOf(shape), depth]), operand(kernel, [depth, output]));
+    const rows = w.reshape(columns, [rowsOf(shape), depth]);
+    return w.matmul(rows, factor(kernel, columns, [depth, output]));
   };
 
   const conv2d: Ops["conv2d"] = (x, kernel, bias, given = {}) => {
@@ -167,7 +170,8 @@ export function graphOps(options: GraphOptions): GraphOps {
     const { stride = 1 } = given;
     const pads = infer.padding(kernel.shape, given);
     if (h === 1 && wd === 1 && stride === 1) {
-      const product = w.matmul(operand(x, [rowsOf(x.shape), input]), operand(kernel, [input, output]));
+      const rows = operand(x, [rowsOf(x.shape), input]);
+      const product = w.matmul(rows, factor(kernel, rows, [input, output]));
       return tensorOf(w.reshape(withBias(product, bias), shape));
     }
     const keepsSize = stride === 1 && h === 3 && wd === 3 && pads.every((p) => p === 1);
@@ -175,11 +179,11 @@ export function graphOps(options: GraphOptions): GraphOps {
     const isTransformable = keepsSize && isWeight(kernel) && compute === "DT_FLOAT";
     const small = isTransformable ? halfOf(x) : undefined;
     if (small) {
-      const large = w.cast(weightNode(kernel, [4, 4, output, input], "upsampled"), compute);
+      const large = factor(kernel, small, [4, 4, output, input], "upsampled");
       return tensorOf(withBias(w.convolveUpsampled(small, large), bias));
     }
     if (isTransformable && suitsWinograd(shape, input)) {
-      const kernels = w.cast(weightNode(kernel, [16, input, output], "winograd"), compute);
+      const kernels = factor(kernel, node(x), [16, input, output], "winograd");
       return tensorOf(withBias(winogradConvolution(w, node(x), kernels), bias));
     }
     const isDeep = input * output >= IM2COL_LEAST_WEIGHTS && shape[1]! * shape[2]! <= IM2COL_MOST_PIXELS;
@@ -188,9 +192,9 @@ export function graphOps(options: GraphOptions): GraphOps {
     // The paddings of Conv2D itself: SAME is not symmetric at stride 2, and EXPLICIT leaves the fast kernels.
     const isSame = stride === 1 && pads.every((p) => p === (h - 1) / 2) && h === wd;
     const source = isSame || pads.every((p) => p === 0) ? operand(x) : w.pad(operand(x), pads);
-    return tensorOf(
-      withBias(w.conv2d(source, operand(kernel), stride, isSame ? "SAME" : "VALID", shape), bias),
-    );
+    // Not made when the padded picture is there: TensorFlow joins Pad and Conv2D, which would then wait for itself.
+    const y = w.conv2d(source, factor(kernel, node(x)), stride, isSame ? "SAME" : "VALID", shape);
+    return tensorOf(withBias(y, bias));
   };
 
   return {
@@ -223,7 +227,8 @@ export function graphOps(options: GraphOptions): GraphOps {
     activate: (x, activation) => tensorOf(activate(node(x), activation)),
     linear(x, weight, bias, activation) {
       const shape = infer.linear(x.shape, weight.shape);
-      const [rows, matrix] = [operand(x, [rowsOf(x.shape), x.shape.at(-1)!]), operand(weight)];
+      const rows = operand(x, [rowsOf(x.shape), x.shape.at(-1)!]);
+      const matrix = factor(weight, rows);
       if (activation === "gelu" && bias && options.fused.linearGelu && compute === "DT_FLOAT")
         return tensorOf(w.reshape(w.linearGelu(rows, matrix, node(bias)), shape));
       const y = withBias(w.matmul(rows, matrix), bias);

@@ -162,6 +162,18 @@ export class NodeWriter {
     return this.shared(`${x.name} as ${to}`, () => this.emit("Cast", [x], x.shape, to, attributes));
   }
 
+  /** A weight in another type, made when `before` is there: made as soon as they can, all of them would be held at once. */
+  castWeight(x: Node, to: NodeType, before: Node): Node {
+    if (x.type === to) return x;
+    const result = this.cast(x, to);
+    const cast = this.nodes.at(-1)!;
+    const source = (before.source ?? before).name.replace(/:\d+$/, "");
+    // Arguments are there from the start. A weight that is used twice is made for its first use.
+    if (cast.name === result.name && this.nodes.some(({ name }) => name === source))
+      this.nodes[this.nodes.length - 1] = { ...cast, inputs: [...cast.inputs, `^${source}`] };
+    return result;
+  }
+
   reshape(x: Node, shape: Shape): Node {
     const source = x.source ?? x;
     if (isSameShape(source.shape, shape)) return source;

@@ -49,6 +49,7 @@ function encodeFunction(body: FunctionBody, create: Create, protobuf: Native["pr
   const flat = (name: string) => name.replaceAll("/", "_");
   const reference = (input: string): string => {
     if (isArgument.has(input)) return input;
+    if (input.startsWith("^")) return `^${flat(input.slice(1))}`; // only waited for
     const [name, index = "0"] = input.split(":") as [string, string?];
     const op = operations.get(name) ?? "";
     const output = outputNames[op];
