@@ -8,7 +8,7 @@ export interface AttentionForm {
 }
 
 /** Scores are computed in blocks of about this many bytes, so that they stay in the cache (bench/NOTES.md). */
-const BLOCK_BYTES = 4 << 20;
+const BLOCK_BYTES = 8 << 20;
 
 /** Scaled dot-product attention (Vaswani et al. 2017, eq. 1) of q [B, T, C], k [B, S, C] and v [B, S, D], to [B, T, D]. */
 export function attend(
