@@ -98,7 +98,7 @@ export function graphOps(options: GraphOptions): GraphOps {
   const operand = (x: Tensor, shape: Shape = x.shape): Node => w.cast(node(x, shape), compute);
   /** A kernel or matrix in that type, for a product with `other`; computed ones occur in tests. */
   const factor = (x: Tensor, other: Node, shape: Shape = x.shape, view?: WeightView): Node =>
-    isWeight(x) ? w.castWeight(weightNode(x, shape, view), compute, other) : operand(x, shape);
+    isWeight(x) ? w.cast(weightNode(x, shape, view), compute, other) : operand(x, shape);
 
   const binary = (op: string) => (a: Tensor, b: Tensor) =>
     tensorOf(w.elementwise(op, [node(a), node(b)], infer.broadcast(a.shape, b.shape)));

@@ -52,23 +52,35 @@ export class NodeWriter {
   /** Put before the names of nodes: "down_blocks/0/resnets/0/". */
   prefix = "";
   readonly #shared = new Map<string, Node>();
-  readonly #reshapes = new Set<string>();
+  readonly #names = new Set<string>();
 
-  emit(op: string, inputs: readonly Node[], shape: Shape, type: NodeType, attributes: Attributes = {}): Node {
+  /** @param after further inputs: `^` and the name of a node that is only waited for */
+  emit(
+    op: string,
+    inputs: readonly Node[],
+    shape: Shape,
+    type: NodeType,
+    attributes: Attributes = {},
+    after: readonly string[] = [],
+  ): Node {
     // A name must not begin with an underscore, as those of internal operations do.
     const name = `${this.prefix}${op.replace(/^_/, "")}_${this.nodes.length}`;
     const names = inputs.map((x) => this.written(x).name);
-    this.nodes.push({ name, op, inputs: names, attributes });
+    this.#push({ name, op, inputs: [...names, ...after], attributes });
     return { name, shape, type };
+  }
+
+  #push(node: NodeDef): void {
+    this.nodes.push(node);
+    this.#names.add(node.name);
   }
 
   /** The same node; if it is a reshape that nothing has asked for yet, it is written now. */
   written(x: Node): Node {
-    if (!x.source || this.#reshapes.has(x.name)) return x;
-    this.#reshapes.add(x.name);
+    if (!x.source || this.#names.has(x.name)) return x;
     const inputs = [x.source.name, this.ints(...x.shape).name];
     const attributes: Attributes = { T: { type: x.type }, Tshape: { type: "DT_INT32" } };
-    this.nodes.push({ name: x.name, op: "Reshape", inputs, attributes });
+    this.#push({ name: x.name, op: "Reshape", inputs, attributes });
     return x;
   }
 
@@ -80,7 +92,7 @@ export class NodeWriter {
   }
 
   placeholder(name: string, shape: Shape, type: NodeType): Node {
-    this.nodes.push({
+    this.#push({
       name,
       op: "Placeholder",
       inputs: [],
@@ -91,7 +103,7 @@ export class NodeWriter {
 
   identity(name: string, x: Node): void {
     const inputs = [this.written(x).name];
-    this.nodes.push({ name, op: "Identity", inputs, attributes: { T: { type: x.type } } });
+    this.#push({ name, op: "Identity", inputs, attributes: { T: { type: x.type } } });
   }
 
   constant(values: Float32Array | Int32Array, shape: Shape): Node {
@@ -156,22 +168,14 @@ export class NodeWriter {
     return seen.every((x) => x !== undefined) ? { inputs: seen, shape: source } : undefined;
   }
 
-  cast(x: Node, to: NodeType): Node {
+  /** In another type; made when `before` is there, if given: made as soon as they can, all weights would be held at once. */
+  cast(x: Node, to: NodeType, before?: Node): Node {
     if (x.type === to) return x;
     const attributes: Attributes = { SrcT: { type: x.type }, DstT: { type: to }, Truncate: { bool: false } };
-    return this.shared(`${x.name} as ${to}`, () => this.emit("Cast", [x], x.shape, to, attributes));
-  }
-
-  /** A weight in another type, made when `before` is there: made as soon as they can, all of them would be held at once. */
-  castWeight(x: Node, to: NodeType, before: Node): Node {
-    if (x.type === to) return x;
-    const result = this.cast(x, to);
-    const cast = this.nodes.at(-1)!;
-    const source = (before.source ?? before).name.replace(/:\d+$/, "");
-    // Arguments are there from the start. A weight that is used twice is made for its first use.
-    if (cast.name === result.name && this.nodes.some(({ name }) => name === source))
-      this.nodes[this.nodes.length - 1] = { ...cast, inputs: [...cast.inputs, `^${source}`] };
-    return result;
+    // Arguments are there from the start. What is used twice is made for its first use.
+    const awaited = before && (before.source ?? before).name.replace(/:\d+$/, "");
+    const after = awaited !== undefined && this.#names.has(awaited) ? [`^${awaited}`] : [];
+    return this.shared(`${x.name} as ${to}`, () => this.emit("Cast", [x], x.shape, to, attributes, after));
   }
 
   reshape(x: Node, shape: Shape): Node {

@@ -76,7 +76,6 @@ function encodeFunction(body: FunctionBody, create: Create, protobuf: Native["pr
 
 /** The name that each operation's definition gives its output or its list of outputs, or the names of several. */
 const outputNames: Readonly<Record<string, string | readonly string[]>> = {
-  _FusedConv2D: "output",
   _FusedMatMul: "product",
   _MklLayerNorm: "y",
   _MklSwish: "activations",
