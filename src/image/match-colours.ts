@@ -11,6 +11,9 @@ const REACH = 64;
 /** Cells of 2^FINEST pixels a side are the finest that the unknown part is filled from, so that it gets no streaks. */
 const FINEST = 2;
 
+/** Red, green, blue. */
+type Triple = [number, number, number];
+
 interface Level {
   readonly width: number;
   readonly height: number;
@@ -54,27 +57,27 @@ export function matchColours(painted: Image, original: Image, mask: Mask): Image
   const shift = filled({ width, height, values: differences, weights });
   const depth = depths(mask);
   const data = painted.data.slice();
-  for (let i = 0; i < weights.length; i++) {
-    const share = Math.max(0, 1 - depth[i]! / REACH);
-    if (share === 0) continue;
-    for (let c = 0; c < 3; c++) data[i * step + c] = clamped(data[i * step + c]! + share * shift(i, c));
-  }
+  for (let y = 0, i = 0; y < height; y++)
+    for (let x = 0; x < width; x++, i++) {
+      const share = Math.max(0, 1 - depth[i]! / REACH);
+      if (share === 0) continue;
+      const at = shift(x, y);
+      for (let c = 0; c < 3; c++) data[i * step + c] = clamped(data[i * step + c]! + share * at[c]!);
+    }
   return { width, height, data };
 }
 
 const clamped = (value: number): number => Math.min(255, Math.max(0, Math.round(value)));
 
 /** The differences everywhere: coarser and coarser averages of what is known, then back to finer cells. */
-function filled(finest: Level): (pixel: number, channel: number) => number {
+function filled(finest: Level): (x: number, y: number) => Triple {
   const levels = [finest];
   for (let level = finest; level.width > 1 || level.height > 1; levels.push(level)) level = halved(level);
   let known = levels.at(-1)!;
   for (const level of levels.slice(FINEST, -1).reverse()) known = completed(level, known);
   const cell = 2 ** Math.min(FINEST, levels.length - 1);
-  return (pixel, channel) => {
-    const [x, y] = [pixel % finest.width, Math.floor(pixel / finest.width)];
-    return sampled(known, x / cell, y / cell, 0.5 / cell, channel);
-  };
+  const at: Triple = [0, 0, 0];
+  return (x, y) => sample(known, x / cell, y / cell, 0.5 / cell, at);
 }
 
 /** Weighted means of two by two cells. */
@@ -100,28 +103,34 @@ function halved({ width, height, values, weights }: Level): Level {
 function completed(level: Level, coarser: Level): Level {
   const { width, height, weights } = level;
   const values = level.values.slice();
+  const around: Triple = [0, 0, 0];
   for (let y = 0, i = 0; y < height; y++)
     for (let x = 0; x < width; x++, i++) {
       const known = weights[i]!;
       if (known === 1) continue;
-      for (let c = 0; c < 3; c++) {
-        const around = sampled(coarser, x / 2, y / 2, 0.25, c);
-        values[i * 3 + c] = known * values[i * 3 + c]! + (1 - known) * around;
-      }
+      sample(coarser, x / 2, y / 2, 0.25, around);
+      for (let c = 0; c < 3; c++) values[i * 3 + c] = known * values[i * 3 + c]! + (1 - known) * around[c]!;
     }
   return { width, height, values, weights };
 }
 
-/** Bilinear, at a corner in cells plus `centre`, both of cells whose centres lie at one half. */
-function sampled({ width, height, values }: Level, x: number, y: number, centre: number, c: number): number {
+/**
+ * Bilinear, at a corner in cells plus `centre`, both of cells whose centres lie at one half.
+ *
+ * @param out is filled and returned: this runs for every pixel
+ */
+function sample({ width, height, values }: Level, x: number, y: number, centre: number, out: Triple): Triple {
   const [px, py] = [x + centre - 0.5, y + centre - 0.5];
   const [left, top] = [Math.floor(px), Math.floor(py)];
-  const at = (cx: number, cy: number) => {
-    const column = Math.min(width - 1, Math.max(0, cx));
-    return values[(Math.min(height - 1, Math.max(0, cy)) * width + column) * 3 + c]!;
-  };
   const [dx, dy] = [px - left, py - top];
-  const upper = at(left, top) * (1 - dx) + at(left + 1, top) * dx;
-  const lower = at(left, top + 1) * (1 - dx) + at(left + 1, top + 1) * dx;
-  return upper * (1 - dy) + lower * dy;
+  const column = Math.max(0, left) * 3;
+  const right = Math.min(width - 1, left + 1) * 3;
+  const upper = Math.max(0, top) * width * 3;
+  const lower = Math.min(height - 1, top + 1) * width * 3;
+  for (let c = 0; c < 3; c++) {
+    const above = values[upper + column + c]! * (1 - dx) + values[upper + right + c]! * dx;
+    const below = values[lower + column + c]! * (1 - dx) + values[lower + right + c]! * dx;
+    out[c] = above * (1 - dy) + below * dy;
+  }
+  return out;
 }

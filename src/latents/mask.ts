@@ -52,10 +52,11 @@ export function feather(mask: Mask, sigma: number): Mask {
 }
 
 /** The hard mask as numbers: [1, H, W, 1], 1 where the mask is at least one half. */
-export const maskValues = ({ width, height, data }: Mask): Values => ({
-  shape: [1, height, width, 1],
-  data: Float32Array.from(data, (v) => Number(v >= 128)),
-});
+export function maskValues({ width, height, data: levels }: Mask): Values {
+  const data = new Float32Array(levels.length);
+  for (let i = 0; i < data.length; i++) data[i] = levels[i]! >= 128 ? 1 : 0;
+  return { shape: [1, height, width, 1], data };
+}
 
 /**
  * How the pixels of a latent cell decide about it:
@@ -106,9 +107,10 @@ export function maskedImage(image: Values, mask: Mask): Values {
       "BAD_IMAGE",
       `the mask must have the image's size ${width}x${height}, got ${mask.width}x${mask.height}`,
     );
-  const data = image.data.map((v, i) =>
-    mask.data[Math.floor(i / channels) % mask.data.length]! < 128 ? v : 0,
-  );
+  const data = image.data.slice();
+  const pixels = mask.data.length;
+  for (let i = 0; i < data.length / channels; i++)
+    if (mask.data[i % pixels]! >= 128) data.fill(0, i * channels, (i + 1) * channels);
   return { shape: image.shape, data };
 }
 
