@@ -1,10 +1,11 @@
 import { mkdtemp } from "node:fs/promises";
+import type { RequestListener } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Hono } from "hono";
 import { encodePng, formatParameters, type Image } from "../index.js";
 import type { Parts } from "./accept.js";
-import { createHandler } from "./handler.js";
+import { createHandler, createListener, type HandlerOptions } from "./handler.js";
 import { folderStore, type ImageStore } from "./images.js";
 import { Jobs, type Work } from "./jobs.js";
 import { defaultLimits, type Limits } from "./limits.js";
@@ -17,6 +18,8 @@ import { openSettings } from "./settings.js";
 /** A server for tests: everything real but the drawing of pictures, which a test may replace. */
 export interface TestServer {
   readonly app: Hono;
+  /** The same behind a socket. */
+  readonly listener: RequestListener;
   readonly parts: Parts;
   /** Requests of the jobs that ran. */
   readonly ran: StoredRequest[];
@@ -60,13 +63,14 @@ export async function testServer(
   const jobs = new Jobs(queue, work, { ...limits, log: (line) => log.push(line) });
   jobs.start();
   const parts: Parts = { jobs, models, images, settings, limits };
-  const app = createHandler(parts, {
+  const handling: HandlerOptions = {
     access: { hosts: () => new Set([host]), ...(options.secret && { secret: options.secret }) },
     preparations: new Preparations(models, { paths: options.paths ?? false }),
     page: folder,
     version: "0.0.0",
     log: (line) => log.push(line),
-  });
+  };
+  const app = createHandler(parts, handling);
   const sendFrom: TestServer["sendFrom"] = async (remoteAddress, method, path, body, headers = {}) =>
     app.request(
       `http://${host}${path}`,
@@ -83,6 +87,7 @@ export async function testServer(
     );
   return {
     app,
+    listener: createListener(parts, handling),
     parts,
     folder,
     ran,

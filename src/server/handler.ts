@@ -1,5 +1,7 @@
 import { readFile } from "node:fs/promises";
+import type { RequestListener } from "node:http";
 import { join } from "node:path";
+import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { Parts } from "./accept.js";
@@ -7,8 +9,9 @@ import { catalogApi } from "./api/catalog.js";
 import { nativeApi } from "./api/native.js";
 import { openaiApi } from "./api/openai.js";
 import { sdapi } from "./api/sdapi.js";
-import { createMetrics } from "./metrics.js";
+import { createMetrics, type Metrics } from "./metrics.js";
 import { openapiDocument } from "./openapi.js";
+import { pollListener } from "./polls.js";
 import type { Preparations } from "./prepare.js";
 import { Refusal, refusalOf } from "./refusal.js";
 import { type Access, authCheck, hostCheck, jsonOnly, originCheck, protectiveHeaders } from "./security.js";
@@ -23,11 +26,21 @@ export interface HandlerOptions {
   readonly log: (line: string) => void;
 }
 
+/** The whole server behind a socket. */
+export function createListener(parts: Parts, options: HandlerOptions): RequestListener {
+  const metrics = createMetrics(parts.jobs.queue);
+  const answer = getRequestListener(createHandler(parts, options, metrics).fetch);
+  return pollListener(parts, options.access, metrics, answer);
+}
+
 /** The whole server as a function from Request to Response: `handler.fetch`, or `handler.request` in tests. */
-export function createHandler(parts: Parts, options: HandlerOptions): Hono {
+export function createHandler(
+  parts: Parts,
+  options: HandlerOptions,
+  metrics: Metrics = createMetrics(parts.jobs.queue),
+): Hono {
   const { access, version, log } = options;
   const app = new Hono();
-  const metrics = createMetrics(parts.jobs.queue);
   app.onError((error, c) => nativeError(error, c, log));
   app.notFound((c) => nativeError(new Refusal(404, "NOT_FOUND", "there is nothing here"), c, log));
 

@@ -49,6 +49,17 @@ interface RunningJob {
   skip: AbortController;
 }
 
+/** How the work on a job has ended. */
+type WorkEnd = (
+  | { readonly result: JobResult }
+  | { readonly error: unknown; readonly partial: JobResult | undefined }
+) & {
+  /** Aborted by whoever cancelled the job or took it away, and by `stopped`. */
+  readonly signal: AbortSignal;
+  /** Aborted when this process stops, or the job has taken too long. */
+  readonly stopped: AbortSignal;
+};
+
 /** Accepts jobs, runs them one after the other, and tells those who wait. */
 export class Jobs {
   readonly queue: JobQueue;
@@ -58,9 +69,12 @@ export class Jobs {
   readonly #busyLanes = new Set<string>();
   /** Jobs that somebody waits for here. */
   readonly #attended = new Set<string>();
+  readonly #computing = new Set<Promise<void>>();
+  /** Jobs that were taken and whose end is not written yet. */
   readonly #active = new Set<Promise<void>>();
   /** Clients of the jobs that were accepted here and wait. */
   readonly #waiting = new Map<string, string>();
+  #admitted: (() => void) | undefined;
   readonly #stop = new AbortController();
   #loop: Promise<void> | undefined;
 
@@ -68,9 +82,6 @@ export class Jobs {
     this.queue = queue;
     this.#work = work;
     this.#options = options;
-    queue.subscribe(({ job }) => {
-      if (job.status !== "queued") this.#waiting.delete(job.id);
-    });
   }
 
   /** Begins to take jobs from the queue. */
@@ -103,6 +114,10 @@ export class Jobs {
         headers: { "Retry-After": "10" },
       });
     this.#waiting.set(id, client);
+    // Who only runs jobs, as a worker does, has no need to hear of all that others run.
+    this.#admitted ??= this.queue.subscribe(({ job }) => {
+      if (job.status !== "queued") this.#waiting.delete(job.id);
+    });
   }
 
   /** Submits a job for somebody who waits for it: when they leave (`signal`), it is cancelled. */
@@ -195,21 +210,27 @@ export class Jobs {
     const { parallel = 1 } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      while (this.#active.size >= parallel) await Promise.race(this.#active);
+      while (this.#computing.size >= parallel) await Promise.race(this.#computing);
       const claim = await this.queue
         .claim((lane) => !this.#busyLanes.has(lane), signal)
         .catch((error: unknown) => {
           if (!signal.aborted) throw error;
         });
       if (!claim) return;
-      const done = this.#execute(claim)
+      // The next job is taken while what became of this one is still on its way to the disk.
+      const computed = this.#compute(claim);
+      const free = () => void this.#computing.delete(computing);
+      const computing: Promise<void> = computed.then(free, free);
+      this.#computing.add(computing);
+      const done = computed
+        .then((end) => this.#tellEnd(claim, end))
         .catch((error: unknown) => this.#options.log(`job ${claim.job.id}: ${errorOf(error).message}`))
         .finally(() => this.#active.delete(done));
       this.#active.add(done);
     }
   }
 
-  async #execute(claim: Claim): Promise<void> {
+  async #compute(claim: Claim): Promise<WorkEnd> {
     const { job } = claim;
     const running: RunningJob = { stop: new AbortController(), skip: new AbortController() };
     const timeout = setTimeout(
@@ -238,29 +259,20 @@ export class Jobs {
     clearTimeout(timeout);
     this.#running.delete(job.id);
     this.#busyLanes.delete(job.lane);
-    const size = { width: images[0]?.width ?? 0, height: images[0]?.height ?? 0 };
-    if (settled.ok && !signal.aborted)
-      await claim.finish({ status: "completed", result: { ...settled.value, images } });
-    else {
-      const partial = { ...size, ms: { encode: 0, denoise: 0, decode: 0 }, images };
-      const error = settled.ok ? signal.reason : settled.error;
-      await this.#unfinished(
-        claim,
-        signal,
-        running.stop.signal,
-        error,
-        images.length > 0 ? partial : undefined,
-      );
-    }
+    const { signal: stopped } = running.stop;
+    if (settled.ok && !signal.aborted) return { result: { ...settled.value, images }, signal, stopped };
+    const [first] = images;
+    const ms = { encode: 0, denoise: 0, decode: 0 };
+    const partial = first && { images, width: first.width, height: first.height, ms };
+    return { error: settled.ok ? signal.reason : settled.error, partial, signal, stopped };
   }
 
-  async #unfinished(
-    claim: Claim,
-    signal: AbortSignal,
-    stopped: AbortSignal,
-    error: unknown,
-    partial: JobResult | undefined,
-  ): Promise<void> {
+  async #tellEnd(claim: Claim, end: WorkEnd): Promise<void> {
+    if ("result" in end) {
+      await claim.finish({ status: "completed", result: end.result });
+      return;
+    }
+    const { error, partial, signal, stopped } = end;
     const { job } = claim;
     const kept = partial ? { result: partial } : {};
     const { shared = false } = this.#options;

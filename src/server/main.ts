@@ -4,10 +4,9 @@ import { type AddressInfo, isIP } from "node:net";
 import { homedir, networkInterfaces } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { getRequestListener } from "@hono/node-server";
 import { DiffusionError, type LoadOptions } from "../index.js";
 import type { Parts } from "./accept.js";
-import { createHandler } from "./handler.js";
+import { createListener } from "./handler.js";
 import { imageStore } from "./images.js";
 import { Jobs } from "./jobs.js";
 import { defaultLimits, type Limits, sharedLimits } from "./limits.js";
@@ -83,14 +82,14 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
   const parts: Parts = { jobs, models, images, settings, limits };
 
   let hosts: ReadonlySet<string> = new Set();
-  const handler = createHandler(parts, {
+  const listener = createListener(parts, {
     access: { hosts: () => hosts, ...(auth !== undefined && { secret: auth }) },
     preparations,
     page: options.page ?? pageFolder(),
     version,
     log,
   });
-  const server = createServer(getRequestListener(handler.fetch));
+  const server = createServer(listener);
   const address = await listening(server, port, listen);
   hosts = allowedHosts(address, options.allowHosts ?? []);
   if (!shared) jobs.start();

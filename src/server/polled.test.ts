@@ -1,7 +1,7 @@
 import { once } from "node:events";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, request } from "node:http";
 import type { AddressInfo } from "node:net";
-import { getRequestListener } from "@hono/node-server";
+import { text } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import { host, testServer, untilAborted } from "./fixture.js";
 import type { WorkHooks } from "./jobs.js";
@@ -120,26 +120,104 @@ test("a job's own address tells progress, and a waiting one's place in the queue
   expect(listed.jobs.find(({ id }) => id === running)).toEqual(await (await get(`/jobs/${running}`)).json());
 });
 
-test("the same through a socket, to a client that must say who it is", async () => {
-  const { app, auth, submit, hooks } = await polledServer("me:long-enough");
-  const id = await submit();
-  (await hooks).progress(at(3, "é".repeat(1000)));
-  const answerer = getRequestListener(app.fetch);
-  const server = createServer((request, response) => {
-    request.headers.host = host;
-    request.rawHeaders[request.rawHeaders.findIndex((name) => /^host$/i.test(name)) + 1] = host;
-    return answerer(request, response);
-  }).listen(0, "127.0.0.1");
+/** Sends requests through a socket, which knows polls before the handler does. */
+async function throughSocket(listener: RequestListener) {
+  const server = createServer(listener).listen(0, "127.0.0.1");
   onTestFinished(() => void server.close());
   await once(server, "listening");
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  for (const path of ["/sdapi/v1/progress", `/jobs/${id}`]) {
-    expect((await fetch(url + path)).status).toBe(401);
-    const answer = await fetch(url + path, { headers: auth });
-    expect(await answer.text()).toContain("é".repeat(1000));
-    const again = await fetch(url + path, {
-      headers: { ...auth, "if-none-match": answer.headers.get("etag")! },
-    });
-    expect([again.status, await again.text()]).toEqual([304, ""]);
+  const { port } = server.address() as AddressInfo;
+  return async (path: string, headers: Record<string, string> = {}, method = "GET") => {
+    const sent = request({ port, path, method, headers: { host, ...headers } }).end();
+    const [answer] = (await once(sent, "response")) as [IncomingMessage];
+    return { status: answer.statusCode, headers: answer.headers, text: await text(answer) };
+  };
+}
+
+test("the same through a socket, to a client that must say who it is", async () => {
+  const { listener, auth, submit, hooks, get } = await polledServer("me:long-enough");
+  const id = await submit();
+  (await hooks).progress(at(3, "é".repeat(1000)));
+  const ask = await throughSocket(listener);
+  const basic = { authorization: `Basic ${Buffer.from("me:long-enough").toString("base64")}` };
+  for (const path of ["/sdapi/v1/progress", "/sdapi/v1/progress?skip_current_image=true", `/jobs/${id}`]) {
+    expect((await ask(path)).status).toBe(401);
+    expect((await ask(path, { authorization: "Bearer something-else" })).status).toBe(401);
+    expect((await ask(path, { ...auth, host: "evil.example" })).status).toBe(403);
+    expect((await ask(path, { ...auth, "sec-fetch-site": "cross-site" }, "DELETE")).status).toBe(403);
+    const plain = await get(path);
+    for (const known of [auth as Record<string, string>, basic]) {
+      const answer = await ask(path, known);
+      expect([answer.status, answer.text]).toEqual([200, await plain.clone().text()]);
+      const again = await ask(path, { ...known, "if-none-match": answer.headers.etag! });
+      expect([again.status, again.text]).toEqual([304, ""]);
+      // Word for word what the handler says, but for the time.
+      const { date, connection, "keep-alive": _, "x-process-time": time, ...rest } = answer.headers;
+      const { "x-process-time": handlerTime, ...handlers } = Object.fromEntries(plain.headers);
+      const length = String(Buffer.byteLength(answer.text));
+      expect(rest).toEqual({ ...handlers, "content-length": length });
+      expect(time === undefined).toBe(handlerTime === undefined);
+    }
   }
+  for (const path of ["/jobs/unknown", "/sdapi/v1/progressive"])
+    expect((await ask(path, auth as Record<string, string>)).status).toBe(404);
+});
+
+test("polls through a socket are counted with all other requests", async () => {
+  const { listener, submit } = await polledServer();
+  const ask = await throughSocket(listener);
+  const id = await submit();
+  const { headers } = await ask(`/jobs/${id}`);
+  await ask(`/jobs/${id}`, { "if-none-match": headers.etag! });
+  await ask("/sdapi/v1/progress");
+  await ask("/health");
+  const counted = (await ask("/metrics")).text.split("\n").filter((line) => line.includes("requests_total{"));
+  expect(counted.map((line) => line.replace(/^.*\{/, "{"))).toEqual([
+    '{method="GET",route="/jobs/:id",status="200"} 1',
+    '{method="GET",route="/jobs/:id",status="304"} 1',
+    '{method="GET",route="/sdapi/v1/progress",status="200"} 1',
+    '{method="GET",route="/health",status="200"} 1',
+  ]);
+});
+
+test("the web UI's own call sends a preview once to a client that says which one it has", async () => {
+  const server = await testServer({
+    work: (_job, hooks) => {
+      hooks.progress(at(2));
+      return untilAborted(hooks.signal);
+    },
+  });
+  const waiting = server.send("POST", "/sdapi/v1/txt2img", { prompt: "a dog", force_task_id: "task(1)" });
+  const ask = async (body: object) => (await server.send("POST", "/internal/progress", body)).json();
+  await expect.poll(() => ask({ id_task: "task(1)" })).toMatchObject({ active: true, progress: 0.5 });
+  expect(await ask({ id_task: "task(1)" })).toMatchObject({
+    live_preview: "data:image/png;base64,preview2",
+    id_live_preview: 2,
+  });
+  expect(await ask({ id_task: "task(1)", id_live_preview: 2 })).toMatchObject({
+    live_preview: null,
+    id_live_preview: 2,
+  });
+  expect(await ask({ id_task: "task(2)" })).toMatchObject({
+    active: false,
+    completed: false,
+    progress: null,
+  });
+  await server.send("POST", "/sdapi/v1/interrupt");
+  await waiting;
+});
+
+test("a stream of events says each state once", async () => {
+  const { get, submit, hooks, parts } = await polledServer();
+  const [id, other] = [await submit(), await submit()];
+  const { progress } = await hooks;
+  const stream = (await get(`/jobs/${id}/events`)).text();
+  await expect.poll(() => parts.jobs.queue.position(id)).toBe(0);
+  progress(at(1));
+  await parts.jobs.queue.cancel(other);
+  progress(at(2));
+  await parts.jobs.queue.cancel(id);
+  const events = (await stream).split("\n\n").filter(Boolean);
+  expect(new Set(events).size).toBe(events.length);
+  for (const event of events) expect(event).toMatch(/^event: job\ndata: \{.*\}$/);
+  expect(events.at(-1)).toContain('"status":"cancelled"');
 });

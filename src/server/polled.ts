@@ -1,26 +1,31 @@
 import { createHash } from "node:crypto";
 import type { Context } from "hono";
 import type { Job } from "./queue/queue.js";
-import { protectedResponse, protective } from "./security.js";
+import { protective } from "./security.js";
 
 /** An answer that many ask for again and again: made once, sent as it is. */
 export interface Polled {
   readonly text: string;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly headers: Readonly<Record<string, string>>;
+  /** Of its content: servers that share a queue give the same one. */
+  readonly tag: string;
+  /** Names and values in turn, as node:http sends them without another look; with and without the content's. */
+  readonly headers: { readonly whole: readonly string[]; readonly unchanged: readonly string[] };
 }
 
-/** The JSON of a value, with a tag of its content: servers that share a queue give the same one. */
+/** The JSON of a value. */
 export function polled(value: unknown): Polled {
   const text = JSON.stringify(value);
-  const bytes = new TextEncoder().encode(text);
-  const headers = {
-    ...protective,
-    "Cache-Control": "no-store",
+  const tag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 22)}"`;
+  const always = { ...protective, "Cache-Control": "no-store", ETag: tag };
+  const ofContent = {
     "Content-Type": "application/json",
-    ETag: `"${createHash("sha256").update(bytes).digest("base64url").slice(0, 22)}"`,
+    "Content-Length": String(Buffer.byteLength(text)),
   };
-  return { text, bytes, headers };
+  const headers = {
+    whole: Object.entries({ ...always, ...ofContent }).flat(),
+    unchanged: Object.entries(always).flat(),
+  };
+  return { text, tag, headers };
 }
 
 /**
@@ -39,19 +44,11 @@ export function perState<T>(make: (job: Job, also?: number) => T): (job: Job, al
 }
 
 /** Sends it; 304 to clients that have it already (`If-None-Match`). */
-export function sendPolled(
-  c: Context,
-  { bytes, headers }: Polled,
-  more: Readonly<Record<string, string>> = {},
-): Response {
-  const known = c.req.header("if-none-match");
-  if (known !== undefined && isAmong(known, headers.ETag!)) {
-    const { "Content-Type": _, ...rest } = headers;
-    return protectedResponse(null, 304, { ...rest, ...more });
-  }
-  return protectedResponse(bytes, 200, { ...headers, ...more });
+export function sendPolled(c: Context, { text, tag }: Polled): Response {
+  if (has(c.req.header("if-none-match"), tag)) return c.body(null, 304, { ETag: tag });
+  return c.body(text, 200, { "Content-Type": "application/json", ETag: tag });
 }
 
-/** RFC 9110, 13.1.2: weak comparison with each of a list. */
-const isAmong = (list: string, tag: string): boolean =>
-  list.split(",").some((one) => ["*", tag].includes(one.trim().replace(/^W\//, "")));
+/** RFC 9110, 13.1.2: weak comparison with each of a list. @param known the header If-None-Match */
+export const has = (known: string | undefined, tag: string): boolean =>
+  known?.split(",").some((one) => ["*", tag].includes(one.trim().replace(/^W\//, ""))) ?? false;

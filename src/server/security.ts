@@ -33,42 +33,26 @@ export const protective: Readonly<Record<string, string>> = {
 
 export const protectiveHeaders: MiddlewareHandler = async (c, next) => {
   await next();
-  if (complete.has(c.res)) return;
   for (const [name, value] of Object.entries(protective)) c.res.headers.set(name, value);
   if (!c.res.headers.has("Cache-Control")) c.res.headers.set("Cache-Control", "no-store");
 };
-
-/** Answers that were made with the protective headers. */
-const complete = new WeakSet<Response>();
-
-/**
- * An answer whose headers hold the protective ones already: for those that are sent often, as a record of headers
- * that nobody touches goes to the socket as it is.
- */
-export function protectedResponse(
-  body: Uint8Array<ArrayBuffer> | null,
-  status: number,
-  headers: Readonly<Record<string, string>>,
-): Response {
-  const response = new Response(body, { status, headers });
-  complete.add(response);
-  return response;
-}
 
 /**
  * Only hosts on the list. A page elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding); the Host
  * header then still says that name.
  */
 export const hostCheck =
-  ({ hosts }: Access): MiddlewareHandler =>
+  (access: Access): MiddlewareHandler =>
   async (c, next) => {
-    const host = c.req.header("host")?.toLowerCase();
-    if (host === undefined || !hosts().has(host))
+    if (!isOurHost(c.req.header("host"), access))
       throw new Refusal(403, "HOST", "this server does not answer to that host name", {
         hint: "start it with --allow-host <name:port> if the name is yours",
       });
     await next();
   };
+
+export const isOurHost = (host: string | undefined, { hosts }: Access): boolean =>
+  host !== undefined && hosts().has(host.toLowerCase());
 
 /** Requests that change something must come from our own page, or from a program that is no browser. */
 export const originCheck =
@@ -98,9 +82,9 @@ function isOwnOrigin(origin: string, hosts: ReadonlySet<string>): boolean {
 
 /** Basic (as the web UI's `--api-auth`) or Bearer (as OpenAI's clients send it). Only the two for probes are open. */
 export const authCheck =
-  ({ secret }: Access): MiddlewareHandler =>
+  (access: Access): MiddlewareHandler =>
   async (c, next) => {
-    if (secret !== undefined && !["/health", "/ready"].includes(c.req.path) && !isAuthorized(c, secret))
+    if (!["/health", "/ready"].includes(c.req.path) && !isKnown(c.req.header("authorization"), access))
       throw new Refusal(401, "AUTH", "who are you?", {
         hint: "send the user and password that the server was started with",
         headers: { "WWW-Authenticate": 'Basic realm="tfjs-diffusion", charset="UTF-8"' },
@@ -112,8 +96,10 @@ export const authCheck =
 export const clientOf = (c: Context): string | undefined =>
   (c.env as { incoming?: IncomingMessage } | undefined)?.incoming?.socket?.remoteAddress;
 
-function isAuthorized(c: Context, secret: string): boolean {
-  const [scheme = "", value = ""] = (c.req.header("authorization") ?? "").split(" ");
+/** @param authorization the header of that name */
+export function isKnown(authorization: string | undefined, { secret }: Access): boolean {
+  if (secret === undefined) return true;
+  const [scheme = "", value = ""] = (authorization ?? "").split(" ");
   if (/^basic$/i.test(scheme)) return same(Buffer.from(value, "base64").toString(), secret);
   if (/^bearer$/i.test(scheme)) return same(value, secret.slice(secret.indexOf(":") + 1));
   return false;

@@ -73,6 +73,7 @@ export function nativeApi(parts: Parts): Hono {
     return streamSSE(c, async (stream) => {
       let wake = () => {};
       let latest: Job | undefined = job;
+      let sent = "";
       const unsubscribe = jobs.queue.subscribe((event) => {
         if (event.job.id === job.id) latest = event.job;
         // Others that end move this one up in the queue.
@@ -85,10 +86,14 @@ export function nativeApi(parts: Parts): Hono {
             wake = resolve;
           });
           latest = (await jobs.queue.get(job.id)) ?? latest;
-          await stream.writeSSE({ event: "job", data: (await jobAnswer(latest!, jobs.queue)).text });
+          const { text, tag } = await jobAnswer(latest!, jobs.queue);
+          if (tag !== sent) await stream.write(`event: job\ndata: ${text}\n\n`);
+          sent = tag;
           if (hasEnded(latest!)) return;
           // A comment line now and then keeps proxies from hanging up.
-          await Promise.race([woken, stream.sleep(15_000)]);
+          const silence = setTimeout(() => void stream.write(":\n\n").then(wake), 15_000);
+          await woken;
+          clearTimeout(silence);
         }
       } finally {
         unsubscribe();
@@ -180,8 +185,8 @@ function imageKeys({ request, result }: Job): string[] {
 /** A job as clients see it. */
 const jobView = async (job: Job, queue: Places) => viewOf(job, await positionOf(job, queue));
 
-/** The same in bytes, for those who ask again and again. */
-const jobAnswer = async (job: Job, queue: Places): Promise<Polled> =>
+/** The same as it is sent, for those who ask again and again. */
+export const jobAnswer = async (job: Job, queue: Places): Promise<Polled> =>
   answerOf(job, await positionOf(job, queue));
 const answerOf = perState((job, position) => polled(viewOf(job, position)));
 

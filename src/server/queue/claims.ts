@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Job as Delivery } from "bullmq";
 import { Refusal } from "../refusal.js";
 import { join, settle } from "./changes.js";
@@ -79,9 +80,11 @@ export function claimOf(
   let latest: JobProgress | undefined;
   let telling: Promise<void> | undefined;
   const tell = async () => {
-    for (let next = latest; next; next = latest) {
+    while (latest) {
+      await sleep(PROGRESS_MS);
+      const next = latest;
       latest = undefined;
-      await records.progress(job, next);
+      if (next) await records.progress(job, next);
     }
   };
   const close = () => {
@@ -92,12 +95,15 @@ export function claimOf(
   const finish = async (outcome: Outcome): Promise<Job> => {
     const done: RecordedJob = { ...job, ...outcome, finished: Date.now() };
     try {
-      const moved = await records.move(record, done, token);
+      // Redis carries out one after the other, and writes to disk once for both.
+      const moving = records.move(record, done, token);
+      const discarded = discard(delivery, token);
+      const moved = await moving;
       // Somebody else may have it by now: then nothing of this run is shown.
-      if (!moved) return (await records.read(job.id))?.job ?? done;
-      await settle(done, shared);
-      await discard(delivery, token);
-      return done;
+      const shown = moved ? done : (await records.read(job.id))?.job;
+      if (shown && hasEnded(shown)) await settle(shown, shared);
+      await discarded;
+      return shown ?? done;
     } finally {
       close();
     }
@@ -123,7 +129,7 @@ export function claimOf(
       try {
         if (!(await records.move(record, back, ""))) return (await records.read(job.id))?.job ?? back;
         await delivery.moveToWait(token).catch(() => {});
-        await shared.redis.publish(`${shared.prefix}wake`, "");
+        await shared.redis.publish(`${shared.prefix}wake`, job.lane);
         return back;
       } finally {
         close();
@@ -131,6 +137,9 @@ export function claimOf(
     },
   };
 }
+
+/** How long progress is gathered before it is told: steps may be shorter, and those who look on see no more. */
+const PROGRESS_MS = 50;
 
 /** The reason of a claim's signal when another worker has the job. */
 const claimLost = new Refusal(409, "CLAIM_LOST", "another worker has taken the job over");

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Queue } from "bullmq";
-import type { Redis, RedisOptions } from "ioredis";
+import type { Redis } from "ioredis";
 import { DiffusionError } from "../../index.js";
 import { Refusal } from "../refusal.js";
 import type { Records } from "./records.js";
@@ -8,10 +8,9 @@ import type { Records } from "./records.js";
 /** What all that belongs to one queue in Redis works with. */
 export interface Shared {
   readonly records: Records;
+  /** BullMQ's commands go over it, too: Redis carries out all of a process in the order in which they were given. */
   readonly redis: Redis;
   readonly bull: typeof import("bullmq");
-  /** BullMQ's options for connections that it opens by itself. */
-  readonly connection: RedisOptions & { url: string };
   readonly prefix: string;
   readonly bullQueues: Map<string, Queue>;
   readonly lockMs: number;

@@ -11,18 +11,18 @@ const bullName = (lane: string): string =>
 const deliveryId = (id: string): string => `job-${id}`;
 
 export function bullQueue(lane: string, shared: Shared): Queue {
-  const { bull, connection, prefix, bullQueues } = shared;
+  const { bull, redis, prefix, bullQueues } = shared;
   const known = bullQueues.get(lane);
   if (known) return known;
-  const queue = new bull.Queue(bullName(lane), { connection, prefix: `${prefix}bull` });
+  const queue = new bull.Queue(bullName(lane), { connection: redis, prefix: `${prefix}bull` });
   queue.on("error", () => {});
   bullQueues.set(lane, queue);
   return queue;
 }
 
-export function bullWorker(lane: string, { bull, connection, prefix, lockMs, log }: Shared): Worker {
+export function bullWorker(lane: string, { bull, redis, prefix, lockMs, log }: Shared): Worker {
   const worker = new bull.Worker(bullName(lane), null, {
-    connection,
+    connection: redis,
     prefix: `${prefix}bull`,
     autorun: false,
     lockDuration: lockMs,
@@ -39,7 +39,7 @@ export function bullWorker(lane: string, { bull, connection, prefix, lockMs, log
 export async function deliver(lane: string, ids: readonly string[], shared: Shared): Promise<void> {
   const opts = (id: string) => ({ jobId: deliveryId(id), removeOnComplete: true, removeOnFail: true });
   await bullQueue(lane, shared).addBulk(ids.map((id) => ({ name: "job", data: { id }, opts: opts(id) })));
-  await shared.redis.publish(`${shared.prefix}wake`, "");
+  await shared.redis.publish(`${shared.prefix}wake`, lane);
 }
 
 /**

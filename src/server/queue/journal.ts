@@ -1,6 +1,7 @@
 import { type FileHandle, mkdir, open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DiffusionError } from "../../index.js";
+import { syncFolder } from "../whole-file.js";
 
 /**
  * A file of JSON lines that is only ever appended to. What `append` has promised is on disk. A line that a crash cut
@@ -30,7 +31,9 @@ export async function openJournal(
     for (const line of lines) read(line);
     const short = compact();
     if (torn || damaged > 0 || lines.length > 2 * short.length + 100) await replace(path, short);
-    return { ...appender(path, await open(path, "a", 0o600)), damaged };
+    const file = await open(path, "a", 0o600);
+    await syncFolder(dirname(path));
+    return { ...appender(path, file), damaged };
   } catch (cause) {
     throw diskError(path, cause);
   }
@@ -62,6 +65,7 @@ async function replace(path: string, entries: readonly object[]): Promise<void> 
     await file.close();
   }
   await rename(beside, path);
+  await syncFolder(dirname(path));
 }
 
 function appender(path: string, file: FileHandle): Journal {

@@ -78,6 +78,17 @@ function localQueue(
 ): JobQueue {
   const waiting = [...jobs.values()].filter((job) => job.status === "queued").map(({ id }) => id);
   const running = new Map<string, AbortController>();
+  /** Ids by the name that a client gave, oldest first: those who ask by it ask every second. */
+  const tasks = new Map<string, Set<string>>();
+  const nameTask = ({ id, task }: NewJob) => {
+    if (task !== undefined) tasks.set(task, (tasks.get(task) ?? new Set()).add(id));
+  };
+  const forgetTask = ({ id, task = "" }: NewJob) => {
+    const ids = tasks.get(task);
+    ids?.delete(id);
+    if (ids?.size === 0) tasks.delete(task);
+  };
+  for (const job of jobs.values()) nameTask(job);
   /** Jobs whose first line is still on its way to the disk. */
   const accepting = new Set<string>();
   const listeners = new Set<(event: QueueEvent) => void>();
@@ -160,11 +171,13 @@ function localQueue(
         });
       accepting.add(job.id);
       waiting.push(job.id);
+      nameTask(job);
       try {
         return await change({ ...job, status: "queued", attempt: 0, created: now() });
       } catch (error) {
         leaveLine(job.id);
         jobs.delete(job.id);
+        forgetTask(job);
         throw error;
       } finally {
         accepting.delete(job.id);
@@ -177,11 +190,13 @@ function localQueue(
     async list({ status, task, before, limit = 100 } = {}) {
       const onlyRunning = status?.length === 1 && status[0] === "running";
       if (onlyRunning && task === undefined && before === undefined) return runningJobs().slice(0, limit);
-      const all = [...jobs.values()].reverse();
+      const named =
+        task === undefined ? jobs.values() : [...(tasks.get(task) ?? [])].map((id) => jobs.get(id)!);
+      const all = [...named].reverse();
       const from = before === undefined ? 0 : all.findIndex(({ id }) => id === before) + 1;
       return all
         .slice(from)
-        .filter((job) => (!status || status.includes(job.status)) && (!task || job.task === task))
+        .filter((job) => !status || status.includes(job.status))
         .slice(0, limit);
     },
     async position(id) {
@@ -213,6 +228,7 @@ function localQueue(
       const job = jobs.get(id);
       if (!job || !hasEnded(job)) return false;
       jobs.delete(id);
+      forgetTask(job);
       await journal.append({ removed: id });
       tell({ type: "removed", job });
       return true;

@@ -13,6 +13,9 @@ import { recent } from "./recent.js";
 import { createRecords, type Records } from "./records.js";
 import { splitJob } from "./shards.js";
 
+/** How long a job may wait whose addition nobody heard of: of a dead worker, or told while Redis was away. */
+const MISSED_MS = 1000;
+
 export interface RedisQueueOptions {
   /** Jobs and parts of jobs that may wait. */
   readonly queued: number;
@@ -48,7 +51,6 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
     records: createRecords(redis, prefix),
     redis,
     bull,
-    connection: { url, ...retry },
     prefix,
     bullQueues: new Map(),
     lockMs,
@@ -56,7 +58,7 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
   };
   const listener = redis.duplicate();
   listener.on("error", () => {});
-  await listener.subscribe(`${prefix}wake`, `${prefix}cancel`, `${prefix}progress`);
+  await listener.subscribe(`${prefix}wake`, `${prefix}cancel`);
   return redisQueue(shared, listener, lanes, options.queued, await shared.records.lastEvent());
 }
 
@@ -70,17 +72,22 @@ function redisQueue(
   const { records, redis, prefix, lockMs, log } = shared;
   const listeners = new Set<(event: QueueEvent) => void>();
   const sleepers = new Set<() => void>();
+  /** Lanes in which nothing was found since somebody last added to them. */
+  const empty = new Set<string>();
   const claims = new Map<string, AbortController>();
   const closing = new AbortController();
   const workers = new Map(lanes.map((lane) => [lane, bullWorker(lane, shared)]));
   const name = randomUUID();
   let turn = 0;
+  let forgotten = 0;
   let events: Promise<void> | undefined;
   let reader: Redis | undefined;
 
   listener.on("message", (channel: string, message: string) => {
-    if (channel.endsWith("wake")) for (const wake of sleepers) wake();
-    else if (channel.endsWith("cancel")) claims.get(message)?.abort(cancelled);
+    if (channel.endsWith("wake")) {
+      empty.delete(message);
+      for (const wake of sleepers) wake();
+    } else if (channel.endsWith("cancel")) claims.get(message)?.abort(cancelled);
     else if (listeners.size > 0) void tellProgress(message).catch(() => {});
   });
   const tell = (event: QueueEvent) => {
@@ -105,10 +112,10 @@ function redisQueue(
   };
   if (lanes.length > 0) void everyMoment();
 
-  /** Sleeps until a job may be there: told by who adds one, or after a second, should that have been missed. */
+  /** Sleeps until a job may be there: told by who adds one, or after `MISSED_MS`. */
   const pause = (signal: AbortSignal) =>
     new Promise<void>((resolve) => {
-      const timer = setTimeout(() => woken(), 1000);
+      const timer = setTimeout(() => woken(), MISSED_MS);
       const woken = () => {
         clearTimeout(timer);
         sleepers.delete(woken);
@@ -121,9 +128,12 @@ function redisQueue(
 
   const claimFrom = async (lane: string): Promise<Claim | "again" | undefined> => {
     const token = randomUUID();
+    // Until somebody adds to it, which may be while the answer is on its way.
+    empty.add(lane);
     const delivery = await workers.get(lane)!.getNextJob(token, { block: false });
     if (!delivery) return undefined;
     const taken = await take(delivery, token, shared);
+    empty.delete(lane);
     if (!taken) return "again";
     const stop = new AbortController();
     claims.set(taken.job.id, stop);
@@ -189,16 +199,20 @@ function redisQueue(
       for (;;) {
         signal.throwIfAborted();
         turn++;
+        if (performance.now() - forgotten >= MISSED_MS) {
+          empty.clear();
+          forgotten = performance.now();
+        }
         let again = false;
         for (let i = 0; i < lanes.length && !signal.aborted; i++) {
           const lane = lanes[(turn + i) % lanes.length]!;
-          const found = accepts(lane)
-            ? await claimFrom(lane).catch((error: Error) => log(`queue: ${error.message}`))
-            : undefined;
+          if (empty.has(lane) || !accepts(lane)) continue;
+          const found = await claimFrom(lane).catch((error: Error) => log(`queue: ${error.message}`));
           if (found === "again") again = true;
           else if (found) return found;
         }
-        if (!again) await pause(signal);
+        const added = lanes.some((lane) => !empty.has(lane) && accepts(lane));
+        if (!again && !added) await pause(signal);
       }
     },
     cancel: (id) => changing(() => cancel(id, shared)),
@@ -210,6 +224,7 @@ function redisQueue(
       }),
     subscribe(listen) {
       listeners.add(listen);
+      if (!reader) listener.subscribe(`${prefix}progress`).catch(() => {});
       reader ??= redis.duplicate();
       reader.on("error", () => {});
       events ??= readEvents(reader, `${prefix}events`, lastEvent, tell, closing.signal);
