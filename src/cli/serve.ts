@@ -12,6 +12,7 @@ interface Flags {
   readonly model?: string;
   readonly loraDir?: string;
   readonly vaeDir?: string;
+  readonly controlDir?: string;
   readonly threads?: number;
   readonly queue?: string;
 }
@@ -35,6 +36,10 @@ export function addServe(program: Command, session: Session): void {
     .option("--model <name>", "the model to begin with")
     .option("--lora-dir <folder>", "LoRAs that prompts can name: <lora:name:0.8>")
     .option("--vae-dir <folder>", "autoencoders that clients of /sdapi/v1 can choose (sd_vae)")
+    .option(
+      "--control-dir <folder>",
+      "ControlNets and T2I-Adapters (diffusers folders) that requests can name",
+    )
     .option("--threads <number>", "processor threads", wholeNumber)
     .addOption(
       new Option("--queue <url>", "redis://host:port that workers share; no model is loaded here").env(

@@ -7,6 +7,7 @@ interface Flags {
   readonly models?: string;
   readonly loraDir?: string;
   readonly vaeDir?: string;
+  readonly controlDir?: string;
   readonly data?: string;
   readonly images?: string;
   readonly threads?: number;
@@ -32,6 +33,7 @@ export function addWorker(program: Command, session: Session): void {
     .option("--models <folder>", "a folder of models, the same as the server's")
     .option("--lora-dir <folder>", "LoRAs that prompts can name, as on the server")
     .option("--vae-dir <folder>", "autoencoders that can be chosen, as on the server")
+    .option("--control-dir <folder>", "ControlNets and T2I-Adapters, as on the server")
     .option("--data <folder>", "where pictures are kept: the same folder as the server's")
     .addOption(
       new Option("--images <url>", "pictures in S3 instead, as on the server: s3://bucket/prefix").env(
@@ -48,7 +50,8 @@ export function addWorker(program: Command, session: Session): void {
 async function run(flags: Flags, session: Session): Promise<void> {
   // What a worker needs is loaded for this command only.
   const { startWorker } = await import("../server/worker.js");
-  const { data, images, threads, memory, hang, grace, model, models, queue, loraDir, vaeDir } = flags;
+  const { data, images, threads, memory, hang, grace, model, models, queue } = flags;
+  const { loraDir, vaeDir, controlDir } = flags;
   const worker = await startWorker({
     queue,
     log: note,
@@ -62,6 +65,7 @@ async function run(flags: Flags, session: Session): Promise<void> {
     ...(models && { models }),
     ...(loraDir && { loraDir }),
     ...(vaeDir && { vaeDir }),
+    ...(controlDir && { controlDir }),
     ...(data && { dataDir: data }),
     ...(images && { images }),
   });

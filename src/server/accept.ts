@@ -28,10 +28,15 @@ export interface Parts {
 }
 
 /** A request of any API: pictures may have been decoded from base64 already. */
-export type Incoming = Omit<GenerateRequest, "image" | "mask"> & {
-  readonly image?: string | Uint8Array | undefined;
-  readonly mask?: string | Uint8Array | undefined;
+export type Incoming = Omit<GenerateRequest, Pictures> & {
+  readonly image?: Picture | undefined;
+  readonly images?: readonly Picture[] | undefined;
+  readonly mask?: Picture | undefined;
+  readonly controlnet?: readonly (Omit<Control, "image"> & { readonly image: Picture })[] | undefined;
 };
+type Pictures = "image" | "images" | "mask" | "controlnet";
+type Picture = string | Uint8Array;
+type Control = NonNullable<GenerateRequest["controlnet"]>[number];
 
 export type Accepted = Pick<NewJob, "lane" | "request">;
 
@@ -42,7 +47,10 @@ export type Accepted = Pick<NewJob, "lane" | "request">;
  */
 export async function acceptGenerate(request: Incoming, parts: Parts): Promise<Accepted> {
   const { models, images, limits, settings } = parts;
-  const { image, mask, kind, ...rest } = request;
+  const { image, images: several, mask, controlnet, kind, ...rest } = request;
+  if (image !== undefined && several)
+    throw new Refusal(400, "BAD_OPTION", "image and images contradict each other");
+  for (const { model } of controlnet ?? []) await models.findControl(model);
   const option = models.resolve(request.model, {
     masked: mask !== undefined || request.expand !== undefined,
   });
@@ -58,26 +66,32 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     kind: "generate",
     model: option.label,
     ...(models.vae !== undefined && info.kind !== "unconditional" && { vae: models.vae }),
-    count: request.count ?? 1,
+    count: request.count ?? several?.length ?? 1,
   };
   // APIs of others are laxer than ours, and what a journal could not read again must not get into it.
   checkGrid(stored, limits.count);
+  if (stored.grid && several)
+    throw new Refusal(400, "BAD_OPTION", "grid and images contradict each other", {
+      hint: "a grid starts from one image",
+    });
   for (const one of [stored, ...gridCells(stored)]) {
     checked(storedRequest, one);
     if (one.scheduler !== undefined) checkScheduler(one.scheduler);
   }
   checkLimits(stored, info.size, limits);
-  const [imageKey, maskKey] = await Promise.all(
-    [image, mask].map((given) =>
-      given === undefined
-        ? undefined
-        : storeForeign(typeof given === "string" ? decodeBase64(given) : given, images, limits),
-    ),
-  );
-  return {
-    lane: option.label,
-    request: { ...stored, ...(imageKey && { image: imageKey }), ...(maskKey && { mask: maskKey }) },
+  const store = (given: Picture) =>
+    storeForeign(typeof given === "string" ? decodeBase64(given) : given, images, limits);
+  const keys: Partial<StoredGenerate> = {
+    ...(image !== undefined && { image: await store(image) }),
+    ...(several && { images: await Promise.all(several.map(store)) }),
+    ...(mask !== undefined && { mask: await store(mask) }),
+    ...(controlnet && {
+      controlnet: await Promise.all(
+        controlnet.map(async (control) => ({ ...control, image: await store(control.image) })),
+      ),
+    }),
   };
+  return { lane: option.label, request: { ...stored, ...keys } };
 }
 
 /** Unknown names are refused at once, with the nearest one. */

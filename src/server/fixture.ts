@@ -44,13 +44,13 @@ export async function testServer(
     parallel?: number;
     loraDir?: string;
     vaeDir?: string;
+    controlDir?: string;
   } = {},
 ): Promise<TestServer> {
   const folder = await mkdtemp(join(tmpdir(), "server-"));
   const limits = { ...defaultLimits, ...options.limits };
   const settings = await openSettings(join(folder, "settings.json"));
-  const { loraDir, vaeDir } = options;
-  const models = await Models.open(settings, loraDir ? { loraDir } : {}, { vaeDir });
+  const models = await Models.open(settings, {}, options);
   const images = folderStore(join(folder, "images"));
   const queue = await openLocalQueue(join(folder, "journal.jsonl"), limits);
   const ran: StoredRequest[] = [];

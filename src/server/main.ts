@@ -38,6 +38,8 @@ export interface ServeOptions {
   readonly loraDir?: string;
   /** A folder of autoencoders that can be chosen in place of the models' own. */
   readonly vaeDir?: string;
+  /** A folder of ControlNets and T2I-Adapters that requests can name. */
+  readonly controlDir?: string;
   readonly load?: Pick<LoadOptions, "threads" | "cacheDir">;
   /** redis://host:port of a queue that workers share; then this process loads no model. */
   readonly queue?: string;
@@ -66,9 +68,9 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
   const limits = { ...defaultLimits, ...(options.queue && sharedLimits), ...options.limits };
   const dataDir = options.dataDir ?? defaultDataDir();
   const settings = await openSettings(join(dataDir, "settings.json"));
-  const { loraDir, vaeDir } = options;
-  checkFolders([loraDir, vaeDir]);
-  const models = await Models.open(settings, { ...load, ...(loraDir && { loraDir }) }, { vaeDir });
+  const { loraDir, vaeDir, controlDir } = options;
+  checkFolders([loraDir, vaeDir, controlDir]);
+  const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir });
   if (options.models) await models.addFolder(options.models);
   if (options.model) await models.choose(options.model);
   const images = await imageStore(options.images, dataDir);

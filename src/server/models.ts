@@ -14,7 +14,7 @@ import {
 } from "../index.js";
 import { errorOf, Refusal } from "./refusal.js";
 import type { Settings } from "./settings.js";
-import { type WeightFile, weightFiles } from "./weight-files.js";
+import { configuredFolders, type WeightFile, weightFiles } from "./weight-files.js";
 
 export type Precision = NonNullable<LoadOptions["precision"]>;
 
@@ -34,6 +34,16 @@ export interface ModelState {
   /** What is going on while it loads, in numbers. */
   readonly phase?: { readonly what: string; readonly done: number; readonly total: number };
   readonly error?: { readonly code: string; readonly message: string; readonly hint?: string };
+}
+
+/** Folders of what requests can name besides models. */
+export interface AdapterFolders {
+  /** LoRAs, for <lora:name:0.8> in prompts. */
+  readonly loraDir?: string | undefined;
+  /** Autoencoders that can stand in for the models' own. */
+  readonly vaeDir?: string | undefined;
+  /** ControlNets and T2I-Adapters: diffusers folders. */
+  readonly controlDir?: string | undefined;
 }
 
 interface Loaded {
@@ -57,28 +67,26 @@ export class Models {
   readonly #states = new Map<string, ModelState>();
   readonly #settings: Settings;
   readonly #load: LoadOptions;
-  readonly #vaeDir: string | undefined;
+  readonly #folders: AdapterFolders;
   /** The chosen autoencoder; the models' own when undefined. */
   #vae: WeightFile | undefined;
   /** Models of the folder that cannot be used, and why. */
   readonly unusable = new Map<string, string>();
 
-  private constructor(settings: Settings, load: LoadOptions, vaeDir: string | undefined) {
+  private constructor(settings: Settings, load: LoadOptions, folders: AdapterFolders) {
     this.#settings = settings;
     this.#load = load;
-    this.#vaeDir = vaeDir;
+    this.#folders = folders;
   }
 
-  /**
-   * @param load options for every model: threads, cache folder, folder of LoRAs
-   * @param folders vaeDir: autoencoders that can stand in for the models' own
-   */
+  /** @param load options for every model: threads, cache folder */
   static async open(
     settings: Settings,
     load: LoadOptions = {},
-    { vaeDir }: { readonly vaeDir?: string | undefined } = {},
+    folders: AdapterFolders = {},
   ): Promise<Models> {
-    const models = new Models(settings, load, vaeDir);
+    const { loraDir } = folders;
+    const models = new Models(settings, { ...load, ...(loraDir !== undefined && { loraDir }) }, folders);
     // One that is gone by now is not missed: the models have their own.
     models.#vae = (await models.vaes()).find(({ name }) => name === settings.data.vae);
     const included = defaultModels.map(async (name) => ({ name, info: await describeModel(name) }));
@@ -147,12 +155,30 @@ export class Models {
 
   /** The LoRAs that prompts can name. */
   loras(): Promise<readonly WeightFile[]> {
-    return weightFiles(this.#load.loraDir);
+    return weightFiles(this.#folders.loraDir);
   }
 
   /** The autoencoders that can be chosen. */
   vaes(): Promise<readonly WeightFile[]> {
-    return weightFiles(this.#vaeDir, { parts: true });
+    return weightFiles(this.#folders.vaeDir, { parts: true });
+  }
+
+  /** The ControlNets and T2I-Adapters that requests can name. */
+  controls(): Promise<readonly WeightFile[]> {
+    return configuredFolders(this.#folders.controlDir);
+  }
+
+  /** @param name of the list, with or without the hash that clients of the web UI put behind it */
+  async findControl(name: string): Promise<WeightFile> {
+    const wanted = name.trim().replace(/ \[[0-9a-f]+\]$/i, "");
+    const all = await this.controls();
+    const found = all.find((control) => control.name === wanted);
+    if (found) return found;
+    throw new Refusal(404, "CONTROL_NOT_FOUND", `there is no ControlNet ${name.slice(0, 100)}`, {
+      hint: this.#folders.controlDir
+        ? `there are ${all.map(({ name }) => name).join(", ") || "none"}`
+        : "start the server, and each worker of a queue, with --control-dir",
+    });
   }
 
   get vae(): string | undefined {
@@ -167,7 +193,7 @@ export class Models {
     const found = all.find((vae) => vae.name === wanted);
     if (found) return found;
     throw new Refusal(404, "VAE_NOT_FOUND", `there is no autoencoder ${name.slice(0, 100)}`, {
-      hint: this.#vaeDir
+      hint: this.#folders.vaeDir
         ? `there are ${all.map(({ name }) => name).join(", ") || "none"}, and Automatic`
         : "start the server, and each worker of a queue, with --vae-dir, or say Automatic",
     });

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { chooseBody, prepareBody, tokensBody } from "./api/catalog.js";
 import { editsBody, generationsBody, variationsBody } from "./api/openai.js";
+import { detectBody } from "./api/sdapi-controlnet.js";
 import {
   extraSingleImage,
   img2img,
@@ -39,6 +40,7 @@ export const routes: Readonly<Record<string, Described>> = {
   "DELETE /models/:label": { summary: "Takes a prepared model off the list" },
   "GET /schedulers": { summary: "Schedulers and schedule types" },
   "GET /upscalers": { summary: "Upscalers" },
+  "GET /controls": { summary: "ControlNets and T2I-Adapters, and what prepares pictures for them" },
   "GET /limits": { summary: "What a request may ask for" },
   "POST /tokens": { summary: "Counts the tokens of a prompt", body: tokensBody },
   "POST /v1/images/generations": { summary: "OpenAI: text to image", body: generationsBody },
@@ -72,6 +74,11 @@ export const routes: Readonly<Record<string, Described>> = {
       ...["realesrgan-models", "prompt-styles", "extensions"],
     ].map((name) => [`GET /sdapi/v1/${name}`, { summary: `AUTOMATIC1111: ${name}` }]),
   ),
+  "GET /controlnet/version": { summary: "AUTOMATIC1111's ControlNet: 2" },
+  "GET /controlnet/model_list": { summary: "AUTOMATIC1111's ControlNet: models" },
+  "GET /controlnet/module_list": { summary: "AUTOMATIC1111's ControlNet: preprocessors" },
+  "GET /controlnet/settings": { summary: "AUTOMATIC1111's ControlNet: how many units there are" },
+  "POST /controlnet/detect": { summary: "AUTOMATIC1111's ControlNet: preprocesses", body: detectBody },
   "GET /health": { summary: "That the server is up, and how far its model is" },
   "GET /ready": { summary: "200 once jobs can be run: the model is loaded, or a worker is there; else 503" },
   "GET /metrics": { summary: "Numbers for Prometheus" },

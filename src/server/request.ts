@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { firstProblem, inWords } from "../expectations.js";
-import { type GenerateOptions, nearest } from "../index.js";
+import { type GenerateOptions, nearest, preprocessors } from "../index.js";
 import { gridCells, gridRequest } from "./grid.js";
 import type { ImageStore } from "./images.js";
 import type { Limits } from "./limits.js";
@@ -13,6 +13,25 @@ const size = z.strictObject({ width: side, height: side });
 const seed = z.union([whole.min(0), z.string().min(1).max(200)]);
 const margin = whole.min(0).max(4096).optional();
 const base64 = z.string().describe("PNG, JPEG or WebP in base64, or a data: URL; never an address");
+
+const level = whole.min(0).max(255);
+const preprocessor = z.union([
+  z.enum(preprocessors),
+  z.strictObject({ name: z.literal("canny"), low: level.optional(), high: level.optional() }),
+]);
+
+/** A ControlNet or T2I-Adapter. @param image in base64, or its key */
+const control = (image: z.ZodString) =>
+  z.strictObject({
+    model: z.string().max(200).describe("a name from GET /controls; never a path"),
+    image,
+    preprocess: z.union([preprocessor, z.array(preprocessor).max(4)]).optional(),
+    scale: z.number().min(0).max(10).optional(),
+    start: share.optional(),
+    end: share.optional(),
+    guess: z.boolean().optional(),
+  });
+const most = { controls: 3, images: 256 };
 
 /** What decides about a picture, under the library's names. Pictures stand apart: they are base64 on the wire. */
 const settings = {
@@ -83,7 +102,16 @@ export const generateRequest = z
     model: z.string().max(200).optional().describe("a name from GET /models; never a path"),
     ...settings,
     image: base64.optional(),
+    images: z
+      .array(base64)
+      .min(1)
+      .max(most.images)
+      .optional()
+      .describe(
+        "in place of image: picture i of the job starts from number i, after the last from the first",
+      ),
     mask: base64.optional().describe("white or transparent = repaint"),
+    controlnet: z.array(control(base64)).min(1).max(most.controls).optional(),
   })
   .describe("The mode is implied: image is image to image, mask is inpainting, expand is outpainting.");
 export type GenerateRequest = z.infer<typeof generateRequest>;
@@ -106,7 +134,9 @@ const storedGenerate = z.strictObject({
   ...settings,
   count: whole.min(1),
   image: z.string().optional(),
+  images: z.array(z.string()).min(1).max(most.images).optional(),
   mask: z.string().optional(),
+  controlnet: z.array(control(z.string())).min(1).max(most.controls).optional(),
 });
 const storedUpscale = z.strictObject({
   kind: z.literal("upscale"),
@@ -138,20 +168,59 @@ export function checked<T>(schema: z.ZodType<T>, value: unknown): T {
   );
 }
 
-/** The library's options for one picture of a stored request, without signal and progress. */
+/** Keys of all pictures that a request brings along. */
+export function pictureKeys(request: StoredRequest): string[] {
+  if (request.kind === "upscale") return [request.image];
+  const { image, images = [], mask, controlnet = [] } = request;
+  return [image, ...images, mask, ...controlnet.map(({ image }) => image)].filter((key) => key !== undefined);
+}
+
+/** A request with the one of its `images` that picture i starts from. */
+export function startOf({ images, ...request }: StoredGenerate, i: number): StoredGenerate {
+  return images ? { ...request, image: images[i % images.length]! } : request;
+}
+
+/**
+ * The library's options for one picture of a stored request, without signal and progress.
+ *
+ * @param findControl from the name of a ControlNet to its path
+ */
 export async function generateOptions(
   request: StoredGenerate,
   images: ImageStore,
+  findControl: (name: string) => Promise<{ readonly path: string }>,
 ): Promise<Omit<GenerateOptions, "image"> & { image?: Uint8Array }> {
-  const { kind, model, vae, image, mask, seed, count, grid, expand, variation, ...rest } = request;
-  const [imageBytes, maskBytes] = await Promise.all([image, mask].map((key) => key && images.get(key)));
-  if ((image && !imageBytes) || (mask && !maskBytes))
+  const {
+    kind,
+    model,
+    vae,
+    image,
+    images: _,
+    mask,
+    controlnet,
+    seed,
+    count,
+    grid,
+    expand,
+    variation,
+    ...rest
+  } = request;
+  const read = async (key: string): Promise<Uint8Array> => {
+    const bytes = await images.get(key);
+    if (bytes) return bytes;
     throw new Refusal(410, "IMAGE_GONE", "a picture that this job starts from is no longer on disk");
+  };
+  const controls = (controlnet ?? []).map(async ({ model, image, ...control }) => ({
+    ...withoutUndefined(control),
+    model: (await findControl(model)).path,
+    image: await read(image),
+  }));
   const options = {
     ...rest,
     ...(seed !== undefined && { seed: parseSeed(seed) }),
-    ...(imageBytes && { image: imageBytes }),
-    ...(maskBytes && { mask: maskBytes }),
+    ...(image && { image: await read(image) }),
+    ...(mask && { mask: await read(mask) }),
+    ...(controls.length > 0 && { controlnet: await Promise.all(controls) }),
     ...(expand && { expand: withoutUndefined(expand) }),
     ...(variation && {
       variation: {

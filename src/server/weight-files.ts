@@ -10,6 +10,12 @@ export interface WeightFile {
 
 const isWeights = (name: string): boolean => /\.(safetensors|ckpt|pt|bin)$/.test(name);
 
+/** Folders that hold a config.json, such as ControlNets of diffusers. */
+export async function configuredFolders(folder: string | undefined): Promise<readonly WeightFile[]> {
+  const found = await weightFiles(folder, { parts: true });
+  return found.filter(({ path }) => !isWeights(path));
+}
+
 /**
  * What lies in a folder of LoRAs or autoencoders, and in folders in it, as it is now.
  *

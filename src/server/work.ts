@@ -14,7 +14,7 @@ import type { Models } from "./models.js";
 import type { JobProgress } from "./queue/queue.js";
 import { splitJob } from "./queue/shards.js";
 import { Refusal } from "./refusal.js";
-import { generateOptions, parseSeed, type StoredGenerate, type StoredUpscale } from "./request.js";
+import { generateOptions, parseSeed, type StoredGenerate, type StoredUpscale, startOf } from "./request.js";
 
 /** Upscalers that need no model; the web UI has them under the same names. */
 export const upscalers = ["Lanczos", "Nearest"] as const;
@@ -52,8 +52,8 @@ async function generatePictures(
   for (let image = 0; image < count; image++) {
     const skip = hooks.skippable();
     const progress = progressOf(image, count, hooks.progress);
-    const one = cells[image] ?? request;
-    const options = await generateOptions(one, images);
+    const one = cells[image] ?? startOf(request, image);
+    const options = await generateOptions(one, images, (name) => models.findControl(name));
     let result: GenerateResult;
     try {
       const vae = await models.findVae(request.vae);

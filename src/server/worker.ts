@@ -20,6 +20,8 @@ export interface WorkerOptions {
   readonly loraDir?: string;
   /** A folder of autoencoders that servers can choose: what their folder has. */
   readonly vaeDir?: string;
+  /** A folder of ControlNets and T2I-Adapters: what the server's folder has. */
+  readonly controlDir?: string;
   /** Where pictures are kept: the same folder as the server's. */
   readonly dataDir?: string;
   /** Where pictures are kept instead, as on the server: s3://bucket/prefix. */
@@ -50,10 +52,10 @@ export interface RunningWorker {
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   const { dataDir = defaultDataDir(), load = {}, log = () => {}, lockMs } = options;
-  const { loraDir, vaeDir } = options;
-  checkFolders([loraDir, vaeDir]);
+  const { loraDir, vaeDir, controlDir } = options;
+  checkFolders([loraDir, vaeDir, controlDir]);
   const settings = await openSettings(join(dataDir, "settings.json"));
-  const models = await Models.open(settings, { ...load, ...(loraDir && { loraDir }) }, { vaeDir });
+  const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir });
   if (options.models) await models.addFolder(options.models);
   const names = options.model ?? defaultModels.map((name) => optionLabel(name, "fp32"));
   const labels = names.map((name) => models.resolve(name).label);

@@ -1,6 +1,13 @@
 import { Hono } from "hono";
 import { z } from "zod";
-import { countTokens, cpuFlags, loadTokenizer, schedulerEntries, scheduleTypes } from "../../index.js";
+import {
+  countTokens,
+  cpuFlags,
+  loadTokenizer,
+  preprocessors,
+  schedulerEntries,
+  scheduleTypes,
+} from "../../index.js";
 import { type Parts, upscalingModels } from "../accept.js";
 import type { ModelOption } from "../models.js";
 import type { Preparations } from "../prepare.js";
@@ -67,6 +74,9 @@ export function catalogApi({ models, limits }: Parts, preparations: Preparations
 
   app.get("/schedulers", (c) => c.json({ schedulers: schedulerEntries, scheduleTypes }));
   app.get("/upscalers", (c) => c.json({ upscalers: [...upscalers, ...upscalingModels(models)] }));
+  app.get("/controls", async (c) =>
+    c.json({ controls: (await models.controls()).map(({ name }) => name), preprocessors }),
+  );
   app.get("/limits", (c) => c.json(limits));
 
   app.post("/tokens", async (c) => {

@@ -8,7 +8,7 @@ import { isImageKey } from "../images.js";
 import { type Polled, perState, polled, sendPolled } from "../polled.js";
 import { hasEnded, type Job, type JobQueue, jobStatuses } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
-import { checked, generateRequest, upscaleRequest } from "../request.js";
+import { checked, generateRequest, pictureKeys, upscaleRequest } from "../request.js";
 import { clientOf } from "../security.js";
 
 /** The native API: jobs that outlive the request that made them. */
@@ -177,10 +177,10 @@ async function removeImages(job: Job, { jobs, images }: Parts): Promise<void> {
   for (const key of imageKeys(job)) if (!needed.has(key)) await images.remove(key);
 }
 
-function imageKeys({ request, result }: Job): string[] {
-  const inputs = request.kind === "upscale" ? [request.image] : [request.image, request.mask];
-  return [...inputs, ...(result?.images.map(({ key }) => key) ?? [])].filter((key) => key !== undefined);
-}
+const imageKeys = ({ request, result }: Job): string[] => [
+  ...pictureKeys(request),
+  ...(result?.images.map(({ key }) => key) ?? []),
+];
 
 /** A job as clients see it. */
 const jobView = async (job: Job, queue: Places) => viewOf(job, await positionOf(job, queue));
@@ -206,6 +206,11 @@ function viewOf(job: Job, position: number | undefined) {
       ...request,
       ...(request.image && { image: input(request.image) }),
       ...("mask" in request && request.mask && { mask: input(request.mask) }),
+      ...("images" in request && request.images && { images: request.images.map(input) }),
+      ...("controlnet" in request &&
+        request.controlnet && {
+          controlnet: request.controlnet.map((control) => ({ ...control, image: input(control.image) })),
+        }),
     },
     ...(result && {
       result: { ...result, images: result.images.map((image) => ({ ...image, url: imageUrl(image.key) })) },

@@ -6,10 +6,11 @@ import { decodeBase64, plainMask, readForeign } from "../images.js";
 import type { Limits } from "../limits.js";
 import { Refusal } from "../refusal.js";
 import type { SettingsData } from "../settings.js";
+import { controlsOf, isControlNet } from "./sdapi-controlnet.js";
 import { type Img2img, optionsBody, type Txt2img } from "./sdapi-schema.js";
 
 /** @throws Refusal for what would change the picture and is not there: nothing is ignored in silence */
-export function txt2imgRequest(request: Txt2img): Incoming {
+export async function txt2imgRequest(request: Txt2img, limits: Limits): Promise<Incoming> {
   refuseUnsupported(request, {
     firstphase_width: request.firstphase_width > 0,
     firstphase_height: request.firstphase_height > 0,
@@ -28,7 +29,11 @@ export function txt2imgRequest(request: Txt2img): Incoming {
       request.hr_negative_prompt !== "" &&
       request.hr_negative_prompt !== request.negative_prompt,
   });
-  return { ...commonRequest(request), ...(request.enable_hr && { hires: hiresOf(request) }) };
+  return {
+    ...commonRequest(request),
+    ...(await controlsOf(request, limits)),
+    ...(request.enable_hr && { hires: hiresOf(request) }),
+  };
 }
 
 /** "Use same sampler": what the web UI's own form sends. */
@@ -40,13 +45,12 @@ const maskedContents = ["fill", "original", "noise", "nothing"] as const;
 
 export async function img2imgRequest(request: Img2img, limits: Limits): Promise<Incoming> {
   const { init_images, mask, resize_mode, inpainting_fill, mask_blur_x, mask_blur_y } = request;
-  const [first, ...others] = init_images ?? [];
+  const [first] = init_images ?? [];
   if (!first) throw new Refusal(404, "NO_IMAGE", "Init image not found");
   const resizeMode = resizeModes[resize_mode];
   const blur = request.mask_blur ?? mask_blur_x;
   const maskedContent = maskedContents[inpainting_fill];
   refuseUnsupported(request, {
-    "init_images (more than one)": others.length > 0,
     resize_mode: resizeMode === undefined,
     inpainting_fill: maskedContent === undefined,
     "mask_blur_x other than mask_blur_y": request.mask_blur == null && mask_blur_x !== mask_blur_y,
@@ -54,10 +58,20 @@ export async function img2imgRequest(request: Img2img, limits: Limits): Promise<
     // 0 stands in the example that the web UI's own documentation shows.
     initial_noise_multiplier: ![0, 1].includes(request.initial_noise_multiplier ?? 1),
   });
-  const image = decodeBase64(first);
+  const given = init_images ?? [];
+  // As there: the pictures are one batch, which is as large as there are pictures.
+  if (given.length > 1 && given.length > request.batch_size)
+    throw new Refusal(
+      422,
+      "BAD_OPTION",
+      `bad number of images passed: ${given.length}; expecting ${request.batch_size} or less`,
+    );
   return {
     ...commonRequest(request),
-    image,
+    ...(given.length > 1
+      ? { images: given.map(decodeBase64), count: given.length * request.n_iter }
+      : { image: decodeBase64(first) }),
+    ...(await controlsOf(request, limits, first)),
     strength: request.denoising_strength,
     resizeMode,
     ...(mask && {
@@ -170,7 +184,7 @@ function isScriptOn(given: unknown): boolean {
 
 function refuseUnsupported(request: Txt2img | Img2img, more: Record<string, boolean>): void {
   const scripts = Object.entries(request.alwayson_scripts ?? {});
-  const [script] = scripts.find(([, given]) => isScriptOn(given)) ?? [];
+  const [script] = scripts.find(([name, given]) => !isControlNet(name) && isScriptOn(given)) ?? [];
   if (script !== undefined)
     throw new Refusal(422, "SCRIPT", `always on script ${script.slice(0, 100)} not found`);
   if (request.script_name && request.script_name !== "None")

@@ -3,6 +3,7 @@ import type { Parts } from "../accept.js";
 import { sendPolled } from "../polled.js";
 import { Refusal } from "../refusal.js";
 import { pngInfo } from "./png-info.js";
+import { addControlNet } from "./sdapi-controlnet.js";
 import { read, sdapiError } from "./sdapi-errors.js";
 import { extra } from "./sdapi-extra.js";
 import { checkVae, generate } from "./sdapi-generate.js";
@@ -37,7 +38,7 @@ export function sdapi(parts: Parts): Hono {
   app.post("/sdapi/v1/txt2img", async (c) => {
     const body = await read(c, txt2img);
     await checkVae(body, parts);
-    return c.json(await generate(c, parts, body, txt2imgRequest(body)));
+    return c.json(await generate(c, parts, body, await txt2imgRequest(body, parts.limits)));
   });
   app.post("/sdapi/v1/img2img", async (c) => {
     const body = await read(c, img2img);
@@ -83,5 +84,6 @@ export function sdapi(parts: Parts): Hono {
     throw new Refusal(501, "UNSUPPORTED", "this server has no model that describes pictures");
   });
   addLists(app, parts);
+  addControlNet(app, parts);
   return app;
 }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { numericSeed } from "../../index.js";
 import { gridCells } from "../grid.js";
-import { parseSeed, type StoredGenerate } from "../request.js";
+import { parseSeed, type StoredGenerate, startOf } from "../request.js";
 import type { Job, JobProgress, JobResult, NewJob, Outcome } from "./queue.js";
 
 /** A job whose pictures are made by jobs of their own, and one of those. */
@@ -32,7 +32,11 @@ export function splitJob(job: NewJob): readonly (NewJob & Sharded)[] {
     ? gridCells({ ...request, seed: first, ...(variation && { variation }) })
     : Array.from(
         { length: request.count },
-        (_, index): StoredGenerate => ({ ...plain, count: 1, ...seedsOf(index, first, variation) }),
+        (_, index): StoredGenerate => ({
+          ...startOf(plain, index),
+          count: 1,
+          ...seedsOf(index, first, variation),
+        }),
       );
   return parts.map((part, index) => ({
     ...job,
