@@ -17,20 +17,24 @@ const request = { prompt: "a dog with glasses", steps: 20, seed: 7, guidance: 5,
 
 /**
  * The default model, 256 x 256, 20 steps: by the library, through `POST /jobs` with its events, and the same while
- * 200 clients in another process ask for progress once a second. Rounds alternate. CPU time, too, as other work on
- * the machine does not enter it: of this process and of those that compute for it, not of the clients.
+ * 200 clients in another process ask for progress once a second. As such clients slow everything down on the same
+ * machine, they also ask a plain node:http server in a process of its own, which sends as many bytes: what is slower
+ * beyond that is our server's doing. Rounds alternate. CPU time, too, as other work on the machine does not enter
+ * it: of this process and of those that compute for it, not of the clients and the plain server.
  */
 export async function benchServer({ rounds, threads }: ServerBenchOptions): Promise<Table[]> {
   const dataDir = mkdtempSync(join(tmpdir(), "server-bench-"));
   const model = await StableDiffusion.load(undefined, { threads });
   const server = await serve({ port: 0, dataDir, load: { threads } });
   const byServer = () => throughServer(server.url);
+  const plain = await plainServer();
   const ways = {
     library: () => timedRun(() => model.generate(request)),
     "library, with previews": () =>
       timedRun(() => model.generate({ ...request, preview: true, onProgress: () => {} })),
     server: () => timedRun(byServer),
-    "server, 200 clients": () => withClients(server.url, () => timedRun(byServer)),
+    "server, 200 clients elsewhere": () => withClients(plain.url, plain.pid, byServer),
+    "server, 200 clients": () => withClients(`${server.url}/sdapi/v1/progress`, undefined, byServer),
   };
   const taken: Record<string, Taken[]> = {};
   try {
@@ -43,17 +47,21 @@ export async function benchServer({ rounds, threads }: ServerBenchOptions): Prom
       }
     }
   } finally {
+    plain.stop();
     await model.dispose();
     await server.close();
     rmSync(dataDir, { recursive: true, force: true });
   }
-  return [overhead(taken), await starting()];
+  return [overhead(taken), polls(taken), await starting()];
 }
 
 /** Milliseconds. */
 interface Taken {
   readonly wall: number;
   readonly cpu: number;
+  /** Answers to clients, and the CPU time of who gave them, where that is a process of its own. */
+  readonly polls?: number;
+  readonly answering?: number;
 }
 
 async function timedRun(run: () => Promise<unknown>): Promise<Taken> {
@@ -63,8 +71,8 @@ async function timedRun(run: () => Promise<unknown>): Promise<Taken> {
 }
 
 function overhead(taken: Record<string, readonly Taken[]>): Table {
-  const of = (name: string, key: keyof Taken) => median(taken[name]!.map((time) => time[key]));
-  const more = (name: string, than: string, key: keyof Taken) =>
+  const of = (name: string, key: "wall" | "cpu") => median(taken[name]!.map((time) => time[key]));
+  const more = (name: string, than: string, key: "wall" | "cpu") =>
     `${(100 * (of(name, key) / of(than, key) - 1)).toFixed(1)} %`;
   const row = (name: string, than: string | undefined) => [
     name,
@@ -80,10 +88,11 @@ function overhead(taken: Record<string, readonly Taken[]>): Table {
       row("library", undefined),
       row("library, with previews", "library"),
       row("server", "library"),
-      row("server, 200 clients", "server"),
+      row("server, 200 clients elsewhere", "server"),
+      row("server, 200 clients", "server, 200 clients elsewhere"),
     ],
     notes: [
-      "Medians of alternating rounds. The server's pictures come with previews, parameters and a journal; the last row is compared with the server alone. CPU time is the server's own and its engine's.",
+      "Medians of alternating rounds. The server's pictures come with previews, parameters and a journal; the last row is compared with clients that ask a plain server. CPU time is the server's own and its engine's.",
     ],
   };
 }
@@ -100,25 +109,88 @@ async function throughServer(url: string): Promise<void> {
   if (!events.includes('"status":"completed"')) throw new Error("the job was not completed");
 }
 
+/** What an answer costs: what the server takes with clients more than without, and what the plain one takes. */
+function polls(taken: Record<string, readonly Taken[]>): Table {
+  const ours = taken["server, 200 clients"]!;
+  const elsewhere = taken["server, 200 clients elsewhere"]!;
+  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const perPoll = ours.map(({ cpu, polls = 0 }, i) => (cpu - elsewhere[i]!.cpu) / polls);
+  const plain = elsewhere.map(({ answering = 0, polls = 0 }) => answering / polls);
+  const percent = (each: number) => `${((100 * each * clientCount) / 1000).toFixed(1)} %`;
+  return {
+    title: "CPU time of an answer to /sdapi/v1/progress during a generation",
+    columns: ["", "ms", "of one core, for 200 a second"],
+    rows: [
+      ["plain node:http server", mean(plain).toFixed(2), percent(mean(plain))],
+      ["this server", mean(perPoll).toFixed(2), percent(mean(perPoll))],
+    ],
+    notes: [
+      "Means of the rounds. What clients cost the engine, by what they push out of caches, is in both rounds.",
+    ],
+  };
+}
+
+const clientCount = 200;
+
 const clients = `
+const { Agent, get } = require("node:http");
 const [url] = process.argv.slice(1);
+const agent = new Agent({ keepAlive: true });
 let answers = 0;
-for (let i = 0; i < 200; i++)
-  setTimeout(async function ask() {
-    await fetch(url).then((answer) => answer.arrayBuffer());
-    if (++answers === 200) console.log("ready");
+function ask() {
+  get(url, { agent }, (answer) => answer.resume().on("end", () => {
+    if (++answers === ${clientCount}) console.log("ready");
     setTimeout(ask, 1000);
-  }, 5 * i);
+  }));
+}
+for (let i = 0; i < ${clientCount}; i++) setTimeout(ask, (1000 / ${clientCount}) * i);
+process.on("message", () => process.send(answers));
 `;
 
-/** Measures a run while clients in a process of their own look on. */
-async function withClients<T>(url: string, run: () => Promise<T>): Promise<T> {
-  const child = spawn(process.execPath, ["-e", clients, `${url}/sdapi/v1/progress`], {
-    stdio: ["ignore", "pipe", "inherit"],
+/** As large as an answer with a preview. */
+const plain = `
+const body = "x".repeat(4400);
+require("node:http").createServer((_request, response) => {
+  response.writeHead(200, { "Content-Type": "application/json", "Content-Length": body.length });
+  response.end(body);
+}).listen(0, "127.0.0.1", function () { console.log(this.address().port); });
+`;
+
+const strangers = new Set<number>();
+
+async function helper(script: string, ...args: string[]) {
+  const child = spawn(process.execPath, ["-e", script, ...args], {
+    stdio: ["ignore", "pipe", "inherit", "ipc"],
   });
+  strangers.add(child.pid!);
+  const said = await new Promise<string>((resolve) =>
+    child.stdout!.once("data", (data) => resolve(String(data))),
+  );
+  return { child, said: said.trim() };
+}
+
+async function plainServer() {
+  const { child, said } = await helper(plain);
+  return { url: `http://127.0.0.1:${said}/`, pid: child.pid!, stop: () => child.kill() };
+}
+
+/** Measures a run while clients in a process of their own look on. @param answerer process that answers them */
+async function withClients(
+  url: string,
+  answerer: number | undefined,
+  run: () => Promise<unknown>,
+): Promise<Taken> {
+  const { child } = await helper(clients, url);
+  const answers = () =>
+    new Promise<number>((resolve) => {
+      child.once("message", (count) => resolve(Number(count)));
+      child.send("how many?");
+    });
+  const answering = () => (answerer === undefined ? 0 : cpuOf(answerer));
   try {
-    await new Promise((resolve) => child.stdout.once("data", resolve));
-    return await run();
+    const [before, spent] = [await answers(), answering()];
+    const taken = await timedRun(run);
+    return { ...taken, polls: (await answers()) - before, answering: answering() - spent };
   } finally {
     child.kill();
     await new Promise((resolve) => child.once("close", resolve));
@@ -128,17 +200,24 @@ async function withClients<T>(url: string, run: () => Promise<T>): Promise<T> {
 /** CPU milliseconds of this process and of the engines that it started, by Linux's /proc. */
 function cpuOfFamily(): number {
   const own = process.cpuUsage();
-  let total = (own.user + own.system) / 1000;
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = existsSync(`/proc/${name}/stat`) ? readFileSync(`/proc/${name}/stat`, "utf8") : "";
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    const command = fields[1] === String(process.pid) ? readFileSync(`/proc/${name}/cmdline`, "utf8") : "";
-    // Ticks of 10 ms; the clients are not counted.
-    if (command !== "" && !command.includes("/sdapi/v1/progress"))
-      total += 10 * (Number(fields[11]) + Number(fields[12]));
-  }
-  return total;
+  const all = readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+  const engines = all.filter((pid) => !strangers.has(pid) && statOf(pid)[1] === String(process.pid));
+  return (own.user + own.system) / 1000 + engines.reduce((sum, pid) => sum + cpuOf(pid), 0);
+}
+
+/** Ticks of 10 ms. */
+function cpuOf(pid: number): number {
+  const fields = statOf(pid);
+  return 10 * (Number(fields[11] ?? 0) + Number(fields[12] ?? 0));
+}
+
+/** The fields of /proc/<pid>/stat after the name, which may hold anything; none of a process that is gone. */
+function statOf(pid: number): string[] {
+  const path = `/proc/${pid}/stat`;
+  const stat = existsSync(path) ? readFileSync(path, "utf8") : "";
+  return stat === "" ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
 
 /** From the command to the first page; and what the page weighs. */
