@@ -6,7 +6,7 @@ import { DiffusionError } from "../index.js";
 import { untilAborted } from "./fixture.js";
 import { Jobs, type Work } from "./jobs.js";
 import { openLocalQueue } from "./queue/local.js";
-import type { Job, JobImage, NewJob } from "./queue/queue.js";
+import type { Job, JobImage, JobQueue, NewJob } from "./queue/queue.js";
 
 const file = async () => join(await mkdtemp(join(tmpdir(), "jobs-")), "journal.jsonl");
 
@@ -51,6 +51,35 @@ test("one job at a time", async () => {
   for (const _ of all) await gate.next();
   expect((await Promise.all(all)).map(({ status }) => status)).toEqual(Array(3).fill("completed"));
   expect(gate.most()).toBe(1);
+});
+
+test("the next job begins while what became of the last one is being written; closing waits for that", async () => {
+  const queue = await openLocalQueue(await file(), { queued: 9 });
+  const writing: (() => void)[] = [];
+  const slow: JobQueue = {
+    ...queue,
+    claim: async (...args) => {
+      const claim = await queue.claim(...args);
+      const written = () => new Promise<void>((resolve) => writing.push(resolve));
+      return { ...claim, finish: (outcome) => written().then(() => claim.finish(outcome)) };
+    },
+  };
+  const began: string[] = [];
+  const work: Work = async ({ id }) => {
+    began.push(id);
+    return done;
+  };
+  const jobs = new Jobs(slow, work, { jobMs: 60_000, log: () => {} });
+  jobs.start();
+  const ids = [(await jobs.submit({ ...job(), attended: false })).id];
+  ids.push((await jobs.submit({ ...job(), attended: false })).id);
+  while (writing.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  expect(began).toEqual(ids);
+  expect(await queue.counts()).toMatchObject({ running: 2, completed: 0 });
+  const closed = jobs.close(60_000);
+  for (const write of writing) write();
+  await closed;
+  expect(await queue.counts()).toMatchObject({ running: 0, completed: 2 });
 });
 
 test("in parallel only jobs of different models", async () => {

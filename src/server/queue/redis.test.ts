@@ -104,6 +104,51 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
     expect((await take(worker)).job.id).toBe(other.id);
   });
 
+  test("a worker of several models is told of a job at once, whichever it is for", async () => {
+    const open = queues();
+    const server = await open();
+    const lanes = ["one", "two", "three"];
+    const worker = await open({ lanes });
+    const began = performance.now();
+    for (const lane of ["two", "one", "three", "three", "one", "two"]) {
+      const waiting = take(worker);
+      await sleep(20); // all lanes have been found empty
+      const job = newJob({ lane });
+      await server.enqueue(job);
+      const claim = await waiting;
+      expect(claim.job.id).toBe(job.id);
+      await claim.finish({ status: "completed", result: result() });
+    }
+    // Whoever misses the call looks after a second.
+    expect(performance.now() - began).toBeLessThan(5000);
+  });
+
+  test("a job costs Redis two calls of BullMQ and two of the records, however many models a worker has", async () => {
+    const open = queues();
+    const server = await open();
+    const worker = await open({ lanes: ["one", lane, "three"] });
+    for (let i = 0; i < 50; i++) await server.enqueue(newJob());
+    const { Redis } = await import("ioredis");
+    const meter = new Redis(redis.url);
+    onTestFinished(() => void meter.disconnect());
+    await meter.config("RESETSTAT");
+    for (let i = 0; i < 50; i++) {
+      const claim = await take(worker);
+      for (let step = 1; step <= 4; step++)
+        void claim.heartbeat({ phase: "denoise", image: 0, images: 1, step, steps: 4, share: step / 4 });
+      await claim.finish({ status: "completed", result: result() });
+    }
+    const stats = await meter.info("commandstats");
+    const calls = (name: string) => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+    expect(await server.counts()).toMatchObject({ completed: 50 });
+    // Besides: once a second a look into every lane, and signs of life.
+    expect(calls("evalsha")).toBeLessThan(50 * 2 + 40);
+    expect(calls("eval")).toBeLessThan(50 * 2 + 40);
+    // Steps that are over at once are not told, and a worker does not listen to what others do.
+    expect(calls("exec")).toBeLessThan(25);
+    expect(calls("xread")).toBe(0);
+  });
+
   test("progress and previews reach every server", async () => {
     const open = queues();
     const servers = [await open(), await open()];
