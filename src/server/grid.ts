@@ -18,6 +18,9 @@ const gridOptions = [
   "strength",
   "maskBlur",
   "maskedContent",
+  "seamStrength",
+  "resizeMode",
+  "tokenMerging",
   "promptSyntax",
   "rng",
 ] as const;

@@ -10,6 +10,7 @@ import { encodePng } from "../index.js";
 import { grey } from "./fixture.js";
 import { type RunningServer, serve } from "./main.js";
 import { pageBuild } from "./ui/build.js";
+import { tabs } from "./ui/tabs.js";
 
 const executablePath = "/usr/bin/chromium";
 const flags =
@@ -200,6 +201,68 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
     expect(await value("Text encoder layers to skip")).toBe("1");
   });
 
+  test("a second pass and a variation are in the picture's parameters, and come back with them", async () => {
+    await open("Text to image");
+    await page.getByText("Hires fix").click();
+    await page.getByLabel("Second pass at a larger size").check();
+    await page.getByRole("spinbutton", { name: "Enlarge by" }).fill("1.5");
+    await page.getByRole("spinbutton", { name: "Steps of the second pass" }).fill("2");
+    await page.getByText("More settings").click();
+    await page.getByRole("spinbutton", { name: "Variation strength" }).fill("0.3");
+    await page.getByLabel("Variation seed").fill("77");
+    await page.getByRole("spinbutton", { name: "Guidance rescale" }).fill("0.5");
+    await steps(3);
+    await generate();
+    await page.locator(".card").getByText("Parameters").click();
+    const parameters = await page.locator(".card pre").textContent();
+    for (const said of [
+      "Size: 192x96",
+      "Hires steps: 2",
+      "Variation seed: 77, Variation seed strength: 0.3",
+      "Guidance rescale: 0.5",
+    ])
+      expect(parameters).toContain(said);
+    await shot("hires");
+    await page.getByLabel("Second pass at a larger size").uncheck();
+    await page.getByRole("spinbutton", { name: "Variation strength" }).fill("0");
+    await page.getByRole("spinbutton", { name: "Guidance rescale" }).fill("0");
+    await page.getByRole("button", { name: "Use these settings" }).click();
+    await page.getByText("Settings restored.").waitFor();
+    expect(await page.getByLabel("Second pass at a larger size").isChecked()).toBe(true);
+    expect(await page.getByRole("spinbutton", { name: "Variation strength" }).inputValue()).toBe("0.3");
+    await page.getByLabel("Second pass at a larger size").uncheck();
+    await page.getByRole("spinbutton", { name: "Variation strength" }).fill("0");
+    await page.getByRole("spinbutton", { name: "Guidance rescale" }).fill("0");
+  });
+
+  test("an X/Y grid: a table of pictures, each with its own settings", async () => {
+    await page.getByText("X/Y grid").click();
+    await page.getByLabel("Columns", { exact: true }).selectOption("Sampling steps");
+    await page.getByRole("button", { name: "Generate" }).click();
+    await page.getByText("Type the values of the grid first.").waitFor();
+    await page.getByLabel("Columns: values").fill("1, 2, 3");
+    await page.getByLabel("Rows", { exact: true }).selectOption("Seed");
+    await page.getByLabel("Rows: values").fill("5, 6");
+    await page.locator("form").getByRole("button", { name: "Generate", exact: true }).click();
+    const grid = page.getByRole("region", { name: "X/Y grid" });
+    await grid.waitFor({ timeout: 240_000 });
+    expect(await grid.getByRole("columnheader").allTextContents()).toEqual(
+      [1, 2, 3].map((steps) => `Sampling steps ${steps}`),
+    );
+    expect(await grid.getByRole("img").count()).toBe(6);
+    await grid.getByRole("img", { name: "Sampling steps 3, Seed 6" }).click();
+    await page.locator(".card").getByText("Parameters").click();
+    expect(await page.locator(".card pre").textContent()).toMatch(/Steps: 3, .*Seed: 6,/);
+    await shot("grid");
+    const whole = await page.getByRole("link", { name: "Download all in one" }).getAttribute("href");
+    expect((await page.request.get(server.url + whole)).headers()["content-type"]).toBe("image/png");
+    await page.getByRole("button", { name: "Use these settings" }).click();
+    await page.getByText("Settings restored.").waitFor();
+    expect(await page.getByLabel("Seed", { exact: true }).inputValue()).toBe("6");
+    expect(await page.getByRole("spinbutton", { name: "Sampling steps" }).inputValue()).toBe("3");
+    expect(await page.getByLabel("Columns", { exact: true }).inputValue()).toBe("");
+  });
+
   test("errors are shown in words", async () => {
     await open("Text to image");
     await page.getByRole("spinbutton", { name: "Width" }).fill("100");
@@ -268,18 +331,6 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
     await page.keyboard.press("End");
     await expect.poll(selected).toBe("History");
   });
-
-  const tabs = [
-    "text",
-    "image",
-    "inpaint",
-    "outpaint",
-    "upscale",
-    "unconditional",
-    "optimize",
-    "models",
-    "history",
-  ];
 
   test.each([
     ["desktop", { width: 1280, height: 900 }, "light", "en-GB"],

@@ -3,12 +3,13 @@ import { models, schedulers, watchModels } from "./catalog.js";
 import { GenerateTab } from "./generate-tab.js";
 import { HistoryTab } from "./history-tab.js";
 import { ModelsTab } from "./models-tab.js";
-import { go, note, openTab, type Tab, tabs } from "./navigation.js";
+import { go, note, openTab } from "./navigation.js";
 import { OptimizeTab } from "./optimize-tab.js";
 import { pictureIn } from "./picture-input.js";
 import { ask } from "./server.js";
 import { modelSetting, settings, settingsOfFields } from "./settings.js";
 import { type Look, look, useStore, useWords } from "./store.js";
+import { type Tab, tabs } from "./tabs.js";
 import type { Word } from "./words.js";
 
 export function App({ problem }: { readonly problem: string }) {

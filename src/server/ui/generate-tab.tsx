@@ -1,4 +1,5 @@
 import { useState } from "preact/hooks";
+import { axisOptions, type Grid, gridOf } from "./axes.js";
 import { upscalers } from "./catalog.js";
 import { Check, Select } from "./fields.js";
 import { currentJob, submitJob } from "./jobs.js";
@@ -74,9 +75,13 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
 function missingFor(mode: Mode, form: Settings, { image, mask }: Sources): Word | undefined {
   if (mode !== "text" && mode !== "unconditional" && !image) return "needPicture";
   if (mode === "inpaint" && !mask) return "needMask";
+  if (mode !== "upscale" && !hasValues(gridOf(form, axisOptions(mode)))) return "needValues";
   const margins = form.left + form.right + form.top + form.bottom;
   return mode === "outpaint" && margins === 0 ? "needMargins" : undefined;
 }
+
+const hasValues = (grid: Grid | undefined): boolean =>
+  [grid?.x, grid?.y].every((axis) => !axis || axis.values.length > 0);
 
 function MaskSettings() {
   const t = useWords();

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
+import { JobPictures } from "./job-pictures.js";
 import { currentJob, problemOf } from "./jobs.js";
-import { PictureCard } from "./picture-card.js";
 import { ask, type ShownJob } from "./server.js";
 import { useStore, useWords } from "./store.js";
 
@@ -113,11 +113,7 @@ function HistoryEntry({
               {job.error.hint && ` (${job.error.hint})`}
             </p>
           )}
-          <div class="pictures">
-            {images.map((image) => (
-              <PictureCard key={image.key} image={image} job={job} />
-            ))}
-          </div>
+          <JobPictures job={job} />
           <div class="row">
             <button type="button" class="quiet" onClick={onToggle}>
               {t("close")}

@@ -1,17 +1,5 @@
 import { createStore } from "./store.js";
-
-export const tabs = [
-  "text",
-  "image",
-  "inpaint",
-  "outpaint",
-  "upscale",
-  "unconditional",
-  "optimize",
-  "models",
-  "history",
-] as const;
-export type Tab = (typeof tabs)[number];
+import { type Tab, tabs } from "./tabs.js";
 
 const fromAddress = (): Tab => {
   const name = location.hash.slice(1);

@@ -1,7 +1,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { Compare, type Margins } from "./compare.js";
+import { JobPictures } from "./job-pictures.js";
 import { currentJob } from "./jobs.js";
-import { PictureCard } from "./picture-card.js";
 import { ask, type ShownJob } from "./server.js";
 import { type Translate, useStore, useWords } from "./store.js";
 
@@ -30,14 +30,10 @@ export function ResultPanel() {
       <p role="status" class={active ? "visually-hidden" : "hint"}>
         {outcome(t, job) ?? (sending || active ? "" : t("resultEmpty"))}
       </p>
-      {before && images[0] && (
+      {before && images[0] && !job?.request.grid && (
         <Compare before={before} after={images[0]} margins={job?.request.expand as Margins | undefined} />
       )}
-      <div class="pictures">
-        {images.map((image) => (
-          <PictureCard key={image.key} image={image} job={job!} />
-        ))}
-      </div>
+      {job && <JobPictures key={job.id} job={job} />}
     </section>
   );
 }

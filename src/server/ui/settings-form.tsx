@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { modelFor, models, schedulers } from "./catalog.js";
 import { Select, TextArea, TextField } from "./fields.js";
+import { GridSettings, HiresSettings, VariationSettings } from "./further-settings.js";
 import { ask, type ModelEntry } from "./server.js";
 import { SettingNumber, SettingSlider } from "./setting-fields.js";
 import { type Mode, type Settings, settings } from "./settings.js";
@@ -165,20 +166,26 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
       </div>
       <details>
         <summary>{t("more")}</summary>
-        <div class="grid">
-          {text && <SettingNumber name="clipSkip" min={0} max={11} step={1} />}
-          <Select
-            label={t("rng")}
-            value={form.rng}
-            choices={[
-              { value: "torch", label: "torch (CPU)" },
-              { value: "philox", label: "torch (CUDA)" },
-              { value: "seedrandom", label: "seedrandom" },
-            ]}
-            onChange={(rng) => change({ rng: rng as Settings["rng"] })}
-          />
+        <div class="fields">
+          <VariationSettings />
+          <div class="grid">
+            {text && <SettingNumber name="guidanceRescale" min={0} max={1} step={0.05} />}
+            {text && <SettingNumber name="clipSkip" min={0} max={11} step={1} />}
+            <Select
+              label={t("rng")}
+              value={form.rng}
+              choices={[
+                { value: "torch", label: "torch (CPU)" },
+                { value: "philox", label: "torch (CUDA)" },
+                { value: "seedrandom", label: "seedrandom" },
+              ]}
+              onChange={(rng) => change({ rng: rng as Settings["rng"] })}
+            />
+          </div>
         </div>
       </details>
+      {mode === "text" && <HiresSettings />}
+      <GridSettings mode={mode} />
     </>
   );
 }

@@ -1,3 +1,4 @@
+import { type AxisSetting, axisOptions, gridOf, noAxis } from "./axes.js";
 import type { ModelEntry, SchedulerList, ShownRequest } from "./server.js";
 import { createStore, rememberedStore } from "./store.js";
 
@@ -7,10 +8,23 @@ export interface Settings {
   readonly negativePrompt: string;
   readonly steps: number;
   readonly guidance: number;
+  readonly guidanceRescale: number;
   readonly width: number;
   readonly height: number;
   readonly count: number;
   readonly seed: string;
+  /** 0 is none. */
+  readonly variationStrength: number;
+  readonly variationSeed: string;
+  /** A second pass at a larger size. */
+  readonly hires: boolean;
+  readonly hiresScale: number;
+  /** 0 leaves them to the strength. */
+  readonly hiresSteps: number;
+  readonly hiresStrength: number;
+  readonly hiresUpscaler: string;
+  readonly x: AxisSetting;
+  readonly y: AxisSetting;
   readonly scheduler: string;
   readonly schedule: string;
   readonly clipSkip: number;
@@ -36,10 +50,20 @@ export const settings = rememberedStore<Settings>("settings", {
   negativePrompt: "",
   steps: 20,
   guidance: 5,
+  guidanceRescale: 0,
   width: 0,
   height: 0,
   count: 1,
   seed: "",
+  variationStrength: 0,
+  variationSeed: "",
+  hires: false,
+  hiresScale: 1.5,
+  hiresSteps: 0,
+  hiresStrength: 0.7,
+  hiresUpscaler: "latent",
+  x: noAxis,
+  y: noAxis,
   scheduler: "dpmpp_2m",
   schedule: "",
   clipSkip: 0,
@@ -76,12 +100,17 @@ export type Mode = "text" | "image" | "inpaint" | "outpaint" | "upscale" | "unco
 /** The body of POST /jobs for a form. @param model label of the option */
 export function requestOf(mode: Mode, form: Settings, { image, mask }: Sources, model: string): object {
   if (mode === "upscale") return { kind: "upscale", image, scale: form.scale, upscaler: form.upscaler };
+  const grid = gridOf(form, axisOptions(mode));
+  const { variationStrength, variationSeed } = form;
   const common = {
     ...(model && { model }),
     steps: form.steps,
-    count: form.count,
+    ...(grid ? { grid } : { count: form.count }),
     rng: form.rng,
     ...(form.seed !== "" && { seed: form.seed }),
+    ...(variationStrength > 0 && {
+      variation: { strength: variationStrength, ...(variationSeed !== "" && { seed: variationSeed }) },
+    }),
     ...(form.scheduler && {
       scheduler: form.schedule ? `${form.scheduler}_${form.schedule}` : form.scheduler,
     }),
@@ -97,12 +126,13 @@ export function requestOf(mode: Mode, form: Settings, { image, mask }: Sources, 
     promptSyntax: "a1111",
     ...(form.negativePrompt && { negativePrompt: form.negativePrompt }),
     guidance: form.guidance,
+    ...(form.guidanceRescale > 0 && { guidanceRescale: form.guidanceRescale }),
     ...(form.clipSkip > 0 && { clipSkip: form.clipSkip }),
   };
   const { strength, maskBlur, maskedContent, onlyMasked, padding, left, right, top, bottom } = form;
   switch (mode) {
     case "text":
-      return { ...text, ...size };
+      return { ...text, ...size, ...(form.hires && { hires: hiresOf(form) }) };
     case "image":
       return { ...text, image, strength };
     case "inpaint":
@@ -120,6 +150,13 @@ export function requestOf(mode: Mode, form: Settings, { image, mask }: Sources, 
   }
 }
 
+const hiresOf = ({ hiresScale, hiresSteps, hiresStrength, hiresUpscaler }: Settings) => ({
+  scale: hiresScale,
+  strength: hiresStrength,
+  upscaler: hiresUpscaler,
+  ...(hiresSteps > 0 && { steps: hiresSteps }),
+});
+
 /** The choice of a model, in the form that it is for. */
 export const modelSetting = ({ kind, label }: Pick<ModelEntry, "kind" | "label">): Partial<Settings> =>
   kind === "unconditional" ? { unconditionalModel: label } : { model: label };
@@ -129,7 +166,11 @@ export function settingsOf(
   request: ShownRequest,
   { schedulers, scheduleTypes }: SchedulerList,
 ): Partial<Settings> {
-  const { expand, onlyMasked, seed, scheduler, ...rest } = request;
+  const { expand, onlyMasked, seed, scheduler, variation, hires, grid, ...rest } = request;
+  const { strength = 0, seed: varied = "" } = (variation ?? {}) as { strength?: number; seed?: unknown };
+  const second = hires as
+    | undefined
+    | { scale?: number; steps?: number; strength?: number; upscaler?: string };
   const known = settings.get();
   const plain = Object.fromEntries(Object.entries(rest).filter(([key]) => key in known && key !== "model"));
   const name = typeof scheduler === "string" ? scheduler : "";
@@ -138,6 +179,19 @@ export function settingsOf(
   const exact = schedulers.some((entry) => entry.name === name);
   return {
     ...plain,
+    guidanceRescale: typeof rest.guidanceRescale === "number" ? rest.guidanceRescale : 0,
+    variationStrength: strength,
+    variationSeed: String(varied),
+    // Sizes in place of a factor have no field.
+    hires: second?.scale !== undefined,
+    ...(second && {
+      hiresScale: second.scale ?? 1.5,
+      hiresSteps: second.steps ?? 0,
+      hiresStrength: second.strength ?? 0.7,
+      hiresUpscaler: second.upscaler ?? "latent",
+    }),
+    x: noAxis,
+    y: noAxis,
     scheduler: exact ? name : (entry?.name ?? ""),
     schedule: exact ? "" : schedule,
     ...(seed !== undefined && { seed: String(seed) }),
@@ -170,7 +224,13 @@ export function settingsOfFields(
     negativePrompt: fields["Negative prompt"] ?? "",
     steps: number("Steps"),
     guidance: number("CFG scale"),
+    guidanceRescale: number("Guidance rescale") ?? 0,
     seed: fields.Seed,
+    variationStrength: number("Variation seed strength") ?? 0,
+    variationSeed: fields["Variation seed"] ?? "",
+    ...hiresOfFields(fields),
+    x: noAxis,
+    y: noAxis,
     width: number("Size-1"),
     height: number("Size-2"),
     strength: number("Denoising strength"),
@@ -192,3 +252,27 @@ export function settingsOfFields(
   );
   return Object.fromEntries(sound) as Partial<Settings>;
 }
+
+/** What the parameters text says of a second pass: a factor, or the size that it comes to. */
+function hiresOfFields(fields: Readonly<Record<string, string>>): Partial<Settings> {
+  const [width = 0] = (fields["Hires resize"] ?? "").split("x").map(Number);
+  const scale = Number(fields["Hires upscale"] ?? width / Number(fields["Size-1"]));
+  if (!(scale >= 1)) return { hires: false };
+  return {
+    hires: true,
+    hiresScale: Math.round(scale * 100) / 100,
+    hiresSteps: Number(fields["Hires steps"] ?? 0),
+    hiresStrength: Number(fields["Denoising strength"] ?? 0.7),
+    hiresUpscaler:
+      hiresUpscalers.find((name) => name === fields["Hires upscaler"]?.toLowerCase()) ?? "latent",
+  };
+}
+
+export const hiresUpscalers = [
+  "latent",
+  "latent-bicubic",
+  "latent-nearest",
+  "lanczos",
+  "bilinear",
+  "nearest",
+];

@@ -1,0 +1,77 @@
+import type { ShownRequest } from "./server.js";
+import type { Word } from "./words.js";
+
+/** An axis of a grid as it is typed; no option, no axis. */
+export interface AxisSetting {
+  readonly option: AxisOption | "";
+  readonly values: string;
+}
+export const noAxis: AxisSetting = { option: "", values: "" };
+
+export type AxisOption = (typeof numbers)[number] | (typeof texts)[number] | "scheduler";
+
+const numbers = [
+  "steps",
+  "guidance",
+  "guidanceRescale",
+  "seed",
+  "strength",
+  "clipSkip",
+] as const satisfies readonly Word[];
+const texts = ["prompt", "negativePrompt"] as const satisfies readonly Word[];
+
+/** What an axis may vary in a form. */
+export function axisOptions(mode: string): readonly AxisOption[] {
+  if (mode === "unconditional") return ["steps", "seed", "scheduler"];
+  const takesStrength = mode === "image" || mode === "inpaint";
+  const fitting = numbers.filter((option) => option !== "strength" || takesStrength);
+  return [...fitting, "scheduler", ...texts];
+}
+
+/** Prompts have commas of their own. */
+export const separatorOf = (option: AxisSetting["option"]): string =>
+  texts.some((text) => text === option) ? "|" : ",";
+
+function axisOf({ option, values }: AxisSetting, options: readonly AxisOption[]) {
+  if (option === "" || !options.includes(option)) return undefined;
+  const given = values
+    .split(separatorOf(option))
+    .map((value) => value.trim())
+    .filter(Boolean);
+  const isNumber = numbers.some((number) => number === option);
+  return {
+    option,
+    values: given.map((value) => (isNumber && !Number.isNaN(Number(value)) ? Number(value) : value)),
+  };
+}
+
+type Axis = NonNullable<ReturnType<typeof axisOf>>;
+export interface Grid {
+  readonly x: Axis;
+  readonly y?: Axis;
+}
+
+/** The grid that a form asks for. A single axis may stand in either field. */
+export function gridOf(
+  { x, y }: { readonly x: AxisSetting; readonly y: AxisSetting },
+  options: readonly AxisOption[],
+): Grid | undefined {
+  const [first, second] = [x, y].map((axis) => axisOf(axis, options)).filter((axis) => axis !== undefined);
+  return first && { x: first, ...(second && { y: second }) };
+}
+
+/** The grid of a job. */
+export const gridOfRequest = ({ grid }: ShownRequest): Grid | undefined => grid as Grid | undefined;
+
+/** The request of one cell, row by row. */
+export function cellOf(request: ShownRequest, index: number): ShownRequest {
+  const grid = gridOfRequest(request);
+  if (!grid) return request;
+  const { x, y } = grid;
+  const columns = x.values.length;
+  return {
+    ...request,
+    [x.option]: x.values[index % columns],
+    ...(y && { [y.option]: y.values[Math.floor(index / columns)] }),
+  };
+}

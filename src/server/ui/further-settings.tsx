@@ -1,0 +1,106 @@
+import { type AxisSetting, axisOptions, separatorOf } from "./axes.js";
+import { Check, Select, TextField } from "./fields.js";
+import { SettingNumber, SettingSlider } from "./setting-fields.js";
+import { hiresUpscalers, type Mode, type Settings, settings } from "./settings.js";
+import { useStore, useWords } from "./store.js";
+
+const change = (changes: Partial<Settings>) => settings.update(changes);
+
+/** A second pass at a larger size. */
+export function HiresSettings() {
+  const t = useWords();
+  const { hires, hiresUpscaler } = useStore(settings);
+  return (
+    <details open={hires}>
+      <summary>{t("hiresFix")}</summary>
+      <div class="fields">
+        <Check label={t("hires")} value={hires} onChange={(hires) => change({ hires })} />
+        {hires && (
+          <>
+            <SettingSlider name="hiresScale" min={1} max={4} step={0.25} />
+            <SettingSlider name="hiresStrength" min={0.05} max={1} step={0.05} />
+            <div class="grid">
+              <SettingNumber name="hiresSteps" min={0} max={150} step={1} />
+              <Select
+                label={t("upscaler")}
+                value={hiresUpscaler}
+                choices={hiresUpscalers.map((name) => ({ value: name, label: name.replace("-", ", ") }))}
+                onChange={(hiresUpscaler) => change({ hiresUpscaler })}
+              />
+            </div>
+          </>
+        )}
+      </div>
+    </details>
+  );
+}
+
+/** Noise between that of two seeds. */
+export function VariationSettings() {
+  const t = useWords();
+  const { variationSeed } = useStore(settings);
+  return (
+    <>
+      <SettingSlider name="variationStrength" min={0} max={1} step={0.05} />
+      <TextField
+        label={t("variationSeed")}
+        value={variationSeed}
+        placeholder={t("seedHint")}
+        onChange={(variationSeed) => change({ variationSeed })}
+      />
+    </>
+  );
+}
+
+/** One picture for each pair of values. */
+export function GridSettings({ mode }: { readonly mode: Mode }) {
+  const t = useWords();
+  const { x, y } = useStore(settings);
+  return (
+    <details open={x.option !== "" || y.option !== ""}>
+      <summary>{t("xyGrid")}</summary>
+      <div class="fields">
+        <AxisFields mode={mode} name="x" axis={x} />
+        <AxisFields mode={mode} name="y" axis={y} />
+      </div>
+    </details>
+  );
+}
+
+function AxisFields({
+  mode,
+  name,
+  axis,
+}: {
+  readonly mode: Mode;
+  readonly name: "x" | "y";
+  readonly axis: AxisSetting;
+}) {
+  const t = useWords();
+  const options = axisOptions(mode);
+  const option = options.find((option) => option === axis.option) ?? "";
+  const title = t(name === "x" ? "columns" : "rows");
+  return (
+    <div class="grid">
+      <Select
+        label={title}
+        value={option}
+        choices={[
+          { value: "", label: "–" },
+          ...options.map((option) => ({ value: option, label: t(option) })),
+        ]}
+        onChange={(chosen) =>
+          change({ [name]: { option: options.find((option) => option === chosen) ?? "", values: "" } })
+        }
+      />
+      {option !== "" && (
+        <TextField
+          label={t("axisValues", title)}
+          hint={t("axisHint", separatorOf(option))}
+          value={axis.values}
+          onChange={(values) => change({ [name]: { option, values } })}
+        />
+      )}
+    </div>
+  );
+}
