@@ -71,7 +71,12 @@ test("a killed process is reported, and the next call starts another", async () 
   const call = network.run(inputs);
   const [pid] = childrenOf(process.pid);
   process.kill(pid!, "SIGKILL");
-  await expect(call).rejects.toMatchObject({ code: "WORKER", message: expect.stringContaining("SIGKILL") });
+  // Whole: TensorFlow's remarks about what it has loaded are no reasons.
+  await expect(call).rejects.toMatchObject({
+    code: "WORKER",
+    message: "the process that computes was killed by SIGKILL",
+    hint: expect.stringContaining("fp16"),
+  });
   expect(await network.run(inputs)).toEqual(want);
 });
 
@@ -87,6 +92,7 @@ test("a process that hangs is ended and reported, and the next call starts anoth
     await expect(call).rejects.toMatchObject({
       code: "WORKER",
       message: expect.stringContaining("no answer"),
+      hint: expect.stringContaining("--hang"),
     });
     expect(await network.run(inputs)).toEqual(want);
   } finally {
@@ -115,6 +121,7 @@ test("a process that takes more memory than it may is ended and reported", async
   await expect(guarded.network(request).run(inputs)).rejects.toMatchObject({
     code: "WORKER",
     message: expect.stringContaining("more than the 1 MB"),
+    hint: expect.stringContaining("--memory"),
   });
   await guarded.dispose();
 });

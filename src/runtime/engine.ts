@@ -174,15 +174,22 @@ export class Engine {
   #watch(child: ChildProcess, name: CallName): Watch {
     const { memoryLimit, hangMs } = this.#guards;
     const silentMs = hangMs !== undefined && name !== "run" ? LOADING_HANGS * hangMs : hangMs;
-    const end = (how: string) => {
-      this.#lost(child, how);
+    const end = (how: string, hint: string) => {
+      this.#lost(child, how, hint);
       child.kill("SIGKILL");
     };
     let hang: NodeJS.Timeout | undefined;
     const alive = () => {
       clearTimeout(hang);
       if (silentMs !== undefined)
-        hang = setTimeout(() => end(`gave no answer for ${silentMs / 1000} s and was ended`), silentMs);
+        hang = setTimeout(
+          () =>
+            end(
+              `gave no answer for ${silentMs / 1000} s and was ended`,
+              "where pictures of this size take so long, allow more: hangMs, or --hang of a worker",
+            ),
+          silentMs,
+        );
     };
     alive();
     const memory =
@@ -192,6 +199,7 @@ export class Engine {
             if (bytes > memoryLimit)
               end(
                 `took ${Math.round(bytes / 2 ** 20)} MB of memory, more than the ${Math.round(memoryLimit / 2 ** 20)} MB it may, and was ended`,
+                "try a smaller size or precision fp16, or allow more: memoryLimit, or --memory of a worker",
               );
           }, 500)
         : undefined;
@@ -256,10 +264,10 @@ export class Engine {
     end(call);
   }
 
-  #lost(child: ChildProcess, how: string): void {
+  #lost(child: ChildProcess, how: string, hint?: string): void {
     if (child !== this.#child) return;
     this.#child = undefined;
-    const error = workerError(how, this.#stderr);
+    const error = workerError(how, this.#stderr, hint);
     for (const id of [...this.#pending.keys()]) this.#settle(id, (call) => call.reject(error));
   }
 
@@ -270,12 +278,22 @@ export class Engine {
   }
 }
 
-function workerError(how: string, stderr: string): DiffusionError {
-  const last = stderr.trim().split("\n").at(-1);
+function workerError(
+  how: string,
+  stderr: string,
+  hint = "if it was out of memory, try a smaller size or precision fp16",
+): DiffusionError {
+  const last = stderr
+    .split("\n")
+    .filter((line) => line.trim() !== "" && !remark.test(line))
+    .at(-1);
   return new DiffusionError("WORKER", `the process that computes ${how}${last ? `: ${last}` : ""}`, {
-    hint: "it is started again with the next call; if it was out of memory, try a smaller size or precision fp16",
+    hint: `it is started again with the next call; ${hint}`,
   });
 }
+
+/** What TensorFlow writes without being in trouble: "I0000 00:00:1795384339.57 …", "2026-11-22 21:50:21.19: W tensorflow/…". */
+const remark = /^(?:[IW]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IW] |WARNING: All log messages before absl)/;
 
 /** Memory that the process shares with no file, swapped out or not. 0 where the system does not tell. */
 function privateMemory(pid: number | undefined): number {

@@ -10,9 +10,12 @@ import type { Job, JobImage, JobQueue, NewJob } from "./queue/queue.js";
 
 const file = async () => join(await mkdtemp(join(tmpdir(), "jobs-")), "journal.jsonl");
 
-async function started(work: Work, { jobMs = 60_000, parallel = 1, path = "" } = {}) {
+async function started(
+  work: Work,
+  { jobMs = 60_000, parallel = 1, path = "", log = (_line: string) => {} } = {},
+) {
   const queue = await openLocalQueue(path || (await file()), { queued: 9 });
-  const jobs = new Jobs(queue, work, { jobMs, parallel, log: () => {} });
+  const jobs = new Jobs(queue, work, { jobMs, parallel, log });
   jobs.start();
   return jobs;
 }
@@ -166,13 +169,17 @@ test("skipping leaves out one picture", async () => {
 
 test("when the process that computes dies, a job without a client is tried once more", async () => {
   const attempts: number[] = [];
-  const jobs = await started(async ({ attempt }) => {
+  const lines: string[] = [];
+  const work: Work = async ({ attempt }) => {
     attempts.push(attempt);
     throw new DiffusionError("WORKER", "died");
-  });
+  };
+  const jobs = await started(work, { log: (line) => lines.push(line) });
   const { id } = await jobs.submit({ ...job(), attended: false });
   expect(await jobs.ended(id)).toMatchObject({ status: "failed", error: { code: "WORKER" } });
   expect(attempts).toEqual([1, 2]);
+  await jobs.close(60_000);
+  expect(lines).toEqual([`job ${id}, attempt 1: died; it is tried once more`, `job ${id}, attempt 2: died`]);
 });
 
 test("closing finishes what runs, refuses what comes, and keeps what waits for the next start", async () => {

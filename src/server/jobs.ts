@@ -283,7 +283,9 @@ export class Jobs {
     }
     const again = shared || !job.attended;
     if (error instanceof DiffusionError && error.code === "WORKER" && !signal.aborted && again) {
-      await claim.release(errorOf(error));
+      const { status } = await claim.release(errorOf(error));
+      const then = status === "queued" ? "; it is tried once more" : "";
+      this.#options.log(`job ${job.id}, attempt ${job.attempt}: ${errorOf(error).message}${then}`);
       return;
     }
     const outcome: Outcome =
