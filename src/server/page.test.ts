@@ -174,6 +174,21 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
     await shot("unconditional");
   });
 
+  test("on a phone the preview comes into view", async () => {
+    const viewport = { width: 390, height: 844 };
+    const phone = await browser.newPage({ viewport, locale: "en-GB" });
+    await phone.goto(server.url);
+    await phone.getByLabel("Prompt", { exact: true }).fill("a strawberry");
+    await phone.getByRole("button", { name: "Generate" }).click();
+    await phone.locator("img.preview").waitFor({ timeout: 240_000 });
+    const { y, height } = (await phone.locator("img.preview").boundingBox())!;
+    expect([y >= 0, y + height <= viewport.height]).toEqual([true, true]);
+    await shot("phone-preview", phone);
+    await phone.getByRole("button", { name: "Cancel" }).click();
+    await phone.getByRole("status").filter({ hasText: "Cancelled." }).waitFor({ state: "attached" });
+    await phone.close();
+  });
+
   test("a PNG that is dropped restores every setting", async () => {
     await open("Text to image");
     const parameters =
@@ -254,7 +269,7 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
     await page.locator(".card").getByText("Parameters").click();
     expect(await page.locator(".card pre").textContent()).toMatch(/Steps: 3, .*Seed: 6,/);
     await shot("grid");
-    const whole = await page.getByRole("link", { name: "Download all in one" }).getAttribute("href");
+    const whole = await page.getByRole("link", { name: "Download the grid" }).getAttribute("href");
     expect((await page.request.get(server.url + whole)).headers()["content-type"]).toBe("image/png");
     await page.getByRole("button", { name: "Use these settings" }).click();
     await page.getByText("Settings restored.").waitFor();

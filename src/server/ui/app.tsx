@@ -124,7 +124,7 @@ function LoadingState() {
   return (
     <span class="grow loading" role="status">
       {t("loading")}: {loading.label}
-      {phase && ` (${phase.what})`}
+      {phase && phase.what !== "all" && ` (${phase.what})`}
       <progress
         aria-label={t("loading")}
         {...(phase && phase.total > 1 && { max: phase.total, value: phase.done })}

@@ -59,7 +59,7 @@ function PictureGrid({
                   <td key={image.key}>
                     <button
                       type="button"
-                      class="thumbnail"
+                      class="cell"
                       aria-pressed={chosen === i * columns + j}
                       onClick={() => setChosen(i * columns + j)}
                     >

@@ -11,13 +11,13 @@ export function ResultPanel() {
   const { job, before, problem, sending } = useStore(currentJob);
   const active = job?.status === "queued" || job?.status === "running";
   const images = job?.result?.images ?? [];
-  // Below the form on a narrow screen: what was asked for is brought into view.
+  // Below the form on a narrow screen: what was asked for is brought into view. Elsewhere it stays there by itself.
   const panel = useRef<HTMLElement>(null);
   useEffect(() => {
-    if (sending) panel.current?.scrollIntoView({ block: "nearest" });
+    if (sending && matchMedia("(max-width: 760px)").matches) panel.current?.scrollIntoView();
   }, [sending]);
   return (
-    <section ref={panel} class="panel result" aria-label={t("result")}>
+    <section ref={panel} class={`panel result ${sending || active ? "busy" : ""}`} aria-label={t("result")}>
       <h2>{t("result")}</h2>
       {problem && <p role="alert">{problem}</p>}
       {job?.error && (

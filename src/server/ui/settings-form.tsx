@@ -1,4 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
+import { axisOptions, gridOf } from "./axes.js";
 import { modelFor, models, schedulers } from "./catalog.js";
 import { Select, TextArea, TextField } from "./fields.js";
 import { GridSettings, HiresSettings, VariationSettings } from "./further-settings.js";
@@ -146,7 +147,8 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
             <SettingNumber name="height" min={64} max={2048} step={factor} otherwise={size} />
           </>
         )}
-        <SettingNumber name="count" min={1} max={32} step={1} />
+        {/* A grid has one for each pair of values. */}
+        {!gridOf(form, axisOptions(mode)) && <SettingNumber name="count" min={1} max={32} step={1} />}
         <div class="seed">
           <TextField
             label={t("seed")}
