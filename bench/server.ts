@@ -141,7 +141,8 @@ function ask() {
   get(url, { agent }, (answer) => answer.resume().on("end", () => {
     if (++answers === ${clientCount}) console.log("ready");
     setTimeout(ask, 1000);
-  }));
+  // A connection that was idle for long on a busy machine may be closed just then.
+  })).on("error", () => setTimeout(ask, 1000));
 }
 for (let i = 0; i < ${clientCount}; i++) setTimeout(ask, (1000 / ${clientCount}) * i);
 process.on("message", () => process.send(answers));

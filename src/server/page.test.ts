@@ -179,6 +179,8 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
     const phone = await browser.newPage({ viewport, locale: "en-GB" });
     await phone.goto(server.url);
     await phone.getByLabel("Prompt", { exact: true }).fill("a strawberry");
+    const seed = (await phone.getByLabel("Seed", { exact: true }).boundingBox())!;
+    expect(seed.width).toBeGreaterThan(100);
     await phone.getByRole("button", { name: "Generate" }).click();
     await phone.locator("img.preview").waitFor({ timeout: 240_000 });
     const { y, height } = (await phone.locator("img.preview").boundingBox())!;

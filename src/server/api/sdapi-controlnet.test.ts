@@ -122,6 +122,7 @@ test("the lists, and a picture preprocessed on its own", async () => {
   expect(((await get("/controlnet/model_list")) as { model_list: string[] }).model_list).toContain(
     "tiny-controlnet",
   );
+  expect(await get("/sdapi/v1/scripts")).toEqual({ txt2img: ["controlnet"], img2img: ["controlnet"] });
   expect(await get("/controlnet/module_list")).toMatchObject({ module_list: ["none", "canny", "invert"] });
   const detect = {
     controlnet_module: "canny",

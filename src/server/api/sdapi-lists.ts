@@ -50,7 +50,10 @@ export function addLists(app: Hono, { models }: Parts): void {
     ),
   );
   list("embeddings", () => ({ loaded: {}, skipped: {} }));
-  list("scripts", () => ({ txt2img: [], img2img: [] }));
+  list("scripts", async () => {
+    const scripts = (await models.controls()).length > 0 ? ["controlnet"] : [];
+    return { txt2img: scripts, img2img: scripts };
+  });
   list("cmd-flags", () => ({}));
   list("memory", () => {
     const total = totalmem();
