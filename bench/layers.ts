@@ -185,7 +185,7 @@ const values = (shape: Shape): Float32Array =>
 
 function graph({ inputs, forward }: Layer, weights: ReadonlyMap<string, Shape>): Contender {
   const ops = graphOps({
-    fused: probe(loadNative()).fused,
+    ...probe(loadNative()),
     compute: "DT_FLOAT",
     weightFile: (name, view) => {
       const shape = weights.get(name)!;
@@ -204,6 +204,7 @@ function viewed(shape: Shape, view: WeightView): Float32Array {
   if (view === "whole") return whole;
   if (view === "winograd") return values([16, ...shape.slice(2)]);
   if (view === "upsampled") return values([4, 4, shape[3]!, shape[2]!]);
+  if (view === "turned") return values([...shape.slice(0, 2), shape[3]!, shape[2]!]);
   const [[from, to], width] = [view.columns, shape.at(-1)!];
   const height = whole.length / width;
   const out = new Float32Array(height * (to - from));

@@ -14,8 +14,20 @@ const native = loadNative();
 const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The convolution as the graph writes it, and by tfjs; `scale` times enlarged before. */
-function convolve(shape: [number, number, number, number], output: number, scale = 1) {
+interface Given {
+  /** The picture is enlarged so many times before. */
+  readonly scale?: number;
+  readonly directConvolution?: boolean;
+  readonly stride?: number;
+  readonly padding?: readonly [number, number, number, number];
+}
+
+/** The convolution as the graph writes it, and by tfjs. */
+function convolve(
+  shape: [number, number, number, number],
+  output: number,
+  { scale = 1, directConvolution = true, stride = 1, padding = [1, 1, 1, 1] }: Given = {},
+) {
   const [batch, height, width, input] = shape;
   const stored = [output, input, 3, 3];
   const kernel = pseudoRandom(output * input * 9, 3).map((v) => v / Math.sqrt(9 * input));
@@ -23,10 +35,11 @@ function convolve(shape: [number, number, number, number], output: number, scale
   const graph = graphOps({
     compute: "DT_FLOAT",
     fused: { layerNorm: true, swish: true, linearGelu: true },
+    directConvolution,
     weightValues: () => new Float32Array(0),
     weightFile(name, view) {
       const path = join(folder, `${name}-${shape}-${output}-${view}`);
-      const layout = view === "winograd" || view === "upsampled" ? view : "kernel";
+      const layout = typeof view !== "string" || view === "whole" ? "kernel" : view;
       const values = toTensorFlow(kernel, stored, { layout });
       writeFileSync(path, new Uint8Array(values.buffer));
       return { path, type: "DT_FLOAT" };
@@ -35,7 +48,9 @@ function convolve(shape: [number, number, number, number], output: number, scale
   const given = graph.input("x", shape, "float32");
   const [high, wide] = [height * scale, width * scale];
   const seen = scale === 1 ? given : graph.upsample(given, high, wide);
-  const body = graph.body({ y: graph.conv2d(seen, graph.weight("kernel", [3, 3, input, output])) });
+  const body = graph.body({
+    y: graph.conv2d(seen, graph.weight("kernel", [3, 3, input, output]), undefined, { stride, padding }),
+  });
   const place = mkdtempSync(join(folder, "graph-"));
   writeFileSync(join(place, "saved_model.pb"), encodeSavedModel(body, native));
   const { binding, tf } = native;
@@ -46,7 +61,14 @@ function convolve(shape: [number, number, number, number], output: number, scale
   const want = tf.tidy(() => {
     const hwio = toTensorFlow(kernel, stored, { layout: "kernel" });
     const image = tf.image.resizeNearestNeighbor(tf.tensor4d(x, shape), [high, wide]);
-    return tf.conv2d(image, tf.tensor4d(hwio, [3, 3, input, output]), 1, "same").dataSync();
+    const [top, bottom, left, right] = padding;
+    const around = tf.pad(image, [
+      [0, 0],
+      [top, bottom],
+      [left, right],
+      [0, 0],
+    ]);
+    return tf.conv2d(around, tf.tensor4d(hwio, [3, 3, input, output]), stride, "valid").dataSync();
   });
   return { got, want, ops: body.nodes.map(({ op }) => op) };
 }
@@ -69,21 +91,42 @@ test.each([
 ] as [[number, number, number, number], number][])(
   "%j enlarged twice, to %i channels, is Conv2D's result of the large picture",
   (shape, output) => {
-    const { got, want, ops } = convolve(shape, output, 2);
+    const { got, want, ops } = convolve(shape, output, { scale: 2 });
     expect(ops).not.toContain("ResizeNearestNeighbor");
     expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
   },
 );
 
 test("a picture that is enlarged three times is enlarged, then convolved", () => {
-  const { got, want, ops } = convolve([1, 4, 5, 8], 8, 3);
+  const { got, want, ops } = convolve([1, 4, 5, 8], 8, { scale: 3 });
   expect(ops).toContain("ResizeNearestNeighbor");
   expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
 });
 
+/** Where Conv2D is slow, it is not used. */
+test.each([
+  [[2, 8, 6, 16], 24, {}], // turned
+  [[1, 5, 7, 3], 8, {}],
+  [[1, 7, 9, 256], 256, {}], // im2col
+  [[1, 64, 63, 256], 256, {}], // in strips
+  [[1, 8, 8, 128], 128, {}], // Winograd
+  [[2, 8, 12, 16], 24, { stride: 2 }],
+  [[1, 9, 7, 16], 24, { stride: 2 }],
+  [[2, 8, 12, 16], 24, { stride: 2, padding: [0, 1, 0, 1] }],
+  [[1, 256, 250, 96], 16, { stride: 2, padding: [0, 1, 0, 1] }], // in strips
+] as [[number, number, number, number], number, Given][])(
+  "%j to %i channels, %j, without Conv2D",
+  (shape, output, given) => {
+    const { got, want, ops } = convolve(shape, output, { ...given, directConvolution: false });
+    expect(ops).not.toContain("Conv2D");
+    expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
+  },
+);
+
 test("only convolutions that gain by it take Winograd's form", () => {
-  expect(suitsWinograd([2, 64, 64, 320], 320)).toBe(true);
-  expect(suitsWinograd([2, 8, 8, 1280], 1280)).toBe(false); // too few tiles
-  expect(suitsWinograd([2, 64, 64, 128], 128)).toBe(false); // too few channels
-  expect(suitsWinograd([2, 63, 64, 320], 320)).toBe(false); // odd
+  expect(suitsWinograd([2, 64, 64, 320], 320, true)).toBe(true);
+  expect(suitsWinograd([2, 8, 8, 1280], 1280, true)).toBe(false); // too few tiles
+  expect(suitsWinograd([2, 64, 64, 128], 128, true)).toBe(false); // too few channels
+  expect(suitsWinograd([2, 63, 64, 320], 320, true)).toBe(false); // odd
+  expect(suitsWinograd([2, 8, 8, 1280], 1280, false)).toBe(true);
 });

@@ -1,5 +1,6 @@
 import { internal } from "../errors.js";
 import { attend } from "./attend.js";
+import { im2col } from "./im2col.js";
 import * as infer from "./infer.js";
 import { type FunctionBody, type Node, NodeWriter, rowsOf } from "./nodes.js";
 import { normalizeGroups } from "./normalize-groups.js";
@@ -7,8 +8,13 @@ import type { Activation, Ops, Shape, Tensor } from "./ops.js";
 import { matchRows, meanInto } from "./token-merging.js";
 import { suitsWinograd, winogradConvolution } from "./winograd.js";
 
-/** A stored weight as it is, columns [from, to) of its last axis, or a 3x3 kernel in one of two other forms (weights/layout.ts). */
-export type WeightView = "whole" | "winograd" | "upsampled" | { readonly columns: readonly [number, number] };
+/** A stored weight as it is, columns [from, to) of its last axis, or a kernel in one of three other forms (weights/layout.ts). */
+export type WeightView =
+  | "whole"
+  | "winograd"
+  | "upsampled"
+  | "turned"
+  | { readonly columns: readonly [number, number] };
 
 /** Where the bytes of a kernel, matrix or table lie: a raw little-endian file that TensorFlow maps into memory. */
 export interface WeightFile {
@@ -30,6 +36,8 @@ export interface GraphOptions {
   /** The values of a weight with one axis: a bias, or the scale or shift of a norm. */
   readonly weightValues: (name: string, view: WeightView) => Float32Array;
   readonly fused: FusedNodes;
+  /** Whether Conv2D is computed from the picture as it lies; else it is the slowest of all ways (bench/NOTES.md). */
+  readonly directConvolution: boolean;
   /** Type that products and convolutions compute in. */
   readonly compute: "DT_FLOAT" | "DT_BFLOAT16";
 }
@@ -53,9 +61,14 @@ export interface GraphOps extends Ops {
   weight(name: string, shape: Shape): Tensor;
 }
 
-/** Up to this many output pixels, deep 3x3 convolutions are faster as one matrix product (bench/NOTES.md). */
-const IM2COL_MOST_PIXELS = 16 * 16;
-const IM2COL_LEAST_WEIGHTS = 512 * 512;
+/**
+ * Up to this many output pixels, and from this many weights (input times output channels) on, 3x3 convolutions are
+ * faster as one matrix product (bench/NOTES.md).
+ */
+const im2colLimits = {
+  direct: { mostPixels: 16 * 16, leastWeights: 512 * 512 },
+  indirect: { mostPixels: 64 * 64, leastWeights: 256 * 256 },
+};
 
 const tensorOf = (node: Node): GraphTensor => ({
   shape: node.shape,
@@ -145,25 +158,6 @@ export function graphOps(options: GraphOptions): GraphOps {
     return w.reshape(add(mul(normal, node(scale)), node(shift)), x.shape);
   };
 
-  /** A convolution as one product with the kernel over the shifted copies of x, side by side. */
-  const im2col = (
-    x: Tensor,
-    kernel: Tensor,
-    pads: readonly [number, number, number, number],
-    shape: Shape,
-  ): Node => {
-    const [h, wd, input, output] = kernel.shape as [number, number, number, number];
-    const padded = w.pad(operand(x), pads);
-    const window = [...shape.slice(0, 3), input];
-    const shifted = Array.from({ length: h * wd }, (_, i) =>
-      w.slice(padded, [0, Math.floor(i / wd), i % wd, 0], window),
-    );
-    const depth = h * wd * input;
-    const columns = w.concat(shifted, 3, [...shape.slice(0, 3), depth]);
-    const rows = w.reshape(columns, [rowsOf(shape), depth]);
-    return w.matmul(rows, factor(kernel, columns, [depth, output]));
-  };
-
   const conv2d: Ops["conv2d"] = (x, kernel, bias, given = {}) => {
     const shape = infer.conv2d(x.shape, kernel.shape, given);
     const [h, wd, input, output] = kernel.shape as [number, number, number, number];
@@ -182,15 +176,24 @@ export function graphOps(options: GraphOptions): GraphOps {
       const large = factor(kernel, small, [4, 4, output, input], "upsampled");
       return tensorOf(withBias(w.convolveUpsampled(small, large), bias));
     }
-    if (isTransformable && suitsWinograd(shape, input)) {
+    const isDirect = options.directConvolution;
+    if (isTransformable && suitsWinograd(shape, input, isDirect)) {
       const kernels = factor(kernel, node(x), [16, input, output], "winograd");
       return tensorOf(withBias(winogradConvolution(w, node(x), kernels), bias));
     }
-    const isDeep = input * output >= IM2COL_LEAST_WEIGHTS && shape[1]! * shape[2]! <= IM2COL_MOST_PIXELS;
-    if (isDeep && stride === 1)
-      return tensorOf(w.reshape(withBias(im2col(x, kernel, pads, shape), bias), shape));
+    const { mostPixels, leastWeights } = im2colLimits[isDirect ? "direct" : "indirect"];
+    const isDeep = input * output >= leastWeights && shape[1]! * shape[2]! <= mostPixels;
+    if (stride === 1 ? isDeep : stride === 2 && !isDirect) {
+      const matrix = (columns: Node) => factor(kernel, columns, [h * wd * input, output]);
+      const window = { size: [h, wd], stride, before: [pads[0], pads[2]] } as const;
+      return tensorOf(withBias(im2col(w, operand(x), matrix, window, shape), bias));
+    }
     // The paddings of Conv2D itself: SAME is not symmetric at stride 2, and EXPLICIT leaves the fast kernels.
     const isSame = stride === 1 && pads.every((p) => p === (h - 1) / 2) && h === wd;
+    if (isSame && isWeight(kernel) && !isDirect) {
+      const turned = factor(kernel, node(x), [h, wd, output, input], "turned");
+      return tensorOf(withBias(w.convolveTurned(operand(x), turned), bias));
+    }
     const source = isSame || pads.every((p) => p === 0) ? operand(x) : w.pad(operand(x), pads);
     // Not made when the padded picture is there: TensorFlow joins Pad and Conv2D, which would then wait for itself.
     const y = w.conv2d(source, factor(kernel, node(x)), stride, isSame ? "SAME" : "VALID", shape);

@@ -282,11 +282,26 @@ export class NodeWriter {
    * @returns [B, 2 H, 2 W, O]
    */
   convolveUpsampled(x: Node, kernel: Node): Node {
+    return this.#convolveTransposed(x, kernel, 2);
+  }
+
+  /**
+   * A convolution that keeps the size of x [B, H, W, I], as the transposed one of the kernel that is turned by half a
+   * circle: oneDNN orders a kernel to its liking for this operation, not for Conv2D (bench/NOTES.md).
+   *
+   * @param kernel [height, width, O, I], both odd
+   * @returns [B, H, W, O]
+   */
+  convolveTurned(x: Node, kernel: Node): Node {
+    return this.#convolveTransposed(x, kernel, 1);
+  }
+
+  #convolveTransposed(x: Node, kernel: Node, stride: number): Node {
     const [batch, height, width] = x.shape as [number, number, number];
-    const shape = [batch, 2 * height, 2 * width, kernel.shape[2]!];
+    const shape = [batch, stride * height, stride * width, kernel.shape[2]!];
     return this.emit("Conv2DBackpropInput", [this.ints(...shape), kernel, x], shape, x.type, {
       T: { type: x.type },
-      strides: { ints: [1, 2, 2, 1] },
+      strides: { ints: [1, stride, stride, 1] },
       padding: { string: "SAME" },
       data_format: { string: "NHWC" },
       dilations: { ints: [1, 1, 1, 1] },

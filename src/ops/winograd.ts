@@ -22,18 +22,29 @@ const resultTransform = [
 
 const TILE = 2;
 const EDGE = 4;
-/** Below it the products have too few rows to be worth transforms and larger kernels (bench/NOTES.md). */
-const LEAST_TILES = 128;
-const LEAST_CHANNELS = 256;
+/**
+ * Below them transforms and larger kernels do not pay (bench/NOTES.md): with few tiles the products have few rows, and
+ * where Conv2D is slow, it is worth more.
+ */
+const least = { direct: { tiles: 128, channels: 256 }, indirect: { tiles: 16, channels: 128 } };
 /** Tiles that are transformed at a time, so that they stay in the cache; but every strip costs nodes. */
 const TILES_PER_STRIP = 512;
 const MOST_STRIPS = 8;
 
-/** Whether a 3x3 convolution with stride 1 that keeps the size is faster in this form. */
-export function suitsWinograd([batch, height, width, output]: Shape, input: number): boolean {
+/**
+ * Whether a 3x3 convolution with stride 1 that keeps the size is faster in this form.
+ *
+ * @param isDirect `GraphOptions.directConvolution`
+ */
+export function suitsWinograd(
+  [batch, height, width, output]: Shape,
+  input: number,
+  isDirect: boolean,
+): boolean {
+  const { tiles: leastTiles, channels } = least[isDirect ? "direct" : "indirect"];
   const isEven = height! % TILE === 0 && width! % TILE === 0;
   const tiles = (batch! * height! * width!) / TILE ** 2;
-  return isEven && tiles >= LEAST_TILES && Math.min(input, output!) >= LEAST_CHANNELS;
+  return isEven && tiles >= leastTiles && Math.min(input, output!) >= channels;
 }
 
 /** x [B, H, W, I] with transformed kernels [16, I, O] to [B, H, W, O]. */

@@ -80,7 +80,7 @@ const halfTypes: Partial<Record<Precision, string>> = { fp16: "F16", bf16: "BF16
 
 /** Whether nothing is rounded on the way to a converted weight, or only as every sum in float32 is. */
 const isStoredExactly = (dtype: string, precision: Precision, { layout }: LayoutView): boolean =>
-  precision === "fp32" || (dtype === halfTypes[precision] && (layout === "kernel" || layout === "matrix"));
+  precision === "fp32" || (dtype === halfTypes[precision] && ["kernel", "matrix", "turned"].includes(layout));
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Uint16Array): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength);

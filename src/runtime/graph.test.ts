@@ -67,9 +67,20 @@ describe("a UNet as a graph", () => {
   test("fused nodes and their plain forms agree", () => {
     const { spec, open } = tinyUNet();
     const network = buildNetwork(spec);
-    const plain = { fused: { layerNorm: false, swish: false, linearGelu: false } };
+    const plain = {
+      ...options.capabilities,
+      fused: { layerNorm: false, swish: false, linearGelu: false },
+    };
     const got = run(network, open, { capabilities: plain });
     expect(got.data).toBeCloseTo32(run(network, open).data, { abs: 1e-5, rel: 1e-5 });
+  });
+
+  test("with Conv2D, and without it where it is slow", () => {
+    const { spec, open } = tinyUNet();
+    const network = buildNetwork(spec);
+    const by = (directConvolution: boolean) =>
+      run(network, open, { capabilities: { ...options.capabilities, directConvolution } });
+    expect(by(false).data).toBeCloseTo32(by(true).data, { abs: 1e-5, rel: 1e-5 });
   });
 
   test("fp16 stays close to fp32", () => {

@@ -95,7 +95,7 @@ function writeGraph(
       files.add(file.path);
       return file;
     },
-    fused: capabilities.fused,
+    ...capabilities,
     compute: precision === "bf16" ? "DT_BFLOAT16" : "DT_FLOAT",
   });
   const module = new Module(graph, { get: (name, shape) => graph.weight(name, shape) });

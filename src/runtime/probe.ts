@@ -8,9 +8,12 @@ import type { Tensor } from "../ops/ops.js";
 import type { Native } from "./native.js";
 import { encodeSavedModel } from "./saved-model.js";
 
-/** Which nodes beyond the documented ones this machine's TensorFlow runs. */
+/** What decides which nodes are written for this machine. */
 export interface Capabilities {
+  /** Which beyond the documented ones its TensorFlow runs. */
   readonly fused: FusedNodes;
+  /** `GraphOptions.directConvolution` */
+  readonly directConvolution: boolean;
 }
 
 let known: Capabilities | undefined;
@@ -23,9 +26,16 @@ export function probe(native: Native): Capabilities {
       swish: runs(native, swish),
       linearGelu: runs(native, linearGelu),
     },
+    directConvolution: convolvesDirectly(),
   };
   return known;
 }
+
+/**
+ * oneDNN's kernels for Conv2D on pictures whose channels lie together need AVX-512. With AVX2 it copies the shifted
+ * pictures for a product, and where those are too large for it, computes number by number: a hundred times slower.
+ */
+const convolvesDirectly = (flags = cpuFlags()): boolean => !flags.has("avx2") || flags.has("avx512f");
 
 /**
  * Whether products in bfloat16 run here. A CPU may name AMX and yet be forbidden to use it (virtual machines):
@@ -88,6 +98,7 @@ function runs(native: Native, { compute, emit, expected }: Trial): boolean {
   try {
     const graph = graphOps({
       fused: { layerNorm: true, swish: true, linearGelu: true },
+      directConvolution: true,
       compute,
       weightFile: noWeights,
       weightValues: noWeights,

@@ -41,6 +41,20 @@ describe.each([
     expect(viewShape(shape, view).at(-1)).toBe(outputs);
   });
 
+  test("turned", () => {
+    const [outputs = 0, inputs = 0, height = 1, width = 1] = shape as readonly number[];
+    const got = toTensorFlow(values, shape, { layout: "turned" });
+    expect(viewShape(shape, { layout: "turned" })).toEqual([height, width, outputs, inputs]);
+    const kernel = byDefinition(values, shape, [0, outputs]);
+    const positions = height * width;
+    for (let p = 0; p < positions; p++)
+      for (let i = 0; i < inputs; i++)
+        for (let o = 0; o < outputs; o++)
+          expect(got[((positions - 1 - p) * outputs + o) * inputs + i]).toBe(
+            kernel[(p * inputs + i) * outputs + o],
+          );
+  });
+
   test("columns", () => {
     const half = Math.ceil(outputs / 2);
     for (const columns of [

@@ -12,8 +12,9 @@ export interface WeightView {
    * that im2col makes (a 1x1 convolution is then the matrix [in, out]). The bytes are those of "kernel".
    * "winograd": a 3x3 convolution as [16, in, out], transformed for F(2x2, 3x3) (ops/winograd.ts);
    * "upsampled": the same as [4, 4, out, in], for pictures before they are enlarged (`NodeWriter.convolveUpsampled`).
+   * "turned": a convolution as [height, width, out, in], last row and column first (`NodeWriter.convolveTurned`).
    */
-  readonly layout: "same" | "kernel" | "matrix" | "winograd" | "upsampled";
+  readonly layout: "same" | "kernel" | "matrix" | "winograd" | "upsampled" | "turned";
   /** A range of the last axis, for one product of a fused pair (GEGLU); for vectors, of the only one. */
   readonly columns?: readonly [start: number, end: number];
 }
@@ -30,7 +31,7 @@ export function defaultView(name: string, shape: readonly number[]): WeightView 
 /** Distinguishes views of one tensor in file names: those of the same bytes have the same name. */
 export function viewName({ layout, columns }: WeightView): string {
   return (
-    { same: "s", kernel: "t", matrix: "t", winograd: "w", upsampled: "u4" }[layout] +
+    { same: "s", kernel: "t", matrix: "t", winograd: "w", upsampled: "u4", turned: "r" }[layout] +
     (columns ? `${columns[0]}-${columns[1]}` : "")
   );
 }
@@ -43,6 +44,7 @@ export function viewShape(shape: readonly number[], { layout, columns }: WeightV
   const outputs = width ?? rows;
   if (layout === "winograd") return [16, inputs, outputs];
   if (layout === "upsampled") return [4, 4, outputs, inputs];
+  if (layout === "turned") return [height, across, outputs, inputs];
   return layout === "kernel" ? [height, across, inputs, outputs] : [height * across * inputs, outputs];
 }
 
@@ -64,6 +66,7 @@ export function toTensorFlow<T extends Numbers>(values: T, shape: readonly numbe
   const [outputs, inputs, height, width] = axes(shape);
   if (layout === "winograd") return winograd(values, outputs, inputs);
   if (layout === "upsampled") return upsampled(values, outputs, inputs);
+  if (layout === "turned") return turned(values, height * width);
   const [start, end] = columns ?? [0, outputs];
   if (start < 0 || end > outputs || start >= end) throw internal(`columns ${start} to ${end} of [${shape}]`);
   const rows = inputs * height * width;
@@ -128,6 +131,15 @@ function winograd<T extends Numbers>(values: T, outputs: number, inputs: number)
         }
     }
   return out as T;
+}
+
+/** [outputs, inputs, positions] to [positions, outputs, inputs], the last position first. */
+function turned<T extends Numbers>(values: T, positions: number): T {
+  const out = new (values.constructor as new (length: number) => T)(values.length);
+  const plane = values.length / positions;
+  for (let p = 0; p < positions; p++)
+    for (let i = 0; i < plane; i++) out[(positions - 1 - p) * plane + i] = values[i * positions + p]!;
+  return out;
 }
 
 /**

@@ -1,0 +1,74 @@
+import type { Node, NodeWriter } from "./nodes.js";
+import type { Shape } from "./ops.js";
+
+/** Bytes of shifted copies that are made at a time; but every strip costs nodes. */
+const STRIP_BYTES = 2 ** 24;
+const MOST_STRIPS = 16;
+
+export interface Window {
+  readonly size: readonly [height: number, width: number];
+  readonly stride: number;
+  /** Zeros above and to the left. */
+  readonly before: readonly [top: number, left: number];
+}
+
+/**
+ * A convolution as a product with the kernel over the shifted copies of x, side by side.
+ *
+ * @param x [B, H, W, I]
+ * @param kernelFor gives the kernel as [height * width * I, O]; it is used from the node on that it is given
+ * @param shape of the result, [B, h, w, O]
+ */
+export function im2col(
+  w: NodeWriter,
+  x: Node,
+  kernelFor: (columns: Node) => Node,
+  window: Window,
+  shape: Shape,
+): Node {
+  const [batch, high, wide, output] = shape as [number, number, number, number];
+  const { size, stride } = window;
+  const channels = x.shape[3]!;
+  const depth = size[0] * size[1] * channels;
+  const blocks = inBlocks(w, x, window, [high, wide]);
+  const rows = rowsPerStrip(high, 4 * batch * high * wide * depth);
+  let kernel: Node | undefined;
+  const strips = Array.from({ length: high / rows }, (_, strip) => {
+    const shifted = Array.from({ length: size[0] * size[1] }, (_, i) => {
+      const [down, across] = [Math.floor(i / size[1]), i % size[1]];
+      const top = strip * rows + Math.floor(down / stride);
+      const begin = [0, top, down % stride, Math.floor(across / stride), across % stride, 0];
+      const copy = w.slice(blocks, begin, [batch, rows, 1, wide, 1, channels]);
+      return w.reshape(copy, [batch, rows, wide, channels]);
+    });
+    const columns = w.concat(shifted, 3, [batch, rows, wide, depth]);
+    kernel ??= kernelFor(columns);
+    const product = w.matmul(w.reshape(columns, [batch * rows * wide, depth]), kernel);
+    return w.reshape(product, [batch, rows, wide, output]);
+  });
+  return strips.length === 1 ? strips[0]! : w.concat(strips, 1, shape);
+}
+
+/** x with zeros around, each axis in steps of the stride: [B, H / stride, stride, W / stride, stride, C]. */
+function inBlocks(
+  w: NodeWriter,
+  x: Node,
+  { size, stride, before }: Window,
+  [high, wide]: readonly [number, number],
+): Node {
+  const [batch, height, width, channels] = x.shape as [number, number, number, number];
+  const [top, left] = before;
+  const steps = (outputs: number, edge: number, length: number) =>
+    Math.max(outputs + Math.ceil(edge / stride) - 1, Math.ceil(length / stride));
+  const down = steps(high, size[0], top + height);
+  const across = steps(wide, size[1], left + width);
+  const padded = w.pad(x, [top, stride * down - height - top, left, stride * across - width - left]);
+  return w.reshape(padded, [batch, down, stride, across, stride, channels]);
+}
+
+/** A divisor of all rows, so that the strips are alike. */
+function rowsPerStrip(rows: number, bytes: number): number {
+  let strips = Math.min(rows, MOST_STRIPS, Math.ceil(bytes / STRIP_BYTES));
+  while (rows % strips !== 0) strips--;
+  return rows / strips;
+}
