@@ -1,3 +1,4 @@
+import { cpSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,8 +15,18 @@ vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 });
 if (!hasRedis) console.warn("skipped: redis-server is not installed (apt-get install redis-server)");
 
 const source = goldenPath("models/tiny-sd1");
-const folders = { loraDir: goldenPath("adapters"), vaeDir: goldenPath("models/tiny-sd2") };
+const folders = { loraDir: goldenPath("adapters"), vaeDir: otherAutoencoder() };
 const request = { prompt: "a cat", seed: 1, steps: 2, promptSyntax: "a1111" } as const;
+
+/** A folder with the model's autoencoder under the name "vae", made for latents of another scale. */
+function otherAutoencoder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "autoencoders-"));
+  cpSync(join(source, "vae"), join(folder, "vae"), { recursive: true });
+  const path = join(folder, "vae", "config.json");
+  const config = JSON.parse(readFileSync(path, "utf8"));
+  writeFileSync(path, JSON.stringify({ ...config, scaling_factor: config.scaling_factor / 2 }));
+  return folder;
+}
 
 describe.skipIf(!hasRedis)("LoRAs and autoencoders on a shared queue", () => {
   let redis: RedisServer;
