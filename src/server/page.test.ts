@@ -1,12 +1,13 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { build } from "tsup";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { encodePng } from "../index.js";
+import { goldenPath } from "../testing/golden.js";
 import { grey } from "./fixture.js";
 import { type RunningServer, serve } from "./main.js";
 import { pageBuild } from "./ui/build.js";
@@ -38,9 +39,13 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
     folder = await mkdtemp(join(tmpdir(), "page-"));
     await mkdir(shots, { recursive: true });
     await build({ config: false, silent: true, ...pageBuild(join(folder, "page")) });
+    for (const name of ["models/tiny-sd1", "controls/tiny-controlnet"])
+      await cp(goldenPath(`models/${basename(name)}`), join(folder, name), { recursive: true });
     server = await serve({
       port: 0,
       dataDir: join(folder, "data"),
+      models: join(folder, "models"),
+      controlDir: join(folder, "controls"),
       page: join(folder, "page"),
       graceMs: 0,
       log,
@@ -278,6 +283,29 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
     expect(await page.getByLabel("Seed", { exact: true }).inputValue()).toBe("6");
     expect(await page.getByRole("spinbutton", { name: "Sampling steps" }).inputValue()).toBe("3");
     expect(await page.getByLabel("Columns", { exact: true }).inputValue()).toBe("");
+  });
+
+  test("a ControlNet follows a picture", async () => {
+    const model = page.getByLabel("Switch option");
+    await model.selectOption("tiny-sd1 CPU FP32");
+    await page.getByText("ControlNet", { exact: true }).click();
+    await page.getByLabel("ControlNet model").selectOption("tiny-controlnet");
+    await page.getByRole("button", { name: "Generate" }).click();
+    await page.getByText("Choose the picture that the ControlNet follows first.").waitFor();
+    const buffer = Buffer.from(encodePng(grey(64, 64)));
+    await page
+      .locator('input[type="file"][aria-label="Picture to follow"]')
+      .setInputFiles({ name: "x.png", mimeType: "image/png", buffer });
+    await page.getByRole("img", { name: "Picture to follow" }).waitFor();
+    await page.getByLabel("Preprocessor").selectOption("canny");
+    await page.getByRole("spinbutton", { name: "Control weight" }).fill("0.8");
+    await generate();
+    await page.locator(".card").getByText("Parameters").click();
+    const parameters = await page.locator(".card pre").textContent();
+    expect(parameters).toMatch(/ControlNet 0: "Module: canny, Model: tiny-controlnet, Weight: 0.8/);
+    await shot("controlnet");
+    await page.getByLabel("ControlNet model").selectOption("");
+    await model.selectOption("emoji-diffusion-256 CPU FP32");
   });
 
   test("errors are shown in words", async () => {

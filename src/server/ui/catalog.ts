@@ -5,17 +5,26 @@ import { createStore } from "./store.js";
 export const models = createStore<ModelList>({ models: [], unusable: [], precisions: [] });
 export const schedulers = createStore<SchedulerList>({ schedulers: [], scheduleTypes: [] });
 export const upscalers = createStore<readonly string[]>([]);
+/** ControlNets and T2I-Adapters of the server's folder, and what prepares pictures for them. */
+export const controls = createStore<ControlList>({ controls: [], preprocessors: [] });
 /** Pixels that a picture may have; larger ones are made smaller before they are sent. */
 export const imagePixels = createStore(2 ** 22);
 
+interface ControlList {
+  readonly controls: readonly string[];
+  readonly preprocessors: readonly string[];
+}
+
 export async function loadCatalog(): Promise<void> {
-  const [list, names, limits] = await Promise.all([
+  const [list, names, limits, control] = await Promise.all([
     ask<SchedulerList>("GET", "/schedulers"),
     ask<{ upscalers: readonly string[] }>("GET", "/upscalers"),
     ask<{ imagePixels: number }>("GET", "/limits"),
+    ask<ControlList>("GET", "/controls"),
     refreshModels(),
   ]);
   schedulers.set(list);
+  controls.set(control);
   upscalers.set(names.upscalers);
   imagePixels.set(limits.imagePixels);
 }

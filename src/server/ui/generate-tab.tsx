@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import { axisOptions, type Grid, gridOf } from "./axes.js";
 import { upscalers } from "./catalog.js";
+import { useControl } from "./control-settings.js";
 import { Check, Select } from "./fields.js";
 import { currentJob, submitJob } from "./jobs.js";
 import { MaskEditor } from "./mask-editor.js";
@@ -8,7 +9,15 @@ import { OutpaintFrame } from "./outpaint-frame.js";
 import { PictureInput, PicturePreview } from "./picture-input.js";
 import { ResultPanel } from "./result-panel.js";
 import { SettingNumber, SettingSlider } from "./setting-fields.js";
-import { type Mode, requestOf, type Settings, type Sources, settings, sources } from "./settings.js";
+import {
+  controlPicture,
+  type Mode,
+  requestOf,
+  type Settings,
+  type Sources,
+  settings,
+  sources,
+} from "./settings.js";
 import { ModelSelect, Prompts, SettingsForm, useModel } from "./settings-form.js";
 import { useStore, useWords } from "./store.js";
 import type { Word } from "./words.js";
@@ -22,14 +31,17 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
   const source = useStore(sources);
   const { sending } = useStore(currentJob);
   const model = useModel(mode);
+  const control = useControl();
+  const picture = useStore(controlPicture);
   const [missing, setMissing] = useState("");
   const takesPicture = mode !== "text" && mode !== "unconditional";
   const submit = () => {
-    const word = missingFor(mode, form, source);
+    const controlled = control !== "" && mode !== "upscale" && mode !== "unconditional";
+    const word = controlled && !picture ? "needControl" : missingFor(mode, form, source);
     const problem = word ? t(word) : "";
     setMissing(problem);
     if (problem) return;
-    const body = requestOf(mode, form, source, model?.label ?? "");
+    const body = requestOf(mode, form, source, model?.label ?? "", control && picture);
     void submitJob(body, takesPicture ? source.image : "", t("connectionLost"));
   };
   return (

@@ -1,9 +1,9 @@
 import { models, schedulers } from "./catalog.js";
 import { restoreMask } from "./mask-editor.js";
 import { go, note } from "./navigation.js";
-import { takePicture } from "./picture-input.js";
+import { readPicture, takePicture } from "./picture-input.js";
 import type { ShownImage, ShownJob } from "./server.js";
-import { type Mode, modelSetting, settings, settingsOf } from "./settings.js";
+import { controlPicture, type Mode, modelSetting, settings, settingsOf } from "./settings.js";
 import { useWords } from "./store.js";
 
 const targets = ["image", "inpaint", "outpaint", "upscale"] as const satisfies readonly Mode[];
@@ -18,6 +18,8 @@ async function restoreJob({ seed }: ShownImage, { request, model }: ShownJob): P
     ...(seed && { seed }),
     ...(entry && modelSetting(entry)),
   });
+  const [control] = request.controlnet ?? [];
+  if (control) controlPicture.set((await readPicture(await load(control.image.url))).image);
   if (!request.image) return entry?.kind === "unconditional" ? "unconditional" : "text";
   await takePicture(await load(request.image.url));
   if (request.expand) return "outpaint";

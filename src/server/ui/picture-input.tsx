@@ -1,10 +1,15 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { imagePixels } from "./catalog.js";
-import { noSources, sources } from "./settings.js";
+import { noSources, type Sources, sources } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 
-/** Takes a file as the picture to work on. Pictures that are too large for the server are made smaller here. */
+/** Takes a file as the picture to work on. */
 export async function takePicture(file: Blob): Promise<void> {
+  sources.set({ ...(await readPicture(file)), mask: "" });
+}
+
+/** A file as a data: URL. Pictures that are too large for the server are made smaller here. */
+export async function readPicture(file: Blob): Promise<Omit<Sources, "mask">> {
   const bitmap = await createImageBitmap(file);
   const pixels = bitmap.width * bitmap.height;
   const shrink = Math.min(1, Math.sqrt(imagePixels.get() / pixels));
@@ -15,7 +20,7 @@ export async function takePicture(file: Blob): Promise<void> {
   canvas.height = height;
   canvas.getContext("2d")!.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
-  sources.set({ image: canvas.toDataURL("image/png"), width, height, mask: "" });
+  return { image: canvas.toDataURL("image/png"), width, height };
 }
 
 export const pictureIn = (data: DataTransfer | null): File | undefined =>

@@ -46,6 +46,14 @@ export type ShownRequest = Readonly<Record<string, unknown>> & {
   readonly kind: "generate" | "upscale";
   readonly image?: { readonly url: string };
   readonly mask?: { readonly url: string };
+  readonly controlnet?: readonly {
+    readonly model: string;
+    readonly image: { readonly url: string };
+    readonly preprocess?: unknown;
+    readonly scale?: number;
+    readonly start?: number;
+    readonly end?: number;
+  }[];
 };
 
 export interface ShownJob {

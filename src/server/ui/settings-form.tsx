@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { axisOptions, gridOf } from "./axes.js";
 import { modelFor, models, schedulers } from "./catalog.js";
+import { ControlSettings } from "./control-settings.js";
 import { Select, TextArea, TextField } from "./fields.js";
 import { GridSettings, HiresSettings, VariationSettings } from "./further-settings.js";
 import { ask, type ModelEntry } from "./server.js";
@@ -187,6 +188,7 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
         </div>
       </details>
       {mode === "text" && <HiresSettings />}
+      {text && <ControlSettings />}
       <GridSettings mode={mode} />
     </>
   );

@@ -23,6 +23,12 @@ export interface Settings {
   readonly hiresSteps: number;
   readonly hiresStrength: number;
   readonly hiresUpscaler: string;
+  /** Name of a ControlNet; empty for none. */
+  readonly control: string;
+  readonly controlPreprocess: string;
+  readonly controlScale: number;
+  readonly controlStart: number;
+  readonly controlEnd: number;
   readonly x: AxisSetting;
   readonly y: AxisSetting;
   readonly scheduler: string;
@@ -62,6 +68,11 @@ export const settings = rememberedStore<Settings>("settings", {
   hiresSteps: 0,
   hiresStrength: 0.7,
   hiresUpscaler: "latent",
+  control: "",
+  controlPreprocess: "",
+  controlScale: 1,
+  controlStart: 0,
+  controlEnd: 1,
   x: noAxis,
   y: noAxis,
   scheduler: "dpmpp_2m",
@@ -94,11 +105,19 @@ export interface Sources {
 }
 export const noSources: Sources = { image: "", width: 0, height: 0, mask: "" };
 export const sources = createStore<Sources>(noSources);
+/** The picture that a ControlNet follows. */
+export const controlPicture = createStore("");
 
 export type Mode = "text" | "image" | "inpaint" | "outpaint" | "upscale" | "unconditional";
 
-/** The body of POST /jobs for a form. @param model label of the option */
-export function requestOf(mode: Mode, form: Settings, { image, mask }: Sources, model: string): object {
+/** The body of POST /jobs for a form. @param model label of the option @param control the picture to follow, if any */
+export function requestOf(
+  mode: Mode,
+  form: Settings,
+  { image, mask }: Sources,
+  model: string,
+  control = "",
+): object {
   if (mode === "upscale") return { kind: "upscale", image, scale: form.scale, upscaler: form.upscaler };
   const grid = gridOf(form, axisOptions(mode));
   const { variationStrength, variationSeed } = form;
@@ -126,6 +145,7 @@ export function requestOf(mode: Mode, form: Settings, { image, mask }: Sources, 
     promptSyntax: "a1111",
     ...(form.negativePrompt && { negativePrompt: form.negativePrompt }),
     guidance: form.guidance,
+    ...(control && { controlnet: [controlOf(form, control)] }),
     ...(form.guidanceRescale > 0 && { guidanceRescale: form.guidanceRescale }),
     ...(form.clipSkip > 0 && { clipSkip: form.clipSkip }),
   };
@@ -150,6 +170,15 @@ export function requestOf(mode: Mode, form: Settings, { image, mask }: Sources, 
   }
 }
 
+const controlOf = (form: Settings, image: string) => ({
+  model: form.control,
+  image,
+  scale: form.controlScale,
+  start: form.controlStart,
+  end: form.controlEnd,
+  ...(form.controlPreprocess && { preprocess: form.controlPreprocess }),
+});
+
 const hiresOf = ({ hiresScale, hiresSteps, hiresStrength, hiresUpscaler }: Settings) => ({
   scale: hiresScale,
   strength: hiresStrength,
@@ -166,7 +195,8 @@ export function settingsOf(
   request: ShownRequest,
   { schedulers, scheduleTypes }: SchedulerList,
 ): Partial<Settings> {
-  const { expand, onlyMasked, seed, scheduler, variation, hires, grid, ...rest } = request;
+  const { expand, onlyMasked, seed, scheduler, variation, hires, grid, controlnet, ...rest } = request;
+  const [control] = controlnet ?? [];
   const { strength = 0, seed: varied = "" } = (variation ?? {}) as { strength?: number; seed?: unknown };
   const second = hires as
     | undefined
@@ -189,6 +219,13 @@ export function settingsOf(
       hiresSteps: second.steps ?? 0,
       hiresStrength: second.strength ?? 0.7,
       hiresUpscaler: second.upscaler ?? "latent",
+    }),
+    control: control?.model ?? "",
+    ...(control && {
+      controlPreprocess: typeof control.preprocess === "string" ? control.preprocess : "",
+      controlScale: control.scale ?? 1,
+      controlStart: control.start ?? 0,
+      controlEnd: control.end ?? 1,
     }),
     x: noAxis,
     y: noAxis,
