@@ -39,7 +39,7 @@ describe.skipIf(!hasRedis)("LoRAs and autoencoders on a shared queue", () => {
     server = await serve({ port: 0, graceMs: 0, ...shared, ...folders });
   });
   afterAll(async () => {
-    await server.close();
+    await server?.close();
     await redis.kill();
   });
 

@@ -201,7 +201,8 @@ describe("a server without Redis", () => {
     const jobs = await Promise.all(ids.map((id) => until(url, id, ended)));
     expect(jobs.map(({ status }) => status)).toEqual(ids.map(() => "completed"));
     for (const job of jobs) expect((await fetch(url + job.result!.images[0]!.url)).status).toBe(200);
-  });
+    // The real model, loaded twice: 40 s where ten processes share two cores.
+  }, 180_000);
 
   test("a job that is at work when its server dies twice is lost", async () => {
     const folder = data();
