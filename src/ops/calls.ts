@@ -23,13 +23,9 @@ export function callNodes(body: FunctionBody, calls: number): readonly NodeDef[]
     const whole = w.placeholder(name, [shape[0]! * calls, ...shape.slice(1)], type);
     return calls === 1 ? [whole] : w.split(whole, calls, 0, shape);
   });
+  const shared = (body.shared ?? []).map(({ name, shape, type }) => w.placeholder(name, shape, type));
   const results = Array.from({ length: calls }, (_, i) =>
-    callFunction(
-      w,
-      body,
-      parts.map((part) => part[i]!),
-      calls === 1,
-    ),
+    callFunction(w, body, [...parts.map((part) => part[i]!), ...shared], calls === 1),
   );
   body.results.forEach(([name, { shape }], j) => {
     const whole = [shape[0]! * calls, ...shape.slice(1)];

@@ -35,6 +35,8 @@ export interface GraphOptions {
   readonly weightFile: (name: string, view: WeightView) => WeightFile;
   /** The values of a weight with one axis: a bias, or the scale or shift of a norm. */
   readonly weightValues: (name: string, view: WeightView) => Float32Array;
+  /** The type in which a weight is given at each run, for those that are (`GraphBody.given`). */
+  readonly givenType?: (name: string) => WeightFile["type"] | undefined;
   readonly fused: FusedNodes;
   /** Whether Conv2D is computed from the picture as it lies; else it is the slowest of all ways (bench/NOTES.md). */
   readonly directConvolution: boolean;
@@ -52,11 +54,23 @@ type Origin =
   | { readonly enlarge: Node };
 type GraphTensor = Tensor & Origin;
 
+/** A weight that is given at each run, and the argument that it is. */
+export interface GivenWeight {
+  readonly argument: string;
+  readonly name: string;
+  readonly view: WeightView;
+}
+
+/** A network as a function, and the weights among its arguments. */
+export interface GraphBody extends FunctionBody {
+  readonly given: readonly GivenWeight[];
+}
+
 export interface GraphOps extends Ops {
   /** A value given at each run. */
   input(name: string, shape: Shape, dtype: Tensor["dtype"]): Tensor;
   /** What has been written, with these results. */
-  body(results: Readonly<Record<string, Tensor>>): FunctionBody;
+  body(results: Readonly<Record<string, Tensor>>): GraphBody;
   /** A weight of the checkpoint; no node is written before an op uses it. */
   weight(name: string, shape: Shape): Tensor;
 }
@@ -79,11 +93,21 @@ const tensorOf = (node: Node): GraphTensor => ({
 /** Writes each op down as TensorFlow nodes. */
 export function graphOps(options: GraphOptions): GraphOps {
   const w = new NodeWriter();
-  const given: Node[] = [];
+  const inputs: Node[] = [];
+  const given = new Map<string, GivenWeight & { readonly node: Node }>();
   const { compute } = options;
 
+  const givenNode = (name: string, view: WeightView, shape: Shape, type: Node["type"]): Node => {
+    const key = JSON.stringify([name, view]);
+    const argument = `weight_${given.size}`;
+    const known = given.get(key) ?? { argument, name, view, node: { name: argument, shape, type } };
+    given.set(key, known);
+    return known.node;
+  };
   const weightNode = (x: Tensor, shape: Shape, as?: WeightView): Node => {
     const { weight, view } = x as Extract<GraphTensor, { weight: string }>;
+    const givenType = options.givenType?.(weight);
+    if (givenType) return w.reshape(givenNode(weight, as ?? view, as ? shape : x.shape, givenType), shape);
     const { path, type } = options.weightFile(weight, as ?? view);
     return w.mapped(path, shape, type);
   };
@@ -97,6 +121,7 @@ export function graphOps(options: GraphOptions): GraphOps {
     if (isWeight(x)) {
       if (x.shape.length !== 1) throw internal(`a mapped weight [${x.shape}] is used element by element`);
       const { weight, view } = x as Extract<GraphTensor, { weight: string }>;
+      if (options.givenType?.(weight)) return w.reshape(givenNode(weight, view, x.shape, "DT_FLOAT"), shape);
       return w.constant(options.weightValues(weight, view), shape);
     }
     if ("enlarge" in x) {
@@ -203,11 +228,13 @@ export function graphOps(options: GraphOptions): GraphOps {
   return {
     input(name, shape, dtype) {
       const argument: Node = { name, shape, type: dtype === "int32" ? "DT_INT32" : "DT_FLOAT" };
-      given.push(argument);
+      inputs.push(argument);
       return tensorOf(argument);
     },
     body: (results) => ({
-      arguments: given,
+      arguments: inputs,
+      shared: [...given.values()].map(({ node }) => node),
+      given: [...given.values()].map(({ argument, name, view }) => ({ argument, name, view })),
       results: Object.entries(results).map(([name, x]) => [name, w.written(node(x))]),
       nodes: w.nodes,
     }),

@@ -1,7 +1,7 @@
 import { elements, type Shape } from "./ops.js";
 
 /** TensorFlow's numeric types, under the names that GraphDef gives them. */
-export type NodeType = "DT_FLOAT" | "DT_INT32" | "DT_HALF" | "DT_BFLOAT16";
+export type NodeType = "DT_FLOAT" | "DT_INT32" | "DT_HALF" | "DT_BFLOAT16" | "DT_UINT8";
 
 /** The attribute kinds of a NodeDef that this library writes. */
 export type Attribute =
@@ -40,6 +40,8 @@ export interface Node {
 /** Nodes that compute results from arguments: the body of a function, or of a graph whose inputs are the arguments. */
 export interface FunctionBody {
   readonly arguments: readonly Node[];
+  /** Further arguments, which are the same for all parts of a batch. */
+  readonly shared?: readonly Node[];
   readonly nodes: readonly NodeDef[];
   readonly results: readonly (readonly [name: string, node: Node])[];
 }

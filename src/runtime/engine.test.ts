@@ -35,7 +35,7 @@ afterAll(async () => {
 test("converts with progress, runs, and gives the same numbers again", async () => {
   const progress: number[][] = [];
   const network = engine.network(request);
-  await network.load((done, total) => progress.push([done, total]));
+  await network.load({ onProgress: (done, total) => progress.push([done, total]) });
   expect(progress.length).toBeGreaterThan(10);
   expect(progress.at(-1)![0]).toBe(progress.at(-1)![1]);
   const first = await network.run(inputs);
@@ -105,6 +105,7 @@ test("one that hangs while it starts or loads, too", async () => {
   try {
     const before = new Set(childrenOf(process.pid));
     const call = guarded.network(request).load();
+    await new Promise(setImmediate);
     const [pid] = childrenOf(process.pid).filter((child) => !before.has(child));
     process.kill(pid!, "SIGSTOP");
     await expect(call).rejects.toMatchObject({

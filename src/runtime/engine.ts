@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
+import type { Adapters } from "../weights/adapters.js";
 import type { CallName, Calls, Reply, Status } from "./messages.js";
 import type { Input, RunnerRequest } from "./runner.js";
 
@@ -43,10 +44,16 @@ export interface EngineOptions extends Guards {
 
 /** A network in the other process; loaded when it is first run, and again after a crash. */
 export interface RemoteNetwork {
-  /** Loads the network if it is not; run() does so, too. */
-  load(onProgress?: OnWeights): Promise<void>;
-  run(inputs: Readonly<Record<string, Input>>): Promise<Record<string, Values>>;
+  /** Loads the network if it is not, with these adapters over its weights; run() does so, too. */
+  load(options?: NetworkUse): Promise<void>;
+  run(inputs: Readonly<Record<string, Input>>, options?: NetworkUse): Promise<Record<string, Values>>;
   unload(): Promise<void>;
+}
+
+export interface NetworkUse {
+  /** In place of those that it had; absent for none. */
+  readonly adapters?: Adapters;
+  readonly onProgress?: OnWeights;
 }
 
 /**
@@ -95,25 +102,37 @@ export class Engine {
 
   network(request: RunnerRequest): RemoteNetwork {
     const key = `${request.spec.kind} ${++this.#networks}`;
-    let loadedIn: ChildProcess | undefined;
-    const load = async (onProgress?: OnWeights): Promise<void> => {
-      if (loadedIn && loadedIn === this.#child) return;
-      await this.#call("load", { key, request }, onProgress);
-      loadedIn = this.#child;
+    let loaded: { readonly child: ChildProcess | undefined; readonly adapters: string } | undefined;
+    // Between a load and its run nobody else may load other adapters.
+    let turn: Promise<unknown> = Promise.resolve();
+    const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+      const result = turn.then(work);
+      turn = result.catch(() => undefined);
+      return result;
+    };
+    const isLoaded = (): boolean => loaded !== undefined && loaded.child === this.#child;
+    const load = async ({ adapters, onProgress }: NetworkUse): Promise<void> => {
+      const name = JSON.stringify(adapters);
+      if (isLoaded() && loaded?.adapters === name) return;
+      loaded = undefined;
+      const weights = { ...request.weights, ...(adapters && { adapters }) };
+      await this.#call("load", { key, request: { ...request, weights } }, onProgress);
+      loaded = { child: this.#child, adapters: name };
     };
     return {
-      load,
-      run: async (inputs) => {
-        // Another caller may have unloaded it meanwhile.
-        do await load();
-        while (!loadedIn || loadedIn !== this.#child);
-        return this.#call("run", { key, inputs });
-      },
+      load: (use = {}) => inTurn(() => load(use)),
+      run: (inputs, use = {}) =>
+        inTurn(async () => {
+          // It may have been unloaded meanwhile.
+          do await load(use);
+          while (!isLoaded());
+          return this.#call("run", { key, inputs });
+        }),
       unload: async () => {
-        const isLoaded = loadedIn && loadedIn === this.#child;
+        const wasLoaded = isLoaded();
         // Before the answer: whoever runs it from now on loads it first.
-        loadedIn = undefined;
-        if (isLoaded) await this.#call("unload", { key });
+        loaded = undefined;
+        if (wasLoaded) await this.#call("unload", { key });
       },
     };
   }

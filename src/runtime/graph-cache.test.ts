@@ -20,6 +20,8 @@ beforeEach(() => {
   written = 0;
 });
 
+const given = [{ argument: "weight_0", name: "a.weight", view: "whole" }] as const;
+
 /** Asks for the graph of a question; its bytes are the question. */
 function ask(question: string, program: string | undefined = "program"): SavedGraph {
   return savedGraph(
@@ -27,7 +29,7 @@ function ask(question: string, program: string | undefined = "program"): SavedGr
     [question],
     () => {
       written++;
-      return { bytes: Buffer.from(question), weights: [weight], results: [["sample", [1, 2]]] };
+      return { bytes: Buffer.from(question), weights: [weight], given, results: [["sample", [1, 2]]] };
     },
     program,
   );
@@ -39,6 +41,7 @@ test("a graph is written once for a question", () => {
   const first = ask("unet");
   expect(ask("unet")).toEqual(first);
   expect(first.results).toEqual([["sample", [1, 2]]]);
+  expect(ask("unet").given).toEqual(given);
   expect(written).toBe(1);
   expect(ask("vae").folder).not.toBe(first.folder);
   expect(written).toBe(2);
@@ -49,7 +52,7 @@ test("another program writes its own, and one without a name always does", () =>
   ask("unet", "another");
   expect(written).toBe(2);
   const source = () =>
-    savedGraph(root, ["unet"], () => ({ bytes: Buffer.from("x"), weights: [], results: [] }), "");
+    savedGraph(root, ["unet"], () => ({ bytes: Buffer.from("x"), weights: [], given: [], results: [] }), "");
   expect(source()).toEqual(source());
 });
 

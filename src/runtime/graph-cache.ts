@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { GivenWeight } from "../ops/graph.js";
 import type { Shape } from "../ops/ops.js";
 import { atomicFile, writeAll } from "../weights/atomic.js";
 import { graphsFolder, isIntact } from "../weights/cache.js";
@@ -10,15 +11,17 @@ import { graphsFolder, isIntact } from "../weights/cache.js";
 export interface SavedGraph {
   readonly folder: string;
   readonly results: readonly (readonly [name: string, shape: Shape])[];
+  /** Weights that it is given at each run, beside its inputs. */
+  readonly given: readonly GivenWeight[];
 }
 
 /** A graph as it is written, and the files of weights that it maps. */
-export interface WrittenGraph extends Pick<SavedGraph, "results"> {
+export interface WrittenGraph extends Omit<SavedGraph, "folder"> {
   readonly bytes: Uint8Array;
   readonly weights: readonly string[];
 }
 
-interface Entry extends Pick<WrittenGraph, "results" | "weights"> {
+interface Entry extends Omit<WrittenGraph, "bytes"> {
   readonly graph: string;
 }
 
@@ -40,15 +43,15 @@ export function savedGraph(
   const entryFile = program && question && join(root, `${digest(JSON.stringify([program, question]))}.json`);
   const known = entryFile && readEntry(root, entryFile);
   if (known) return known;
-  const { bytes, results, weights } = write();
+  const { bytes, results, given, weights } = write();
   const graph = digest(bytes);
   const file = graphFile(root, graph);
   if (!isGraph(root, graph)) atomicFile(file, (descriptor) => writeAll(descriptor, bytes));
   if (entryFile) {
-    const entry: Entry = { graph, results, weights };
+    const entry: Entry = { graph, results, given, weights };
     atomicFile(entryFile, (descriptor) => writeAll(descriptor, Buffer.from(JSON.stringify(entry))));
   }
-  return { folder: join(root, graph), results };
+  return { folder: join(root, graph), results, given };
 }
 
 const digest = (of: string | Uint8Array): string =>
@@ -62,8 +65,8 @@ function isGraph(root: string, graph: string): boolean {
 
 function readEntry(root: string, file: string): SavedGraph | undefined {
   try {
-    const { graph, results, weights } = JSON.parse(readFileSync(file, "utf8")) as Entry;
-    if (isGraph(root, graph) && weights.every(isIntact)) return { folder: join(root, graph), results };
+    const { graph, results, given, weights } = JSON.parse(readFileSync(file, "utf8")) as Entry;
+    if (isGraph(root, graph) && weights.every(isIntact)) return { folder: join(root, graph), results, given };
   } catch {
     // Not there yet, or damaged: it is written again.
   }

@@ -3,22 +3,18 @@ import type { Values } from "../latents/latents.js";
 import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
 import { fetchName } from "../ops/calls.js";
-import { graphOps } from "../ops/graph.js";
-import type { FunctionBody } from "../ops/nodes.js";
+import { type GraphBody, graphOps } from "../ops/graph.js";
 import { elements } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { savedGraph, type WrittenGraph } from "./graph-cache.js";
-import { graphWeights } from "./graph-weights.js";
+import { takeAdapted } from "./adapted-weights.js";
+import { type SavedGraph, savedGraph, type WrittenGraph } from "./graph-cache.js";
+import { graphWeights, storedTypes, type WeightOptions } from "./graph-weights.js";
 import type { Native } from "./native.js";
 import type { Capabilities } from "./probe.js";
-import type { Precision, Runner } from "./runner.js";
+import type { Runner } from "./runner.js";
 import { encodeSavedModel } from "./saved-model.js";
 
-export interface GraphRunnerOptions {
-  readonly precision: Precision;
-  readonly cacheRoot: string;
-  /** The model and its network, for people who list the cache. */
-  readonly label: string;
+export interface GraphRunnerOptions extends WeightOptions {
   readonly capabilities: Capabilities;
   /**
    * The same network for one sample. If given, the samples of a batch are computed apart, side by side: a small
@@ -27,43 +23,42 @@ export interface GraphRunnerOptions {
   readonly perSample?: Network;
   /** What decides how the network is written: who asks the same gets the graph of an earlier process. */
   readonly question?: unknown;
-  /** Called after each weight that had to be converted. */
-  readonly onWeight?: () => void;
 }
 
-/** Writes a network as a TensorFlow graph whose weights are mapped files, and runs it in one session. */
+/**
+ * Writes a network as a TensorFlow graph, and runs it in one session. Its weights are mapped files, but for those that
+ * adapters have changed, which it is given at each run.
+ */
 export function graphRunner(
   native: Native,
   network: Network,
   checkpoint: Checkpoint,
   options: GraphRunnerOptions,
 ): Runner {
-  const { precision, capabilities, cacheRoot } = options;
-  const weights = [checkpoint.id, checkpoint.changed?.id];
-  const question = options.question !== undefined && [
-    options.question,
-    weights,
-    precision,
-    capabilities,
-    native.version,
-  ];
-  const { folder, results } = savedGraph(cacheRoot, question, () =>
-    writeGraph(native, network, checkpoint, options),
-  );
   const { binding } = native;
-  const session = binding.loadSavedModel(folder, "serve");
-  const names = Object.keys(network.inputs);
-  const fetches = results.map(([name]) => fetchName(name)).join(",");
+  let graph = findGraph(native, network, checkpoint, options);
+  const session = binding.loadSavedModel(graph.folder, "serve");
+  const inputNames = Object.keys(network.inputs);
+  let adapted: ReturnType<typeof takeAdapted>;
+  try {
+    adapted = takeAdapted(native, checkpoint, options, graph.given);
+  } catch (error) {
+    binding.deleteSavedModel(session);
+    throw error;
+  }
   return {
     run(inputs) {
       // A failing run would leak the tensors that are made here, so nothing that does not fit may get there.
-      for (const name of names) {
+      for (const name of inputNames) {
         const [want, got] = [network.inputs[name]!, inputs[name]];
         if (got?.data.length !== elements(want.shape))
           throw internal(`input ${name} of a graph: expected [${want.shape}], got [${got?.shape}]`);
       }
-      const ids = names.map((name) => createTensor(native, network.inputs[name]!, inputs[name]!.data));
-      const fetched = binding.runSavedModel(session, ids, names.join(","), fetches);
+      const { given, results } = graph;
+      const names = [...inputNames, ...given.map(({ argument }) => argument)].join(",");
+      const fetches = results.map(([name]) => fetchName(name)).join(",");
+      const ids = inputNames.map((name) => createTensor(native, network.inputs[name]!, inputs[name]!.data));
+      const fetched = binding.runSavedModel(session, [...ids, ...adapted.ids], names, fetches);
       for (const id of ids) binding.deleteTensor(id);
       return Object.fromEntries(
         fetched.map(({ id }, i): [string, Values] => {
@@ -74,8 +69,39 @@ export function graphRunner(
         }),
       );
     },
-    dispose: () => binding.deleteSavedModel(session),
+    adapt(other) {
+      const next = findGraph(native, network, other, options);
+      if (next.folder !== graph.folder) return false;
+      graph = next;
+      // First: the new weights then take the memory of the old ones.
+      adapted.release();
+      adapted = { ids: [], release: () => {} };
+      adapted = takeAdapted(native, other, options, graph.given);
+      return true;
+    },
+    dispose() {
+      binding.deleteSavedModel(session);
+      adapted.release();
+    },
   };
+}
+
+function findGraph(
+  native: Native,
+  network: Network,
+  checkpoint: Checkpoint,
+  options: GraphRunnerOptions,
+): SavedGraph {
+  const { precision, capabilities, cacheRoot } = options;
+  const weights = [checkpoint.id, checkpoint.changed && [...checkpoint.changed.names].sort()];
+  const question = options.question !== undefined && [
+    options.question,
+    weights,
+    precision,
+    capabilities,
+    native.version,
+  ];
+  return savedGraph(cacheRoot, question, () => writeGraph(native, network, checkpoint, options));
 }
 
 /** The graph's bytes, with all its weights in the cache. */
@@ -87,7 +113,8 @@ function writeGraph(
 ): WrittenGraph {
   const { perSample = network, precision, capabilities } = options;
   const files = new Set<string>();
-  const weights = graphWeights(native, checkpoint, options);
+  const weights = graphWeights(checkpoint, options);
+  const { changed } = checkpoint;
   const graph = graphOps({
     weightValues: weights.values,
     weightFile(name, view) {
@@ -95,6 +122,7 @@ function writeGraph(
       files.add(file.path);
       return file;
     },
+    givenType: (name) => (changed?.names.has(name) ? storedTypes[precision] : undefined),
     ...capabilities,
     compute: precision === "bf16" ? "DT_BFLOAT16" : "DT_FLOAT",
   });
@@ -102,16 +130,12 @@ function writeGraph(
   const given = Object.entries(perSample.inputs).map(([name, { shape, dtype }]) => {
     return [name, graph.input(name, shape, dtype)] as const;
   });
-  let body: FunctionBody;
-  try {
-    body = graph.body(perSample.forward(module, Object.fromEntries(given)));
-  } finally {
-    weights.dispose();
-  }
+  const body: GraphBody = graph.body(perSample.forward(module, Object.fromEntries(given)));
   const calls = options.perSample ? Object.values(network.inputs)[0]!.shape[0]! : 1;
   return {
     bytes: encodeSavedModel(body, native, calls),
     weights: [...files],
+    given: body.given,
     results: body.results.map(([name, { shape }]) => [name, [shape[0]! * calls, ...shape.slice(1)]]),
   };
 }

@@ -8,7 +8,12 @@ import { DiffusionError } from "../errors.js";
 interface Binding {
   readonly TF_FLOAT: number;
   readonly TF_INT32: number;
-  createTensor(shape: readonly number[], type: number, values: Float32Array | Int32Array): number;
+  readonly TF_UINT8: number;
+  createTensor(
+    shape: readonly number[],
+    type: number,
+    values: Float32Array | Int32Array | Uint8Array,
+  ): number;
   deleteTensor(id: number): void;
   tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array;
   loadSavedModel(folder: string, tags: string): number;

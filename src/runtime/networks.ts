@@ -92,6 +92,9 @@ export interface NetworksOptions {
  */
 const SIZES_KEPT = 3;
 
+/** Before the keys of networks with adapters. */
+const ADAPTED = "adapted ";
+
 type AdaptedRun = (...args: [...Parameters<Run>, adapters?: Adapters]) => ReturnType<Run>;
 
 export function createNetworks(model: Model, engine: Engine, options: NetworksOptions): Networks {
@@ -131,7 +134,7 @@ export function createNetworks(model: Model, engine: Engine, options: NetworksOp
     for (const [place, spec] of all) {
       signal?.throwIfAborted();
       const network = engine.network(requestOf(spec, place, options));
-      await network.load((done, total) => options.onLoad?.(spec.kind, done, total));
+      await network.load({ onProgress: (done, total) => options.onLoad?.(spec.kind, done, total) });
       await network.unload();
     }
   };
@@ -231,17 +234,16 @@ export function createControlNet(
 
 function requestOf(
   spec: NetworkSpec,
-  place: Place,
+  weights: Place,
   { runtime, precision, cacheRoot, opening, sideBySide = false }: NetworksOptions,
-  adapters: Adapters = noAdapters,
 ): RunnerRequest {
-  const { loras, words, pictures } = adapters;
-  const isAdapted = loras.length > 0 || words.length > 0 || pictures !== undefined;
-  const weights = { ...place, opening, ...(isAdapted && { adapters }) };
-  return { spec, weights, runtime, precision, cacheRoot, sideBySide };
+  return { spec, weights: { ...weights, opening }, runtime, precision, cacheRoot, sideBySide };
 }
 
-/** One network of a checkpoint, loaded at each size, and with all adapters, that it is called with. `label` is for progress. */
+const isAny = ({ loras, words, pictures }: Adapters): boolean =>
+  loras.length > 0 || words.length > 0 || pictures !== undefined;
+
+/** One network of a checkpoint, loaded at each size that it is called with, with and without adapters. `label` is for progress. */
 export function runnerOf(
   place: Place,
   label: string,
@@ -257,12 +259,22 @@ export function runnerOf(
     for (const network of all) await network.unload();
   };
   turns?.onLeave(stage, unload);
+  let lastAdapters = "";
+  /** Weights with adapters are in memory, so those of other adapters must go. */
+  const leaveOthers = async (now: string, used: RemoteNetwork) => {
+    if (now === lastAdapters) return;
+    lastAdapters = now;
+    for (const [key, forms] of loaded)
+      if (key.startsWith(ADAPTED))
+        for (const network of forms.values()) if (network !== used) await network.unload();
+  };
   const run: AdaptedRun = async (spec, inputs, adapters = noAdapters) => {
     const { batch, deep, ...rest } = spec.size as UNetSize;
-    const key = `${spec.kind} ${JSON.stringify([rest, adapters])}`;
+    const isAdapted = isAny(adapters);
+    const key = `${isAdapted ? ADAPTED : ""}${spec.kind} ${JSON.stringify(rest)}`;
     const forms = loaded.get(key) ?? new Map<string, RemoteNetwork>();
     const form = `${batch} ${deep}`;
-    const network = forms.get(form) ?? engine.network(requestOf(spec, place, options, adapters));
+    const network = forms.get(form) ?? engine.network(requestOf(spec, place, options));
     forms.set(form, network);
     loaded.delete(key);
     loaded.set(key, forms);
@@ -271,9 +283,12 @@ export function runnerOf(
       loaded.delete(oldest[0]);
       for (const old of oldest[1].values()) await old.unload();
     }
+    if (isAdapted) await leaveOthers(JSON.stringify(adapters), network);
     await turns?.enter(stage);
-    await network.load((done, total) => onLoad?.(label, done, total));
-    return network.run(inputs);
+    return network.run(inputs, {
+      ...(isAdapted && { adapters }),
+      onProgress: (done, total) => onLoad?.(label, done, total),
+    });
   };
   return Object.assign(run, { unload });
 }

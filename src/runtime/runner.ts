@@ -1,6 +1,7 @@
 import type { Values } from "../latents/latents.js";
 import type { NetworkSpec } from "../models/network.js";
 import type { Adapters } from "../weights/adapters.js";
+import type { Checkpoint } from "../weights/checkpoint.js";
 import type { ModelOpening } from "../weights/model.js";
 
 /**
@@ -22,6 +23,11 @@ export interface Input {
 /** A network that is ready to run at one size. */
 export interface Runner {
   run(inputs: Readonly<Record<string, Input>>): Record<string, Values>;
+  /**
+   * Takes the weights as other adapters change them. False if that takes another runner. One that throws here cannot
+   * be run any more.
+   */
+  adapt?(checkpoint: Checkpoint): boolean;
   dispose(): void;
 }
 

@@ -5,7 +5,13 @@ import type { Shape } from "../ops/ops.js";
 import type { Message, Native } from "./native.js";
 
 // tensorflow/core/framework/types.proto
-const typeNumbers: Record<NodeType, number> = { DT_FLOAT: 1, DT_INT32: 3, DT_BFLOAT16: 14, DT_HALF: 19 };
+const typeNumbers: Record<NodeType, number> = {
+  DT_FLOAT: 1,
+  DT_INT32: 3,
+  DT_UINT8: 4,
+  DT_BFLOAT16: 14,
+  DT_HALF: 19,
+};
 
 /**
  * The bytes of a saved_model.pb, tagged "serve" and without variables, whose graph calls a function for each of `calls`
@@ -44,7 +50,8 @@ function encodeFunction(body: FunctionBody, create: Create, protobuf: Native["pr
     message.setType(typeNumbers[type]);
     return message;
   };
-  const isArgument = new Set(body.arguments.map(({ name }) => name));
+  const given = [...body.arguments, ...(body.shared ?? [])];
+  const isArgument = new Set(given.map(({ name }) => name));
   const operations = new Map(body.nodes.map(({ name, op }) => [name, op]));
   const flat = (name: string) => name.replaceAll("/", "_");
   const reference = (input: string): string => {
@@ -58,7 +65,7 @@ function encodeFunction(body: FunctionBody, create: Create, protobuf: Native["pr
   };
   const signature = create("OpDef");
   signature.setName(FUNCTION_NAME);
-  signature.setInputArgList(body.arguments.map(({ name, type }) => argument(name, type)));
+  signature.setInputArgList(given.map(({ name, type }) => argument(name, type)));
   signature.setOutputArgList(body.results.map(([name, { type }]) => argument(name, type)));
   const message = create("FunctionDef");
   message.setSignature(signature);

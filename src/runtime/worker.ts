@@ -4,10 +4,11 @@
  */
 import { DiffusionError, internal } from "../errors.js";
 import { buildNetwork, type NetworkSpec } from "../models/network.js";
+import type { Checkpoint } from "../weights/checkpoint.js";
 import { eagerRunner } from "./eager.js";
 import { graphRunner } from "./graph.js";
 import type { CallName, Calls, Reply, Request, Status } from "./messages.js";
-import { loadNative } from "./native.js";
+import { loadNative, type Native } from "./native.js";
 import { probe, runsBfloat16 } from "./probe.js";
 import { requirements } from "./requirements.js";
 import type { Runner, RunnerRequest } from "./runner.js";
@@ -20,8 +21,9 @@ type Handlers = { [N in CallName]: (args: Calls[N]["args"], progress: Progress) 
 
 const handlers: Handlers = {
   load({ key, request }, progress) {
-    runners.get(key)?.dispose();
-    runners.set(key, makeRunner(request, progress));
+    const before = runners.get(key);
+    runners.delete(key);
+    runners.set(key, makeRunner(request, progress, before));
     return undefined;
   },
   run({ key, inputs }) {
@@ -47,34 +49,50 @@ const handlers: Handlers = {
   },
 };
 
-function makeRunner(
-  { spec, weights, runtime, precision, cacheRoot, sideBySide = false }: RunnerRequest,
+/** @param before the same network with other adapters: it is used again, or disposed of */
+function makeRunner(request: RunnerRequest, progress: Progress, before?: Runner): Runner {
+  const native = loadNative();
+  let old = before;
+  try {
+    const checkpoint = openWeights(native, request.weights);
+    const { spec, precision, runtime } = request;
+    // An eager runner reads the checkpoint until it is disposed of.
+    if (runtime === "eager") return eagerRunner(native.tf, buildNetwork(spec), checkpoint, precision);
+    try {
+      const adapted = old?.adapt?.(checkpoint) ? old : undefined;
+      if (!adapted) old?.dispose();
+      old = undefined;
+      return adapted ?? makeGraphRunner(native, checkpoint, request, progress);
+    } finally {
+      checkpoint.close();
+    }
+  } finally {
+    old?.dispose();
+  }
+}
+
+function makeGraphRunner(
+  native: Native,
+  checkpoint: Checkpoint,
+  { spec, weights, precision, cacheRoot, sideBySide = false }: RunnerRequest,
   progress: Progress,
 ): Runner {
-  const native = loadNative();
-  const network = buildNetwork(spec);
-  const checkpoint = openWeights(native, weights);
-  if (runtime === "eager") return eagerRunner(native.tf, network, checkpoint, precision);
   let [done, total] = [0, 0];
   const isUNet = spec.kind === "unet" || spec.kind === "k_unet" || spec.kind === "unconditional_unet";
   const one = { ...spec, size: { ...spec.size, batch: 1 } } as NetworkSpec;
-  try {
-    return graphRunner(native, network, checkpoint, {
-      ...(sideBySide && isUNet && spec.size.batch > 1 && { perSample: buildNetwork(one) }),
-      precision,
-      cacheRoot,
-      label: `${weights.model} ${weights.role}`,
-      capabilities: probe(native),
-      question: [spec, sideBySide],
-      onWeight() {
-        // Vectors are written into the graph; what is converted are the others.
-        total ||= [...requirements(spec).weights.values()].filter((shape) => shape.length > 1).length;
-        progress(Math.min(++done, total), total);
-      },
-    });
-  } finally {
-    checkpoint.close();
-  }
+  return graphRunner(native, buildNetwork(spec), checkpoint, {
+    ...(sideBySide && isUNet && spec.size.batch > 1 && { perSample: buildNetwork(one) }),
+    precision,
+    cacheRoot,
+    label: `${weights.model} ${weights.role}`,
+    capabilities: probe(native),
+    question: [spec, sideBySide],
+    onWeight() {
+      // Vectors are written into the graph; what is converted are the others.
+      total ||= [...requirements(spec).weights.values()].filter((shape) => shape.length > 1).length;
+      progress(Math.min(++done, total), total);
+    },
+  });
 }
 
 function answer(request: Request): Reply {

@@ -5,7 +5,7 @@ import { afterAll } from "vitest";
 import type { Values } from "../latents/latents.js";
 import { buildNetwork } from "../models/network.js";
 import { eagerRunner } from "../runtime/eager.js";
-import type { Engine } from "../runtime/engine.js";
+import type { Engine, NetworkUse } from "../runtime/engine.js";
 import { graphRunner } from "../runtime/graph.js";
 import { loadNative } from "../runtime/native.js";
 import type { NetworksOptions } from "../runtime/networks.js";
@@ -30,7 +30,8 @@ export function inProcess(runtime: RuntimeName) {
   const engine = {
     network: (request: RunnerRequest) => ({
       load: async () => undefined,
-      run: async (inputs: Readonly<Record<string, Input>>) => run(request, inputs),
+      run: async (inputs: Readonly<Record<string, Input>>, { adapters }: NetworkUse = {}) =>
+        run({ ...request, weights: { ...request.weights, ...(adapters && { adapters }) } }, inputs),
       unload: async () => undefined,
     }),
   } as unknown as Engine;
