@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { goldenPath } from "../testing/golden.js";
 import { pseudoRandom, tinyUNet } from "../testing/tiny.js";
+import type { Adapters } from "../weights/adapters.js";
 import { Engine } from "./engine.js";
 import type { RunnerRequest } from "./runner.js";
 
@@ -41,6 +42,40 @@ test("converts with progress, runs, and gives the same numbers again", async () 
   const first = await network.run(inputs);
   expect(first.sample!.shape).toEqual([1, 8, 8, 4]);
   expect(await network.run(inputs)).toEqual(first);
+});
+
+/** A golden LoRA, at a scale. */
+const lora = (scale: number): Adapters => ({
+  loras: [{ path: goldenPath("adapters/lora-peft.safetensors"), scales: { unet: scale, text: 0 } }],
+  words: [],
+});
+
+test("adapters are exchanged, and callers beside each other get their own", async () => {
+  const network = engine.network(request);
+  const alone = async (adapters?: Adapters) => {
+    const fresh = engine.network(request);
+    const { sample } = await fresh.run(inputs, { ...(adapters && { adapters }) });
+    await fresh.unload();
+    return sample!.data;
+  };
+  const scales = [1, 0.3, 1];
+  const want = [await alone(lora(1)), await alone(lora(0.3)), await alone(lora(1)), await alone()];
+  const uses = [...scales.map((scale) => ({ adapters: lora(scale) })), {}];
+  const got = await Promise.all(uses.map((use) => network.run(inputs, use)));
+  expect(got.map(({ sample }) => sample!.data)).toEqual(want);
+  expect(want[0]).not.toBeCloseTo32(want[1]!, { abs: 1e-4, rel: 1e-4 });
+  expect(want[0]).not.toBeCloseTo32(want[3]!, { abs: 1e-4, rel: 1e-4 });
+});
+
+test("a LoRA that cannot be read is refused, and the network can be used again", async () => {
+  const network = engine.network(request);
+  const { sample } = await network.run(inputs, { adapters: lora(1) });
+  const broken: Adapters = {
+    loras: [{ path: goldenPath("models/tiny-sd1/nothing.safetensors"), scales: { unet: 1, text: 0 } }],
+    words: [],
+  };
+  await expect(network.run(inputs, { adapters: broken })).rejects.toMatchObject({ code: "FILE_MISSING" });
+  expect(await network.run(inputs, { adapters: lora(1) })).toEqual({ sample });
 });
 
 test("the caller's event loop stays free while it computes", async () => {
