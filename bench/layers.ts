@@ -189,7 +189,7 @@ function graph({ inputs, forward }: Layer, weights: ReadonlyMap<string, Shape>):
     compute: "DT_FLOAT",
     weightFile: (name, view) => {
       const shape = weights.get(name)!;
-      const key = `layer ${shape.join("x")} ${typeof view === "string" ? view : view.columns}`;
+      const key = `layer ${shape.join("x")} ${typeof view === "string" ? view : Object.values(view)}`;
       return { path: weightFile(key, () => viewed(shape, view)), type: "DT_FLOAT" };
     },
     weightValues: (name, view) => viewed(weights.get(name)!, view),
@@ -202,6 +202,8 @@ function graph({ inputs, forward }: Layer, weights: ReadonlyMap<string, Shape>):
 function viewed(shape: Shape, view: WeightView): Float32Array {
   const whole = values(shape);
   if (view === "whole") return whole;
+  // Values are random: transposed or not.
+  if (view === "rows") return whole;
   if (view === "winograd") return values([16, ...shape.slice(2)]);
   if (view === "upsampled") return values([4, 4, shape[3]!, shape[2]!]);
   if (view === "turned") return values([...shape.slice(0, 2), shape[3]!, shape[2]!]);

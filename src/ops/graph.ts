@@ -8,13 +8,17 @@ import type { Activation, Ops, Shape, Tensor } from "./ops.js";
 import { matchRows, meanInto } from "./token-merging.js";
 import { suitsWinograd, winogradConvolution } from "./winograd.js";
 
-/** A stored weight as it is, columns [from, to) of its last axis, or a kernel in one of three other forms (weights/layout.ts). */
+/**
+ * A stored weight as it is, columns [from, to) of its last axis, a kernel in one of three other forms, or a matrix or
+ * its columns transposed (weights/layout.ts).
+ */
 export type WeightView =
   | "whole"
   | "winograd"
   | "upsampled"
   | "turned"
-  | { readonly columns: readonly [number, number] };
+  | "rows"
+  | { readonly columns: readonly [number, number]; readonly layout?: "rows" };
 
 /** Where the bytes of a kernel, matrix or table lie: a raw little-endian file that TensorFlow maps into memory. */
 export interface WeightFile {
@@ -84,6 +88,13 @@ const im2colLimits = {
   indirect: { mostPixels: 64 * 64, leastWeights: 256 * 256 },
 };
 
+/**
+ * Products of few rows with a matrix whose rows lie a multiple of 4 KB apart: what is read of it for one block evicts
+ * itself from the cache. They take the matrix transposed (bench/NOTES.md).
+ */
+const TRANSPOSED_MOST_ROWS = 256;
+const ALIASED_COLUMNS = 1024;
+
 const tensorOf = (node: Node): GraphTensor => ({
   shape: node.shape,
   dtype: node.type === "DT_INT32" ? "int32" : "float32",
@@ -137,6 +148,17 @@ export function graphOps(options: GraphOptions): GraphOps {
   /** A kernel or matrix in that type, for a product with `other`; computed ones occur in tests. */
   const factor = (x: Tensor, other: Node, shape: Shape = x.shape, view?: WeightView): Node =>
     isWeight(x) ? w.cast(weightNode(x, shape, view), compute, other) : operand(x, shape);
+
+  /** A linear layer's weight for a product with these rows. */
+  const matrixFor = (weight: Tensor, rows: Node): { matrix: Node; isTransposed: boolean } => {
+    const [input, output] = weight.shape as [number, number];
+    const isAliased = output % ALIASED_COLUMNS === 0 && rows.shape[0]! <= TRANSPOSED_MOST_ROWS;
+    if (!isWeight(weight) || !isAliased || compute !== "DT_FLOAT")
+      return { matrix: factor(weight, rows), isTransposed: false };
+    const { view } = weight as Extract<GraphTensor, { weight: string }>;
+    const rowsOfView: WeightView = typeof view === "string" ? "rows" : { ...view, layout: "rows" };
+    return { matrix: factor(weight, rows, [output, input], rowsOfView), isTransposed: true };
+  };
 
   const binary = (op: string) => (a: Tensor, b: Tensor) =>
     tensorOf(w.elementwise(op, [node(a), node(b)], infer.broadcast(a.shape, b.shape)));
@@ -258,10 +280,10 @@ export function graphOps(options: GraphOptions): GraphOps {
     linear(x, weight, bias, activation) {
       const shape = infer.linear(x.shape, weight.shape);
       const rows = operand(x, [rowsOf(x.shape), x.shape.at(-1)!]);
-      const matrix = factor(weight, rows);
+      const { matrix, isTransposed } = matrixFor(weight, rows);
       if (activation === "gelu" && bias && options.fused.linearGelu && compute === "DT_FLOAT")
-        return tensorOf(w.reshape(w.linearGelu(rows, matrix, node(bias)), shape));
-      const y = withBias(w.matmul(rows, matrix), bias);
+        return tensorOf(w.reshape(w.linearGelu(rows, matrix, node(bias), isTransposed), shape));
+      const y = withBias(w.matmul(rows, matrix, isTransposed), bias);
       return tensorOf(w.reshape(activation ? activate(y, activation) : y, shape));
     },
     conv2d,

@@ -240,18 +240,18 @@ export class NodeWriter {
     return this.emit("MatMul", [a, b], [a.shape[0]!, b.shape[transposeB ? 0 : 1]!], a.type, attributes);
   }
 
-  /** GELU of [M, K] times [K, N] plus bias [N], without a pass over the memory for each. */
-  linearGelu(a: Node, b: Node, bias: Node): Node {
+  /** GELU of [M, K] times [K, N] ([N, K] when `transposeB`) plus bias [N], without a pass over the memory for each. */
+  linearGelu(a: Node, b: Node, bias: Node, transposeB = false): Node {
     const attributes: Attributes = {
       T: { type: a.type },
       transpose_a: { bool: false },
-      transpose_b: { bool: false },
+      transpose_b: { bool: transposeB },
       num_args: { int: 1 },
       fused_ops: { strings: ["BiasAdd", "GeluExact"] },
       epsilon: { float: 0 },
       leakyrelu_alpha: { float: 0.2 },
     };
-    return this.emit("_FusedMatMul", [a, b, bias], [a.shape[0]!, b.shape[1]!], a.type, attributes);
+    return this.emit("_FusedMatMul", [a, b, bias], [a.shape[0]!, bias.shape[0]!], a.type, attributes);
   }
 
   /** [.., M, K] times [.., K, P], or [.., P, K] when `transposeB`; an axis before them may be 1 in one of the two. */

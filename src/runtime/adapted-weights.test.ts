@@ -40,6 +40,8 @@ const views: [name: string, part: WeightView][] = [
   ["odd.weight", "whole"],
   ["proj.weight", { columns: [0, 8] }],
   ["proj.weight", { columns: [8, 16] }],
+  ["to_q.weight", "rows"],
+  ["proj.weight", { columns: [8, 16], layout: "rows" }],
   ["conv.weight", "whole"],
   ["conv.weight", "winograd"],
   ["conv.weight", "upsampled"],

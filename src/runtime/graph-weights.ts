@@ -51,11 +51,7 @@ export function viewOf({ tensors }: Checkpoint, name: string, part: WeightView):
   const { shape, dtype } = tensors.get(name)!;
   const plain = defaultView(name, shape);
   const view: LayoutView =
-    part === "whole"
-      ? plain
-      : typeof part === "string"
-        ? { layout: part }
-        : { ...plain, columns: part.columns };
+    part === "whole" ? plain : typeof part === "string" ? { layout: part } : { ...plain, ...part };
   return { shape, dtype, view };
 }
 
@@ -67,7 +63,8 @@ const halfTypes: Partial<Record<Precision, string>> = { fp16: "F16", bf16: "BF16
 
 /** Whether nothing is rounded on the way to a converted weight, or only as every sum in float32 is. */
 export const isStoredExactly = (dtype: string, precision: Precision, { layout }: LayoutView): boolean =>
-  precision === "fp32" || (dtype === halfTypes[precision] && ["kernel", "matrix", "turned"].includes(layout));
+  precision === "fp32" ||
+  (dtype === halfTypes[precision] && ["kernel", "matrix", "turned", "rows"].includes(layout));
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Uint16Array): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength);

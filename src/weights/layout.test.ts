@@ -41,6 +41,15 @@ describe.each([
     expect(viewShape(shape, view).at(-1)).toBe(outputs);
   });
 
+  test("rows", () => {
+    const columns = [Math.floor(outputs / 2), outputs] as const;
+    const got = toTensorFlow(values, shape, { layout: "rows", columns });
+    expect(got).toEqual(values.slice((columns[0] * values.length) / outputs));
+    if (shape.length === 2)
+      expect(viewShape(shape, { layout: "rows", columns })).toEqual([outputs - columns[0], shape[1]]);
+    expect(toTensorFlow(values, shape, { layout: "rows" })).toEqual(values);
+  });
+
   test("turned", () => {
     const [outputs = 0, inputs = 0, height = 1, width = 1] = shape as readonly number[];
     const got = toTensorFlow(values, shape, { layout: "turned" });

@@ -12,9 +12,10 @@ export interface WeightView {
    * that im2col makes (a 1x1 convolution is then the matrix [in, out]). The bytes are those of "kernel".
    * "winograd": a 3x3 convolution as [16, in, out], transformed for F(2x2, 3x3) (ops/winograd.ts);
    * "upsampled": the same as [4, 4, out, in], for pictures before they are enlarged (`NodeWriter.convolveUpsampled`).
+   * "rows": a linear layer as [out, in], as PyTorch has it; columns are rows of it.
    * "turned": a convolution as [height, width, out, in], last row and column first (`NodeWriter.convolveTurned`).
    */
-  readonly layout: "same" | "kernel" | "matrix" | "winograd" | "upsampled" | "turned";
+  readonly layout: "same" | "kernel" | "matrix" | "winograd" | "upsampled" | "turned" | "rows";
   /** A range of the last axis, for one product of a fused pair (GEGLU); for vectors, of the only one. */
   readonly columns?: readonly [start: number, end: number];
 }
@@ -31,7 +32,7 @@ export function defaultView(name: string, shape: readonly number[]): WeightView 
 /** Distinguishes views of one tensor in file names: those of the same bytes have the same name. */
 export function viewName({ layout, columns }: WeightView): string {
   return (
-    { same: "s", kernel: "t", matrix: "t", winograd: "w", upsampled: "u4", turned: "r" }[layout] +
+    { same: "s", kernel: "t", matrix: "t", winograd: "w", upsampled: "u4", turned: "r", rows: "p" }[layout] +
     (columns ? `${columns[0]}-${columns[1]}` : "")
   );
 }
@@ -45,6 +46,7 @@ export function viewShape(shape: readonly number[], { layout, columns }: WeightV
   if (layout === "winograd") return [16, inputs, outputs];
   if (layout === "upsampled") return [4, 4, outputs, inputs];
   if (layout === "turned") return [height, across, outputs, inputs];
+  if (layout === "rows") return [outputs, inputs];
   return layout === "kernel" ? [height, across, inputs, outputs] : [height * across * inputs, outputs];
 }
 
@@ -52,7 +54,7 @@ export function viewShape(shape: readonly number[], { layout, columns }: WeightV
 type Numbers = Float32Array | Uint16Array;
 
 /**
- * The values of a weight in TensorFlow's order; a new array, except for "same" without columns.
+ * The values of a weight in TensorFlow's order; a new array, except for "rows", and "same" without columns.
  *
  * @param shape PyTorch's
  */
@@ -70,6 +72,7 @@ export function toTensorFlow<T extends Numbers>(values: T, shape: readonly numbe
   const [start, end] = columns ?? [0, outputs];
   if (start < 0 || end > outputs || start >= end) throw internal(`columns ${start} to ${end} of [${shape}]`);
   const rows = inputs * height * width;
+  if (layout === "rows") return values.subarray(start * rows, end * rows) as T;
   return transpose(values.subarray(start * rows, end * rows) as T, end - start, inputs, height * width);
 }
 
