@@ -65,6 +65,7 @@ export const pipelines: ReadonlyMap<string, readonly string[]> = new Map([
   ["StableDiffusionXLImg2ImgPipeline", xl],
   ["StableDiffusionXLInpaintPipeline", xl],
   ["LDMSuperResolutionPipeline", ["unet", "vqvae", "scheduler"]],
+  ["LDMPipeline", ["unet", "vqvae", "scheduler"]],
   ["DDPMPipeline", unconditional],
   ["DDIMPipeline", unconditional],
   ["PNDMPipeline", unconditional],
