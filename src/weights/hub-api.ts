@@ -3,7 +3,7 @@ import { z } from "zod";
 import { DiffusionError, nearest } from "../errors.js";
 import { firstProblem, inWords } from "../expectations.js";
 import { cachedRepositories, isSafePath } from "./hub-cache.js";
-import { etagOf, type RemoteFile } from "./hub-download.js";
+import { etagOf, isHash, type RemoteFile } from "./hub-download.js";
 import { moved, refusal, refusalKind } from "./hub-errors.js";
 import { discard, hubRequest, readText, withRetries } from "./hub-http.js";
 import type { HubSettings } from "./hub-settings.js";
@@ -104,8 +104,9 @@ export async function describe(question: HubQuestion, commit: string, file: stri
   const etag = etagOf(response);
   const length = response.headers["x-linked-size"] ?? response.headers["content-length"];
   const size = typeof length === "string" && /^\d+$/.test(length) ? Number(length) : Number.NaN;
-  // The etag becomes a file name.
-  if (etag === undefined || !/^\w[\w.-]{0,199}$/.test(etag) || !Number.isSafeInteger(size))
+  // The etag becomes a file name. Where it is no hash, that nothing came cannot be told from an empty file.
+  const isNamed = etag !== undefined && /^\w[\w.-]{0,199}$/.test(etag);
+  if (!isNamed || !Number.isSafeInteger(size) || (size === 0 && !isHash(etag)))
     throw new DiffusionError(
       "DOWNLOAD",
       `${url} came without its hash or size (etag ${etag}, length ${length})`,

@@ -105,7 +105,8 @@ function newHash({ etag, size }: RemoteFile): Hash {
 }
 
 const isGitId = (etag: string): boolean => /^[0-9a-f]{40}$/.test(etag);
-const isHash = (etag: string): boolean => isGitId(etag) || /^[0-9a-f]{64}$/.test(etag);
+/** Whether an etag says what the contents are; those of mirrors may be anything. */
+export const isHash = (etag: string): boolean => isGitId(etag) || /^[0-9a-f]{64}$/.test(etag);
 
 /** Bytes until the size is right, then the hash; one wrong hash may come from an old partial file, two do not. */
 async function complete(remote: RemoteFile, transfer: Transfer, partial: Partial): Promise<void> {

@@ -533,6 +533,14 @@ describe("hostile answers", () => {
     await expect(fetch("owner/model")).rejects.toThrow("without its hash or size");
   });
 
+  it("refuses a file that is empty, by an etag that is no hash", async () => {
+    hub.fault = ({ method }, response) => {
+      if (method === "HEAD") response.writeHead(200, { etag: '"0"', "x-linked-size": 0 }).end();
+      return method === "HEAD";
+    };
+    await expect(fetch("owner/model")).rejects.toThrow("without its hash or size");
+  });
+
   it.each(["../../evil", "main", 5, commitOf("A")])("refuses the commit %j", async (sha) => {
     hub.fault = ({ path }, response) => {
       if (path.includes("/revision/")) response.end(JSON.stringify({ sha, siblings: [] }));
