@@ -31,5 +31,5 @@ for eta in (0.0, 0.7):
     images[f"eta-{eta}"] = torch.from_numpy(picture).contiguous()
 save_file(images, here / "cases.safetensors")
 (here / "cases.json").write_text(
-    json.dumps({"seed": SEED, "steps": STEPS, "scheduler": scheduler, "shape": list(images["eta-0.0"].shape)}, indent=2) + "\n"
+    json.dumps({"seed": SEED, "steps": STEPS, "scheduler": scheduler}, indent=2) + "\n"
 )
