@@ -1,5 +1,6 @@
 import type { Node, NodeWriter } from "./nodes.js";
 import type { Shape } from "./ops.js";
+import { rowsPerStrip } from "./strips.js";
 
 /** Bytes of shifted copies that are made at a time; but every strip costs nodes. */
 const STRIP_BYTES = 2 ** 24;
@@ -31,7 +32,8 @@ export function im2col(
   const channels = x.shape[3]!;
   const depth = size[0] * size[1] * channels;
   const blocks = inBlocks(w, x, window, [high, wide]);
-  const rows = rowsPerStrip(high, 4 * batch * high * wide * depth);
+  const bytes = 4 * batch * high * wide * depth;
+  const rows = rowsPerStrip(high, Math.min(MOST_STRIPS, Math.ceil(bytes / STRIP_BYTES)));
   let kernel: Node | undefined;
   const strips = Array.from({ length: high / rows }, (_, strip) => {
     const shifted = Array.from({ length: size[0] * size[1] }, (_, i) => {
@@ -64,11 +66,4 @@ function inBlocks(
   const across = steps(wide, size[1], left + width);
   const padded = w.pad(x, [top, stride * down - height - top, left, stride * across - width - left]);
   return w.reshape(padded, [batch, down, stride, across, stride, channels]);
-}
-
-/** A divisor of all rows, so that the strips are alike. */
-function rowsPerStrip(rows: number, bytes: number): number {
-  let strips = Math.min(rows, MOST_STRIPS, Math.ceil(bytes / STRIP_BYTES));
-  while (rows % strips !== 0) strips--;
-  return rows / strips;
 }

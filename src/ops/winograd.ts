@@ -1,5 +1,6 @@
 import type { Node, NodeWriter } from "./nodes.js";
 import type { Shape } from "./ops.js";
+import { rowsPerStrip } from "./strips.js";
 
 /**
  * 3x3 convolutions by Winograd's minimal filtering F(2x2, 3x3) (Lavin and Gray 2015, section 4.1): 4/9 of the
@@ -52,7 +53,8 @@ export function winogradConvolution(w: NodeWriter, x: Node, kernels: Node): Node
   const [batch, height, width] = x.shape as [number, number, number];
   const [planes, , output] = kernels.shape as [number, number, number];
   const [down, across] = [height / TILE, width / TILE];
-  const rows = rowsPerStrip(down, batch * down * across);
+  const tilesInAll = batch * down * across;
+  const rows = rowsPerStrip(down, Math.min(MOST_STRIPS, Math.ceil(tilesInAll / TILES_PER_STRIP)));
   const padded = w.pad(x, [1, 1, 1, 1]);
   const strips: Node[] = [];
   for (let from = 0; from < down; from += rows) {
@@ -69,14 +71,6 @@ export function winogradConvolution(w: NodeWriter, x: Node, kernels: Node): Node
     strips.push(w.reshape(image, [batch, rows * TILE, width, output]));
   }
   return strips.length === 1 ? strips[0]! : w.concat(strips, 1, [batch, height, width, output]);
-}
-
-/** Rows of tiles in a strip: a divisor of all of them, so that the strips are alike. */
-function rowsPerStrip(down: number, tiles: number): number {
-  const wanted = Math.min(MOST_STRIPS, Math.ceil(tiles / TILES_PER_STRIP));
-  let strips = wanted;
-  while (down % strips !== 0) strips--;
-  return down / strips;
 }
 
 /** The pixels of rows of tiles, place by place: [16, tiles * I]. Tiles overlap by half. */

@@ -38,16 +38,15 @@ export function sumLowRank(changes: readonly (LowRank & { readonly factor: numbe
  * @returns undefined where they are not
  */
 export function lowRankView({ up, down }: LowRank, view: WeightView): readonly [Values, Values] | undefined {
+  const [rank = 0] = down.shape;
   if (view.layout === "rows") {
     const left = toTensorFlow(up.data, up.shape, view);
-    const [rank = 0] = down.shape;
     return [
       { shape: [left.length / rank, rank], data: left },
       { shape: [rank, down.data.length / rank], data: down.data },
     ];
   }
   if (!["kernel", "matrix", "winograd"].includes(view.layout)) return undefined;
-  const [rank = 0] = down.shape;
   const left = toTensorFlow(down.data, down.shape, { layout: view.layout });
   const right = toTensorFlow(up.data, up.shape, { ...view, layout: "matrix" });
   return [
