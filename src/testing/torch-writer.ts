@@ -140,3 +140,21 @@ export const torchArchive = (pickled: Buffer, storages: Readonly<Record<string, 
     ...Object.entries(storages).map(([key, data]) => ({ name: `archive/data/${key}`, data })),
     { name: "archive/version", data: Buffer.from("3\n") },
   ]);
+
+/** What `torch.save` makes of a state dictionary of float32 tensors. */
+export function stateArchive(
+  tensors: Iterable<
+    readonly [name: string, tensor: { readonly shape: readonly number[]; readonly data: Float32Array }]
+  >,
+): Buffer {
+  const entries: Record<string, Buffer> = {};
+  const storages: Record<string, Buffer> = {};
+  let count = 0;
+  for (const [name, { shape, data }] of tensors) {
+    const key = String(count++);
+    const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1));
+    entries[name] = tensorPickle({ key, length: data.length, shape, strides });
+    storages[key] = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  }
+  return torchArchive(dictPickle(entries), storages);
+}

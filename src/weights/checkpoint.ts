@@ -5,8 +5,8 @@ import { DiffusionError, internal, nearest } from "../errors.js";
 import { bitsOf, toFloat32 } from "./dtypes.js";
 import { isJsonObject, quoted, readJsonObject } from "./json.js";
 import type { LowRank } from "./low-rank.js";
-import { openSafetensors } from "./safetensors.js";
 import { openTensorFile, type TensorFile } from "./tensor-file.js";
+import { isShardName } from "./weight-names.js";
 
 /** The named tensors of one network, open for reading, in PyTorch's layout and under diffusers' current names. */
 export interface Checkpoint {
@@ -57,7 +57,7 @@ export function openCheckpoint(path: string, mapping: Mapping = currentNames): C
 }
 
 /**
- * Opens a network's weights that are split over several files, from their `.safetensors.index.json`.
+ * Opens a network's weights that are split over several files, from their `….index.json`.
  *
  * @throws DiffusionError FILE_FORMAT for an index that names other folders, FILE_MISSING for an absent shard,
  * WEIGHT_MISSING for a tensor that its shard lacks
@@ -67,7 +67,7 @@ export function openShards(indexPath: string): Checkpoint {
   try {
     const stored = new Map<string, TensorFile>();
     for (const [name, shard] of readShardIndex(indexPath)) {
-      const file = files.get(shard) ?? openSafetensors(join(dirname(indexPath), shard));
+      const file = files.get(shard) ?? openTensorFile(join(dirname(indexPath), shard));
       files.set(shard, file);
       if (!file.tensors.has(name))
         throw new DiffusionError(
@@ -93,10 +93,10 @@ export function readShardIndex(indexPath: string): Map<string, string> {
     throw new DiffusionError("FILE_FORMAT", `${indexPath}: expected a weight_map from tensors to files`);
   const shards = new Map<string, string>();
   for (const [name, shard] of Object.entries(weight_map)) {
-    if (typeof shard !== "string" || !/^[\w-][\w.-]*\.safetensors$/.test(shard))
+    if (!isShardName(shard))
       throw new DiffusionError(
         "FILE_FORMAT",
-        `${indexPath}: ${quoted(name)} must be in a .safetensors file in the same folder, got ${quoted(String(shard))}`,
+        `${indexPath}: ${quoted(name)} must be in a .safetensors or .bin file in the same folder, got ${quoted(String(shard))}`,
       );
     shards.set(name, shard);
   }

@@ -1,4 +1,5 @@
 import { DiffusionError } from "../errors.js";
+import { isShardIndex, isShardName, weightNames } from "./weight-names.js";
 
 /** The parts of a pipeline that this library loads; safety checkers, watermarks and image encoders stay behind. */
 const pipelineParts = [
@@ -65,7 +66,7 @@ export function chooseFiles(
 
 const choose = (files: readonly string[], weights: readonly string[]): FileChoice => ({
   files: [...files, ...weights],
-  indexes: weights.filter((file) => file.endsWith(".json")),
+  indexes: weights.filter(isShardIndex),
 });
 
 function choosePipeline(
@@ -107,26 +108,10 @@ function choosePipeline(
   return choose(files, weights);
 }
 
-/**
- * The weights of one network: the wished variant, else the plain ones, else those in half precision; pickles (as
- * diffusers and transformers called them before safetensors) come after all of these.
- */
+/** The weights of one network, or the index of their shards. */
 function weightsIn(repo: string, has: ReadonlySet<string>, folder: string, wish: FileWish): string {
-  const dots = [wish.variant, "", "fp16"]
-    .filter((variant) => variant !== undefined)
-    .map((variant) => (variant === "" ? "" : `.${variant}`));
-  const safe = dots.flatMap((dotted) =>
-    ["diffusion_pytorch_model", "model"].flatMap((base) => [
-      `${base}${dotted}.safetensors`,
-      `${base}.safetensors.index${dotted}.json`,
-    ]),
-  );
-  const pickles = dots.flatMap((dotted) => [
-    `diffusion_pytorch_model${dotted}.bin`,
-    `pytorch_model${dotted}.bin`,
-    `model${dotted}.bin`,
-  ]);
-  const found = [...safe, ...pickles].find((file) => has.has(`${folder}${file}`));
+  const names = weightNames(["diffusers", "transformers"], wish.variant);
+  const found = names.find((file) => has.has(`${folder}${file}`));
   if (found !== undefined) return `${folder}${found}`;
   const inside = [...has].filter(
     (file) => file.startsWith(folder) && !file.slice(folder.length).includes("/"),
@@ -144,7 +129,7 @@ export function shardsOf(file: string, index: unknown): string[] {
   const folder = file.slice(0, file.lastIndexOf("/") + 1);
   const shards = new Set<string>();
   for (const name of names) {
-    if (typeof name !== "string" || !/^[\w.-]+\.safetensors$/.test(name))
+    if (!isShardName(name))
       throw new DiffusionError("FILE_FORMAT", `${file} names the shard ${JSON.stringify(name)}`);
     shards.add(folder + name);
   }

@@ -15,7 +15,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { DiffusionError } from "../errors.js";
 import type { ProgressEvent } from "../events.js";
-import { goldenPath } from "../testing/golden.js";
+import { goldenPath, readTensors } from "../testing/golden.js";
 import {
   commitOf,
   gitId,
@@ -25,9 +25,8 @@ import {
   startHub,
   type TestHub,
 } from "../testing/hub-server.js";
-import { dictPickle, tensorPickle, torchArchive } from "../testing/torch-writer.js";
+import { stateArchive } from "../testing/torch-writer.js";
 import { fetchFromHub, type HubOptions, parseHubReference } from "./hub.js";
-import { openSafetensors } from "./safetensors.js";
 import { openNetwork } from "./source.js";
 
 const bytes = (length: number, seed: number) =>
@@ -301,23 +300,41 @@ describe("repositories from before safetensors", () => {
   });
 
   it("are read, and nothing of them is run", async () => {
-    const file = openSafetensors(goldenPath("models/tiny-taesd/diffusion_pytorch_model.safetensors"));
-    const names = [...file.tensors.keys()];
-    const entries = names.map((name, i): [string, Buffer] => {
-      const { shape } = file.tensors.get(name)!;
-      const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1));
-      const length = shape.reduce((a, b) => a * b, 1);
-      return [name, tensorPickle({ key: String(i), length, shape, strides })];
-    });
-    const storages = names.map((name, i) => [String(i), Buffer.from(file.read(name))]);
-    const weights = torchArchive(dictPickle(Object.fromEntries(entries)), Object.fromEntries(storages));
+    const tensors = readTensors(goldenPath("models/tiny-taesd/diffusion_pytorch_model.safetensors"));
     const config = readFileSync(goldenPath("models/tiny-taesd/config.json"), "utf8");
-    hub.repos["owner/taesd"] = { files: { "config.json": config, "diffusion_pytorch_model.bin": weights } };
+    hub.repos["owner/taesd"] = {
+      files: { "config.json": config, "diffusion_pytorch_model.bin": stateArchive(tensors) },
+    };
     const { folder } = await fetch("owner/taesd");
     const checkpoint = openNetwork(folder).open();
-    for (const name of names) expect(checkpoint.readFloat32(name)).toEqual(file.readFloat32(name));
+    for (const [name, { data }] of tensors) expect(checkpoint.readFloat32(name)).toEqual(data);
     checkpoint.close();
-    file.close();
+  });
+
+  it("may be in shards", async () => {
+    const tensors = [...readTensors(goldenPath("models/tiny-taesd/diffusion_pytorch_model.safetensors"))];
+    const config = readFileSync(goldenPath("models/tiny-taesd/config.json"), "utf8");
+    const shard = (i: number) => `pytorch_model-0000${i % 2}-of-00002.bin`;
+    hub.repos["owner/sharded-pickles"] = {
+      files: {
+        "model_index.json": '{"vae": ["diffusers", "AutoencoderTiny"]}',
+        "vae/config.json": config,
+        "vae/diffusion_pytorch_model.bin.index.json": JSON.stringify({
+          weight_map: Object.fromEntries(tensors.map(([name], i) => [name, shard(i)])),
+        }),
+        [`vae/${shard(0)}`]: stateArchive(tensors.filter((_, i) => i % 2 === 0)),
+        [`vae/${shard(1)}`]: stateArchive(tensors.filter((_, i) => i % 2 === 1)),
+      },
+    };
+    const { folder, files } = await fetch("owner/sharded-pickles");
+    expect(files).toHaveLength(5);
+    const checkpoint = openNetwork(join(folder, "vae")).open();
+    for (const [name, { data }] of tensors) expect(checkpoint.readFloat32(name)).toEqual(data);
+    checkpoint.close();
+    expect((await fetch("owner/sharded-pickles", { offline: true })).files).toEqual(files);
+    const lost = join(folder, "vae", shard(1));
+    rmSync(lost);
+    await expect(fetch("owner/sharded-pickles", { offline: true })).rejects.toThrow(shard(1));
   });
 });
 

@@ -23,6 +23,7 @@ import { Unreachable } from "./hub-http.js";
 import { downloadProgress } from "./hub-progress.js";
 import { type HubSettingsOptions, hubSettings } from "./hub-settings.js";
 import { inParallel } from "./in-parallel.js";
+import { isShardIndex } from "./weight-names.js";
 
 /** `owner/name[@revision][:file]` in parts. */
 export interface HubReference {
@@ -174,7 +175,11 @@ async function assemble(
   const result = { repo, commit, folder };
   if (file !== undefined) {
     if (!available.includes(file)) throw noSuchFile(session, available);
-    const shards = await withShards(folder, { files: [file], indexes: isIndex(file) ? [file] : [] }, fetch);
+    const shards = await withShards(
+      folder,
+      { files: [file], indexes: isShardIndex(file) ? [file] : [] },
+      fetch,
+    );
     return { ...result, files: shards, file: join(folder, file) };
   }
   let modelIndex: unknown;
@@ -187,8 +192,6 @@ async function assemble(
   const [only] = files;
   return { ...result, files, ...(files.length === 1 && only !== undefined && { file: join(folder, only) }) };
 }
-
-const isIndex = (file: string): boolean => /\.safetensors\.index(\.\w+)?\.json$/.test(file);
 
 async function withShards(folder: string, { files, indexes }: FileChoice, fetch: Fetch): Promise<string[]> {
   await fetch(indexes);

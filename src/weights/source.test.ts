@@ -4,7 +4,9 @@ import { basename, dirname, join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { goldenCases, goldenPath, readTensors } from "../testing/golden.js";
 import { thrown } from "../testing/thrown.js";
+import { stateArchive } from "../testing/torch-writer.js";
 import { parseJson, readJsonObject } from "./json.js";
+import { writeSafetensors } from "./safetensors.js";
 import { openFolder, openNetwork } from "./source.js";
 
 const folder = mkdtempSync(join(tmpdir(), "source-"));
@@ -96,6 +98,72 @@ test("of several weights the variant asked for is taken, else the plain ones, el
   );
 });
 
+describe("weights in shards", () => {
+  const parts = [
+    ["unet", "diffusion_pytorch_model", "diffusion_pytorch_model"],
+    ["vae", "diffusion_pytorch_model", "diffusion_pytorch_model"],
+    ["text_encoder", "model", "pytorch_model"],
+  ] as const;
+  const cases = parts.flatMap(([role, safe, pickle]) =>
+    ([null, "fp16"] as const).flatMap((variant) => [
+      [role, safe, "safetensors", variant] as const,
+      [role, pickle, "bin", variant] as const,
+    ]),
+  );
+
+  /** tiny-sd1's part in two shards under an index. */
+  function sharded(role: string, stem: string, ending: string, variant: string | null) {
+    const path = mkdtempSync(join(folder, `${role}-`));
+    const from = goldenPath(`models/tiny-sd1/${role}`);
+    cpSync(join(from, "config.json"), join(path, "config.json"));
+    const original = openNetwork(from).open();
+    const tensors = [...original.tensors].map(([name, { shape }]) => {
+      return [name, { shape, data: original.readFloat32(name) }] as const;
+    });
+    original.close();
+    const shard = (i: number) => `${stem}-0000${(i % 2) + 1}-of-00002.${ending}`;
+    for (const i of [0, 1]) {
+      const own = tensors.filter((_, at) => at % 2 === i);
+      if (ending === "bin") writeFileSync(join(path, shard(i)), stateArchive(own));
+      else
+        writeSafetensors(
+          join(path, shard(i)),
+          new Map(
+            own.map(([name, { shape, data }]) => {
+              const bytes = new Uint8Array(data.slice().buffer);
+              return [name, { dtype: "F32", shape, data: () => bytes }] as const;
+            }),
+          ),
+        );
+    }
+    const index = `${stem}.${ending}.index.${variant === null ? "" : `${variant}.`}json`;
+    const map = Object.fromEntries(tensors.map(([name], i) => [name, shard(i)]));
+    const write = (weight_map: object) => writeFileSync(join(path, index), JSON.stringify({ weight_map }));
+    write(map);
+    return { path, index, map, write, shard, tensors };
+  }
+
+  test.each(cases)("%s: %s, .%s, variant %s", (role, stem, ending, variant) => {
+    const { path, index, map, write, shard, tensors } = sharded(role, stem, ending, variant);
+    const open = () => openNetwork(path, variant === null ? {} : { variant });
+    expect(basename(open().path)).toBe(index);
+    const checkpoint = open().open();
+    expect([...checkpoint.tensors.keys()].sort()).toEqual(tensors.map(([name]) => name).sort());
+    for (const [name, { data }] of tensors) expect(checkpoint.readFloat32(name)).toEqual(data);
+    checkpoint.close();
+
+    write({ ...map, "more.weight": shard(1) });
+    expect(thrown(() => open().open()).message).toMatch(
+      new RegExp(`${shard(1).replaceAll(".", "\\.")} lacks more\\.weight, which .* promises`),
+    );
+    write({ ...map, [tensors[0]![0]]: `../${shard(0)}` });
+    expect(thrown(open).message).toMatch(/must be in a .* file in the same folder, got "\.\.\//);
+    write(map);
+    rmSync(join(path, shard(1)));
+    expect(thrown(open).message).toMatch(`${shard(1)} is missing; ${join(path, index)} names it`);
+  });
+});
+
 /**
  * Opens whatever part of a model a folder of `bad/folders` holds. What is wrong only for the network, the scheduler
  * or the tokenizer has to pass here, with its configuration intact.
@@ -112,11 +180,11 @@ const elsewhere = /config-(unknown-block|groups|huge)|weights-|scheduler-|tokeni
 describe("golden bad folders", () => {
   const own = goldenCases("bad-folder").filter(({ id }) => !elsewhere.test(id));
   const messages: Record<string, RegExp> = {
-    "shard-traversal": /"a" must be in a \.safetensors file in the same folder, got "\.\.\//,
-    "shard-absolute": /"a" must be in a \.safetensors file in the same folder, got "\//,
+    "shard-traversal": /"a" must be in a \.safetensors or \.bin file in the same folder, got "\.\.\//,
+    "shard-absolute": /"a" must be in a \.safetensors or \.bin file in the same folder, got "\//,
     "shard-missing": /diffusion_pytorch_model-00002-of-00002\.safetensors is missing/,
     "shard-key-missing": /lacks b, which .* promises/,
-    "shard-proto": /"__proto__" must be in a \.safetensors file/,
+    "shard-proto": /"__proto__" must be in a \.safetensors or \.bin file/,
     "index-unknown-pipeline": /models of the kind FluxPipeline are not supported/,
     "index-unknown-class": /has no folder unet/, // the scheduler's name is judged by the schedulers
     "index-custom-code": /unet needs the code "\.\/evil\.py"/,

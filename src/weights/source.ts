@@ -3,13 +3,14 @@ import { join } from "node:path";
 import { DiffusionError, nearest } from "../errors.js";
 import { type Checkpoint, openCheckpoint, openShards, readShardIndex } from "./checkpoint.js";
 import { type JsonObject, readJsonObject } from "./json.js";
+import { isShardIndex, type Naming, weightNames } from "./weight-names.js";
 
 /** One network of a model on disk. Its configuration is what the file says, not checked yet. */
 export interface Network {
   /** diffusers' or transformers' class: UNet2DConditionModel, AutoencoderKL, CLIPTextModel, … */
   readonly className: string;
   readonly config: JsonObject;
-  /** The weights: a .safetensors file, or the index of its shards. */
+  /** The weights: a file, or the index of its shards. */
   readonly path: string;
   /** @throws DiffusionError as `openCheckpoint` and `openShards` */
   open(): Checkpoint;
@@ -42,7 +43,7 @@ export interface ModelSource {
 }
 
 export interface SourceOptions {
-  /** Prefers weights called `….<variant>.safetensors`; where there are none, the plain ones are taken. */
+  /** Prefers weights called `….<variant>.safetensors` (or .bin); where there are none, the plain ones are taken. */
   readonly variant?: string;
 }
 
@@ -245,9 +246,9 @@ export function openNetwork(
       "FILE_FORMAT",
       `${folder}/config.json names no class (_class_name or architectures)`,
     );
-  const base = className.startsWith("CLIP") ? "model" : "diffusion_pytorch_model";
-  const path = options.file ?? findWeights(folder, base, options.variant);
-  const isSharded = path.endsWith(".json");
+  const naming = className.startsWith("CLIP") ? "transformers" : "diffusers";
+  const path = options.file ?? findWeights(folder, naming, options.variant);
+  const isSharded = isShardIndex(path);
   if (isSharded) requireShards(folder, path);
   return { className, config, path, open: () => (isSharded ? openShards(path) : openCheckpoint(path)) };
 }
@@ -261,28 +262,14 @@ function requireShards(folder: string, index: string): void {
       });
 }
 
-/** What the weights are called in folders from before safetensors. Such a file is read, not run. */
-const pickleBases: ReadonlyMap<string, readonly string[]> = new Map([
-  ["model", ["pytorch_model", "model"]],
-  ["diffusion_pytorch_model", ["diffusion_pytorch_model"]],
-]);
-
-/** The weights of the variant if there are any, else the plain ones, else half-precision ones; pickles come last. */
-function findWeights(folder: string, base: string, variant: string | undefined): string {
-  const variants = [variant, "", "fp16"].filter((name) => name !== undefined);
-  for (const name of variants) {
-    const dotted = name === "" ? "" : `.${name}`;
-    for (const file of [`${base}${dotted}.safetensors`, `${base}.safetensors.index${dotted}.json`])
-      if (existsSync(join(folder, file))) return join(folder, file);
-  }
+/** Where the weights are, by the names that diffusers and transformers give them. */
+function findWeights(folder: string, naming: Naming, variant: string | undefined): string {
   const names = readdirSync(folder);
-  const pickle = variants
-    .flatMap((name) => pickleBases.get(base)!.map((stem) => `${stem}${name === "" ? "" : `.${name}`}.bin`))
-    .find((name) => names.includes(name));
-  if (pickle !== undefined) return join(folder, pickle);
+  const found = weightNames([naming], variant).find((name) => names.includes(name));
+  if (found !== undefined) return join(folder, found);
   throw new DiffusionError(
     "FILE_MISSING",
-    `${folder} has no ${base}.safetensors; it holds ${names.join(", ")}`,
+    `${folder} has no ${weightNames([naming])[0]}; it holds ${names.join(", ")}`,
     {
       hint: "The download is incomplete; download the folder again.",
     },

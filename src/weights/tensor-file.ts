@@ -51,9 +51,9 @@ function firstBytes(path: string): Buffer {
   try {
     file = openSync(path, "r");
   } catch (cause) {
-    throw new DiffusionError("FILE_MISSING", `${path} cannot be opened: ${(cause as Error).message}`, {
-      cause,
-    });
+    const isAbsent = (cause as NodeJS.ErrnoException).code === "ENOENT";
+    const what = isAbsent ? ": there is no such file" : ` cannot be opened: ${(cause as Error).message}`;
+    throw new DiffusionError("FILE_MISSING", path + what, { cause });
   }
   const bytes = Buffer.alloc(9);
   try {
