@@ -308,6 +308,56 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
     await model.selectOption("emoji-diffusion-256 CPU FP32");
   });
 
+  test("another size: the three resize modes mean what they mean in the HTTP API", async () => {
+    const wide = encodePng(grey(96, 48));
+    const value = (name: string) => page.getByLabel(name, { exact: true }).inputValue();
+    await open("Text to image");
+    await page.getByLabel("Switch option").selectOption("tiny-sd1 CPU FP32");
+    const ofText = [await value("Width"), await value("Height")];
+    await open("Image to image");
+    await page
+      .locator(".picture-input input")
+      .setInputFiles({ name: "wide.png", mimeType: "image/png", buffer: Buffer.from(wide) });
+    const own = page.getByRole("button", { name: "Picture’s own size" });
+    await page.getByText("96 × 48").waitFor();
+    if (await own.count()) await own.click();
+    expect([await value("Width"), await value("Height"), await own.count()]).toEqual(["96", "48", 0]);
+    await steps(2);
+    for (const name of ["Width", "Height"]) await page.getByRole("spinbutton", { name }).fill("64");
+    for (const [resize_mode, name] of ["Just resize", "Crop and resize", "Resize and fill"].entries()) {
+      await page.getByLabel("Resize mode").selectOption(name);
+      await generate();
+      const size = { width: 64, height: 64 };
+      const body = { prompt: "x", steps: 2, ...size, init_images: [Buffer.from(wide).toString("base64")] };
+      const data = { ...body, resize_mode, override_settings: { sd_model_checkpoint: "tiny-sd1" } };
+      expect((await page.request.post(`${server.url}/sdapi/v1/img2img`, { data })).status()).toBe(200);
+      const { jobs } = await (await page.request.get(`${server.url}/jobs?limit=2`)).json();
+      const [theirs, ours] = jobs.map(({ request, result }: { request: object; result: object }) => {
+        const { width, height, resizeMode } = request as Record<string, unknown>;
+        return { width, height, resizeMode, result: { ...result, images: undefined, ms: undefined } };
+      });
+      expect(ours).toEqual(theirs);
+      expect(ours).toMatchObject({ ...size, resizeMode: ["stretch", "crop", "fill"][resize_mode] });
+    }
+    await shot("resized");
+    await own.click();
+    await page.getByLabel("Resize mode").selectOption("Just resize");
+    await page.getByRole("button", { name: "Use these settings" }).click();
+    await page.getByText("Settings restored.").waitFor();
+    expect([await value("Width"), await value("Height")]).toEqual(["64", "64"]);
+    expect(await value("Resize mode")).toBe("fill");
+    await open("Inpaint");
+    expect(await value("Resize mode")).toBe("fill");
+    await page.getByLabel("Only masked").check();
+    expect(await page.getByLabel("Resize mode").count()).toBe(0);
+    await page.getByLabel("Only masked").uncheck();
+    await own.click();
+    // The forms have each their own size.
+    await open("Text to image");
+    expect([await value("Width"), await value("Height")]).toEqual(ofText);
+    await page.getByLabel("Switch option").selectOption("emoji-diffusion-256 CPU FP32");
+  });
+
   test("errors are shown in words", async () => {
     await open("Text to image");
     await page.getByRole("spinbutton", { name: "Width" }).fill("100");

@@ -1,5 +1,6 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { models, schedulers, watchModels } from "./catalog.js";
+import { FileButton } from "./file-button.js";
 import { GenerateTab } from "./generate-tab.js";
 import { HistoryTab } from "./history-tab.js";
 import { ModelsTab } from "./models-tab.js";
@@ -51,7 +52,13 @@ export function App({ problem }: { readonly problem: string }) {
       <header>
         <h1>tfjs-diffusion</h1>
         <LoadingState />
-        <RestoreButton onFile={restore} />
+        <FileButton
+          quiet
+          label={t("restorePng")}
+          title={t("dropRestore")}
+          types={["image/png"]}
+          onFile={restore}
+        />
         <LookSwitches />
       </header>
       <TabList tab={tab} />
@@ -89,30 +96,6 @@ async function restoreSettings(file: File): Promise<[Word, string]> {
   const entry = entries.find(({ label }) => label.endsWith(` ${Precision}`)) ?? entries[0];
   if (entry) settings.update(modelSetting(entry));
   return [Model && !entry ? "modelMissing" : "restored", Model];
-}
-
-function RestoreButton({ onFile }: { readonly onFile: (file: File | undefined) => void }) {
-  const t = useWords();
-  const input = useRef<HTMLInputElement>(null);
-  return (
-    <>
-      <button type="button" class="quiet" title={t("dropRestore")} onClick={() => input.current?.click()}>
-        {t("restorePng")}
-      </button>
-      <input
-        ref={input}
-        type="file"
-        accept="image/png"
-        class="visually-hidden"
-        tabIndex={-1}
-        aria-label={t("restorePng")}
-        onChange={(event) => {
-          onFile(event.currentTarget.files?.[0]);
-          event.currentTarget.value = "";
-        }}
-      />
-    </>
-  );
 }
 
 /** While a model is being loaded: which one, and how far. */

@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import type { ShownImage } from "./server.js";
+import type { Settings } from "./settings.js";
 import { useWords } from "./store.js";
 
 /** Where the picture from before stands in the one that it has grown to: outpainting's margins. */
@@ -10,22 +11,33 @@ export interface Margins {
   readonly bottom?: number;
 }
 
+const fits = { stretch: "fill", crop: "cover", fill: "contain" } as const;
+
 /** Two pictures on top of each other, with a slider between them. */
 export function Compare({
   before,
   after,
   margins,
+  resizeMode = "stretch",
 }: {
   readonly before: string;
   readonly after: ShownImage;
   readonly margins: Margins | undefined;
+  /** How the picture from before came to the size of the one after. */
+  readonly resizeMode: Settings["resizeMode"] | undefined;
 }) {
   const t = useWords();
   const [share, setShare] = useState(50);
   return (
     <figure class="compare">
       <div class="layers">
-        {!margins && <img src={before} alt={t("before")} />}
+        {!margins && (
+          <img
+            src={before}
+            alt={t("before")}
+            style={{ aspectRatio: `${after.width} / ${after.height}`, objectFit: fits[resizeMode] }}
+          />
+        )}
         <img src={after.url} alt={t("after")} style={{ clipPath: `inset(0 0 0 ${share}%)` }} />
         {margins && (
           <div class="before" style={{ clipPath: `inset(0 ${100 - share}% 0 0)` }}>

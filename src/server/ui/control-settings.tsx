@@ -1,6 +1,7 @@
-import { useRef } from "preact/hooks";
 import { controls } from "./catalog.js";
-import { Select } from "./fields.js";
+import { choicesOrNone, Select } from "./fields.js";
+import { FileButton } from "./file-button.js";
+import { note } from "./navigation.js";
 import { readPicture } from "./picture-input.js";
 import { SettingNumber, SettingSlider } from "./setting-fields.js";
 import { controlPicture, type Settings, settings } from "./settings.js";
@@ -21,7 +22,12 @@ export function ControlSettings() {
   const { controlPreprocess } = useStore(settings);
   const picture = useStore(controlPicture);
   const control = useControl();
-  const input = useRef<HTMLInputElement>(null);
+  const take = (file: File) => {
+    readPicture(file).then(
+      ({ image }) => controlPicture.set(image),
+      (error: Error) => note.set(error.message),
+    );
+  };
   if (list.controls.length === 0) return null;
   return (
     <details open={control !== ""}>
@@ -30,28 +36,13 @@ export function ControlSettings() {
         <Select
           label={t("controlModel")}
           value={control}
-          choices={["", ...list.controls].map((name) => ({ value: name, label: name || "–" }))}
+          choices={choicesOrNone(list.controls)}
           onChange={(control) => change({ control })}
         />
         {control !== "" && (
           <>
             <div class="row">
-              <button type="button" onClick={() => input.current?.click()}>
-                {t("controlPicture")}
-              </button>
-              <input
-                ref={input}
-                type="file"
-                accept="image/png,image/jpeg,image/webp"
-                class="visually-hidden"
-                tabIndex={-1}
-                aria-label={t("controlPicture")}
-                onChange={(event) => {
-                  const [file] = event.currentTarget.files ?? [];
-                  if (file) void readPicture(file).then(({ image }) => controlPicture.set(image));
-                  event.currentTarget.value = "";
-                }}
-              />
+              <FileButton label={t("controlPicture")} onFile={(file) => take(file)} />
               {picture && <img class="control-picture" src={picture} alt={t("controlPicture")} />}
             </div>
             <SettingSlider name="controlScale" min={0} max={2} step={0.05} />
@@ -59,7 +50,7 @@ export function ControlSettings() {
               <Select
                 label={t("preprocess")}
                 value={controlPreprocess}
-                choices={["", ...list.preprocessors].map((name) => ({ value: name, label: name || "–" }))}
+                choices={choicesOrNone(list.preprocessors)}
                 onChange={(controlPreprocess) => change({ controlPreprocess })}
               />
               <SettingNumber name="controlStart" min={0} max={1} step={0.05} />

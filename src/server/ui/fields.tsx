@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useId } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 
 interface Labelled {
   readonly label: string;
@@ -86,6 +86,25 @@ const clamped = ({ min, max, value }: Numeric, text: string): number => {
   return text.trim() === "" || Number.isNaN(number) ? value : Math.min(max, Math.max(min, number));
 };
 
+/** What is typed stands until it is done, whatever else is drawn anew meanwhile. */
+function NumberInput({ id, field }: { readonly id: string; readonly field: Numeric }) {
+  const [typed, setTyped] = useState<string>();
+  const { value, min, max, step, onChange } = field;
+  return (
+    <input
+      id={id}
+      type="number"
+      {...{ min, max, step }}
+      value={typed ?? value}
+      onInput={(event) => setTyped(event.currentTarget.value)}
+      onChange={(event) => {
+        setTyped(undefined);
+        onChange(clamped(field, event.currentTarget.value));
+      }}
+    />
+  );
+}
+
 /** A number with a slider; the number alone is in the tab order's way, the slider is for the pointer too. */
 export function Slider(props: Numeric) {
   const id = useId();
@@ -93,12 +112,7 @@ export function Slider(props: Numeric) {
   return (
     <div class="field slider">
       <label for={id}>{label}</label>
-      <input
-        id={id}
-        type="number"
-        {...{ value, min, max, step }}
-        onChange={(event) => onChange(clamped(props, event.currentTarget.value))}
-      />
+      <NumberInput id={id} field={props} />
       <input
         type="range"
         aria-label={label}
@@ -111,15 +125,9 @@ export function Slider(props: Numeric) {
 
 export function NumberField(props: Numeric) {
   const id = useId();
-  const { value, min, max, step, onChange } = props;
   return (
     <Field {...props} id={id}>
-      <input
-        id={id}
-        type="number"
-        {...{ value, min, max, step }}
-        onChange={(event) => onChange(clamped(props, event.currentTarget.value))}
-      />
+      <NumberInput id={id} field={props} />
     </Field>
   );
 }
@@ -129,6 +137,15 @@ export interface Choice {
   readonly label: string;
   readonly disabled?: boolean;
 }
+
+/** Names to choose from, and "–" for none of them. */
+export const choicesOrNone = <Name extends string>(
+  names: readonly Name[],
+  labelOf: (name: Name) => string = (name) => name,
+): readonly Choice[] => [
+  { value: "", label: "–" },
+  ...names.map((name) => ({ value: name, label: labelOf(name) })),
+];
 
 export function Select(
   props: Labelled & {

@@ -1,5 +1,5 @@
 import { type AxisSetting, axisOptions, separatorOf } from "./axes.js";
-import { Check, Select, TextField } from "./fields.js";
+import { Check, choicesOrNone, Select, TextField } from "./fields.js";
 import { SettingNumber, SettingSlider } from "./setting-fields.js";
 import { hiresUpscalers, type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
@@ -85,10 +85,7 @@ function AxisFields({
       <Select
         label={title}
         value={option}
-        choices={[
-          { value: "", label: "–" },
-          ...options.map((option) => ({ value: option, label: t(option) })),
-        ]}
+        choices={choicesOrNone(options, t)}
         onChange={(chosen) =>
           change({ [name]: { option: options.find((option) => option === chosen) ?? "", values: "" } })
         }

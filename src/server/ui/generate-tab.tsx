@@ -3,6 +3,7 @@ import { axisOptions, type Grid, gridOf } from "./axes.js";
 import { upscalers } from "./catalog.js";
 import { useControl } from "./control-settings.js";
 import { Check, Select } from "./fields.js";
+import { ImageSize } from "./image-size.js";
 import { currentJob, submitJob } from "./jobs.js";
 import { MaskEditor } from "./mask-editor.js";
 import { OutpaintFrame } from "./outpaint-frame.js";
@@ -65,7 +66,10 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
             {mode !== "unconditional" && <Prompts mode={mode} onSubmit={submit} />}
             <ModelSelect mode={mode} />
             {(mode === "image" || mode === "inpaint") && (
-              <SettingSlider name="strength" min={0.05} max={1} step={0.05} />
+              <>
+                <ImageSize mode={mode} />
+                <SettingSlider name="strength" min={0.05} max={1} step={0.05} />
+              </>
             )}
             {mode === "inpaint" && <MaskSettings />}
             <SettingsForm mode={mode} />

@@ -1,5 +1,6 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { imagePixels } from "./catalog.js";
+import { FileButton, pictureTypes } from "./file-button.js";
 import { noSources, type Sources, sources } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 
@@ -24,7 +25,7 @@ export async function readPicture(file: Blob): Promise<Omit<Sources, "mask">> {
 }
 
 export const pictureIn = (data: DataTransfer | null): File | undefined =>
-  [...(data?.files ?? [])].find((file) => /^image\/(png|jpeg|webp)$/.test(file.type));
+  [...(data?.files ?? [])].find(({ type }) => pictureTypes.some((known) => known === type));
 
 /** Choosing, dropping or pasting the picture to work on. */
 export function PictureInput() {
@@ -32,7 +33,6 @@ export function PictureInput() {
   const { image, width, height } = useStore(sources);
   const [over, setOver] = useState(false);
   const [problem, setProblem] = useState("");
-  const input = useRef<HTMLInputElement>(null);
   const take = (file: File | undefined) => {
     if (!file) return;
     takePicture(file).then(
@@ -63,9 +63,7 @@ export function PictureInput() {
       }}
     >
       <div class="row">
-        <button type="button" onClick={() => input.current?.click()}>
-          {t("choosePicture")}
-        </button>
+        <FileButton label={t("choosePicture")} onFile={take} />
         {image && (
           <button type="button" class="quiet" onClick={() => sources.set(noSources)}>
             {t("removePicture")}
@@ -73,18 +71,6 @@ export function PictureInput() {
         )}
         <small class="hint">{image ? `${width} × ${height}` : t("dropPicture")}</small>
       </div>
-      <input
-        ref={input}
-        type="file"
-        accept="image/png,image/jpeg,image/webp"
-        class="visually-hidden"
-        tabIndex={-1}
-        aria-label={t("choosePicture")}
-        onChange={(event) => {
-          take(event.currentTarget.files?.[0]);
-          event.currentTarget.value = "";
-        }}
-      />
       {problem && <p role="alert">{problem}</p>}
     </section>
   );

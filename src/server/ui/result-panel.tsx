@@ -3,6 +3,7 @@ import { Compare, type Margins } from "./compare.js";
 import { JobPictures } from "./job-pictures.js";
 import { currentJob } from "./jobs.js";
 import { ask, type ShownJob } from "./server.js";
+import type { Settings } from "./settings.js";
 import { type Translate, useStore, useWords } from "./store.js";
 
 /** The job that runs, and the pictures of the one that ran. */
@@ -31,7 +32,12 @@ export function ResultPanel() {
         {outcome(t, job) ?? (sending || active ? "" : t("resultEmpty"))}
       </p>
       {before && images[0] && !job?.request.grid && (
-        <Compare before={before} after={images[0]} margins={job?.request.expand as Margins | undefined} />
+        <Compare
+          before={before}
+          after={images[0]}
+          margins={job?.request.expand as Margins | undefined}
+          resizeMode={job?.request.resizeMode as Settings["resizeMode"] | undefined}
+        />
       )}
       {job && <JobPictures key={job.id} job={job} />}
     </section>

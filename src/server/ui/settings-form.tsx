@@ -2,7 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { axisOptions, gridOf } from "./axes.js";
 import { modelFor, models, schedulers } from "./catalog.js";
 import { ControlSettings } from "./control-settings.js";
-import { Select, TextArea, TextField } from "./fields.js";
+import { choicesOrNone, Select, TextArea, TextField } from "./fields.js";
 import { GridSettings, HiresSettings, VariationSettings } from "./further-settings.js";
 import { ask, type ModelEntry } from "./server.js";
 import { SettingNumber, SettingSlider } from "./setting-fields.js";
@@ -134,10 +134,7 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
           label={t("schedule")}
           value={form.schedule}
           disabled={!scheduler?.takesSchedule}
-          choices={[
-            { value: "", label: "–" },
-            ...list.scheduleTypes.map((type) => ({ value: type, label: type.replaceAll("_", " ") })),
-          ]}
+          choices={choicesOrNone(list.scheduleTypes, (type) => type.replaceAll("_", " "))}
           onChange={(schedule) => change({ schedule })}
         />
       </div>

@@ -36,6 +36,10 @@ export interface Settings {
   readonly clipSkip: number;
   readonly rng: "torch" | "philox" | "seedrandom";
   readonly strength: number;
+  /** Of image to image and inpainting; 0 is the picture's own. */
+  readonly imageWidth: number;
+  readonly imageHeight: number;
+  readonly resizeMode: "stretch" | "crop" | "fill";
   readonly maskBlur: number;
   readonly maskedContent: "original" | "fill" | "noise" | "nothing";
   readonly onlyMasked: boolean;
@@ -80,6 +84,9 @@ export const settings = rememberedStore<Settings>("settings", {
   clipSkip: 0,
   rng: "torch",
   strength: 0.75,
+  imageWidth: 0,
+  imageHeight: 0,
+  resizeMode: "stretch",
   maskBlur: 4,
   maskedContent: "original",
   onlyMasked: false,
@@ -154,10 +161,11 @@ export function requestOf(
     case "text":
       return { ...text, ...size, ...(form.hires && { hires: hiresOf(form) }) };
     case "image":
-      return { ...text, image, strength };
+      return { ...text, ...resizedTo(form), image, strength };
     case "inpaint":
       return {
         ...text,
+        ...resizedTo(form),
         image,
         mask,
         strength,
@@ -169,6 +177,12 @@ export function requestOf(
       return { ...text, image, expand: { left, right, top, bottom } };
   }
 }
+
+const resizedTo = ({ imageWidth, imageHeight, resizeMode }: Settings) => ({
+  ...(imageWidth > 0 && { width: imageWidth }),
+  ...(imageHeight > 0 && { height: imageHeight }),
+  resizeMode,
+});
 
 const controlOf = (form: Settings, image: string) => ({
   model: form.control,
@@ -191,11 +205,20 @@ export const modelSetting = ({ kind, label }: Pick<ModelEntry, "kind" | "label">
   kind === "unconditional" ? { unconditionalModel: label } : { model: label };
 
 /** Settings of a job of the history. */
-export function settingsOf(
-  request: ShownRequest,
-  { schedulers, scheduleTypes }: SchedulerList,
-): Partial<Settings> {
-  const { expand, onlyMasked, seed, scheduler, variation, hires, grid, controlnet, ...rest } = request;
+export function settingsOf(request: ShownRequest, list: SchedulerList): Partial<Settings> {
+  const {
+    expand,
+    onlyMasked,
+    seed,
+    scheduler,
+    variation,
+    hires,
+    grid,
+    controlnet,
+    width = 0,
+    height = 0,
+    ...rest
+  } = request as ShownRequest & { readonly width?: number; readonly height?: number };
   const [control] = controlnet ?? [];
   const { strength = 0, seed: varied = "" } = (variation ?? {}) as { strength?: number; seed?: unknown };
   const second = hires as
@@ -203,10 +226,6 @@ export function settingsOf(
     | { scale?: number; steps?: number; strength?: number; upscaler?: string };
   const known = settings.get();
   const plain = Object.fromEntries(Object.entries(rest).filter(([key]) => key in known && key !== "model"));
-  const name = typeof scheduler === "string" ? scheduler : "";
-  const entry = schedulers.find((entry) => name === entry.name || name.startsWith(`${entry.name}_`));
-  const schedule = scheduleTypes.find((type) => name === `${entry?.name}_${type}`) ?? "";
-  const exact = schedulers.some((entry) => entry.name === name);
   return {
     ...plain,
     guidanceRescale: typeof rest.guidanceRescale === "number" ? rest.guidanceRescale : 0,
@@ -229,13 +248,41 @@ export function settingsOf(
     }),
     x: noAxis,
     y: noAxis,
-    scheduler: exact ? name : (entry?.name ?? ""),
-    schedule: exact ? "" : schedule,
+    scheduler: "",
+    schedule: "",
+    ...schedulerSettings(scheduler, list),
     ...(seed !== undefined && { seed: String(seed) }),
+    ...(rest.image ? { imageWidth: width, imageHeight: height } : { width, height }),
+    resizeMode: (rest.resizeMode ?? "stretch") as Settings["resizeMode"],
     ...(typeof expand === "object" && { left: 0, right: 0, top: 0, bottom: 0, ...expand }),
     onlyMasked: Boolean(onlyMasked),
     ...(typeof onlyMasked === "object" && (onlyMasked as { padding?: number })),
   };
+}
+
+/** By the library's name ("dpmpp_2m_karras"), or by labels of the web UI, which its API's clients send. */
+function schedulerSettings(
+  scheduler: unknown,
+  { schedulers, scheduleTypes }: SchedulerList,
+): Pick<Settings, "scheduler" | "schedule"> | undefined {
+  if (typeof scheduler === "string") {
+    if (schedulers.some(({ name }) => name === scheduler)) return { scheduler, schedule: "" };
+    for (const { name } of schedulers) {
+      const schedule = scheduleTypes.find((type) => scheduler === `${name}_${type}`);
+      if (schedule) return { scheduler: name, schedule };
+    }
+    return undefined;
+  }
+  const { sampler = "", schedule } = (scheduler ?? {}) as { sampler?: string; schedule?: string };
+  const wanted = sampler.toLowerCase();
+  const [entry] = schedulers
+    .filter(({ label, name }) => wanted === name || wanted.startsWith(label.toLowerCase()))
+    .toSorted((a, b) => b.label.length - a.label.length);
+  if (!entry) return undefined;
+  // Older clients put it behind the sampler: "DPM++ 2M Karras".
+  const said = (schedule ?? wanted.slice(entry.label.length).trim()).toLowerCase().replaceAll(" ", "_");
+  const type = scheduleTypes.find((type) => type === said || type === `${said}_uniform`);
+  return { scheduler: entry.name, schedule: type ?? "" };
 }
 
 const rngOf: Record<string, Settings["rng"]> = {
@@ -248,12 +295,9 @@ const rngOf: Record<string, Settings["rng"]> = {
 /** Settings of a picture's parameters text, taken apart under the web UI's names. */
 export function settingsOfFields(
   fields: Readonly<Record<string, string>>,
-  { schedulers, scheduleTypes }: SchedulerList,
+  list: SchedulerList,
 ): Partial<Settings> {
   const number = (key: string) => (fields[key] === undefined ? undefined : Number(fields[key]));
-  const sampler = fields.Sampler?.toLowerCase();
-  const entry = schedulers.find(({ label, name }) => label.toLowerCase() === sampler || name === sampler);
-  const schedule = fields["Schedule type"]?.toLowerCase().replaceAll(" ", "_");
   const clipSkip = number("Clip skip");
   const [left, top, right, bottom] = (fields.Outpaint ?? "").split(" ").filter(Boolean).map(Number);
   const found: Partial<Record<keyof Settings, unknown>> = {
@@ -266,6 +310,7 @@ export function settingsOfFields(
     variationStrength: number("Variation seed strength") ?? 0,
     variationSeed: fields["Variation seed"] ?? "",
     ...hiresOfFields(fields),
+    ...imageSizeOfFields(fields),
     x: noAxis,
     y: noAxis,
     width: number("Size-1"),
@@ -278,16 +323,25 @@ export function settingsOfFields(
     maskedContent: fields["Masked content"],
     padding: number("Masked area padding"),
     onlyMasked: fields["Inpaint area"] === "Only masked",
-    ...(entry && {
-      scheduler: entry.name,
-      schedule: scheduleTypes.find((type) => type === schedule || type === `${schedule}_uniform`) ?? "",
-    }),
+    ...(fields.Sampler &&
+      schedulerSettings({ sampler: fields.Sampler, schedule: fields["Schedule type"] }, list)),
     ...(bottom !== undefined && { left, top, right, bottom }),
   };
   const sound = Object.entries(found).filter(
     ([, value]) => value !== undefined && !(typeof value === "number" && Number.isNaN(value)),
   );
   return Object.fromEntries(sound) as Partial<Settings>;
+}
+
+/** The size that a picture was repainted at. Where a part was, or a margin, the text has the size of the whole. */
+function imageSizeOfFields(fields: Readonly<Record<string, string>>): Partial<Settings> {
+  const [width, height] = [Number(fields["Size-1"]), Number(fields["Size-2"])];
+  const whole = !fields.Outpaint && fields["Inpaint area"] !== "Only masked";
+  const isImage = fields["Denoising strength"] !== undefined && !hiresOfFields(fields).hires;
+  // Sides that no network takes are those of a picture that was painted into.
+  return isImage && whole && width % 8 === 0 && height % 8 === 0
+    ? { imageWidth: width, imageHeight: height }
+    : {};
 }
 
 /** What the parameters text says of a second pass: a factor, or the size that it comes to. */

@@ -1,0 +1,57 @@
+import { NumberField, Select } from "./fields.js";
+import { type Settings, settings, sources } from "./settings.js";
+import { useModel } from "./settings-form.js";
+import { useStore, useWords } from "./store.js";
+import type { Word } from "./words.js";
+
+const change = (changes: Partial<Settings>) => settings.update(changes);
+
+const resizeModes: readonly (readonly [Settings["resizeMode"], Word])[] = [
+  ["stretch", "justResize"],
+  ["crop", "cropAndResize"],
+  ["fill", "resizeAndFill"],
+];
+
+/** The size that a picture is repainted at, its own unless one is typed, and how the picture is brought to it. */
+export function ImageSize({ mode }: { readonly mode: "image" | "inpaint" }) {
+  const t = useWords();
+  const { imageWidth, imageHeight, resizeMode, onlyMasked } = useStore(settings);
+  const source = useStore(sources);
+  const { size = 512, factor = 8 } = useModel(mode) ?? {};
+  const closeUp = mode === "inpaint" && onlyMasked;
+  /** What the library takes where nothing is said. */
+  const own = (pixels: number): number => {
+    if (pixels === 0 || closeUp) return size;
+    return mode === "inpaint" ? pixels : Math.max(factor, pixels - (pixels % factor));
+  };
+  const range = { min: 64, max: 2048, step: factor };
+  return (
+    <div class="grid">
+      <NumberField
+        {...range}
+        label={t("width")}
+        value={imageWidth || own(source.width)}
+        onChange={(imageWidth) => change({ imageWidth })}
+      />
+      <NumberField
+        {...range}
+        label={t("height")}
+        value={imageHeight || own(source.height)}
+        onChange={(imageHeight) => change({ imageHeight })}
+      />
+      {!closeUp && (
+        <Select
+          label={t("resizeMode")}
+          value={resizeMode}
+          choices={resizeModes.map(([value, word]) => ({ value, label: t(word) }))}
+          onChange={(value) => change({ resizeMode: value as Settings["resizeMode"] })}
+        />
+      )}
+      {(imageWidth > 0 || imageHeight > 0) && (
+        <button type="button" class="quiet" onClick={() => change({ imageWidth: 0, imageHeight: 0 })}>
+          {t("ownSize")}
+        </button>
+      )}
+    </div>
+  );
+}
