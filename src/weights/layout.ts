@@ -66,8 +66,9 @@ export function toTensorFlow<T extends Numbers>(values: T, shape: readonly numbe
     return values.slice(...columns) as T;
   }
   const [outputs, inputs, height, width] = axes(shape);
-  if (layout === "winograd") return winograd(values, outputs, inputs);
-  if (layout === "upsampled") return upsampled(values, outputs, inputs);
+  if (layout === "winograd")
+    return transformKernels(transpose(values, outputs, inputs, height * width), winogradTransform);
+  if (layout === "upsampled") return transformKernels(turned(values, height * width), upsampledTransform);
   if (layout === "turned") return turned(values, height * width);
   const [start, end] = columns ?? [0, outputs];
   if (start < 0 || end > outputs || start >= end) throw internal(`columns ${start} to ${end} of [${shape}]`);
@@ -104,36 +105,67 @@ function transpose<T extends Numbers>(values: T, outputs: number, inputs: number
   return out;
 }
 
-/** Lavin and Gray 2015, section 4.1: the kernel's transform along one axis. */
-const kernelTransform = [
+/** Along one axis of a kernel, four results of its three taps each. */
+type AxisTransform = readonly (readonly [number, number, number])[];
+
+/** Lavin and Gray 2015, section 4.1. */
+const winogradTransform: AxisTransform = [
   [1, 0, 0],
   [1 / 2, 1 / 2, 1 / 2],
   [1 / 2, -1 / 2, 1 / 2],
   [0, 0, 1],
-] as const;
+];
 
-/** [outputs, inputs, 3, 3] to [16, inputs, outputs]: each 3x3 kernel becomes 4x4. */
-function winograd<T extends Numbers>(values: T, outputs: number, inputs: number): T {
-  if (!(values instanceof Float32Array)) throw internal("kernels are transformed in float32");
-  const plane = inputs * outputs;
+/**
+ * Of the turned kernel: a pixel that stands twice adds to four results, from one before it to one behind, and each sums
+ * the taps that see it.
+ */
+const upsampledTransform: AxisTransform = [
+  [1, 0, 0],
+  [1, 1, 0],
+  [0, 1, 1],
+  [0, 0, 1],
+];
+
+/** Kernels that are transformed at a time: planes lie multiples of 4 KB apart, and would push each other out of the cache. */
+const kernelsAtATime = 512;
+
+/** 3x3 kernels, tap by tap [9, …], to 4x4 ones [16, …]: the transform along both axes. */
+function transformKernels<T extends Numbers>(taps: T, transform: AxisTransform): T {
+  if (!(taps instanceof Float32Array)) throw internal("kernels are transformed in float32");
+  const plane = taps.length / 9;
   const out = new Float32Array(16 * plane);
-  const rows = new Float64Array(12);
-  for (let i = 0; i < inputs; i++)
-    for (let o = 0; o < outputs; o++) {
-      const at = (o * inputs + i) * 9;
-      for (let r = 0; r < 4; r++)
-        for (let c = 0; c < 3; c++) {
-          const [a, b, d] = kernelTransform[r]!;
-          rows[r * 3 + c] = a * values[at + c]! + b * values[at + 3 + c]! + d * values[at + 6 + c]!;
-        }
-      for (let r = 0; r < 4; r++)
-        for (let c = 0; c < 4; c++) {
-          const [a, b, d] = kernelTransform[c]!;
-          const sum = a * rows[r * 3]! + b * rows[r * 3 + 1]! + d * rows[r * 3 + 2]!;
-          out[(r * 4 + c) * plane + i * outputs + o] = sum;
-        }
-    }
+  const [before, between, after] = [9, 12, 16].map((places) =>
+    Array.from({ length: places }, () => new Float64Array(kernelsAtATime)),
+  ) as [Float64Array[], Float64Array[], Float64Array[]];
+  for (let from = 0; from < plane; from += kernelsAtATime) {
+    const length = Math.min(kernelsAtATime, plane - from);
+    before.forEach((tap, i) => {
+      tap.set(taps.subarray(i * plane + from, i * plane + from + length));
+    });
+    for (let c = 0; c < 3; c++)
+      transform.forEach((weights, r) => {
+        combine(between[3 * r + c]!, weights, before[c]!, before[3 + c]!, before[6 + c]!);
+      });
+    for (let r = 0; r < 4; r++)
+      transform.forEach((weights, c) => {
+        combine(after[4 * r + c]!, weights, between[3 * r]!, between[3 * r + 1]!, between[3 * r + 2]!);
+      });
+    after.forEach((place, i) => {
+      out.set(place.subarray(0, length), i * plane + from);
+    });
+  }
   return out as T;
+}
+
+function combine(
+  out: Float64Array,
+  [a, b, c]: AxisTransform[number],
+  first: Float64Array,
+  second: Float64Array,
+  third: Float64Array,
+): void {
+  for (let i = 0; i < out.length; i++) out[i] = a * first[i]! + b * second[i]! + c * third[i]!;
 }
 
 /** [outputs, inputs, positions] to [positions, outputs, inputs], the last position first. */
@@ -144,23 +176,3 @@ function turned<T extends Numbers>(values: T, positions: number): T {
     for (let i = 0; i < plane; i++) out[(positions - 1 - p) * plane + i] = values[i * positions + p]!;
   return out;
 }
-
-/**
- * [outputs, inputs, 3, 3] to [4, 4, outputs, inputs]: what a pixel adds to the 4x4 results around it once it stands four
- * times, that is, the sums of the taps that see it.
- */
-function upsampled<T extends Numbers>(values: T, outputs: number, inputs: number): T {
-  if (!(values instanceof Float32Array)) throw internal("kernels are summed in float32");
-  const plane = outputs * inputs;
-  const out = new Float32Array(16 * plane);
-  for (let y = 0; y < 4; y++)
-    for (let x = 0; x < 4; x++)
-      for (const [down, across] of tapsOn(y).flatMap((a) => tapsOn(x).map((b) => [a, b] as const))) {
-        const at = (4 * y + x) * plane;
-        for (let i = 0; i < plane; i++) out[at + i]! += values[i * 9 + 3 * down + across]!;
-      }
-  return out as T;
-}
-
-/** Of the three taps of a result, those that see the pixel. Results stand from 1 before the pixel's two to 1 behind. */
-const tapsOn = (result: number): number[] => [2 - result, 3 - result].filter((tap) => tap >= 0 && tap < 3);
