@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { DiffusionError, nearest } from "../errors.js";
 import { type LocateOptions, locateModel } from "../model-source.js";
@@ -182,12 +182,19 @@ export async function locateAdapter(path: string, options: LocateOptions): Promi
   return locateModel(path, options);
 }
 
-/** Name to path of the adapters in a folder and the folders in it. */
-function adaptersIn(folder: string): Map<string, string> {
-  const files = readdirSync(folder, { withFileTypes: true, recursive: true })
-    .filter(({ name }) => /\.(safetensors|pt|bin|ckpt)$/.test(name))
-    .map((entry) => join(entry.parentPath, entry.name));
-  return new Map(files.map((path) => [stem(path), path]));
+/** Name to path of the adapters in a folder and the folders in it, also those that links lead to. */
+function adaptersIn(folder: string, seen = new Set<string>()): Map<string, string> {
+  const found = new Map<string, string>();
+  const real = realpathSync(folder);
+  if (seen.has(real)) return found;
+  seen.add(real);
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name);
+    if (/\.(safetensors|pt|bin|ckpt)$/.test(name)) found.set(stem(path), path);
+    else if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+      for (const [name, inner] of adaptersIn(path, seen)) found.set(name, inner);
+  }
+  return found;
 }
 
 const withWords = (tokenizers: readonly Tokenizer[], words: readonly WordInfo[]): readonly Tokenizer[] =>

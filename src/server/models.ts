@@ -14,7 +14,7 @@ import {
 } from "../index.js";
 import { errorOf, Refusal } from "./refusal.js";
 import type { Settings } from "./settings.js";
-import { configuredFolders, type WeightFile, weightFiles } from "./weight-files.js";
+import { configuredFolders, isFolder, type WeightFile, weightFiles } from "./weight-files.js";
 
 export type Precision = NonNullable<LoadOptions["precision"]>;
 
@@ -101,14 +101,14 @@ export class Models {
 
   /** Adds the models of a folder: each diffusers folder and each checkpoint file directly in it. */
   async addFolder(folder: string): Promise<void> {
-    for (const entry of await readdir(folder, { withFileTypes: true })) {
-      if (!entry.isDirectory() && !/\.(safetensors|ckpt)$/.test(entry.name)) continue;
-      const source = join(folder, entry.name);
+    for (const entry of await readdir(folder)) {
+      const source = join(folder, entry);
+      if (!/\.(safetensors|ckpt)$/.test(entry) && !(await isFolder(source))) continue;
       try {
         const info = await describeModel(source);
         this.add({ name: info.name, info, source, precision: "fp32", origin: "folder" });
       } catch (error) {
-        this.unusable.set(entry.name, errorOf(error).message);
+        this.unusable.set(entry, errorOf(error).message);
       }
     }
   }

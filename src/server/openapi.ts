@@ -77,6 +77,7 @@ export const routes: Readonly<Record<string, Described>> = {
   "GET /controlnet/version": { summary: "AUTOMATIC1111's ControlNet: 2" },
   "GET /controlnet/model_list": { summary: "AUTOMATIC1111's ControlNet: models" },
   "GET /controlnet/module_list": { summary: "AUTOMATIC1111's ControlNet: preprocessors" },
+  "GET /controlnet/control_types": { summary: "AUTOMATIC1111's ControlNet: what goes together" },
   "GET /controlnet/settings": { summary: "AUTOMATIC1111's ControlNet: how many units there are" },
   "POST /controlnet/detect": { summary: "AUTOMATIC1111's ControlNet: preprocesses", body: detectBody },
   "GET /health": { summary: "That the server is up, and how far its model is" },

@@ -318,7 +318,7 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
     await page
       .locator(".picture-input input")
       .setInputFiles({ name: "wide.png", mimeType: "image/png", buffer: Buffer.from(wide) });
-    const own = page.getByRole("button", { name: "Picture’s own size" });
+    const own = page.getByRole("button", { name: "Own size" });
     await page.getByText("96 × 48").waitFor();
     if (await own.count()) await own.click();
     expect([await value("Width"), await value("Height"), await own.count()]).toEqual(["96", "48", 0]);

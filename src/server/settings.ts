@@ -11,6 +11,8 @@ const schema = z.object({
   /** Name of the autoencoder in place of the models' own. */
   vae: z.string().optional(),
   samplesFormat: z.enum(["png", "jpg", "webp"]).default("png"),
+  /** Whether pictures that were prepared for ControlNets stand behind those of the web UI's API. */
+  detectedMaps: z.boolean().default(true),
   /** Models that were prepared under "Optimize model", for the list at the next start. */
   prepared: z
     .array(

@@ -1,4 +1,4 @@
-import { readdir } from "node:fs/promises";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { join, parse } from "node:path";
 
 /** A file (or a diffusers folder) of weights that requests can name. */
@@ -9,6 +9,10 @@ export interface WeightFile {
 }
 
 const isWeights = (name: string): boolean => /\.(safetensors|ckpt|pt|bin)$/.test(name);
+
+/** Also through a link. One that leads nowhere is nothing. */
+export const isFolder = async (path: string): Promise<boolean> =>
+  (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 
 /** Folders that hold a config.json, such as ControlNets of diffusers. */
 export async function configuredFolders(folder: string | undefined): Promise<readonly WeightFile[]> {
@@ -27,13 +31,17 @@ export async function weightFiles(
 ): Promise<readonly WeightFile[]> {
   if (folder === undefined) return [];
   const found: WeightFile[] = [];
+  const seen = new Set<string>();
   const look = async (folder: string, depth: number): Promise<void> => {
-    const entries = await readdir(folder, { withFileTypes: true });
-    for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
-      const path = join(folder, entry.name);
-      if (isWeights(entry.name)) found.push({ name: parse(entry.name).name, path });
-      else if (!entry.isDirectory() || depth > 1) continue;
-      else if (parts && (await readdir(path)).includes("config.json")) found.push({ name: entry.name, path });
+    // A link may lead to where it stands.
+    const real = await realpath(folder);
+    if (seen.has(real)) return;
+    seen.add(real);
+    for (const entry of (await readdir(folder)).sort()) {
+      const path = join(folder, entry);
+      if (isWeights(entry)) found.push({ name: parse(entry).name, path });
+      else if (depth > 1 || !(await isFolder(path))) continue;
+      else if (parts && (await readdir(path)).includes("config.json")) found.push({ name: entry, path });
       else await look(path, depth + 1);
     }
   };

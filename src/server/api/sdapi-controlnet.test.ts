@@ -91,6 +91,49 @@ test("image to image: a unit without a picture follows the one that it starts fr
   expect(controlnet?.[0]?.image).toBe(image);
 });
 
+test("prepared pictures stand behind those of the answer, unless the unit or the setting says no", async () => {
+  const { send } = await server();
+  const post = async (units: object[], more: object = {}) => {
+    const answer = await send("POST", "/sdapi/v1/txt2img", { ...withUnits(...units), ...more });
+    const { images, info } = (await answer.json()) as { images: string[]; info: string };
+    return { images, info: JSON.parse(info) as { all_seeds: number[]; infotexts: string[] } };
+  };
+  const edges = { ...unit, module: "canny", processor_res: 64 };
+  const two = [edges, { enabled: false }, { ...unit, module: "invert", save_detected_map: true }];
+  const { images, info } = await post(two, { batch_size: 2 });
+  expect([images.length, info.all_seeds.length, info.infotexts.length]).toEqual([4, 2, 2]);
+  const { image } = decodePng(Buffer.from(images[2]!, "base64"));
+  expect(image).toEqual(preprocess(square(64, 64), [{ name: "canny", low: 100, high: 200 }]));
+  expect(decodePng(Buffer.from(images[3]!, "base64")).image).toEqual(preprocess(square(64, 64), ["invert"]));
+  const count = async (...request: Parameters<typeof post>) => (await post(...request)).images.length;
+  const [first, , third] = two;
+  expect(await count([first!, { ...third, save_detected_map: false }])).toBe(2);
+  const off = { override_settings: { control_net_no_detectmap: true } };
+  expect([await count(two, off), await count(two, { send_images: false })]).toEqual([1, 0]);
+  expect((await send("POST", "/sdapi/v1/options", off.override_settings)).status).toBe(200);
+  const options = await (await send("GET", "/sdapi/v1/options")).json();
+  expect(options).toMatchObject(off.override_settings);
+  const on = { override_settings: { control_net_no_detectmap: false } };
+  expect([await count(two), await count(two, on)]).toEqual([1, 3]);
+});
+
+test("pixel_perfect looks at the picture at the size that it will be shown at", async () => {
+  const { send, ran, parts } = await server();
+  const wide = square(128, 64);
+  for (const [resize_mode, height, mode] of [
+    [1, 64, "crop"],
+    [2, 32, "fill"],
+  ] as const) {
+    const perfect = { ...unit, module: "canny", pixel_perfect: true, processor_res: 512, resize_mode };
+    await send("POST", "/sdapi/v1/txt2img", withUnits({ ...perfect, image: base64Png(wide) }));
+    const { controlnet } = ran.at(-1) as StoredGenerate;
+    const seen = fitImage(wide, { width: 2 * height, height });
+    const edges = preprocess(seen, [{ name: "canny", low: 100, high: 200 }]);
+    const { image } = decodePng((await parts.images.get(controlnet![0]!.image))!);
+    expect(image).toEqual(fitImage(edges, { width: 64, height: 64 }, mode));
+  }
+});
+
 test("what a unit cannot have is refused, with what is wrong", async () => {
   const { send, ran } = await server();
   for (const [changes, status, said] of [
@@ -123,7 +166,12 @@ test("the lists, and a picture preprocessed on its own", async () => {
     "tiny-controlnet",
   );
   expect(await get("/sdapi/v1/scripts")).toEqual({ txt2img: ["controlnet"], img2img: ["controlnet"] });
+  expect(await get("/controlnet/control_types")).toMatchObject({
+    control_types: { All: { model_list: expect.arrayContaining(["None", "tiny-controlnet"]) } },
+  });
   expect(await get("/controlnet/module_list")).toMatchObject({ module_list: ["none", "canny", "invert"] });
+  const none = await send("POST", "/controlnet/detect", { controlnet_module: "canny" });
+  expect([none.status, await none.json()]).toMatchObject([422, { detail: "No image selected" }]);
   const detect = {
     controlnet_module: "canny",
     controlnet_input_images: [picture],

@@ -6,6 +6,7 @@ import type { Incoming, Parts } from "../accept.js";
 import { decodeBase64, readForeign } from "../images.js";
 import type { Limits } from "../limits.js";
 import { Refusal } from "../refusal.js";
+import type { StoredGenerate } from "../request.js";
 import { read } from "./sdapi-errors.js";
 import type { Img2img, Txt2img } from "./sdapi-schema.js";
 
@@ -49,8 +50,11 @@ const unit = z.object({
   resize_mode: choice(resizeModes, 1),
   control_mode: choice(controlModes, 0),
   processor_res: number(-1),
+  /** The resolution follows from the size that is asked for. */
+  pixel_perfect: z.boolean().nullish(),
   threshold_a: number(-1),
   threshold_b: number(-1),
+  save_detected_map: z.boolean().nullish(),
   guidance_start: number(0),
   guidance_end: z.number().nullish(),
   /** The older name. */
@@ -90,6 +94,20 @@ export async function controlsOf(
   return { controlnet: await Promise.all(controls) };
 }
 
+/**
+ * The prepared pictures that go behind those of the answer, as the extension does unless its setting or the unit's
+ * save_detected_map says no.
+ *
+ * @param given those of the job, one for each unit that is switched on
+ */
+export function shownMaps(
+  { alwayson_scripts }: Txt2img | Img2img,
+  given: StoredGenerate["controlnet"] = [],
+): readonly string[] {
+  const units = unitsOf(alwayson_scripts ?? {});
+  return given.flatMap(({ image }, i) => (units[i]?.save_detected_map === false ? [] : [image]));
+}
+
 function unitsOf(scripts: Readonly<Record<string, unknown>>): Unit[] {
   const given = Object.entries(scripts).flatMap(([name, script]) => {
     if (!isControlNet(name)) return [];
@@ -115,7 +133,7 @@ function unitsOf(scripts: Readonly<Record<string, unknown>>): Unit[] {
 
 async function mapOf(
   unit: Unit,
-  { width, height }: Txt2img | Img2img,
+  size: Txt2img | Img2img,
   limits: Limits,
   start: string | undefined,
 ): Promise<Image> {
@@ -123,12 +141,24 @@ async function mapOf(
   const base64 = given || unit.input_image || start;
   if (!base64) throw new Refusal(422, "NO_IMAGE", "controlnet is enabled but no input image is given");
   const image = await readForeign(decodeBase64(base64), limits);
+  const { width, height } = size;
+  const processor_res = unit.pixel_perfect
+    ? pixelPerfect(image, { width, height }, unit.resize_mode)
+    : unit.processor_res;
   return fitImage(
-    detected(image, moduleOf(unit.module), unit, limits),
+    detected(image, moduleOf(unit.module), { ...unit, processor_res }, limits),
     { width, height },
     fits[unit.resize_mode],
   );
 }
+
+/** The shorter side of the picture as it will be shown: what a preprocessor finds is not scaled any more. */
+function pixelPerfect(image: Size, size: Size, mode: number): number {
+  const scales = [size.width / image.width, size.height / image.height] as const;
+  const scale = fits[mode] === "fill" ? Math.min(...scales) : Math.max(...scales);
+  return Math.max(1, Math.round(scale * Math.min(image.width, image.height)));
+}
+type Size = Pick<Image, "width" | "height">;
 
 /** "invert (from white bg & black line)" is the extension's whole name of one. */
 function moduleOf(name: string | null | undefined): Module {
@@ -164,7 +194,7 @@ function detected(
 
 export const detectBody = z.object({
   controlnet_module: z.string().nullish(),
-  controlnet_input_images: z.array(z.string()).max(16),
+  controlnet_input_images: z.array(z.string()).max(16).nullish(),
   controlnet_processor_res: number(-1),
   controlnet_threshold_a: number(-1),
   controlnet_threshold_b: number(-1),
@@ -176,17 +206,24 @@ export function addControlNet(app: Hono, { models, limits }: Parts): void {
     c.json({ model_list: (await models.controls()).map(({ name }) => name) }),
   );
   app.get("/controlnet/module_list", (c) => c.json({ module_list: modules, module_detail: moduleDetail }));
+  app.get("/controlnet/control_types", async (c) => {
+    const model_list = ["None", ...(await models.controls()).map(({ name }) => name)];
+    const All = { module_list: modules, model_list, default_option: "none", default_model: "None" };
+    return c.json({ control_types: { All } });
+  });
   app.get("/controlnet/settings", (c) => c.json({ control_net_unit_count: 3 }));
   app.post("/controlnet/detect", async (c) => {
     const body = await read(c, detectBody);
     const module = moduleOf(body.controlnet_module);
+    const given = body.controlnet_input_images ?? [];
+    if (given.length === 0) throw new Refusal(422, "NO_IMAGE", "No image selected");
     const options = {
       processor_res: body.controlnet_processor_res,
       threshold_a: body.controlnet_threshold_a,
       threshold_b: body.controlnet_threshold_b,
     };
     const images = await Promise.all(
-      body.controlnet_input_images.map(async (base64) => {
+      given.map(async (base64) => {
         const image = await readForeign(decodeBase64(base64), limits);
         return Buffer.from(encodePng(detected(image, module, options, limits))).toString("base64");
       }),

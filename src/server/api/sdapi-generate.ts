@@ -5,8 +5,9 @@ import { inFormat } from "../images.js";
 import type { Job, JobImage } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
 import { clientOf } from "../security.js";
+import { shownMaps } from "./sdapi-controlnet.js";
 import { timestamp } from "./sdapi-progress.js";
-import { ownVae } from "./sdapi-request.js";
+import { overrideOf, ownVae } from "./sdapi-request.js";
 import { type Img2img, img2img, type Txt2img, txt2img } from "./sdapi-schema.js";
 
 /** Runs a request to its end, and tells what came of it as the web UI does. */
@@ -28,13 +29,20 @@ export async function generate(c: Context, parts: Parts, body: Txt2img | Img2img
   }
   const made = job.result?.images ?? [];
   const format = parts.settings.data.samplesFormat === "jpg" ? "jpeg" : parts.settings.data.samplesFormat;
+  const shown = [...made.map(({ key }) => key), ...(made.length > 0 ? mapsOf(body, job, parts) : [])];
   const images = await Promise.all(
-    (body.send_images ? made : []).map(async ({ key }) => {
+    (body.send_images ? shown : []).map(async (key) => {
       const png = await parts.images.get(key);
       return png && Buffer.from(await inFormat(png, format, undefined)).toString("base64");
     }),
   );
   return { images, parameters: echo(body), info: JSON.stringify(infoOf(body, job, made, parts)) };
+}
+
+function mapsOf(body: Txt2img | Img2img, { request }: Job, { settings }: Parts): readonly string[] {
+  const { control_net_no_detectmap } = overrideOf(body);
+  const hidden = control_net_no_detectmap ?? !settings.data.detectedMaps;
+  return hidden || request.kind !== "generate" ? [] : shownMaps(body, request.controlnet);
 }
 
 /** One autoencoder serves all requests: asking for the one in use is fine, another one is chosen in the options. */

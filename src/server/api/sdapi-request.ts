@@ -118,7 +118,8 @@ function commonRequest(request: Txt2img | Img2img): Incoming {
   };
 }
 
-function overrideOf({ override_settings }: Txt2img | Img2img): z.infer<typeof optionsBody> {
+/** @throws Refusal for settings of a wrong kind */
+export function overrideOf({ override_settings }: Txt2img | Img2img): z.infer<typeof optionsBody> {
   const given = override_settings ?? {};
   const result = optionsBody.safeParse(given);
   if (result.success) return result.data;

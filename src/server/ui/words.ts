@@ -30,7 +30,7 @@ const words = {
   justResize: ["Just resize", "仅缩放"],
   cropAndResize: ["Crop and resize", "裁剪后缩放"],
   resizeAndFill: ["Resize and fill", "缩放后填充"],
-  ownSize: ["Picture’s own size", "使用图片尺寸"],
+  ownSize: ["Own size", "使用图片尺寸"],
   count: ["Pictures", "图片数量"],
   seed: ["Seed", "随机种子"],
   seedHint: ["new each time", "每次随机"],
