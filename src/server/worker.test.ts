@@ -3,10 +3,11 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { decodePng, StableDiffusion } from "../index.js";
+import { decodePng, encodePng, StableDiffusion } from "../index.js";
 import { goldenPath } from "../testing/golden.js";
 import { hasRedis, type RedisServer, startRedis } from "../testing/redis-server.js";
 import type { JobView } from "./api/native.js";
+import { base64Png, grey } from "./fixture.js";
 import { type RunningServer, serve } from "./main.js";
 import { startWorker } from "./worker.js";
 
@@ -80,6 +81,33 @@ describe.skipIf(!hasRedis)("LoRAs and autoencoders on a shared queue", () => {
       expect((await pixels(await job("a cat"))).equals(plain)).toBe(true);
     } finally {
       await worker.close();
+    }
+  });
+
+  test("several init_images: each picture from its own, by workers that share the job", async () => {
+    const several = { ...shared, model: ["tiny-sd1"], graceMs: 0 };
+    const workers = await Promise.all([startWorker(several), startWorker(several)]);
+    try {
+      const starts = [40, 200].map((value) => grey(64, 64, value));
+      const { images, detail, info } = (await post("/sdapi/v1/img2img", {
+        ...{ prompt: "a cat", seed: 5, steps: 4, width: 64, height: 64 },
+        init_images: starts.map(base64Png),
+        ...{ batch_size: 2, n_iter: 2, denoising_strength: 0.5, sampler_name: "DDIM" },
+        override_settings: { sd_model_checkpoint: "tiny-sd1" },
+      })) as { images: string[]; detail?: string; info: string };
+      expect(detail).toBeUndefined();
+      expect(JSON.parse(info)).toMatchObject({ all_seeds: [5, 6, 7, 8] });
+      await using model = await StableDiffusion.load(source);
+      for (const [i, base64] of images.entries()) {
+        const options = { ...request, seed: 5 + i, steps: 4, guidance: 7, strength: 0.5 };
+        const image = starts[i % 2]!;
+        const made = await model.generate({ ...options, image, scheduler: { sampler: "DDIM" } });
+        expect(decodePng(Buffer.from(base64, "base64")).image).toEqual(
+          decodePng(encodePng(made.images[0]!)).image,
+        );
+      }
+    } finally {
+      await Promise.all(workers.map((worker) => worker.close()));
     }
   });
 
