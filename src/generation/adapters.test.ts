@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -12,6 +12,7 @@ import {
   goldenExtra,
   goldenPath,
   goldenTensor,
+  readTensors,
   toNhwc,
 } from "../testing/golden.js";
 import { runGoldenUNet } from "../testing/golden-unet.js";
@@ -53,6 +54,26 @@ describe.each(runtimes)("LoRA, %s", (runtime) => {
       expect(await stateOf(model, golden)).toEqual(before);
     },
   );
+
+  it("of norms, biases and whole weights (LyCORIS, PEFT)", async () => {
+    const { adapters, timestep } = JSON.parse(readFileSync(goldenExtra("lycoris/cases.json"), "utf8"));
+    const tensors = readTensors(goldenExtra("lycoris/lycoris.safetensors"));
+    const model = await tinyModel("models/tiny-sd1", { runtime, cacheDir });
+    const run = () =>
+      model.unet.run({
+        sample: toNhwc(tensors.get("sample")!),
+        context: tensors.get("context")!,
+        timestep,
+      });
+    for (const { name, file, scale } of adapters) {
+      const { name: loaded } = await model.loadLora(goldenExtra(`lycoris/${file}`), { scale });
+      expect((await run()).data).toBeCloseTo32(toNhwc(tensors.get(`${name}|output`)!).data, {
+        rel: 1e-4,
+        abs: 1e-5,
+      });
+      model.removeLora(loaded);
+    }
+  });
 
   it("two at once", async () => {
     const golden = cases.find((c) => c.inputs.loras)!;

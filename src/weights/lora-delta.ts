@@ -1,3 +1,4 @@
+import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import type { LoraPart } from "./lora-keys.js";
 import type { LowRank } from "./low-rank.js";
@@ -33,11 +34,14 @@ export type PartValues = { readonly [part in LoraPart]?: Values };
 
 /** A change of weights as a plan: `rank` divides alpha; 1 and no alpha where the file's factors are whole. */
 export interface DeltaPlan {
-  readonly method: "lora" | "loha" | "lokr";
+  readonly method: "lora" | "loha" | "lokr" | "glora" | "ia3" | "full";
   /** Undefined where alpha does not scale. */
   readonly rank: number | undefined;
-  /** The change before alpha / rank, in the layout of the target. */
-  compute(parts: PartValues, matMul: MatMul): Float32Array;
+  /**
+   * The change before alpha / rank, in the layout of the target.
+   * @param weight the target's values: what GLoRA and IA3 change depends on them
+   */
+  compute(parts: PartValues, matMul: MatMul, weight?: Float32Array): Float32Array;
   /** The same, not multiplied out, where it is one product. */
   readonly factors?: (parts: PartValues) => LowRank;
 }
@@ -54,7 +58,23 @@ const as = (shape: readonly number[] | undefined, rows: number, columns: number)
  * @returns undefined where they do not: another model's, or parts are missing.
  */
 export function planDelta(parts: PartShapes, target: readonly number[]): DeltaPlan | undefined {
-  return planLora(parts, target) ?? planLoha(parts, target) ?? planLokr(parts, target);
+  const whole = planWhole(parts, target);
+  if (whole || target.length < 2) return whole;
+  return (
+    planLora(parts, target) ??
+    planLoha(parts, target) ??
+    planLokr(parts, target) ??
+    planGlora(parts, target) ??
+    planIa3(parts, target)
+  );
+}
+
+/** The change itself: of a weight, of a bias, or of the bias that PEFT gives the second factor (scaled with its rank). */
+function planWhole(parts: PartShapes, target: readonly number[]): DeltaPlan | undefined {
+  const part = (["diff", "bias_diff", "up_bias"] as const).find((part) => parts[part]);
+  if (!part || !as(parts[part], target[0]!, tail(target))) return undefined;
+  const rank = part === "up_bias" ? parts.down?.[0] : undefined;
+  return { method: "full", rank, compute: (values) => values[part]!.data.slice() };
 }
 
 /** LoRA (arXiv:2106.09685) and LoCon: up x down, with a kernel in either of them or between them. */
@@ -200,6 +220,55 @@ function planRight(
       : undefined;
   if (!as(a, out2, rank) || !as(b, rank, inner)) return undefined;
   return ({ lokr_w2_a, lokr_w2_b }, matMul) => matMul(lokr_w2_a!.data, lokr_w2_b!.data, out2, rank, inner);
+}
+
+/** GLoRA (arXiv:2306.07967, as in LyCORIS): W a1 a2 + b1 b2, the first over the input channels of a kernel. */
+function planGlora(parts: PartShapes, target: readonly number[]): DeltaPlan | undefined {
+  const [out = 0, channels = 0] = target;
+  const kernel = count(target.slice(2));
+  const { glora_a1: a1, glora_a2: a2, glora_b1: up, glora_b2: down, glora_bm: mid } = parts;
+  const rank = a2?.[0];
+  if (!rank || !up || !down || !as(a1, channels, rank) || !as(a2, rank, channels)) return undefined;
+  const added = planLora({ up, down, ...(mid && { mid }) }, target);
+  if (!added) return undefined;
+  return {
+    method: "glora",
+    rank,
+    compute(values, matMul, weight) {
+      if (!weight) throw internal("GLoRA's change depends on the weight");
+      const { glora_a1, glora_a2, glora_b1, glora_b2, glora_bm } = values;
+      const byKernel = swapLast(weight, out, channels, kernel);
+      const inner = matMul(byKernel, glora_a1!.data, out * kernel, channels, rank);
+      const multiplied = matMul(inner, glora_a2!.data, out * kernel, rank, channels);
+      const result = swapLast(multiplied, out, kernel, channels);
+      const factors = { up: glora_b1!, down: glora_b2!, ...(glora_bm && { mid: glora_bm }) };
+      const more = added.compute(factors, matMul);
+      for (let i = 0; i < result.length; i++) result[i] = result[i]! + more[i]!;
+      return result;
+    },
+  };
+}
+
+/** IA3 (arXiv:2205.05638, as in LyCORIS): a factor for each output, or each input channel. */
+function planIa3({ ia3, on_input: side }: PartShapes, target: readonly number[]): DeltaPlan | undefined {
+  const [out = 0, channels = 0] = target;
+  const kernel = count(target.slice(2));
+  if (!ia3 || !side || count(side) !== 1) return undefined;
+  const length = count(ia3);
+  if (length !== out && length !== channels) return undefined;
+  return {
+    method: "ia3",
+    rank: undefined,
+    compute({ ia3, on_input }, _, weight) {
+      if (!weight) throw internal("IA3's change depends on the weight");
+      const onInput = out === channels ? on_input!.data[0] !== 0 : length === channels;
+      const factors = ia3!.data;
+      return weight.map((value, i) => {
+        const at = Math.floor(i / kernel);
+        return value * factors[onInput ? at % channels : Math.floor(at / channels)]!;
+      });
+    },
+  };
 }
 
 /** [rows1 x columns1] and [rows2 x columns2] to [rows1 rows2 x columns1 columns2]. */

@@ -12,7 +12,13 @@ export type LoraPart =
   | "magnitude"
   | "dora_scale"
   | `hada_${"w1_a" | "w1_b" | "w2_a" | "w2_b" | "t1" | "t2"}`
-  | `lokr_${"w1" | "w1_a" | "w1_b" | "w2" | "w2_a" | "w2_b" | "t2"}`;
+  | `lokr_${"w1" | "w1_a" | "w1_b" | "w2" | "w2_a" | "w2_b" | "t2"}`
+  | `glora_${"a1" | "a2" | "b1" | "b2" | "bm"}`
+  | "ia3"
+  | "on_input"
+  | "diff"
+  | "bias_diff"
+  | "up_bias";
 
 export interface LoraKey {
   /** Everything before the part, as it stands in the file. */
@@ -34,15 +40,30 @@ const endings: readonly (readonly [RegExp, LoraPart | undefined])[] = [
   [/(_lora)?\.alpha$/, "alpha"],
   [/\.(hada_(?:w[12]_[ab]|t[12]))$/, undefined],
   [/\.(lokr_(?:w[12](?:_[ab])?|t2))$/, undefined],
+  // The change itself, of matrices and kernels (LyCORIS' "full"), and of norms.
+  [/\.(?:diff|w_norm)$/, "diff"],
+  [/\.(?:diff_b|b_norm)$/, "bias_diff"],
+  [/\.lora_B(\.[^.]+)?\.bias$/, "up_bias"],
+  [/\.a1\.weight$/, "glora_a1"],
+  [/\.a2\.weight$/, "glora_a2"],
+  [/\.b1\.weight$/, "glora_b1"],
+  [/\.b2\.weight$/, "glora_b2"],
+  [/\.bm\.weight$/, "glora_bm"],
+  [/\.on_input$/, "on_input"],
 ];
 
-/** Splits a key; undefined for one that belongs to no layout. */
-export function parseLoraKey(key: string): LoraKey | undefined {
+/**
+ * Splits a key; undefined for one that belongs to no layout.
+ *
+ * @param all the keys of its file: IA3 calls its factor `weight`, as any checkpoint does, but has `on_input` beside it
+ */
+export function parseLoraKey(key: string, all?: ReadonlyMap<string, unknown>): LoraKey | undefined {
   for (const [pattern, part] of endings) {
     const match = pattern.exec(key);
     if (match) return { module: key.slice(0, match.index), part: part ?? (match[1] as LoraPart) };
   }
-  return undefined;
+  const module = key.replace(/\.weight$/, "");
+  return module !== key && all?.has(`${module}.on_input`) ? { module, part: "ia3" } : undefined;
 }
 
 /** What stands before the path of a module, with `_` for every dot; the longest that fits counts. */
@@ -73,8 +94,15 @@ export type AdaptedModel = {
   readonly [network in AdaptedNetwork]?: ReadonlyMap<string, { readonly shape: readonly number[] }>;
 };
 
-/** Finds the tensor that a module of an adapter means. */
+/** Finds the weight that a module of an adapter means. */
 export type TensorLookup = (module: string) => AdaptedTensor | undefined;
+
+/** The bias beside a weight, if the module has one. */
+export function biasOf({ network, name }: AdaptedTensor, model: AdaptedModel): AdaptedTensor | undefined {
+  const bias = name.replace(/\.weight$/, ".bias");
+  const shape = model[network]?.get(bias)?.shape;
+  return shape && { network, name: bias, shape };
+}
 
 /**
  * Dots and underscores cannot be told apart in kohya's names (`down_blocks_0`, `to_out_0`), so nothing is parsed:
@@ -104,7 +132,7 @@ export function tensorLookup(model: AdaptedModel): TensorLookup {
 
 const flatten = (name: string): string => name.replaceAll(".", "_");
 
-/** Matrices and convolution kernels by flattened name, and by what older layouts call the same module. */
+/** Weights by flattened name, and by what older layouts call the same module. */
 function tableOf(
   network: AdaptedNetwork,
   tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>,
@@ -112,7 +140,7 @@ function tableOf(
   const table = new Map<string, AdaptedTensor>();
   const aliases: [alias: string, tensor: AdaptedTensor][] = [];
   for (const [name, { shape }] of tensors) {
-    if (!name.endsWith(".weight") || shape.length < 2) continue;
+    if (!name.endsWith(".weight")) continue;
     const tensor = { network, name, shape };
     const flat = flatten(name.slice(0, -".weight".length));
     table.set(flat, tensor);

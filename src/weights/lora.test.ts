@@ -1,12 +1,13 @@
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { goldenCase, goldenCases, goldenPath } from "../testing/golden.js";
+import { goldenCase, goldenCases, goldenExtra, goldenPath, readTensors } from "../testing/golden.js";
 import { thrown } from "../testing/thrown.js";
 import { openCheckpoint } from "./checkpoint.js";
-import { adaptWeight, type Lora, matchLora, openLora, planMerge } from "./lora.js";
+import { adaptWeight, type Lora, type LoraTarget, matchLora, openLora, planMerge } from "./lora.js";
+import type { MatMul } from "./lora-delta.js";
 import type { AdaptedModel } from "./lora-keys.js";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.js";
 import type { AdapterFile } from "./tensor-file.js";
@@ -48,6 +49,13 @@ function memory(
     tensors: new Map(Object.entries(tensors).map(([name, { shape }]) => [name, { dtype: "F32", shape }])),
     readFloat32: (name) => Float32Array.from(tensors[name]!.data),
   };
+}
+
+/** What a target adds to a weight at scale 1. */
+function deltaOf(target: LoraTarget, matMul?: MatMul): Float32Array {
+  const weight = new Float32Array(target.shape.reduce((a, b) => a * b, 1));
+  target.apply(weight, 1, matMul);
+  return weight;
 }
 
 const names = (lora: Lora, network: string) =>
@@ -108,7 +116,7 @@ describe("golden adapters", () => {
             sum += up[Math.floor(at / columns) * rank + r]! * down[r * columns + (at % columns)]!;
           return (sum * (config.alpha ?? rank)) / rank;
         });
-        expect(target.delta()).toBeCloseTo32(want, { abs: 1e-6, rel: 1e-5 });
+        expect(deltaOf(target)).toBeCloseTo32(want, { abs: 1e-6, rel: 1e-5 });
       }
     },
   );
@@ -208,7 +216,7 @@ describe("layouts", () => {
     const { target, unmatched } = one({ [downKey]: down, [module + ending]: up });
     expect(unmatched).toEqual([]);
     expect([target.network, target.name, target.method, target.rank]).toEqual(["unet", toK, "lora", 1]);
-    expect([...target.delta()]).toEqual(product);
+    expect([...deltaOf(target)]).toEqual(product);
   });
 
   it.each([
@@ -281,15 +289,15 @@ describe("alpha", () => {
     ],
   ])("%s", (_, more: Record<string, Numbers>, config, factor) => {
     const { target } = one({ ...peft, ...more }, {}, { config });
-    expect(target.delta()).toBeCloseTo32(scaled(factor), { rel: 1e-6 });
+    expect(deltaOf(target)).toBeCloseTo32(scaled(factor), { rel: 1e-6 });
   });
 
   it("in diffusers' metadata, for each network", () => {
     const metadata = {
       lora_adapter_metadata: JSON.stringify({ "unet.lora_alpha": 6, "text_encoder.lora_alpha": 1 }),
     };
-    expect(one(peft, metadata).target.delta()).toBeCloseTo32(scaled(3), { rel: 1e-6 });
-    expect(one(peft, { lora_adapter_metadata: "{" }).target.delta()).toBeCloseTo32(scaled(1), { rel: 1e-6 });
+    expect(deltaOf(one(peft, metadata).target)).toBeCloseTo32(scaled(3), { rel: 1e-6 });
+    expect(deltaOf(one(peft, { lora_adapter_metadata: "{" }).target)).toBeCloseTo32(scaled(1), { rel: 1e-6 });
   });
 
   it("does not scale a LoKr of whole factors", () => {
@@ -298,7 +306,7 @@ describe("alpha", () => {
       [`${module}.lokr_w2`]: { shape: [1, 3], data: [1, 2, 3] },
       [`${module}.alpha`]: { shape: [], data: [1e10] },
     });
-    expect([...target.delta()]).toEqual([1, 2, 3, 2, 4, 6]);
+    expect([...deltaOf(target)]).toEqual([1, 2, 3, 2, 4, 6]);
   });
 });
 
@@ -352,12 +360,34 @@ describe("DoRA", () => {
   });
 });
 
+describe("adapters of LyCORIS and PEFT make the weights that those make", () => {
+  const { adapters } = JSON.parse(readFileSync(goldenExtra("lycoris/cases.json"), "utf8")) as {
+    adapters: { name: string; file: string; scale: number; changed: string[] }[];
+  };
+  const want = readTensors(goldenExtra("lycoris/lycoris.safetensors"));
+  const unet = openCheckpoint(goldenPath("models/tiny-sd1/unet/diffusion_pytorch_model.safetensors"));
+  open.push(unet);
+
+  it.each(adapters.map((c) => [c.name, c] as const))("%s", (name, { file, scale, changed }) => {
+    const lora = openLora(goldenExtra(`lycoris/${file}`), { unet: unet.tensors });
+    open.push(lora);
+    expect(lora.unmatched).toEqual([]);
+    const plan = planMerge([{ lora, scale }]).get("unet")!;
+    expect([...plan.keys()].sort()).toEqual(changed);
+    for (const [tensor, changes] of plan)
+      expect(adaptWeight(unet.readFloat32(tensor), changes)).toBeCloseTo32(
+        want.get(`${name}|${tensor}`)!.data,
+        { rel: 1e-5, abs: 1e-6 },
+      );
+  });
+});
+
 describe("openLora", () => {
   const source = goldenCases("lora").find((c) => c.id === "lora/peft")!;
   const ofModel = goldenModel(source.config.model);
   const folder = mkdtempSync(join(tmpdir(), "lora-"));
   afterAll(() => rmSync(folder, { recursive: true }));
-  const first = (lora: Lora) => lora.targets[0]!.delta();
+  const first = (lora: Lora) => deltaOf(lora.targets[0]!);
 
   it("opens a file, or a folder with its adapter_config.json", () => {
     const file = openLora(goldenPath(source.inputs.lora), ofModel);
@@ -425,7 +455,7 @@ describe("several adapters", () => {
   it("uses the matrix product that it is given", () => {
     let calls = 0;
     const target = adapter(1).targets[0]!;
-    target.delta((_a, _b, rows, _inner, columns) => {
+    deltaOf(target, (_a, _b, rows, _inner, columns) => {
       calls++;
       return new Float32Array(rows * columns);
     });
@@ -445,6 +475,37 @@ describe("files that do not fit", () => {
         hint: "It was made for Stable Diffusion XL; this model is Stable Diffusion 1.",
       }),
     );
+  });
+
+  it("refuses orthogonal matrices by name", () => {
+    const key = "lora_unet_conv_in.oft_blocks";
+    const blocks = { shape: [8, 2, 2], data: Array<number>(32).fill(0) };
+    expect(() => one({ [key]: blocks, "lora_unet_conv_in.alpha": { shape: [], data: [1] } })).toThrow(
+      /turns weights by orthogonal matrices \(OFT, BOFT\), which is not supported; it holds lora_unet_conv_in/,
+    );
+  });
+
+  it("says of a change for a bias that the model does not have that nothing was done", () => {
+    const { target, unmatched } = one({
+      [`${toK.replace(".weight", "")}.lora_A.weight`]: down,
+      [`${toK.replace(".weight", "")}.lora_B.weight`]: up,
+      [`${toK.replace(".weight", "")}.lora_B.bias`]: { shape: [up.shape[0]!], data: up.data },
+    });
+    expect(target.name).toBe(toK);
+    expect(unmatched).toEqual([
+      { key: `${toK.replace(".weight", "")}.lora_B.bias`, reason: "the model's module has no bias" },
+    ]);
+  });
+
+  it("refuses patterns that could search for ever, and does not search", () => {
+    const module = toK.replace(".weight", "");
+    const peft = { [`${module}.lora_A.weight`]: down, [`${module}.lora_B.weight`]: up };
+    for (const pattern of ["(a+)+", "(?:.*.*)", ".*.*.*.*", "(", "(?=x)", "x{9}", "[ab]"]) {
+      const metadata = JSON.stringify({ "unet.lora_alpha": 1, "unet.alpha_pattern": { [pattern]: 2 } });
+      const open = () => one(peft, { lora_adapter_metadata: metadata });
+      if (pattern === "(?:.*.*)") expect(open).not.toThrow();
+      else expect(open).toThrow("is not understood");
+    }
   });
 
   it("reports keys that nobody knows, and goes on with the rest", () => {

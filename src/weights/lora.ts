@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { contentId } from "./checkpoint.js";
-import { isJsonObject, type Json, type JsonObject, parseJson, readJsonObject } from "./json.js";
+import { isJsonObject, type Json, type JsonObject, parseJson, quoted, readJsonObject } from "./json.js";
 import {
   type DeltaPlan,
   type MatMul,
@@ -16,6 +16,7 @@ import {
   type AdaptedModel,
   type AdaptedNetwork,
   type AdaptedTensor,
+  biasOf,
   type LoraPart,
   parseLoraKey,
   tensorLookup,
@@ -29,8 +30,6 @@ export interface LoraTarget extends AdaptedTensor {
   readonly rank: number | undefined;
   /** Whether the change depends on the weight that it is made to (DoRA, arXiv:2402.09353). */
   readonly decomposed: boolean;
-  /** The change of the weight at scale 1, alpha / rank included, in the weight's layout. */
-  delta(matMul?: MatMul): Float32Array;
   /**
    * Changes a weight in place.
    * @param weight float32, PyTorch's layout
@@ -53,8 +52,9 @@ export interface LoraOptions {
 }
 
 /**
- * Finds out what an adapter changes in a model: LoRA, LoCon, LoHa, LoKr and DoRA, in the layouts of kohya, of
- * diffusers old and new, of PEFT, and with the original code's names. Reads no values but the alphas.
+ * Finds out what an adapter changes in a model: LoRA, LoCon, LoHa, LoKr, DoRA, GLoRA, IA3 and whole differences (also
+ * of norms and biases), in the layouts of kohya, of diffusers old and new, of PEFT, and with the original code's names.
+ * Reads no values but the alphas.
  *
  * @param file must stay open while deltas are read
  * @throws DiffusionError WEIGHT_SHAPE if a module is of another shape than the model's (made for another base) or
@@ -65,7 +65,8 @@ export function matchLora(file: AdapterFile, model: AdaptedModel, options: LoraO
   const unmatched: { key: string; reason: string }[] = [];
   const modules = new Map<string, Map<LoraPart, string>>();
   for (const key of file.tensors.keys()) {
-    const parsed = parseLoraKey(key);
+    if (/\.oft_(blocks|diag|R\b)/.test(key)) throw orthogonal(file, key);
+    const parsed = parseLoraKey(key, file.tensors);
     if (!parsed) {
       unmatched.push({ key, reason: "not a key of any layout that is known" });
       continue;
@@ -82,9 +83,20 @@ export function matchLora(file: AdapterFile, model: AdaptedModel, options: LoraO
       for (const key of keys.values()) unmatched.push({ key, reason: "the model has no such module" });
       continue;
     }
-    const target = targetOf(file, tensor, keys, alphas(module, tensor));
-    if (target) targets.push(target);
-    else misfits.push(misfit(file, tensor, keys));
+    const alpha = alphas(tensor);
+    const { weight, bias } = byTensor(keys);
+    const biasTensor = biasOf(tensor, model);
+    const add = (tensor: AdaptedTensor, keys: ReadonlyMap<LoraPart, string>) => {
+      if (keys.size === 0) return;
+      const target = targetOf(file, tensor, keys, alpha);
+      if (target) targets.push(target);
+      else misfits.push(misfit(file, tensor, keys));
+    };
+    add(tensor, weight);
+    if (biasTensor) add(biasTensor, bias);
+    else
+      for (const [part, key] of bias)
+        if (!weight.has(part)) unmatched.push({ key, reason: "the model's module has no bias" });
   }
   if (misfits.length > 0) throw wrongBase(file, model, misfits, unmatched.length);
   if (targets.length === 0) throw nothingFits(file, modules.size, unmatched);
@@ -172,6 +184,26 @@ export function lowRankChange(changes: Contributions): LowRank | undefined {
   return products.length > 0 && products.length === changes.length ? sumLowRank(products) : undefined;
 }
 
+/** A module's keys, those that change its weight and those that change its bias. */
+function byTensor(keys: ReadonlyMap<LoraPart, string>): {
+  weight: ReadonlyMap<LoraPart, string>;
+  bias: ReadonlyMap<LoraPart, string>;
+} {
+  const weight = new Map(keys);
+  const bias = new Map<LoraPart, string>();
+  for (const part of ["bias_diff", "up_bias"] as const) {
+    const key = weight.get(part);
+    if (key !== undefined) bias.set(part, key);
+    weight.delete(part);
+  }
+  // PEFT's is scaled as the product that it is added to.
+  const ofProduct = (["down", "alpha"] as const).flatMap((part) => {
+    const key = bias.has("up_bias") ? weight.get(part) : undefined;
+    return key === undefined ? [] : [[part, key] as const];
+  });
+  return { weight, bias: new Map([...bias, ...ofProduct]) };
+}
+
 type Alpha = { readonly alpha: number; readonly rootRank: boolean } | undefined;
 
 function targetOf(
@@ -196,7 +228,6 @@ function targetOf(
   const strength = strengthOf(plan.rank, read("alpha")?.data[0], configured);
   const parts = (): PartValues =>
     Object.fromEntries([...keys.keys()].filter((part) => part !== "alpha").map((part) => [part, read(part)]));
-  const unscaled = (matMul: MatMul = plainMatMul): Float32Array => plan.compute(parts(), matMul);
   const { factors } = plan;
   return {
     ...tensor,
@@ -204,14 +235,9 @@ function targetOf(
     rank: plan.rank,
     decomposed: axis !== undefined,
     ...(factors && axis === undefined && { lowRank: () => ({ ...factors(parts()), factor: strength }) }),
-    delta(matMul) {
-      const change = unscaled(matMul);
-      for (let i = 0; i < change.length; i++) change[i] = change[i]! * strength;
-      return change;
-    },
-    apply(weight, scale, matMul) {
+    apply(weight, scale, matMul = plainMatMul) {
       if (scale === 0) return;
-      const change = unscaled(matMul);
+      const change = plan.compute(parts(), matMul, weight);
       const factor = scale * strength;
       for (let i = 0; i < weight.length; i++) weight[i] = weight[i]! + factor * change[i]!;
       if (axis !== undefined)
@@ -262,22 +288,39 @@ function renormalise(
  * PEFT's alpha, from adapter_config.json or from the metadata that diffusers writes (`unet.lora_alpha`), with its
  * exceptions for single modules (`alpha_pattern`).
  */
-function configuredAlphas(
-  file: AdapterFile,
-  options: LoraOptions,
-): (module: string, tensor: AdaptedTensor) => Alpha {
+function configuredAlphas(file: AdapterFile, options: LoraOptions): (tensor: AdaptedTensor) => Alpha {
   const metadata = file.metadata?.get("lora_adapter_metadata");
   const stored = metadata === undefined ? undefined : jsonOrUndefined(metadata);
-  return (module, { network }) => {
+  return ({ network, name }) => {
+    const module = name.replace(/\.weight$/, "");
     const find = (name: string): Json | undefined =>
       isJsonObject(stored) ? (stored[`${network}.${name}`] ?? stored[name]) : options.config?.[name];
     const pattern = find("alpha_pattern");
     const special = isJsonObject(pattern)
-      ? Object.entries(pattern).find(([name]) => module === name || module.endsWith(`.${name}`))?.[1]
+      ? Object.entries(pattern).find(([name]) => modulePattern(name, file.path).test(module))?.[1]
       : undefined;
     const alpha = special ?? find("lora_alpha");
     return typeof alpha === "number" ? { alpha, rootRank: find("use_rslora") === true } : undefined;
   };
+}
+
+/**
+ * PEFT reads the names in its patterns as regular expressions, for the end of a module's path. A stranger's expression
+ * could search for ever, so only the simple ones that people write are run.
+ *
+ * @throws DiffusionError UNSUPPORTED
+ */
+function modulePattern(name: string, path: string): RegExp {
+  const pieces = /^(?:\^)?(?:[\w.-]|\\[.d]|\(\?:|[|()$]|\.[*+]|\\d\+)*$/;
+  const wildcards = name.match(/[*+]/g)?.length ?? 0;
+  try {
+    if (pieces.test(name) && wildcards <= 3) return new RegExp(`^(?:.*\\.)?(?:${name})$`);
+  } catch {
+    // not balanced: said below
+  }
+  throw new DiffusionError("UNSUPPORTED", `${path}: the alpha_pattern ${quoted(name)} is not understood`, {
+    hint: "Names of modules, |, .* and .+ can be used, three of the last two at most.",
+  });
 }
 
 function jsonOrUndefined(text: string): Json | undefined {
@@ -294,6 +337,9 @@ function misfit(file: AdapterFile, tensor: AdaptedTensor, keys: ReadonlyMap<Lora
 }
 
 const SHOWN = 8;
+
+const supported =
+  "LoRA, LoCon, LoHa, LoKr, DoRA, GLoRA, IA3 and whole differences for Stable Diffusion 1, 2 and XL can be used.";
 
 /** The message shows some of the keys, the cause (`--debug`) all of them. */
 function wrongBase(
@@ -322,9 +368,16 @@ function nothingFits(file: AdapterFile, modules: number, unmatched: Lora["unmatc
   const keys = unmatched.slice(0, SHOWN).map(({ key }) => key);
   const what = modules > 0 ? "names no module of this model" : "is no LoRA";
   return new DiffusionError("MODEL_KIND", `${file.path} ${what}; it holds ${keys.join(", ") || "nothing"}`, {
-    hint: "LoRA, LoCon, LoHa, LoKr and DoRA for Stable Diffusion 1, 2 and XL can be used.",
+    hint: supported,
   });
 }
+
+const orthogonal = (file: AdapterFile, key: string): DiffusionError =>
+  new DiffusionError(
+    "UNSUPPORTED",
+    `${file.path} turns weights by orthogonal matrices (OFT, BOFT), which is not supported; it holds ${key}`,
+    { hint: supported },
+  );
 
 /** Width of the text embedding that a UNet attends to, which tells the families apart. */
 const families = new Map([
