@@ -32,6 +32,10 @@ export type Incoming = Omit<GenerateRequest, Pictures> & {
   readonly image?: Picture | undefined;
   readonly images?: readonly Picture[] | undefined;
   readonly mask?: Picture | undefined;
+  /** Name of the autoencoder, null for the model's own; default: the chosen one. */
+  readonly vae?: string | null | undefined;
+  /** Steps of image to image are counted as in the web UI. */
+  readonly webuiSteps?: boolean | undefined;
   readonly controlnet?: readonly (Omit<Control, "image"> & { readonly image: Picture })[] | undefined;
 };
 type Pictures = "image" | "images" | "mask" | "controlnet";
@@ -47,7 +51,7 @@ export type Accepted = Pick<NewJob, "lane" | "request">;
  */
 export async function acceptGenerate(request: Incoming, parts: Parts): Promise<Accepted> {
   const { models, images, limits, settings } = parts;
-  const { image, images: several, mask, controlnet, kind, ...rest } = request;
+  const { image, images: several, mask, controlnet, kind, vae: asked, ...rest } = request;
   if (image !== undefined && several)
     throw new Refusal(400, "BAD_OPTION", "image and images contradict each other");
   for (const { model } of controlnet ?? []) await models.findControl(model);
@@ -56,6 +60,7 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
   });
   const { info } = option;
   const defaults = settings.data;
+  const vae = asked === undefined ? models.vae : (await models.findVae(asked ?? undefined))?.name;
   const stored: StoredGenerate = {
     rng: defaults.rng,
     ...(info.tokenizer && {
@@ -65,7 +70,7 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     ...rest,
     kind: "generate",
     model: option.label,
-    ...(models.vae !== undefined && info.kind !== "unconditional" && { vae: models.vae }),
+    ...(vae !== undefined && info.kind !== "unconditional" && { vae }),
     count: request.count ?? several?.length ?? 1,
   };
   // APIs of others are laxer than ours, and what a journal could not read again must not get into it.
@@ -100,7 +105,11 @@ function checkScheduler(scheduler: NonNullable<GenerateRequest["scheduler"]>): v
   else samplerPair({ sampler: scheduler.sampler, schedule: scheduler.schedule });
 }
 
-export async function acceptUpscale(request: UpscaleRequest, parts: Parts): Promise<Accepted> {
+/** @param request what `crop` leaves is the middle */
+export async function acceptUpscale(
+  request: UpscaleRequest & Pick<StoredUpscale, "crop">,
+  parts: Parts,
+): Promise<Accepted> {
   const { images, limits, models } = parts;
   const name = request.upscaler ?? upscalers[0];
   // A model's factor is its own.
@@ -115,7 +124,8 @@ export async function acceptUpscale(request: UpscaleRequest, parts: Parts): Prom
   if (width * height > 16 * limits.resultPixels)
     throw new Refusal(400, "TOO_LARGE", `${width} x ${height} are more pixels than this server makes`);
   const image = await storeForeign(bytes, images, limits);
-  const stored: StoredUpscale = { kind: "upscale", image, width, height, upscaler };
+  const { crop } = request;
+  const stored: StoredUpscale = { kind: "upscale", image, width, height, upscaler, ...(crop && { crop }) };
   checked(storedRequest, stored);
   return { lane: "upscale", request: stored };
 }

@@ -125,7 +125,7 @@ test("every API says what was expected and what came, in the same words", async 
     error: { code: "BAD_OPTION", message: 'body: there is no "stpes" here', hint: "did you mean steps?" },
   });
   expect(await told("/sdapi/v1/txt2img", { steps: "many" })).toMatchObject({
-    detail: [{ loc: ["body", "steps"], msg: 'expected a number, got "many"', type: "invalid_type" }],
+    detail: [{ loc: ["body", "steps"], msg: 'expected a number, got "many"', type: "invalid_union" }],
   });
   expect(await told("/sdapi/v1/txt2img", { override_settings: { randn_source: "TPU" } })).toMatchObject({
     detail: 'override_settings.randn_source: expected one of "GPU", "CPU", "NV", got "TPU"',

@@ -3,6 +3,7 @@ import { chooseBody, prepareBody, tokensBody } from "./api/catalog.js";
 import { editsBody, generationsBody, variationsBody } from "./api/openai.js";
 import { detectBody } from "./api/sdapi-controlnet.js";
 import {
+  extraBatchImages,
   extraSingleImage,
   img2img,
   internalProgress,
@@ -54,6 +55,10 @@ export const routes: Readonly<Record<string, Described>> = {
   "POST /sdapi/v1/txt2img": { summary: "AUTOMATIC1111: text to image", body: txt2img },
   "POST /sdapi/v1/img2img": { summary: "AUTOMATIC1111: image to image, inpainting", body: img2img },
   "POST /sdapi/v1/extra-single-image": { summary: "AUTOMATIC1111: upscaling", body: extraSingleImage },
+  "POST /sdapi/v1/extra-batch-images": {
+    summary: "AUTOMATIC1111: upscaling of several",
+    body: extraBatchImages,
+  },
   "POST /sdapi/v1/png-info": { summary: "AUTOMATIC1111: parameters of a PNG", body: pngInfoBody },
   "GET /sdapi/v1/progress": { summary: "AUTOMATIC1111: progress with preview" },
   "POST /internal/progress": { summary: "AUTOMATIC1111: progress of a task", body: internalProgress },
@@ -66,6 +71,7 @@ export const routes: Readonly<Record<string, Described>> = {
   "POST /sdapi/v1/refresh-checkpoints": { summary: "AUTOMATIC1111: nothing to do" },
   "POST /sdapi/v1/refresh-vae": { summary: "AUTOMATIC1111: nothing to do" },
   "POST /sdapi/v1/refresh-loras": { summary: "AUTOMATIC1111: nothing to do" },
+  "POST /sdapi/v1/refresh-embeddings": { summary: "AUTOMATIC1111: nothing to do" },
   "POST /sdapi/v1/interrogate": { summary: "AUTOMATIC1111: refused, there is no such model" },
   ...Object.fromEntries(
     [

@@ -131,6 +131,7 @@ const storedGenerate = z.strictObject({
   model: z.string(),
   /** Name of the autoencoder that was chosen when the job came, if not the model's own. */
   vae: z.string().optional(),
+  webuiSteps: z.boolean().optional(),
   ...settings,
   count: whole.min(1),
   image: z.string().optional(),
@@ -144,6 +145,8 @@ const storedUpscale = z.strictObject({
   width: whole.min(1),
   height: whole.min(1),
   upscaler: z.string(),
+  /** The middle of it alone. */
+  crop: size.optional(),
 });
 
 /** A job as it is kept: a model that exists, and pictures by the key of the image store. */
@@ -194,6 +197,7 @@ export async function generateOptions(
     kind,
     model,
     vae,
+    webuiSteps,
     image,
     images: _,
     mask,
@@ -217,6 +221,7 @@ export async function generateOptions(
   }));
   const options = {
     ...rest,
+    ...(webuiSteps && rest.strength !== undefined && { strength: webuiStrength(rest.strength, rest.steps) }),
     ...(seed !== undefined && { seed: parseSeed(seed) }),
     ...(image && { image: await read(image) }),
     ...(mask && { mask: await read(mask) }),
@@ -230,6 +235,15 @@ export async function generateOptions(
     }),
   };
   return withoutUndefined(options) as Omit<GenerateOptions, "image"> & { image?: Uint8Array };
+}
+
+/**
+ * The web UI runs int(strength * steps) + 1 steps on a picture (`setup_img2img_steps`), the library one less, as
+ * diffusers does: the strength at which it runs as many.
+ */
+export function webuiStrength(strength: number, steps = 20): number {
+  const run = Math.floor(Math.min(strength, 0.999) * steps) + 1;
+  return Math.min(1, (run + 0.5) / steps);
 }
 
 /** Numbers beyond 2^53 come as digits in a string; other text is a seed of its own. */

@@ -80,7 +80,8 @@ async function generatePictures(
     const [picture] = result.images;
     size = { width: picture!.width, height: picture!.height };
     const parameters = infotext({
-      options: result.options,
+      // What was asked for, where steps are counted otherwise.
+      options: one.webuiSteps ? { ...result.options, strength: one.strength! } : result.options,
       model: option.name,
       scheduler: one.scheduler,
       size,
@@ -152,7 +153,7 @@ function changesOf(event: ProgressEvent, image: number, images: number): Partial
 
 /** Resampling on sharp's own threads: large pictures do not hold up other requests. */
 async function upscale(
-  { image, width, height, upscaler }: StoredUpscale,
+  { image, upscaler, crop, ...size }: StoredUpscale,
   images: ImageStore,
   hooks: WorkHooks,
 ): Promise<WorkResult> {
@@ -162,7 +163,14 @@ async function upscale(
   const { width: from, height: fromHeight } = await readImage(source);
   hooks.signal.throwIfAborted();
   const kernel = upscaler === "Nearest" ? "nearest" : "lanczos3";
-  const png = await sharp(source).resize(width, height, { kernel, fit: "fill" }).png().toBuffer();
+  const enlarged = sharp(source).resize(size.width, size.height, { kernel, fit: "fill" });
+  const { width, height } = crop ?? size;
+  const half = (pixels: number) => Math.floor(pixels / 2);
+  const middle = { left: half(size.width) - half(width), top: half(size.height) - half(height) };
+  const png = await enlarged
+    .extract({ ...middle, width, height })
+    .png()
+    .toBuffer();
   const key = await images.put(png);
   const parameters = `Postprocess upscaler: ${upscaler}, Size: ${width}x${height}, Source: ${from}x${fromHeight}`;
   hooks.finished({ key, width, height, parameters });

@@ -3,7 +3,7 @@ import { acceptUpscale, type Parts } from "../accept.js";
 import { decodeBase64, readForeign } from "../images.js";
 import { Refusal } from "../refusal.js";
 import { clientOf } from "../security.js";
-import type { ExtraSingleImage } from "./sdapi-schema.js";
+import type { ExtraBatchImages, ExtraSingleImage } from "./sdapi-schema.js";
 
 /** The web UI's "extras": a picture made larger. */
 export async function extra(c: Context, parts: Parts, body: ExtraSingleImage) {
@@ -22,16 +22,25 @@ export async function extra(c: Context, parts: Parts, body: ExtraSingleImage) {
   return { html_info: made.parameters, image: Buffer.from(png).toString("base64") };
 }
 
-/** Mode 0 multiplies; mode 1 fits into the size given (or covers it, when what is too much is cropped away). */
+/** The same for several, one after the other. */
+export async function extraBatch(c: Context, parts: Parts, { imageList, ...body }: ExtraBatchImages) {
+  const made = [];
+  for (const { data } of imageList) made.push(await extra(c, parts, { ...body, image: data }));
+  return {
+    html_info: made.map(({ html_info }) => html_info).join("\n"),
+    images: made.map(({ image }) => image),
+  };
+}
+
+/** Mode 0 multiplies; mode 1 covers the size given, and what is too much is cropped away or stays. */
 async function sizeOf(body: ExtraSingleImage, { limits }: Parts) {
   const { resize_mode, upscaling_resize, upscaling_resize_w, upscaling_resize_h, upscaling_crop } = body;
   if (resize_mode === 0) return { scale: upscaling_resize };
   const { width, height } = await readForeign(decodeBase64(body.image), limits);
-  const [byWidth, byHeight] = [upscaling_resize_w / width, upscaling_resize_h / height];
-  if (upscaling_crop && byWidth !== byHeight)
-    throw new Refusal(501, "UNSUPPORTED", "this server does not crop: set upscaling_crop to false", {
-      hint: "or ask for a size of the picture's own proportions",
-    });
-  const scale = Math.min(byWidth, byHeight);
-  return { width: Math.round(width * scale), height: Math.round(height * scale) };
+  const scale = Math.max(upscaling_resize_w / width, upscaling_resize_h / height);
+  return {
+    width: Math.round(width * scale),
+    height: Math.round(height * scale),
+    ...(upscaling_crop && { crop: { width: upscaling_resize_w, height: upscaling_resize_h } }),
+  };
 }

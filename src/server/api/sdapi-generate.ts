@@ -6,8 +6,9 @@ import type { Job, JobImage } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
 import { clientOf } from "../security.js";
 import { shownMaps } from "./sdapi-controlnet.js";
+import { setOptions } from "./sdapi-options.js";
 import { timestamp } from "./sdapi-progress.js";
-import { overrideOf, ownVae } from "./sdapi-request.js";
+import { overrideOf } from "./sdapi-request.js";
 import { type Img2img, img2img, type Txt2img, txt2img } from "./sdapi-schema.js";
 
 /** Runs a request to its end, and tells what came of it as the web UI does. */
@@ -18,6 +19,7 @@ export async function generate(c: Context, parts: Parts, body: Txt2img | Img2img
       throw new Refusal(404, "SAMPLER", `Sampler not found: ${error.message}`);
     throw error;
   });
+  if (!body.override_settings_restore_afterwards) await setOptions(parts, overrideOf(body));
   const task = body.force_task_id;
   const job = await parts.jobs.run(
     { ...accepted, client: clientOf(c), via: "sdapi", ...(task && { task: task.slice(0, 200) }) },
@@ -43,17 +45,6 @@ function mapsOf(body: Txt2img | Img2img, { request }: Job, { settings }: Parts):
   const { control_net_no_detectmap } = overrideOf(body);
   const hidden = control_net_no_detectmap ?? !settings.data.detectedMaps;
   return hidden || request.kind !== "generate" ? [] : shownMaps(body, request.controlnet);
-}
-
-/** One autoencoder serves all requests: asking for the one in use is fine, another one is chosen in the options. */
-export async function checkVae({ override_settings }: Txt2img | Img2img, { models }: Parts): Promise<void> {
-  const asked = override_settings?.sd_vae;
-  if (typeof asked !== "string" || asked === "Automatic" || asked === "") return;
-  const found = await models.findVae(ownVae(asked) ? undefined : asked);
-  if (found?.name !== models.vae)
-    throw new Refusal(422, "UNSUPPORTED", "override_settings.sd_vae is not changed for one request", {
-      hint: "choose it for all with POST /sdapi/v1/options",
-    });
 }
 
 /** The request as it was understood; pictures only when asked for, as they are large. */
@@ -92,7 +83,7 @@ function infoOf(body: Txt2img | Img2img, job: Job, made: readonly JobImage[], { 
     face_restoration_model: null,
     sd_model_name: option.name,
     sd_model_hash: null,
-    sd_vae_name: models.vae ?? null,
+    sd_vae_name: (request.kind === "generate" && request.vae) || null,
     sd_vae_hash: null,
     seed_resize_from_w: body.seed_resize_from_w,
     seed_resize_from_h: body.seed_resize_from_h,

@@ -73,6 +73,7 @@ export async function img2imgRequest(request: Img2img, limits: Limits): Promise<
       : { image: decodeBase64(first) }),
     ...(await controlsOf(request, limits, first)),
     strength: request.denoising_strength,
+    webuiSteps: !onTimesteps.includes(labelOf(request)),
     resizeMode,
     ...(mask && {
       mask: await opaqueMask(mask, limits),
@@ -95,6 +96,8 @@ function commonRequest(request: Txt2img | Img2img): Incoming {
   const clipSkip = override.CLIP_stop_at_last_layers ?? undefined;
   return {
     ...(override.sd_model_checkpoint && { model: override.sd_model_checkpoint }),
+    // Automatic is what an empty list of choices says, and leaves it to the settings.
+    ...(override.sd_vae && { vae: ownVae(override.sd_vae) ? null : override.sd_vae }),
     prompt: promptOf(request.prompt, request),
     promptSyntax: "a1111",
     ...(request.negative_prompt !== "" && { negativePrompt: promptOf(request.negative_prompt, request) }),
@@ -138,14 +141,25 @@ export const ownVae = (name: string): boolean => ["", "automatic", "none"].inclu
 export const rngOf = (source: "GPU" | "CPU" | "NV"): SettingsData["rng"] =>
   source === "CPU" ? "torch" : "philox";
 
-function samplerOf({ sampler_name, sampler_index, scheduler }: Txt2img | Img2img) {
-  const wanted = (sampler_name || sampler_index).trim();
-  const lower = wanted.toLowerCase();
+/** The samplers that count their steps on a picture as the library does. */
+const onTimesteps: readonly string[] = ["DDIM", "PLMS", "UniPC", "LCM"];
+
+const wantedSampler = ({ sampler_name, sampler_index }: Txt2img | Img2img): string =>
+  (sampler_name || sampler_index).trim();
+
+function labelOf(request: Txt2img | Img2img): string {
+  const lower = wantedSampler(request).toLowerCase();
   const entry = schedulerEntries.find(({ label, name, aliases }) =>
     [label, name, ...aliases].some((known) => lower.startsWith(known.toLowerCase())),
   );
   if (!entry) throw new Refusal(404, "SAMPLER", "Sampler not found");
-  return { sampler: wanted, ...(scheduler && { schedule: scheduler }) };
+  return entry.label;
+}
+
+function samplerOf(request: Txt2img | Img2img) {
+  labelOf(request);
+  const { scheduler } = request;
+  return { sampler: wantedSampler(request), ...(scheduler && { schedule: scheduler }) };
 }
 
 const latentModes: Record<string, string> = {
@@ -157,6 +171,8 @@ const latentModes: Record<string, string> = {
   "latent (nearest-exact)": "latent-nearest-exact",
   lanczos: "lanczos",
   nearest: "nearest",
+  // What the web UI resizes with where there is no upscaler.
+  none: "lanczos",
 };
 
 function hiresOf(request: Txt2img) {
@@ -169,7 +185,8 @@ function hiresOf(request: Txt2img) {
     ...(hr_resize_x > 0 || hr_resize_y > 0
       ? { width: hr_resize_x || request.width, height: hr_resize_y || request.height }
       : { scale: request.hr_scale }),
-    ...(hr_second_pass_steps > 0 && { steps: hr_second_pass_steps }),
+    // All of them are run, whatever the strength.
+    steps: hr_second_pass_steps || request.steps,
   };
 }
 

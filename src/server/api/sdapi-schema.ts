@@ -5,13 +5,31 @@ import { z } from "zod";
  * pipelines' arguments. Clients send null for what they leave to the server.
  */
 
+/** As pydantic reads them there: true is 1, 1 is true, and "20" is 20. */
+const lax = {
+  number: z.union(
+    [
+      z.number(),
+      z.boolean().transform(Number),
+      z
+        .string()
+        .regex(/^ *-?\d+(\.\d+)? *$/)
+        .transform(Number),
+    ],
+    { error: "expected a number" },
+  ),
+  flag: z.union([z.boolean(), z.literal([0, 1]).transform(Boolean), z.stringbool()], {
+    error: "expected true or false",
+  }),
+};
+
 const text = (value = "") => z.string().nullish().transform((given) => given ?? value); // biome-ignore format: a pair
-const number = (value: number) => z.number().nullish().transform((given) => given ?? value); // biome-ignore format: a pair
-const flag = (value: boolean) => z.boolean().nullish().transform((given) => given ?? value); // biome-ignore format: a pair
+const number = (value: number) => lax.number.nullish().transform((given) => given ?? value); // biome-ignore format: a pair
+const flag = (value: boolean) => lax.flag.nullish().transform((given) => given ?? value); // biome-ignore format: a pair
 const maybe = {
   text: z.string().nullish(),
-  number: z.number().nullish(),
-  flag: z.boolean().nullish(),
+  number: lax.number.nullish(),
+  flag: lax.flag.nullish(),
 };
 
 const common = {
@@ -96,8 +114,7 @@ export const img2img = z.object({
 });
 export type Img2img = z.infer<typeof img2img>;
 
-export const extraSingleImage = z.object({
-  image: text(),
+const extras = {
   resize_mode: number(0),
   show_extras_results: flag(true),
   gfpgan_visibility: number(0),
@@ -111,8 +128,14 @@ export const extraSingleImage = z.object({
   upscaler_2: text("None"),
   extras_upscaler_2_visibility: number(0),
   upscale_first: flag(false),
-});
+};
+export const extraSingleImage = z.object({ ...extras, image: text() });
 export type ExtraSingleImage = z.infer<typeof extraSingleImage>;
+export const extraBatchImages = z.object({
+  ...extras,
+  imageList: z.array(z.object({ data: z.string(), name: text() })).max(64),
+});
+export type ExtraBatchImages = z.infer<typeof extraBatchImages>;
 
 export const pngInfoBody = z.object({ image: z.string() });
 

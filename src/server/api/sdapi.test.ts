@@ -2,8 +2,11 @@ import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { decodePng, encodePng, readImage } from "../../index.js";
+import { createScheduler, decodePng, encodePng, readImage } from "../../index.js";
 import { base64Png, grey, plainWork, testServer, untilAborted } from "../fixture.js";
+import type { Work } from "../jobs.js";
+import { generateOptions, type StoredGenerate } from "../request.js";
+import { libraryWork } from "../work.js";
 
 interface Answer {
   images: string[];
@@ -314,11 +317,105 @@ test("extra-single-image enlarges, and says what it cannot do", async () => {
   expect(ran[0]).toMatchObject({ kind: "upscale", width: 24, height: 12, upscaler: "Lanczos" });
   const fit = { upscaler_1: "Nearest", resize_mode: 1, upscaling_resize_w: 32, upscaling_resize_h: 32 };
   expect((await post({ ...fit, upscaling_crop: false })).status).toBe(200);
-  expect(ran[1]).toMatchObject({ width: 32, height: 16 });
-  expect((await post(fit)).status).toBe(501);
+  expect(ran[1]).toMatchObject({ width: 64, height: 32 });
+  expect(ran[1]).not.toHaveProperty("crop");
+  expect((await post(fit)).status).toBe(200);
+  expect(ran[2]).toMatchObject({ width: 64, height: 32, crop: { width: 32, height: 32 } });
   expect((await post({ upscaler_1: "ESRGAN_4x" })).status).toBe(501);
   expect((await post({ upscaler_1: "Lanczos", gfpgan_visibility: 1 })).status).toBe(501);
   expect(await (await post({})).json()).toEqual({ html_info: "", image });
+});
+
+test("extra-batch-images enlarges each, and cuts to the size from the middle", async () => {
+  let work: Work = () => Promise.reject(new Error("not yet"));
+  const { send, parts } = await testServer({ work: (...job) => work(...job) });
+  work = libraryWork(parts.models, parts.images, "0.0.0");
+  // Black, grey, grey, white from left to right: what is cut off at both sides alike.
+  const wide = grey(8, 2, 128);
+  for (const y of [0, 1]) {
+    wide.data.fill(0, 24 * y, 24 * y + 6);
+    wide.data.fill(255, 24 * y + 18, 24 * y + 24);
+  }
+  const imageList = [wide, grey(3, 3, 7)].map((image, i) => ({ data: base64Png(image), name: `${i}.png` }));
+  const size = { resize_mode: 1, upscaling_resize_w: 8, upscaling_resize_h: 4, upscaling_crop: true };
+  const body = { ...size, upscaler_1: "Nearest", imageList };
+  const answer = await send("POST", "/sdapi/v1/extra-batch-images", body);
+  expect(answer.status).toBe(200);
+  const { images } = (await answer.json()) as { images: string[] };
+  const [first, second] = images.map((image) => decodePng(Buffer.from(image, "base64")).image);
+  expect([first?.width, first?.height, second?.width, second?.height]).toEqual([8, 4, 8, 4]);
+  expect(new Set(first!.data)).toEqual(new Set([128]));
+  expect(new Set(second!.data)).toEqual(new Set([7]));
+  expect((await send("POST", "/sdapi/v1/extra-batch-images", { imageList: [] })).status).toBe(200);
+});
+
+test("numbers and flags are read as laxly as there", async () => {
+  const { send, ran } = await testServer();
+  const image = base64Png(grey(8, 8));
+  const lax = {
+    inpaint_full_res: 1,
+    inpainting_mask_invert: true,
+    inpaint_full_res_padding: "8",
+    steps: "3",
+  };
+  const answer = await send("POST", "/sdapi/v1/img2img", {
+    ...body,
+    ...lax,
+    init_images: [image],
+    mask: image,
+  });
+  expect(answer.status).toBe(200);
+  expect(ran[0]).toMatchObject({ steps: 3, maskInvert: true, onlyMasked: { padding: 8 } });
+  for (const wrong of [{ steps: "3x" }, { steps: [] }, { send_images: "perhaps" }, { enable_hr: 2 }])
+    expect((await send("POST", "/sdapi/v1/txt2img", { ...body, ...wrong })).status).toBe(422);
+});
+
+test("a second pass without steps of its own runs as many as the first; no upscaler is Lanczos", async () => {
+  const { send, ran } = await testServer();
+  const hires = { enable_hr: true, hr_upscaler: "None", denoising_strength: 0.5 };
+  await send("POST", "/sdapi/v1/txt2img", { ...body, steps: 9, ...hires });
+  expect(ran[0]).toMatchObject({ hires: { upscaler: "lanczos", steps: 9, strength: 0.5 } });
+});
+
+test("on a picture, samplers on noise levels run a step more than the library would", async () => {
+  const { send, ran, parts } = await testServer();
+  const init_images = [base64Png(grey(8, 8))];
+  const runs: unknown[] = [];
+  for (const [sampler_name, steps, denoising_strength] of [
+    ["Euler", 20, 0.5],
+    ["DPM++ 2M Karras", 20, 0.75],
+    ["Euler", 10, 0.3],
+    ["Euler a", 1, 0.75],
+    ["Euler", 20, 0],
+    ["Euler", 20, 1],
+    ["DDIM", 20, 0.5],
+  ] as const) {
+    const request = { ...body, sampler_name, steps, denoising_strength, init_images };
+    expect((await send("POST", "/sdapi/v1/img2img", request)).status).toBe(200);
+    const stored = ran.at(-1) as StoredGenerate;
+    // The record keeps what was asked for.
+    expect(stored.strength).toBe(denoising_strength);
+    const { strength } = await generateOptions(stored, parts.images, () => Promise.reject());
+    const { timesteps } = createScheduler("euler", { steps, strength: strength! });
+    runs.push(timesteps.length);
+  }
+  expect(runs).toEqual([11, 16, 4, 1, 1, 20, 10]);
+});
+
+test("override_settings hold for one request, or from then on when they are not to be restored", async () => {
+  const { send, parts } = await testServer();
+  const override_settings = {
+    CLIP_stop_at_last_layers: 2,
+    sd_model_checkpoint: "emoji-diffusion-256-inpaint",
+  };
+  const post = (more: object) => send("POST", "/sdapi/v1/txt2img", { ...body, override_settings, ...more });
+  expect((await post({})).status).toBe(200);
+  expect(parts.settings.data.clipSkip).toBe(1);
+  expect((await post({ override_settings_restore_afterwards: false })).status).toBe(200);
+  expect([parts.settings.data.clipSkip, parts.models.current.name]).toEqual([
+    2,
+    "emoji-diffusion-256-inpaint",
+  ]);
 });
 
 test("lists have the fields that clients read", async () => {
@@ -366,7 +463,7 @@ test("LoRAs and autoencoders are listed by name; one that is chosen is remembere
   await mkdir(join(folder, "sharp"));
   for (const file of ["ink.safetensors", "people/dog.safetensors", "readme.txt", "sharp/config.json"])
     await writeFile(join(folder, file), "");
-  const { send, parts } = await testServer({ loraDir: folder, vaeDir: folder });
+  const { send, parts, ran } = await testServer({ loraDir: folder, vaeDir: folder });
   const list = async (name: string) => (await send("GET", `/sdapi/v1/${name}`)).json();
   const lora = (name: string) => ({ name, alias: name, path: `${name}.safetensors`, metadata: {} });
   expect(await list("loras")).toEqual([lora("ink"), lora("dog")]);
@@ -383,9 +480,10 @@ test("LoRAs and autoencoders are listed by name; one that is chosen is remembere
   expect(parts.settings.data.vae).toBe("ink");
   const asked = async (sd_vae: string) =>
     (await send("POST", "/sdapi/v1/txt2img", { ...body, override_settings: { sd_vae } })).status;
-  expect([await asked("ink"), await asked("Automatic"), await asked("dog"), await asked("None")]).toEqual([
-    200, 200, 422, 422,
+  expect([await asked("ink"), await asked("dog"), await asked("None"), await asked("cat")]).toEqual([
+    200, 200, 200, 404,
   ]);
+  expect(ran.map((request) => (request as StoredGenerate).vae)).toEqual(["ink", "dog", undefined]);
   expect(await choose("Automatic")).toBe(200);
   expect(await list("options")).toMatchObject({ sd_vae: "Automatic" });
 });

@@ -5,13 +5,14 @@ import { Refusal } from "../refusal.js";
 import { pngInfo } from "./png-info.js";
 import { addControlNet } from "./sdapi-controlnet.js";
 import { read, sdapiError } from "./sdapi-errors.js";
-import { extra } from "./sdapi-extra.js";
-import { checkVae, generate } from "./sdapi-generate.js";
+import { extra, extraBatch } from "./sdapi-extra.js";
+import { generate } from "./sdapi-generate.js";
 import { addLists } from "./sdapi-lists.js";
 import { options, setOptions } from "./sdapi-options.js";
 import { processTime, progressAnswer, taskProgress } from "./sdapi-progress.js";
 import { img2imgRequest, txt2imgRequest } from "./sdapi-request.js";
 import {
+  extraBatchImages,
   extraSingleImage,
   img2img,
   internalProgress,
@@ -37,16 +38,17 @@ export function sdapi(parts: Parts): Hono {
 
   app.post("/sdapi/v1/txt2img", async (c) => {
     const body = await read(c, txt2img);
-    await checkVae(body, parts);
     return c.json(await generate(c, parts, body, await txt2imgRequest(body, parts.limits)));
   });
   app.post("/sdapi/v1/img2img", async (c) => {
     const body = await read(c, img2img);
-    await checkVae(body, parts);
     return c.json(await generate(c, parts, body, await img2imgRequest(body, parts.limits)));
   });
   app.post("/sdapi/v1/extra-single-image", async (c) =>
     c.json(await extra(c, parts, await read(c, extraSingleImage))),
+  );
+  app.post("/sdapi/v1/extra-batch-images", async (c) =>
+    c.json(await extraBatch(c, parts, await read(c, extraBatchImages))),
   );
   app.post("/sdapi/v1/png-info", async (c) => {
     const { image } = await read(c, pngInfoBody);
@@ -78,7 +80,7 @@ export function sdapi(parts: Parts): Hono {
     await parts.models.warm(parts.models.current.label);
     return c.json({});
   });
-  for (const path of ["refresh-checkpoints", "refresh-vae", "refresh-loras"])
+  for (const path of ["refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings"])
     app.post(`/sdapi/v1/${path}`, (c) => c.json(null));
   app.post("/sdapi/v1/interrogate", () => {
     throw new Refusal(501, "UNSUPPORTED", "this server has no model that describes pictures");
