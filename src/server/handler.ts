@@ -7,8 +7,9 @@ import { bodyLimit } from "hono/body-limit";
 import type { Parts } from "./accept.js";
 import { catalogApi } from "./api/catalog.js";
 import { nativeApi } from "./api/native.js";
-import { openaiApi } from "./api/openai.js";
+import { openaiApi, openaiError } from "./api/openai.js";
 import { sdapi } from "./api/sdapi.js";
+import { sdapiError } from "./api/sdapi-errors.js";
 import { createMetrics, type Metrics } from "./metrics.js";
 import { openapiDocument } from "./openapi.js";
 import { pollListener } from "./polls.js";
@@ -42,7 +43,7 @@ export function createHandler(
   const { access, version, log } = options;
   const app = new Hono();
   app.onError((error, c) => nativeError(error, c, log));
-  app.notFound((c) => nativeError(new Refusal(404, "NOT_FOUND", "there is nothing here"), c, log));
+  app.notFound((c) => nothingHere(c, log));
 
   app.use(protectiveHeaders, metrics.count, hostCheck(access), originCheck(access), authCheck(access));
   app.use(jsonOnly(["/v1/images/edits", "/v1/images/variations"]));
@@ -71,6 +72,15 @@ export function createHandler(
   app.route("/", sdapi(parts));
   addPage(app, options.page);
   return app;
+}
+
+/** In the form of the API that was meant. */
+function nothingHere(c: Context, log: HandlerOptions["log"]): Response {
+  const { method, path } = c.req;
+  const refusal = (message: string) => new Refusal(404, "NOT_FOUND", message);
+  if (path.startsWith("/v1/")) return openaiError(refusal(`there is no ${method} ${path} here`), c);
+  if (/^\/(sdapi|controlnet)\//.test(path)) return sdapiError(refusal("Not Found"), c);
+  return nativeError(refusal("there is nothing here"), c, log);
 }
 
 const tooLarge = (bytes: number): never => {

@@ -52,6 +52,7 @@ export const routes: Readonly<Record<string, Described>> = {
   },
   "POST /v1/images/variations": { summary: "OpenAI: variations", body: variationsBody, multipart: true },
   "GET /v1/models": { summary: "OpenAI: models" },
+  "GET /v1/models/:model": { summary: "OpenAI: one model" },
   "POST /sdapi/v1/txt2img": { summary: "AUTOMATIC1111: text to image", body: txt2img },
   "POST /sdapi/v1/img2img": { summary: "AUTOMATIC1111: image to image, inpainting", body: img2img },
   "POST /sdapi/v1/extra-single-image": { summary: "AUTOMATIC1111: upscaling", body: extraSingleImage },

@@ -80,6 +80,10 @@ test("a job that has ended sends its state once", async () => {
   await parts.jobs.ended(id);
   const text = await (await send("GET", `/jobs/${id}/events`)).text();
   expect(text.match(/^event: job$/gm)).toHaveLength(1);
+  // Who has seen the end is told so, and does not come back.
+  const [, seen = ""] = /^id: (\S+)$/m.exec(text) ?? [];
+  const again = (known: string) => send("GET", `/jobs/${id}/events`, undefined, { "last-event-id": known });
+  expect([(await again(seen)).status, (await again("another")).status]).toEqual([204, 200]);
 });
 
 test("DELETE cancels, and only what has ended leaves the history, with its pictures", async () => {

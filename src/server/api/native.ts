@@ -70,10 +70,13 @@ export function nativeApi(parts: Parts): Hono {
 
   app.get("/jobs/:id/events", async (c) => {
     const job = await find(c.req.param("id"), jobs.queue);
+    // A browser that comes back says what it had last, and stops coming back at a 204.
+    const known = c.req.header("last-event-id") ?? "";
+    if (hasEnded(job) && eventId((await jobAnswer(job, jobs.queue)).tag) === known) return c.body(null, 204);
     return streamSSE(c, async (stream) => {
       let wake = () => {};
       let latest: Job | undefined = job;
-      let sent = "";
+      let sent = known;
       const unsubscribe = jobs.queue.subscribe((event) => {
         if (event.job.id === job.id) latest = event.job;
         // Others that end move this one up in the queue.
@@ -87,8 +90,9 @@ export function nativeApi(parts: Parts): Hono {
           });
           latest = (await jobs.queue.get(job.id)) ?? latest;
           const { text, tag } = await jobAnswer(latest!, jobs.queue);
-          if (tag !== sent) await stream.write(`event: job\ndata: ${text}\n\n`);
-          sent = tag;
+          const id = eventId(tag);
+          if (id !== sent) await stream.write(`event: job\nid: ${id}\ndata: ${text}\n\n`);
+          sent = id;
           if (hasEnded(latest!)) return;
           // A comment line now and then keeps proxies from hanging up.
           const silence = setTimeout(() => void stream.write(":\n\n").then(wake), 15_000);
@@ -129,6 +133,8 @@ export function nativeApi(parts: Parts): Hono {
 
   return app;
 }
+
+const eventId = (tag: string): string => tag.replaceAll('"', "");
 
 const listQuery = z.object({
   status: z

@@ -168,3 +168,18 @@ test("models are listed", async () => {
   const { data } = (await (await send("GET", "/v1/models")).json()) as { data: { id: string }[] };
   expect(data.map(({ id }) => id)).toContain("butterflies-64 CPU FP32");
 });
+
+test("one model, and what is not there", async () => {
+  const { send, parts } = await testServer();
+  const { label } = parts.models.current;
+  const get = async (path: string) => {
+    const answer = await send("GET", path);
+    return [answer.status, await answer.json()];
+  };
+  expect(await get(`/v1/models/${encodeURIComponent(label)}`)).toMatchObject([200, { id: label }]);
+  expect(await get("/v1/models/nobody")).toMatchObject([404, { error: { code: "model_not_found" } }]);
+  expect(await get("/v1/chat/completions")).toMatchObject([
+    404,
+    { error: { type: "invalid_request_error", message: "there is no GET /v1/chat/completions here" } },
+  ]);
+});

@@ -51,11 +51,10 @@ export function openaiApi(parts: Parts): Hono {
   app.get("/v1/models", (c) =>
     c.json({
       object: "list",
-      data: parts.models
-        .list()
-        .map(({ label }) => ({ id: label, object: "model", created: 0, owned_by: "local" })),
+      data: parts.models.list().map(modelView),
     }),
   );
+  app.get("/v1/models/:model", (c) => c.json(modelView(parts.models.resolve(c.req.param("model")))));
   app.post("/v1/images/generations", async (c) => {
     const body = check(generationsBody, await c.req.json().catch(badBody));
     return answer(c, parts, "image_generation", body, requestOf(body));
@@ -79,6 +78,13 @@ export function openaiApi(parts: Parts): Hono {
   });
   return app;
 }
+
+const modelView = ({ label }: { readonly label: string }) => ({
+  id: label,
+  object: "model",
+  created: 0,
+  owned_by: "local",
+});
 
 /** Steps for a quality, where the client does not say them. */
 const stepsOf = { auto: 20, standard: 20, medium: 20, low: 10, high: 40, hd: 40 };
@@ -245,7 +251,7 @@ function envelope(error: unknown) {
   };
 }
 
-function openaiError(error: unknown, c: Context): Response {
+export function openaiError(error: unknown, c: Context): Response {
   const { status, headers } = refusalOf(error);
   return c.json(envelope(error), status as 400, headers);
 }

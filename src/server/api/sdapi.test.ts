@@ -155,6 +155,7 @@ test("errors have the API's own form and numbers", async () => {
     expect.stringContaining("Sampler not found"),
   ]);
   expect(await post("img2img", body)).toEqual([404, "Init image not found"]);
+  expect(await post("train/embedding", {})).toEqual([404, "Not Found"]);
   expect(await post("img2img", { ...body, init_images: ["%%%"] })).toEqual([500, "Invalid encoded image"]);
   expect(await post("txt2img", { ...body, script_name: "X/Y/Z plot" })).toEqual([
     422,

@@ -11,7 +11,7 @@ const targets = ["image", "inpaint", "outpaint", "upscale"] as const satisfies r
 const load = async (url: string): Promise<Blob> => (await fetch(url)).blob();
 
 /** Fills the form that a picture was made with: settings, model, picture and mask. @returns which form it is */
-async function restoreJob({ seed }: ShownImage, { request, model }: ShownJob): Promise<Mode> {
+async function restoreJob({ key, seed }: ShownImage, { request, result, model }: ShownJob): Promise<Mode> {
   const entry = models.get().models.find(({ label }) => label === model);
   settings.update({
     ...settingsOf(request, schedulers.get()),
@@ -20,8 +20,11 @@ async function restoreJob({ seed }: ShownImage, { request, model }: ShownJob): P
   });
   const [control] = request.controlnet ?? [];
   if (control) controlPicture.set((await readPicture(await load(control.image.url))).image);
-  if (!request.image) return entry?.kind === "unconditional" ? "unconditional" : "text";
-  await takePicture(await load(request.image.url));
+  const { images = [] } = request;
+  const index = result?.images.findIndex((made) => made.key === key) ?? 0;
+  const start = request.image ?? images[index % images.length];
+  if (!start) return entry?.kind === "unconditional" ? "unconditional" : "text";
+  await takePicture(await load(start.url));
   if (request.expand) return "outpaint";
   if (!request.mask) return "image";
   await restoreMask(await load(request.mask.url));

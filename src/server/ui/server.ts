@@ -45,6 +45,8 @@ export interface ShownImage extends JobImage {
 export type ShownRequest = Readonly<Record<string, unknown>> & {
   readonly kind: "generate" | "upscale";
   readonly image?: { readonly url: string };
+  /** In its place: picture i starts from number i, after the last from the first. */
+  readonly images?: readonly { readonly url: string }[];
   readonly mask?: { readonly url: string };
   readonly controlnet?: readonly {
     readonly model: string;

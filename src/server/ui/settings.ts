@@ -252,7 +252,7 @@ export function settingsOf(request: ShownRequest, list: SchedulerList): Partial<
     schedule: "",
     ...schedulerSettings(scheduler, list),
     ...(seed !== undefined && { seed: String(seed) }),
-    ...(rest.image ? { imageWidth: width, imageHeight: height } : { width, height }),
+    ...(rest.image || rest.images ? { imageWidth: width, imageHeight: height } : { width, height }),
     resizeMode: (rest.resizeMode ?? "stretch") as Settings["resizeMode"],
     ...(typeof expand === "object" && { left: 0, right: 0, top: 0, bottom: 0, ...expand }),
     onlyMasked: Boolean(onlyMasked),
