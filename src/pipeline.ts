@@ -189,8 +189,11 @@ export class StableDiffusion {
     };
     const networks = createNetworks(read, engine, networksOptions);
     const openControl = async (name: string) => {
-      const folder = await locateModel(name, { ...elsewhere(options), ...variant });
-      const network = openNetwork(folder, variant);
+      const network = openPart(
+        await locateModel(name, { ...elsewhere(options), ...variant }),
+        source,
+        variant,
+      );
       return network.className === "T2IAdapter"
         ? createT2iAdapter(readT2iAdapter(network, read.unet), engine, networksOptions)
         : createControlNet(readControlNet(network, read.unet), engine, networksOptions);

@@ -5,11 +5,12 @@ import { parseT2iAdapterConfig } from "../models/t2i-adapter-config.js";
 import type { UNetConfig } from "../models/unet.js";
 import { parseControlNetConfig } from "../models/unet-config.js";
 import type { Network } from "../weights/source.js";
-import { check, fileOf, folderOf, type Model } from "./model.js";
+import { check, fileOf, type Model, placeOf } from "./model.js";
 
-/** Networks that stand beside a model, each in a folder of its own. */
+/** Networks that stand beside a model. */
 export interface AdapterNetwork<Config> {
-  readonly folder: string;
+  /** A folder, or a file that one is alone in. */
+  readonly place: string;
   readonly config: Config;
 }
 
@@ -22,7 +23,7 @@ export function readControlNet(network: Network, base?: Model["unet"]): AdapterN
   if (network.className !== "ControlNetModel")
     throw new DiffusionError(
       "MODEL_KIND",
-      `${folderOf(network)} holds a ${network.className}, not a ControlNetModel or T2IAdapter`,
+      `${placeOf(network)} holds a ${network.className}, not a ControlNetModel or T2IAdapter`,
     );
   const config = parseControlNetConfig(network.config, fileOf(network));
   if (base)
@@ -32,7 +33,7 @@ export function readControlNet(network: Network, base?: Model["unet"]): AdapterN
     ]);
   const edge = 2 ** config.unet.levels.length;
   check(network, [{ kind: "controlnet", config, size: { batch: 1, height: edge, width: edge, tokens: 1 } }]);
-  return { folder: folderOf(network), config };
+  return { place: placeOf(network), config };
 }
 
 /** Reads a T2I-Adapter's config and checks its weights against it, as `readControlNet`. */
@@ -46,7 +47,7 @@ export function readT2iAdapter(network: Network, base?: Model["unet"]): AdapterN
     });
   const edge = 2 ** config.blocks.length;
   check(network, [{ kind: "t2i_adapter", config, size: { batch: 1, height: edge, width: edge } }]);
-  return { folder: folderOf(network), config };
+  return { place: placeOf(network), config };
 }
 
 const levelsOf = ({ levels }: Pick<UNetConfig, "levels">): string =>
@@ -58,17 +59,17 @@ function requireBase(
   base: Model["unet"],
   compare: (config: UNetConfig) => readonly (readonly [string, number | string, number | string])[],
 ): void {
-  const folder = folderOf(network);
+  const place = placeOf(network);
   if (base.kind !== "unet")
     throw new DiffusionError(
       "MODEL_KIND",
-      `${folder} holds a ${network.className}, which this model takes none of`,
+      `${place} holds a ${network.className}, which this model takes none of`,
     );
   for (const [what, own, wanted] of compare(base.config))
     if (own !== wanted)
       throw new DiffusionError(
         "WEIGHT_SHAPE",
-        `${folder}: a ${network.className} with ${what} ${own}; the model has ${wanted}`,
+        `${place}: a ${network.className} with ${what} ${own}; the model has ${wanted}`,
         { hint: "it was made for another kind of model" },
       );
 }

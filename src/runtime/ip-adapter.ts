@@ -36,7 +36,7 @@ export function readImageEncoder(network: Network): AdapterNetwork<ImageEncoderC
     );
   const config = parseImageEncoderConfig(network.config, fileOf(network));
   check(network, [{ kind: "image_encoder", config, size: { batch: 1 } }]);
-  return { folder, config };
+  return { place: folder, config };
 }
 
 /**
@@ -62,7 +62,7 @@ export function readImageProjection(
     if (config.embedding !== given)
       throw new DiffusionError(
         "WEIGHT_SHAPE",
-        `${path} takes ${config.embedding} channels, the image encoder in ${encoder.folder} gives ${given}`,
+        `${path} takes ${config.embedding} channels, the image encoder in ${encoder.place} gives ${given}`,
         { hint: "the IP-Adapter was made for another image encoder: name its folder (imageEncoder)" },
       );
     checkWeights(checkpoint, [{ kind: "image_projection", config, size: { batch: 1, length: 1 } }]);
@@ -131,7 +131,7 @@ export function createIpAdapter(
   engine: Engine,
   options: NetworksOptions,
 ): IpAdapter {
-  const runEncoder = runnerOf({ model: encoder.folder, role: "part" }, "image_encoder", engine, options);
+  const runEncoder = runnerOf({ model: encoder.place, role: "part" }, "image_encoder", engine, options);
   const runProjection = runnerOf(
     { model: path, role: "image_projection" },
     "image_encoder.projection",

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { DiffusionError } from "../errors.js";
 import type { TextEncoderConfig } from "../models/clip.js";
@@ -159,6 +160,10 @@ export function checkVae(network: Network, config: VaeConfig): void {
 export const folderOf = (network: Network): string => join(network.path, "..");
 
 export const fileOf = (network: Network): string => join(folderOf(network), "config.json");
+
+/** What people call it: its folder, or the file that it is alone in. */
+export const placeOf = (network: Network): string =>
+  existsSync(fileOf(network)) ? folderOf(network) : network.path;
 
 /** Throws unless a network's weights are those of all networks that share them. */
 export function check(

@@ -222,14 +222,14 @@ function readWeight(network: Network, name: string): Float32Array {
   }
 }
 
-/** A ControlNet from a folder of its own, for the models that it was made for. */
+/** A ControlNet from a folder or a file of its own, for the models that it was made for. */
 export function createControlNet(
   control: AdapterNetwork<ControlNetConfig>,
   engine: Engine,
   options: NetworksOptions,
 ): ControlNet {
-  const place: Place = { model: control.folder, role: "part" };
-  return controlNet(control.config, runnerOf(place, "controlnet", engine, options));
+  const weights: Place = { model: control.place, role: "part" };
+  return controlNet(control.config, runnerOf(weights, "controlnet", engine, options));
 }
 
 function requestOf(

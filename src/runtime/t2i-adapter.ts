@@ -16,11 +16,11 @@ export interface T2iAdapter {
 
 /** A T2I-Adapter from a folder of its own, for the models that it was made for. */
 export function createT2iAdapter(
-  { folder, config }: AdapterNetwork<T2iAdapterConfig>,
+  { place, config }: AdapterNetwork<T2iAdapterConfig>,
   engine: Engine,
   options: NetworksOptions,
 ): T2iAdapter {
-  return t2iAdapter(config, runnerOf({ model: folder, role: "part" }, "t2i_adapter", engine, options));
+  return t2iAdapter(config, runnerOf({ model: place, role: "part" }, "t2i_adapter", engine, options));
 }
 
 function t2iAdapter(config: T2iAdapterConfig, run: Run): T2iAdapter {

@@ -114,6 +114,45 @@ export function unetConfig(part: Part, family: Family, pooledWidth: number | und
   };
 }
 
+/** The convolutions that a ControlNet's picture goes through, in the original layout or in diffusers'. */
+export function hintConvolutions(part: Part): (readonly number[])[] {
+  const found: [place: number, shape: readonly number[]][] = [];
+  for (const [name, { shape }] of part) {
+    const [, original, block, end] =
+      /^(?:input_hint_block\.(\d+)|controlnet_cond_embedding\.(?:blocks\.(\d+)|(conv_in|conv_out)))\.weight$/.exec(
+        name,
+      ) ?? [];
+    if (original !== undefined) found.push([Number(original), shape]);
+    else if (block !== undefined) found.push([Number(block), shape]);
+    else if (end !== undefined) found.push([end === "conv_in" ? -1 : Number.POSITIVE_INFINITY, shape]);
+  }
+  return found.sort(([a], [b]) => a - b).map(([, shape]) => shape);
+}
+
+/**
+ * ControlNetModel's configuration. It is half a copy of a UNet, so what no shape tells is as there.
+ *
+ * @param base the configuration of the UNet that it is for
+ */
+export function controlNetConfig(part: Part, base: JsonObject, globalPool: boolean): JsonObject {
+  const [first, ...others] = hintConvolutions(part);
+  const input = part.has("conv_in.weight") ? "conv_in.weight" : "input_blocks.0.0.weight";
+  const text = [...part].find(([name]) => name.endsWith("attn2.to_k.weight"))?.[1].shape[1];
+  return {
+    ...base,
+    _class_name: "ControlNetModel",
+    in_channels: dimension(part, input, 1),
+    ...(text === undefined ? {} : { cross_attention_dim: text }),
+    time_cond_proj_dim: null,
+    conditioning_channels: first?.[1] ?? 3,
+    // Of the pairs between first and last, the second of each is wider; the last is as wide as the UNet.
+    conditioning_embedding_out_channels: [first, ...others.filter((_, i) => i % 2 === 1)].flatMap((shape) =>
+      shape ? [shape[0]!] : [],
+    ),
+    global_pool_conditions: globalPool,
+  };
+}
+
 function labels(part: Part, pooledWidth: number | undefined): JsonObject {
   const classes = part.get("label_emb.weight")?.shape[0];
   if (classes !== undefined) return { num_class_embeds: classes };

@@ -1,6 +1,6 @@
 import { currentNames, type Mapping, type Origin, type Tensors } from "./checkpoint.js";
-import { count, type Part, unetLevels, vaeLevels } from "./ldm-config.js";
-import { openClipName, unetName, vaeName } from "./ldm-names.js";
+import { count, hintConvolutions, type Part, unetLevels, vaeLevels } from "./ldm-config.js";
+import { controlNetName, openClipName, unetName, vaeName } from "./ldm-names.js";
 import { below, type Parts, type TextPart, unetPrefix } from "./ldm-parts.js";
 
 /** The tensors as a mapping shows them. */
@@ -16,6 +16,13 @@ export function mapped(stored: Tensors, mapping: Mapping): Part {
 export const unetMapping = (unet: Part): Mapping => {
   const layers = unetLevels(unet).map(({ resnets }) => resnets);
   return () => new Map([...unet.keys()].map((name) => [unetName(name, layers), { from: unetPrefix + name }]));
+};
+
+export const controlNetMapping = ({ prefix, part }: Parts["vae"]): Mapping => {
+  const layers = unetLevels(part).map(({ resnets }) => resnets);
+  const hints = hintConvolutions(part).length;
+  return () =>
+    new Map([...part.keys()].map((name) => [controlNetName(name, layers, hints), { from: prefix + name }]));
 };
 
 export const vaeMapping = ({ prefix, part }: Parts["vae"]): Mapping => {

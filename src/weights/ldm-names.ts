@@ -56,6 +56,25 @@ export function unetName(name: string, layers: readonly number[]): string {
     : `${at}.attentions.${layer}.${rest}`;
 }
 
+/**
+ * A tensor of a ControlNet: the way down of a UNet, convolutions that began as zeros behind it, and those that bring the
+ * picture to its size.
+ *
+ * @param layers as `unetName`
+ * @param hints convolutions that the picture goes through
+ */
+export function controlNetName(name: string, layers: readonly number[], hints: number): string {
+  const [, zero, rest] = /^zero_convs\.(\d+)\.0\.(.+)$/.exec(name) ?? [];
+  if (zero !== undefined) return `controlnet_down_blocks.${zero}.${rest}`;
+  if (name.startsWith("middle_block_out.0.")) return `controlnet_mid_block.${name.slice(19)}`;
+  // Between two convolutions stands an activation, which is counted.
+  const [, hint, part] = /^input_hint_block\.(\d+)\.(.+)$/.exec(name) ?? [];
+  if (hint === undefined) return unetName(name, layers);
+  const at = Number(hint) / 2;
+  const place = at === 0 ? "conv_in" : at === hints - 1 ? "conv_out" : `blocks.${at - 1}`;
+  return `controlnet_cond_embedding.${place}.${part}`;
+}
+
 const vaeRules: readonly (readonly [RegExp, string])[] = [
   [/\bmid\.block_1\b/, "mid_block.resnets.0"],
   [/\bmid\.block_2\b/, "mid_block.resnets.1"],

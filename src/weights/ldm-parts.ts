@@ -39,6 +39,18 @@ export function vaeOf(stored: Tensors): Parts["vae"] | undefined {
   return undefined;
 }
 
+/** A ControlNet in the original layout or in diffusers', in a file of its own. */
+export function controlNetOf(stored: Tensors): Parts["vae"] | undefined {
+  for (const prefix of ["control_model.", ""])
+    if (
+      ["input_hint_block.0", "controlnet_cond_embedding.conv_in"].some((at) =>
+        stored.has(`${prefix}${at}.weight`),
+      )
+    )
+      return { prefix, part: below(stored, prefix) };
+  return undefined;
+}
+
 /** Its text encoders, in the order of the tokenizers. */
 export function textsOf(stored: Tensors): TextPart[] {
   const clip = (prefix: string) => ({ prefix, openClip: false, penultimate: false });

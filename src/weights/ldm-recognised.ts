@@ -28,7 +28,10 @@ const others: readonly (readonly [RegExp, string])[] = [
     /^(lora_|base_model\.model\.|(unet|text_encoder)\..*(lora|processor))/,
     "a LoRA: load a model first, then add it",
   ],
-  [/^control_model\./, "a ControlNet in the original layout"],
+  [
+    /^(control_model\.|controlnet_cond_embedding\.|input_hint_block\.)/,
+    "a ControlNet: load a model first, then give it as one",
+  ],
   [/^(image_proj|ip_adapter)\./, "an IP-Adapter: load a model first, then add it"],
   [/(^|\.)motion_modules\./, "a motion module of AnimateDiff, which is not supported"],
   [/^(model\.diffusion_model\.)?joint_blocks\./, "Stable Diffusion 3, which is not supported"],

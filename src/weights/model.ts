@@ -1,6 +1,11 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { openSingleFile, openSingleFileVae, type SingleFileOptions } from "./single-file.js";
+import {
+  openSingleFile,
+  openSingleFileControlNet,
+  openSingleFileVae,
+  type SingleFileOptions,
+} from "./single-file.js";
 import { type ModelSource, type Network, openFolder, openNetwork, type SourceOptions } from "./source.js";
 
 /** How a model is opened; the parts for single files are ignored for folders. */
@@ -18,17 +23,23 @@ export function openModel(path: string, options: ModelOpening): ModelSource {
 }
 
 /**
- * Opens one network that stands alone: a diffusers folder or the file of weights in it, or a VAE in the original
- * layout, in a file of its own or in a whole model's.
+ * Opens one network that stands alone: a diffusers folder or the file of weights in it, a ControlNet in a file of its
+ * own, or a VAE in the original layout, in a file of its own or in a whole model's.
  *
- * @param base the model that it is for: what a VAE's file does not say is as there
+ * @param base the model that it is for: what the file does not say is as there
  * @throws DiffusionError as `openNetwork` and `openSingleFileVae`
  */
-export function openPart(path: string, base: Pick<ModelSource, "pipeline">, options: SourceOptions): Network {
+export function openPart(
+  path: string,
+  base: Pick<ModelSource, "pipeline"> & Partial<Pick<ModelSource, "unet">>,
+  options: SourceOptions,
+): Network {
   if (!isFile(path)) return openNetwork(path, options);
   const folder = dirname(path);
   const isDiffusers = basename(path).startsWith("diffusion_pytorch_model");
   if (isDiffusers && existsSync(join(folder, "config.json")))
     return openNetwork(folder, { ...options, file: path });
+  const controlNet = openSingleFileControlNet(path, base.unet);
+  if (controlNet) return controlNet;
   return openSingleFileVae(path, base.pipeline.includes("XL") ? "sdxl" : "sd1");
 }

@@ -2,14 +2,16 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { parseControlNetConfig } from "../models/unet-config.js";
 import { goldenCases, goldenPath } from "../testing/golden.js";
+import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 import { thrown } from "../testing/thrown.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { float16ToFloat32, float32ToFloat16 } from "./float16.js";
-import { openModel } from "./model.js";
+import { openModel, openPart } from "./model.js";
 import { openSafetensors, type TensorToWrite, writeSafetensors } from "./safetensors.js";
 import { openSingleFile, openSingleFileVae } from "./single-file.js";
-import { type ModelSource, openFolder } from "./source.js";
+import { type ModelSource, openFolder, openNetwork } from "./source.js";
 
 const folder = mkdtempSync(join(tmpdir(), "single-file-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -294,6 +296,67 @@ describe("other architectures, written in the original layout", () => {
     expect([...got.keys()]).toEqual([...want.keys()]);
     for (const [name, { data }] of want) expect(got.get(name)!.data).toBeCloseTo32(data, {});
     expect(() => openSingleFile(path, { tokenizer })).toThrow(/looks like a VAE, not a whole model/);
+  });
+});
+
+describe("a ControlNet alone", () => {
+  const base = () => openFolder(goldenPath("models/tiny-sd1")).unet;
+  const net = () => openNetwork(goldenPath("models/tiny-controlnet"));
+  /** The inverse, by the numbers that the original gives its layers. */
+  const originalName = (name: string) => {
+    const [, place, rest = ""] =
+      /^controlnet_cond_embedding\.(conv_in|conv_out|blocks\.\d)\.(.*)$/.exec(name) ?? [];
+    if (place) {
+      const order = ["conv_in", ...[0, 1, 2, 3, 4, 5].map((i) => `blocks.${i}`), "conv_out"];
+      return `input_hint_block.${2 * order.indexOf(place)}.${rest}`;
+    }
+    return originalUNetName(
+      name
+        .replace(/^controlnet_down_blocks\.(\d+)\./, "zero_convs.$1.0.")
+        .replace("controlnet_mid_block.", "middle_block_out.0."),
+      1,
+    );
+  };
+  const write = (file: string, rename: (name: string) => string) => {
+    const path = join(folder, file);
+    const tensors = [...tensorsOf(net().open())].map(
+      ([name, { shape, data }]) => [rename(name), { dtype: "F32", shape, data }] as const,
+    );
+    writeSafetensors(path, new Map(tensors));
+    return path;
+  };
+
+  test.each([
+    ["as it was published", "control.safetensors", (name: string) => `control_model.${originalName(name)}`],
+    ["without a prefix", "canny.safetensors", originalName],
+    ["with diffusers' names", "shuffle.safetensors", (name: string) => name],
+  ])("%s", (_, file, rename) => {
+    const path = write(file, rename);
+    const network = openPart(path, { pipeline: "StableDiffusionPipeline", unet: base() }, {});
+    const [got, want] = [tensorsOf(network.open()), tensorsOf(net().open())];
+    expect([...got.keys()].sort()).toEqual([...want.keys()].sort());
+    for (const [name, { data }] of want) expect(got.get(name)!.data).toBeCloseTo32(data, {});
+    const { unet, ...rest } = parseControlNetConfig(network.config, path);
+    const { unet: wantedUNet, ...wanted } = parseControlNetConfig(net().config, path);
+    expect(rest).toEqual({ ...wanted, globalPool: file.startsWith("shuffle") });
+    expect({ ...unet, sampleSize: wantedUNet.sampleSize }).toEqual(wantedUNet); // of no use here
+    expect(() => openSingleFile(path, { tokenizer })).toThrow(/looks like a ControlNet: load a model first/);
+  });
+
+  test("makes the pictures that its folder makes", async () => {
+    const path = write("control.safetensors", (name) => `control_model.${originalName(name)}`);
+    const model = await tinyModel("models/tiny-sd1");
+    const image = { width: 16, height: 16, data: Uint8Array.from({ length: 768 }, (_, i) => (i * 37) % 256) };
+    const pictureWith = async (control: string) => {
+      const controlnet = [{ model: control, image }];
+      const options = { prompt: "a cat", seed: 1, steps: 2, width: 16, height: 16 } as const;
+      return (await model.generate({ ...options, output: "latents", controlnet })).latents.data;
+    };
+    expect(await pictureWith(path)).toEqual(await pictureWith(goldenPath("models/tiny-controlnet")));
+    await expect(
+      (await tinyModel("models/tiny-sd2")).generate({ prompt: "a", controlnet: [{ model: path, image }] }),
+    ).rejects.toThrow(path);
+    await disposeTinyModels();
   });
 });
 

@@ -1,8 +1,10 @@
+import { basename } from "node:path";
 import { DiffusionError } from "../errors.js";
-import { type Mapping, openCheckpoint, type Tensors } from "./checkpoint.js";
+import { currentNames, type Mapping, openCheckpoint, type Tensors } from "./checkpoint.js";
 import type { JsonObject } from "./json.js";
 import {
   clipConfig,
+  controlNetConfig,
   type Family,
   lowResScheduler,
   type Prediction,
@@ -10,8 +12,8 @@ import {
   unetConfig,
   vaeConfig,
 } from "./ldm-config.js";
-import { mapped, textMapping, unetMapping, vaeMapping } from "./ldm-mapping.js";
-import { type TextPart, vaeOf } from "./ldm-parts.js";
+import { controlNetMapping, mapped, textMapping, unetMapping, vaeMapping } from "./ldm-mapping.js";
+import { controlNetOf, type TextPart, vaeOf } from "./ldm-parts.js";
 import { findParts } from "./ldm-recognised.js";
 import { type ModelSource, type Network, openFolder, type TokenizerSource } from "./source.js";
 import { openTensorFile } from "./tensor-file.js";
@@ -75,6 +77,25 @@ export function openSingleFileVae(path: string, family: Family = "sd1"): Network
     path,
     named(path, () => vaeConfig(vae.part, family)),
     vaeMapping(vae),
+  );
+}
+
+/**
+ * Opens a ControlNet in a file of its own, in the original layout or in diffusers' without its config.json.
+ *
+ * @param base the UNet that it is for: what shapes do not tell is as there; without it, only the weights can be used
+ * @returns undefined where the file holds none
+ */
+export function openSingleFileControlNet(path: string, base?: Network): Network | undefined {
+  const found = controlNetOf(readNames(path).stored);
+  if (!found) return undefined;
+  // Nothing in the file tells the one published kind that averages over the picture.
+  const isShuffle = /shuffle/i.test(basename(path));
+  const isOriginal = found.part.has("input_hint_block.0.weight");
+  return network(
+    path,
+    named(path, () => controlNetConfig(found.part, base?.config ?? {}, isShuffle)),
+    isOriginal ? controlNetMapping(found) : currentNames,
   );
 }
 
