@@ -1,5 +1,7 @@
 import type { Node, NodeWriter } from "../src/ops/nodes.js";
 import { elements, type Shape } from "../src/ops/ops.js";
+import { upsampledWinogradConvolution } from "../src/ops/winograd.js";
+import { toTensorFlow } from "../src/weights/layout.js";
 import { type Form, noise, type Race, randomWeight, weight } from "./race.js";
 
 interface Convolution {
@@ -387,7 +389,29 @@ const phasesByProduct = (c: Convolution): Form => ({
   },
 });
 
-/** As the library writes it. */
+/** As the library writes those of many channels. */
+const upsampledWinograd = (c: Convolution): Form => ({
+  name: "Winograd with 9 places",
+  write(w, [x]) {
+    const layout = { layout: "upsampled-winograd" } as const;
+    const kernels = weight(w, `${kernelKey(c)} upsampled-winograd`, [9, c.input, c.output], () =>
+      toTensorFlow(torchKernel(c), [c.output, c.input, 3, 3], layout),
+    );
+    return upsampledWinogradConvolution(w, x!, kernels);
+  },
+});
+
+/** The plain kernel as PyTorch has it. */
+function torchKernel(c: Convolution): Float32Array {
+  const [from, to] = [drawKernel(c), new Float32Array(9 * c.input * c.output)];
+  for (let tap = 0; tap < 9; tap++)
+    for (let i = 0; i < c.input; i++)
+      for (let o = 0; o < c.output; o++)
+        to[(o * c.input + i) * 9 + tap] = from[(tap * c.input + i) * c.output + o]!;
+  return to;
+}
+
+/** As it writes the others. */
 const transposedConvolution = (c: Convolution): Form => ({
   name: "transposed convolution 4x4",
   write: (w, [x]) => w.convolveUpsampled(x!, upsampledKernel(w, c)),
@@ -435,8 +459,12 @@ export const upsamplingConvolutions = (): Race[] =>
     shape(1, 64, 512, 512),
     shape(1, 128, 512, 512),
     shape(1, 256, 256, 256),
+    shape(2, 4, 1280, 1280),
     shape(1, 16, 128, 128),
+    shape(1, 32, 256, 256),
+    shape(2, 16, 192, 192),
     shape(1, 128, 64, 64),
+    shape(1, 64, 128, 128),
   ].map((c) => ({
     title: `twice the size and convolution 3x3, ${imageOf(c).join("x")}, to ${c.output}`,
     inputs: [imageOf(c)],
@@ -447,6 +475,7 @@ export const upsamplingConvolutions = (): Race[] =>
       phasesByConvolution(c),
       phasesByProduct(c),
       transposedConvolution(c),
+      upsampledWinograd(c),
     ],
   }));
 

@@ -205,6 +205,7 @@ function viewed(shape: Shape, view: WeightView): Float32Array {
   // Values are random: transposed or not.
   if (view === "rows") return whole;
   if (view === "winograd") return values([16, ...shape.slice(2)]);
+  if (view === "upsampled-winograd") return values([9, ...shape.slice(2)]);
   if (view === "upsampled") return values([4, 4, shape[3]!, shape[2]!]);
   if (view === "turned") return values([...shape.slice(0, 2), shape[3]!, shape[2]!]);
   const [[from, to], width] = [view.columns, shape.at(-1)!];

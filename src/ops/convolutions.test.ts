@@ -86,12 +86,15 @@ test.each([
 );
 
 test.each([
-  [[2, 8, 6, 16], 24],
-  [[1, 5, 7, 32], 32], // odd
-] as [[number, number, number, number], number][])(
-  "%j enlarged twice, to %i channels, is Conv2D's result of the large picture",
-  (shape, output) => {
+  [[2, 8, 6, 16], 24, "Conv2DBackpropInput"],
+  [[1, 5, 7, 32], 32, "Conv2DBackpropInput"], // odd
+  [[2, 8, 6, 192], 200, "BatchMatMulV2"], // Winograd
+  [[1, 35, 34, 192], 192, "BatchMatMulV2"], // odd, in strips
+] as [[number, number, number, number], number, string][])(
+  "%j enlarged twice, to %i channels by %s, is Conv2D's result of the large picture",
+  (shape, output, op) => {
     const { got, want, ops } = convolve(shape, output, { scale: 2 });
+    expect(ops).toContain(op);
     expect(ops).not.toContain("ResizeNearestNeighbor");
     expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
   },

@@ -6,16 +6,22 @@ import { type FunctionBody, type Node, NodeWriter, rowsOf } from "./nodes.js";
 import { normalizeGroups } from "./normalize-groups.js";
 import type { Activation, Ops, Shape, Tensor } from "./ops.js";
 import { matchRows, meanInto } from "./token-merging.js";
-import { suitsWinograd, winogradConvolution } from "./winograd.js";
+import {
+  suitsUpsampledWinograd,
+  suitsWinograd,
+  upsampledWinogradConvolution,
+  winogradConvolution,
+} from "./winograd.js";
 
 /**
- * A stored weight as it is, columns [from, to) of its last axis, a kernel in one of three other forms, or a matrix or
+ * A stored weight as it is, columns [from, to) of its last axis, a kernel in one of four other forms, or a matrix or
  * its columns transposed (weights/layout.ts).
  */
 export type WeightView =
   | "whole"
   | "winograd"
   | "upsampled"
+  | "upsampled-winograd"
   | "turned"
   | "rows"
   | { readonly columns: readonly [number, number]; readonly layout?: "rows" };
@@ -219,6 +225,10 @@ export function graphOps(options: GraphOptions): GraphOps {
     // Sums and differences of weights need more digits than bfloat16 has.
     const isTransformable = keepsSize && isWeight(kernel) && compute === "DT_FLOAT";
     const small = isTransformable ? halfOf(x) : undefined;
+    if (small && suitsUpsampledWinograd(small.shape, output)) {
+      const kernels = factor(kernel, small, [9, input, output], "upsampled-winograd");
+      return tensorOf(withBias(upsampledWinogradConvolution(w, small, kernels), bias));
+    }
     if (small) {
       const large = factor(kernel, small, [4, 4, output, input], "upsampled");
       return tensorOf(withBias(w.convolveUpsampled(small, large), bias));

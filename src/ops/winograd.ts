@@ -10,24 +10,57 @@ import { rowsPerStrip } from "./strips.js";
  */
 
 /** Along one axis; both axes at once are the Kronecker product of a matrix with itself. */
-const pixelTransform = [
-  [1, 0, -1, 0],
-  [0, 1, 1, 0],
-  [0, -1, 1, 0],
-  [0, 1, 0, -1],
-];
-const resultTransform = [
-  [1, 1, 1, 0],
-  [0, 1, -1, -1],
-];
+interface Filter {
+  /** From a tile's pixels to the places of the products, as many of both. */
+  readonly pixels: readonly (readonly number[])[];
+  /** From there to the tile's two results. */
+  readonly results: readonly (readonly number[])[];
+  /** Pixels from one tile to the next. */
+  readonly step: number;
+}
 
+const plain: Filter = {
+  pixels: [
+    [1, 0, -1, 0],
+    [0, 1, 1, 0],
+    [0, -1, 1, 0],
+    [0, 1, 0, -1],
+  ],
+  results: [
+    [1, 1, 1, 0],
+    [0, 1, -1, -1],
+  ],
+  step: 2,
+};
+
+/**
+ * Of a picture in which every pixel is to stand twice: of the tile a, b, b, c the third of Winograd's places is b - b.
+ * The others are 9 products where the four results have 36 taps.
+ */
+const upsampled: Filter = {
+  pixels: [
+    [1, -1, 0],
+    [0, 1, 0],
+    [0, 1, -1],
+  ],
+  results: [
+    [1, 1, 0],
+    [0, 1, -1],
+  ],
+  step: 1,
+};
+
+/** Results of a tile along one axis. */
 const TILE = 2;
-const EDGE = 4;
 /**
  * Below them transforms and larger kernels do not pay (bench/NOTES.md): with few tiles the products have few rows, and
  * where Conv2D is slow, it is worth more.
  */
-const least = { direct: { tiles: 128, channels: 256 }, indirect: { tiles: 16, channels: 128 } };
+const least = {
+  direct: { tiles: 128, channels: 256 },
+  indirect: { tiles: 16, channels: 128 },
+  upsampled: { tiles: 16, channels: 192 },
+};
 /** Tiles that are transformed at a time, so that they stay in the cache; but every strip costs nodes. */
 const TILES_PER_STRIP = 512;
 const MOST_STRIPS = 8;
@@ -48,43 +81,60 @@ export function suitsWinograd(
   return isEven && tiles >= leastTiles && Math.min(input, output!) >= channels;
 }
 
+/** Whether a picture [B, H, W, I] is faster convolved in this form than as `NodeWriter.convolveUpsampled` when it is enlarged. */
+export function suitsUpsampledWinograd([batch, height, width, input]: Shape, output: number): boolean {
+  const { tiles, channels } = least.upsampled;
+  return batch! * height! * width! >= tiles && Math.min(input!, output) >= channels;
+}
+
 /** x [B, H, W, I] with transformed kernels [16, I, O] to [B, H, W, O]. */
-export function winogradConvolution(w: NodeWriter, x: Node, kernels: Node): Node {
-  const [batch, height, width] = x.shape as [number, number, number];
+export const winogradConvolution = (w: NodeWriter, x: Node, kernels: Node): Node =>
+  convolveTiles(w, x, kernels, plain);
+
+/** x [B, H, W, I], with transformed kernels [9, I, O] of its picture at twice the size, to [B, 2 * H, 2 * W, O]. */
+export const upsampledWinogradConvolution = (w: NodeWriter, x: Node, kernels: Node): Node =>
+  convolveTiles(w, x, kernels, upsampled);
+
+function convolveTiles(w: NodeWriter, x: Node, kernels: Node, filter: Filter): Node {
+  const [batch, height, width, input] = x.shape as [number, number, number, number];
   const [planes, , output] = kernels.shape as [number, number, number];
-  const [down, across] = [height / TILE, width / TILE];
+  const [down, across] = [height / filter.step, width / filter.step];
   const tilesInAll = batch * down * across;
   const rows = rowsPerStrip(down, Math.min(MOST_STRIPS, Math.ceil(tilesInAll / TILES_PER_STRIP)));
   const padded = w.pad(x, [1, 1, 1, 1]);
   const strips: Node[] = [];
   for (let from = 0; from < down; from += rows) {
-    const pixels = tilePixels(w, padded, from, rows);
-    const transformed = w.matmul(w.constant(kronecker(pixelTransform), [planes, planes]), pixels);
     const tiles = batch * rows * across;
-    const products = w.batchMatmul(w.reshape(transformed, [planes, tiles, x.shape[3]!]), kernels);
+    const pixels = tilePixels(w, padded, filter, [from, rows, across]);
+    const transformed = w.matmul(w.constant(kronecker(filter.pixels), [planes, planes]), pixels);
+    const products = w.batchMatmul(w.reshape(transformed, [planes, tiles, input]), kernels);
     const results = w.matmul(
-      w.constant(kronecker(resultTransform), [TILE ** 2, planes]),
+      w.constant(kronecker(filter.results), [TILE ** 2, planes]),
       w.reshape(products, [planes, tiles * output]),
     );
     const apart = w.reshape(results, [TILE, TILE, batch, rows, across, output]);
     const image = w.transpose(apart, [2, 3, 0, 4, 1, 5]);
-    strips.push(w.reshape(image, [batch, rows * TILE, width, output]));
+    strips.push(w.reshape(image, [batch, rows * TILE, across * TILE, output]));
   }
-  return strips.length === 1 ? strips[0]! : w.concat(strips, 1, [batch, height, width, output]);
+  return strips.length === 1 ? strips[0]! : w.concat(strips, 1, [batch, down * TILE, across * TILE, output]);
 }
 
-/** The pixels of rows of tiles, place by place: [16, tiles * I]. Tiles overlap by half. */
-function tilePixels(w: NodeWriter, padded: Node, from: number, rows: number): Node {
+/** The pixels of rows of tiles, place by place: [places * places, tiles * I]. Tiles overlap. */
+function tilePixels(
+  w: NodeWriter,
+  padded: Node,
+  { pixels: { length: edge }, step }: Filter,
+  [from, rows, across]: readonly [from: number, rows: number, across: number],
+): Node {
   const [batch, high, wide, input] = padded.shape as [number, number, number, number];
-  const [down, across] = [high / TILE, wide / TILE];
-  const blocks = w.reshape(padded, [batch, down, TILE, across, TILE, input]);
-  const length = batch * rows * (across - 1) * input;
-  const pixels = Array.from({ length: EDGE ** 2 }, (_, i) => {
-    const [y, x] = [Math.floor(i / EDGE), i % EDGE];
-    const begin = [0, from + Math.floor(y / TILE), y % TILE, Math.floor(x / TILE), x % TILE, 0];
-    return w.reshape(w.slice(blocks, begin, [batch, rows, 1, across - 1, 1, input]), [1, length]);
+  const blocks = w.reshape(padded, [batch, high / step, step, wide / step, step, input]);
+  const length = batch * rows * across * input;
+  const pixels = Array.from({ length: edge ** 2 }, (_, i) => {
+    const [y, x] = [Math.floor(i / edge), i % edge];
+    const begin = [0, from + Math.floor(y / step), y % step, Math.floor(x / step), x % step, 0];
+    return w.reshape(w.slice(blocks, begin, [batch, rows, 1, across, 1, input]), [1, length]);
   });
-  return w.concat(pixels, 0, [EDGE ** 2, length]);
+  return w.concat(pixels, 0, [edge ** 2, length]);
 }
 
 /** The transform of both axes as one matrix. */

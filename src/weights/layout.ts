@@ -10,12 +10,21 @@ export interface WeightView {
    * "kernel": a convolution as [height, width, in, out].
    * "matrix": a linear layer as [in, out]; a convolution as [height * width * in, out], the order of the patches
    * that im2col makes (a 1x1 convolution is then the matrix [in, out]). The bytes are those of "kernel".
-   * "winograd": a 3x3 convolution as [16, in, out], transformed for F(2x2, 3x3) (ops/winograd.ts);
-   * "upsampled": the same as [4, 4, out, in], for pictures before they are enlarged (`NodeWriter.convolveUpsampled`).
+   * "winograd": a 3x3 convolution as [16, in, out], transformed for F(2x2, 3x3) (ops/winograd.ts).
+   * "upsampled": a 3x3 convolution of a picture at twice the size as [4, 4, out, in], for the picture before it is
+   * enlarged (`NodeWriter.convolveUpsampled`); "upsampled-winograd": the same as [9, in, out] (ops/winograd.ts).
    * "rows": a linear layer as [out, in], as PyTorch has it; columns are rows of it.
    * "turned": a convolution as [height, width, out, in], last row and column first (`NodeWriter.convolveTurned`).
    */
-  readonly layout: "same" | "kernel" | "matrix" | "winograd" | "upsampled" | "turned" | "rows";
+  readonly layout:
+    | "same"
+    | "kernel"
+    | "matrix"
+    | "winograd"
+    | "upsampled"
+    | "upsampled-winograd"
+    | "turned"
+    | "rows";
   /** A range of the last axis, for one product of a fused pair (GEGLU); for vectors, of the only one. */
   readonly columns?: readonly [start: number, end: number];
 }
@@ -29,12 +38,20 @@ export function defaultView(name: string, shape: readonly number[]): WeightView 
   return { layout: shape.length === 2 && !isEmbedding(name) ? "matrix" : "same" };
 }
 
+const viewNames: Readonly<Record<WeightView["layout"], string>> = {
+  same: "s",
+  kernel: "t",
+  matrix: "t",
+  winograd: "w",
+  upsampled: "u4",
+  "upsampled-winograd": "uw",
+  turned: "r",
+  rows: "p",
+};
+
 /** Distinguishes views of one tensor in file names: those of the same bytes have the same name. */
 export function viewName({ layout, columns }: WeightView): string {
-  return (
-    { same: "s", kernel: "t", matrix: "t", winograd: "w", upsampled: "u4", turned: "r", rows: "p" }[layout] +
-    (columns ? `${columns[0]}-${columns[1]}` : "")
-  );
+  return viewNames[layout] + (columns ? `${columns[0]}-${columns[1]}` : "");
 }
 
 /** The shape that `toTensorFlow` gives. `shape`: PyTorch's. */
@@ -45,6 +62,7 @@ export function viewShape(shape: readonly number[], { layout, columns }: WeightV
   const outputs = width ?? rows;
   if (layout === "winograd") return [16, inputs, outputs];
   if (layout === "upsampled") return [4, 4, outputs, inputs];
+  if (layout === "upsampled-winograd") return [9, inputs, outputs];
   if (layout === "turned") return [height, across, outputs, inputs];
   if (layout === "rows") return [outputs, inputs];
   return layout === "kernel" ? [height, across, inputs, outputs] : [height * across * inputs, outputs];
@@ -66,9 +84,10 @@ export function toTensorFlow<T extends Numbers>(values: T, shape: readonly numbe
     return values.slice(...columns) as T;
   }
   const [outputs, inputs, height, width] = axes(shape);
-  if (layout === "winograd")
-    return transformKernels(transpose(values, outputs, inputs, height * width), winogradTransform);
-  if (layout === "upsampled") return transformKernels(turned(values, height * width), upsampledTransform);
+  if (layout === "winograd" || layout === "upsampled-winograd")
+    return transformKernels(transpose(values, outputs, inputs, height * width), kernelTransforms[layout]);
+  if (layout === "upsampled")
+    return transformKernels(turned(values, height * width), kernelTransforms.upsampled);
   if (layout === "turned") return turned(values, height * width);
   const [start, end] = columns ?? [0, outputs];
   if (start < 0 || end > outputs || start >= end) throw internal(`columns ${start} to ${end} of [${shape}]`);
@@ -105,37 +124,45 @@ function transpose<T extends Numbers>(values: T, outputs: number, inputs: number
   return out;
 }
 
-/** Along one axis of a kernel, four results of its three taps each. */
+/** Along one axis of a kernel: sums of its three taps. */
 type AxisTransform = readonly (readonly [number, number, number])[];
 
-/** Lavin and Gray 2015, section 4.1. */
-const winogradTransform: AxisTransform = [
-  [1, 0, 0],
-  [1 / 2, 1 / 2, 1 / 2],
-  [1 / 2, -1 / 2, 1 / 2],
-  [0, 0, 1],
-];
-
-/**
- * Of the turned kernel: a pixel that stands twice adds to four results, from one before it to one behind, and each sums
- * the taps that see it.
- */
-const upsampledTransform: AxisTransform = [
-  [1, 0, 0],
-  [1, 1, 0],
-  [0, 1, 1],
-  [0, 0, 1],
-];
+const kernelTransforms = {
+  /** Lavin and Gray 2015, section 4.1. */
+  winograd: [
+    [1, 0, 0],
+    [1 / 2, 1 / 2, 1 / 2],
+    [1 / 2, -1 / 2, 1 / 2],
+    [0, 0, 1],
+  ],
+  /** Without the place that is zero where pixels stand twice; ops/winograd.ts has the other two transforms. */
+  "upsampled-winograd": [
+    [1, 0, 0],
+    [1, 1, 1],
+    [0, 0, 1],
+  ],
+  /**
+   * Of the turned kernel: a pixel that stands twice adds to four results, from one before it to one behind, and each sums
+   * the taps that see it.
+   */
+  upsampled: [
+    [1, 0, 0],
+    [1, 1, 0],
+    [0, 1, 1],
+    [0, 0, 1],
+  ],
+} as const satisfies Record<string, AxisTransform>;
 
 /** Kernels that are transformed at a time: planes lie multiples of 4 KB apart, and would push each other out of the cache. */
 const kernelsAtATime = 512;
 
-/** 3x3 kernels, tap by tap [9, …], to 4x4 ones [16, …]: the transform along both axes. */
+/** 3x3 kernels, tap by tap [9, …], to n x n ones [n * n, …]: the transform along both axes. */
 function transformKernels<T extends Numbers>(taps: T, transform: AxisTransform): T {
   if (!(taps instanceof Float32Array)) throw internal("kernels are transformed in float32");
   const plane = taps.length / 9;
-  const out = new Float32Array(16 * plane);
-  const [before, between, after] = [9, 12, 16].map((places) =>
+  const size = transform.length;
+  const out = new Float32Array(size * size * plane);
+  const [before, between, after] = [9, 3 * size, size * size].map((places) =>
     Array.from({ length: places }, () => new Float64Array(kernelsAtATime)),
   ) as [Float64Array[], Float64Array[], Float64Array[]];
   for (let from = 0; from < plane; from += kernelsAtATime) {
@@ -147,9 +174,9 @@ function transformKernels<T extends Numbers>(taps: T, transform: AxisTransform):
       transform.forEach((weights, r) => {
         combine(between[3 * r + c]!, weights, before[c]!, before[3 + c]!, before[6 + c]!);
       });
-    for (let r = 0; r < 4; r++)
+    for (let r = 0; r < size; r++)
       transform.forEach((weights, c) => {
-        combine(after[4 * r + c]!, weights, between[3 * r]!, between[3 * r + 1]!, between[3 * r + 2]!);
+        combine(after[size * r + c]!, weights, between[3 * r]!, between[3 * r + 1]!, between[3 * r + 2]!);
       });
     after.forEach((place, i) => {
       out.set(place.subarray(0, length), i * plane + from);

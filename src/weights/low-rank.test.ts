@@ -24,6 +24,7 @@ describe("factors in the order of a view", () => {
     [{ layout: "kernel" }, [6, 5, 3, 3]],
     [{ layout: "kernel" }, [6, 5, 1, 1]],
     [{ layout: "winograd" }, [6, 5, 3, 3]],
+    [{ layout: "upsampled-winograd" }, [6, 5, 3, 3]],
   ])("%j of [%s]: their product is the view of the product", (view, shape) => {
     const factors = change(shape, 3, 11);
     const [left, right] = lowRankView(factors, view)!;

@@ -46,7 +46,7 @@ export function lowRankView({ up, down }: LowRank, view: WeightView): readonly [
       { shape: [rank, down.data.length / rank], data: down.data },
     ];
   }
-  if (!["kernel", "matrix", "winograd"].includes(view.layout)) return undefined;
+  if (!["kernel", "matrix", "winograd", "upsampled-winograd"].includes(view.layout)) return undefined;
   const left = toTensorFlow(down.data, down.shape, { layout: view.layout });
   const right = toTensorFlow(up.data, up.shape, { ...view, layout: "matrix" });
   return [
