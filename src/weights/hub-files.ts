@@ -34,12 +34,15 @@ export interface FileChoice {
   readonly files: readonly string[];
   /** Those of `files` that name shards: read them, then fetch `shardsOf` too. */
   readonly indexes: readonly string[];
+  /** The one file of weights that the repository consists of. */
+  readonly lone?: string;
 }
 
 /**
  * The files that a repository has to give so that it can be loaded: a pipeline's parts if it has a
  * model_index.json (whose parsed text is `modelIndex`), else one network (config.json and weights), else its only
- * .safetensors (or .ckpt) file. Pickles are taken where there is nothing else: they are read without being run.
+ * .safetensors file or the one that is called as adapters are. Pickles are taken where there is nothing else: they are
+ * read without being run.
  * Single-file checkpoints beside a pipeline are left where they are.
  *
  * @throws DiffusionError FILE_MISSING, naming what is there
@@ -53,15 +56,28 @@ export function chooseFiles(
   const has = new Set(available);
   if (modelIndex !== undefined) return choosePipeline(repo, has, modelIndex, wish);
   if (has.has("config.json")) return choose(["config.json"], [weightsIn(repo, has, "", wish)]);
-  const atTop = (ending: string) => available.filter((file) => !file.includes("/") && file.endsWith(ending));
-  const safe = atTop(".safetensors");
-  const single = safe.length > 0 ? safe : atTop(".ckpt");
-  if (single.length === 1) return choose(single, []);
+  const atTop = (ending: RegExp) => available.filter((file) => !file.includes("/") && ending.test(file));
+  const safe = atTop(/\.safetensors$/);
+  const single = safe.length > 0 ? safe : atTop(/\.(ckpt|bin|pt)$/);
+  const [lone] = single.length === 1 ? single : single.filter((file) => adapterName.test(file));
+  if (lone !== undefined) return { files: [lone, ...configsBeside(lone, available)], indexes: [], lone };
   throw new DiffusionError(
     "FILE_MISSING",
     `${repo} has no model_index.json, so it is no diffusers model; it holds ${shown(single.length ? single : available)}`,
     { hint: `Name the file that you want: ${repo}:${single[0] ?? "folder/file.safetensors"}` },
   );
+}
+
+/** What diffusers and PEFT call LoRAs and textual inversions. */
+const adapterName = /^(pytorch_lora_weights|adapter_model|learned_embeds)\./;
+
+/** What says of a file of weights how to use it: PEFT's alphas, a network's configuration. */
+export function configsBeside(file: string, available: readonly string[]): string[] {
+  const folder = file.slice(0, file.lastIndexOf("/") + 1);
+  if (!/\.(safetensors|bin)$/.test(file)) return [];
+  return ["adapter_config.json", "config.json"]
+    .map((name) => folder + name)
+    .filter((name) => available.includes(name));
 }
 
 const choose = (files: readonly string[], weights: readonly string[]): FileChoice => ({

@@ -35,7 +35,7 @@ export interface HubSettingsOptions {
 
 /**
  * Reads the environment at the time of the call: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME;
- * HF_TOKEN, HF_TOKEN_PATH; HF_ENDPOINT; HF_HUB_OFFLINE; HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT (seconds);
+ * HF_TOKEN, HF_TOKEN_PATH; HF_ENDPOINT; HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE; HF_HUB_DISABLE_IMPLICIT_TOKEN (only the token option is used); HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT (seconds);
  * HF_HUB_DISABLE_SYMLINKS.
  * @throws DiffusionError BAD_OPTION for an endpoint that is no URL or a token that cannot be one.
  */
@@ -51,7 +51,7 @@ export function hubSettings(options: HubSettingsOptions = {}): HubSettings {
       expand(env, env.HUGGINGFACE_HUB_CACHE) ??
       join(home, "hub"),
     ...(token && { token }),
-    offline: options.offline ?? isTrue(env.HF_HUB_OFFLINE),
+    offline: options.offline ?? (isTrue(env.HF_HUB_OFFLINE) || isTrue(env.TRANSFORMERS_OFFLINE)),
     copies: isTrue(env.HF_HUB_DISABLE_SYMLINKS),
     answerTimeout: seconds(env.HF_HUB_ETAG_TIMEOUT, 10),
     downloadTimeout: seconds(env.HF_HUB_DOWNLOAD_TIMEOUT, 30),
@@ -88,13 +88,14 @@ function findToken(
   home: string,
 ): HubSettings["token"] | undefined {
   const path = expand(env, env.HF_TOKEN_PATH) ?? join(home, "token");
+  const isImplicit = !isTrue(env.HF_HUB_DISABLE_IMPLICIT_TOKEN);
   const candidates: [value: string | undefined, from: string][] = [
     [option, "the token option"],
     [env.HF_TOKEN, "HF_TOKEN"],
     [env.HUGGING_FACE_HUB_TOKEN, "HUGGING_FACE_HUB_TOKEN"],
     [readIfThere(path), path],
   ];
-  for (const [text, from] of candidates) {
+  for (const [text, from] of isImplicit ? candidates : candidates.slice(0, 1)) {
     const value = text?.trim();
     if (!value) continue;
     if (!/^[\x21-\x7e]+$/.test(value))

@@ -9,6 +9,8 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { createServer, request as httpRequest } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
@@ -244,6 +246,37 @@ describe("other repositories", () => {
       files: { "pytorch_lora_weights.safetensors": bytes(100, 1), "README.md": "" },
     };
     expect(readFileSync((await fetch("owner/lora")).file ?? "")).toEqual(bytes(100, 1));
+  });
+
+  it("the adapter among other files, with what says how to use it", async () => {
+    hub.repos["owner/peft"] = {
+      files: {
+        "adapter_config.json": '{"lora_alpha": 8}',
+        "adapter_model.safetensors": bytes(100, 1),
+        "optimizer.safetensors": bytes(100, 2),
+        "sub/adapter_config.json": '{"lora_alpha": 4}',
+        "sub/adapter_model.safetensors": bytes(100, 3),
+      },
+    };
+    for (const [reference, folder] of [
+      ["owner/peft", ""],
+      ["owner/peft:sub/adapter_model.safetensors", "sub/"],
+    ] as const) {
+      const { file, files } = await fetch(reference);
+      expect(files).toEqual([`${folder}adapter_model.safetensors`, `${folder}adapter_config.json`]);
+      expect(existsSync(join(dirname(file!), "adapter_config.json"))).toBe(true);
+      expect((await fetch(reference, { offline: true })).files).toEqual(files);
+    }
+    hub.repos["owner/concept"] = {
+      files: { "learned_embeds.bin": bytes(100, 4), "token_identifier.txt": "<cat-toy>" },
+    };
+    expect(readFileSync((await fetch("owner/concept")).file!)).toEqual(bytes(100, 4));
+  });
+
+  it("one network's weights by name, with its configuration", async () => {
+    const { file, files } = await fetch("owner/model:vae/diffusion_pytorch_model.safetensors");
+    expect(files).toEqual(["vae/diffusion_pytorch_model.safetensors", "vae/config.json"]);
+    expect(file).toMatch(/vae\/diffusion_pytorch_model\.safetensors$/);
   });
 
   it("another revision, with its own ref", async () => {
@@ -679,6 +712,34 @@ describe("tokens and refusals", () => {
     });
   });
 
+  it("uses no token that it was not given where the environment says so", async () => {
+    const env = { HF_HUB_DISABLE_IMPLICIT_TOKEN: "1", HF_TOKEN: "hf_good" };
+    hub.repos["owner/gated"] = { files: pipeline, gated: true };
+    await expect(fetch("owner/gated", { env })).rejects.toThrow("owner/gated is gated");
+    await fetch("owner/gated", { ...unetOnly, env, token: "hf_good" });
+  });
+
+  it("finds a mirror below a path", async () => {
+    const mirror = createServer((asked, answer) => {
+      const path = asked.url!.replace(/^\/mirror\/hf(?=\/)/, "");
+      if (path === asked.url) return void answer.writeHead(404).end();
+      const { host: _, ...headers } = asked.headers;
+      const passed = httpRequest(hub.url + path, { method: asked.method!, headers }, (got) => {
+        answer.writeHead(got.statusCode!, got.headers);
+        got.pipe(answer);
+      });
+      passed.end();
+    });
+    await new Promise<void>((resolve) => mirror.listen(0, "127.0.0.1", resolve));
+    try {
+      const { port } = mirror.address() as AddressInfo;
+      const env = { HF_ENDPOINT: `http://127.0.0.1:${port}/mirror/hf/` };
+      expect(unetHash((await fetch("owner/model", { ...unetOnly, env })).folder)).toBe(sha256(unet));
+    } finally {
+      mirror.close();
+    }
+  });
+
   it.each(["ftp://x", "not a url"])("refuses the endpoint %s", async (HF_ENDPOINT) => {
     await expect(fetch("owner/model", { env: { HF_ENDPOINT } })).rejects.toMatchObject({
       code: "BAD_OPTION",
@@ -690,7 +751,8 @@ describe("without a connection", () => {
   it("answers from the cache, and asks nobody", async () => {
     const online = await fetch("owner/model");
     hub.seen.length = 0;
-    expect(await fetch("owner/model", { env: { HF_HUB_OFFLINE: "1" } })).toEqual(online);
+    for (const name of ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+      expect(await fetch("owner/model", { env: { [name]: "1" } })).toEqual(online);
     expect(await fetch("owner/model:unet/config.json", { offline: true })).toMatchObject({
       files: ["unet/config.json"],
     });

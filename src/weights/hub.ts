@@ -18,7 +18,7 @@ import {
   writeRef,
 } from "./hub-cache.js";
 import { EtagChanged, fetchBlob, type RemoteFile } from "./hub-download.js";
-import { chooseFiles, type FileChoice, type FileWish, shardsOf } from "./hub-files.js";
+import { chooseFiles, configsBeside, type FileChoice, type FileWish, shardsOf } from "./hub-files.js";
 import { Unreachable } from "./hub-http.js";
 import { downloadProgress } from "./hub-progress.js";
 import { type HubSettingsOptions, hubSettings } from "./hub-settings.js";
@@ -175,12 +175,9 @@ async function assemble(
   const result = { repo, commit, folder };
   if (file !== undefined) {
     if (!available.includes(file)) throw noSuchFile(session, available);
-    const shards = await withShards(
-      folder,
-      { files: [file], indexes: isShardIndex(file) ? [file] : [] },
-      fetch,
-    );
-    return { ...result, files: shards, file: join(folder, file) };
+    const files = [file, ...configsBeside(file, available)];
+    const all = await withShards(folder, { files, indexes: isShardIndex(file) ? [file] : [] }, fetch);
+    return { ...result, files: all, file: join(folder, file) };
   }
   let modelIndex: unknown;
   if (available.includes("model_index.json")) {
@@ -189,8 +186,7 @@ async function assemble(
   }
   const choice = chooseFiles(repo, available, modelIndex, options);
   const files = await withShards(folder, choice, fetch);
-  const [only] = files;
-  return { ...result, files, ...(files.length === 1 && only !== undefined && { file: join(folder, only) }) };
+  return { ...result, files, ...(choice.lone !== undefined && { file: join(folder, choice.lone) }) };
 }
 
 async function withShards(folder: string, { files, indexes }: FileChoice, fetch: Fetch): Promise<string[]> {
