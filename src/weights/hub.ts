@@ -245,7 +245,7 @@ async function fetchFiles(
   // Weights last: where they are, everything small is too, so a snapshot that was cut short is seen to be.
   for (const wantsWeights of [false, true])
     await inParallel(
-      remotes.filter(({ file }) => /\.(safetensors|bin|ckpt)$/.test(file) === wantsWeights),
+      remotes.filter(({ file }) => /\.(safetensors|bin|ckpt|pth?)$/.test(file) === wantsWeights),
       session.signal,
       (remote, signal) => fetchFile({ ...session, signal }, remote, progress),
     );

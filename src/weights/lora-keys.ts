@@ -73,6 +73,8 @@ const prefixes: readonly (readonly [prefix: string, network: AdaptedNetwork])[] 
   ["unet_", "unet"],
   ["model_diffusion_model_", "unet"],
   ["diffusion_model_", "unet"],
+  ["text_encoders_clip_g_transformer_", "text_encoder_2"],
+  ["text_encoders_clip_l_transformer_", "text_encoder"],
   ["lora_te2_", "text_encoder_2"],
   ["text_encoder_2_", "text_encoder_2"],
   ["lora_te1_", "text_encoder"],

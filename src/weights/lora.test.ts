@@ -224,6 +224,8 @@ describe("layouts", () => {
     ["text_encoder", "lora_te1_text_model_encoder_layers_0_self_attn_q_proj"],
     ["text_encoder", "text_encoder.encoder.layers.0.self_attn.q_proj"],
     ["text_encoder_2", "lora_te2_text_model_encoder_layers_0_self_attn_out_proj"],
+    ["text_encoder", "text_encoders.clip_l.transformer.text_model.encoder.layers.0.self_attn.q_proj"],
+    ["text_encoder_2", "text_encoders.clip_g.transformer.text_model.encoder.layers.0.self_attn.out_proj"],
     ["text_encoder_2", "text_encoder_2.text_model.encoder.layers.0.self_attn.out_proj"],
   ])("%s: %s", (network, module) => {
     const { target } = one({ [`${module}.lora_down.weight`]: down, [`${module}.lora_up.weight`]: up });
