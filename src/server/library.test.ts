@@ -61,6 +61,18 @@ test("AUTOMATIC1111: inpainting keeps what is not masked", async () => {
   expect(result.data.subarray(0, 64 * 32 * 3).some((value) => value !== 200)).toBe(true);
 });
 
+test("AUTOMATIC1111: on a picture, half of four steps are three, and the parameters say half", async () => {
+  const image = grey(64, 64, 200);
+  const some = { ...body, steps: 4, sampler_name: "Euler", denoising_strength: 0.5 };
+  const answer = await post("/sdapi/v1/img2img", { ...some, init_images: [base64Png(image)] });
+  const { images } = (await answer.json()) as { images: string[] };
+  const { image: made, text } = decodePng(Buffer.from(images[0]!, "base64"));
+  const options = { ...body, steps: 4, guidance: 7, scheduler: { sampler: "Euler" } } as const;
+  const expected = await generate({ ...options, image, strength: 0.75 });
+  expect(Buffer.from(made.data).equals(Buffer.from(expected.images[0]!.data))).toBe(true);
+  expect(text.parameters).toContain("Denoising strength: 0.5,");
+});
+
 interface WebuiClient {
   readonly SamplingMethod: Record<string, string>;
   default(options: { apiUrl: string }): Record<"txt2img" | "img2img", Call<{ images: string[] }>> & {
