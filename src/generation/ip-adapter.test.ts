@@ -104,6 +104,25 @@ describe.each<RuntimeName>(["eager", "graph"])("IP-Adapter, against diffusers, %
   });
 });
 
+it("IP-Adapter for Stable Diffusion XL, against diffusers", async () => {
+  const cacheDir = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
+  const given = { runtime: "eager", threads: 1, cacheDir } as const;
+  const model = await StableDiffusion.load(goldenPath("models/tiny-sdxl"), given);
+  try {
+    await model.loadIpAdapter(goldenExtra("ip-adapter-xl/plain.safetensors"), {
+      name: "xl",
+      imageEncoder: at("image_encoder"),
+    });
+    const ipAdapter = { model: "xl", image: at("wide.png"), scale: 0.6 };
+    const { latents: got } = await model.generate({ ...options, ipAdapter });
+    const want = toNhwc(readTensors(goldenExtra("ip-adapter-xl/latents.safetensors")).get("latents")!).data;
+    expect(got.data).toBeCloseTo32(want, { abs: 1e-4 * Math.max(...want.map(Math.abs)) });
+  } finally {
+    await model.dispose();
+    rmSync(cacheDir, { recursive: true, force: true });
+  }
+});
+
 describe("IP-Adapter: what does not fit", () => {
   let model: StableDiffusion;
   beforeAll(async () => {
