@@ -45,6 +45,30 @@ describe("ControlNet, against diffusers", () => {
     expectResult(await model.generate({ ...options, controlnet: [half, half] }), c);
   });
 
+  it("for Stable Diffusion XL, with guess mode, and from one file without its config", async () => {
+    const model = await tinyModel("models/tiny-sdxl");
+    const want = readTensors(goldenExtra("controlnet-xl/latents.safetensors"));
+    const net = goldenExtra("controlnet-xl/net");
+    const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
+    const file = join(folder, "canny-xl.safetensors");
+    copyFileSync(join(net, "diffusion_pytorch_model.safetensors"), file);
+    const latents = async (control: object) => {
+      const { latents } = await model.generate({
+        ...{ prompt: "a cat", seed: 13, steps: 3, guidance: 5, width: 96, height: 64, scheduler: "ddim" },
+        controlnet: [{ model: net, image: goldenExtra("controlnet-xl/picture.png"), scale: 0.8, ...control }],
+        output: "latents",
+      });
+      return latents.data;
+    };
+    try {
+      for (const [name, guess] of [["latents", false], ["guess", true]] as const) // biome-ignore format: pairs
+        expect(await latents({ guess })).toBeCloseTo32(toNhwc(want.get(name)!).data, { abs: 2e-3 });
+      expect(await latents({ model: file })).toEqual(await latents({}));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it("refuses what is no ControlNet", async () => {
     const model = await tinyModel("models/tiny-sd1");
     const image = { width: 8, height: 8, data: new Uint8Array(192) };
