@@ -44,7 +44,7 @@ export interface Hires {
 
 /** A picture that a ControlNet or T2I-Adapter makes the result follow: edges, depth, poses, as it was trained on. */
 export interface ControlInput {
-  /** Folder or hub name of a ControlNet or T2I-Adapter that was made for this kind of model. */
+  /** A ControlNet or T2I-Adapter that was made for this kind of model: folder, hub name, or a file with a ControlNet. */
   readonly model: string;
   /** Brought to the size generated at. */
   readonly image: ImageInput;
