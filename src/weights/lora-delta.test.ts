@@ -37,7 +37,7 @@ function compute(shapes: { readonly [part in LoraPart]?: readonly number[] }, ta
     Object.entries(shapes).map(([part, shape], i) => [part, tensor(shape, i)]),
   );
   const plan = planDelta(shapes, target);
-  const result = plan?.compute(parts, plainMatMul);
+  const result = plan?.compute(parts, plainMatMul, tensor(target, 9).data);
   return { plan, parts, result: result && [...result] };
 }
 
@@ -202,6 +202,15 @@ describe("factors that do not fit", () => {
     ["a LoKr that does not divide", linear, { lokr_w1: [4, 5], lokr_w2: [3, 2] }],
     ["a LoKr with a side missing", linear, { lokr_w1: [2, 5], lokr_w2_a: [3, 2] }],
     ["only an alpha", linear, { alpha: [] }],
+    ["a GLoRA without its second half", linear, { glora_a1: [10, 2], glora_a2: [2, 10] }],
+    [
+      "a GLoRA of another width",
+      linear,
+      { glora_a1: [6, 2], glora_a2: [2, 6], glora_b1: [6, 2], glora_b2: [2, 10] },
+    ],
+    ["an IA3 for neither side", linear, { ia3: [7], on_input: [] }],
+    ["a difference of another size", linear, { diff: [6, 9] }],
+    ["a LoRA for a norm", [6], { down: [2, 6], up: [6, 2] }],
   ])("%s", (_, target, shapes) => {
     expect(planDelta(shapes, target)).toBeUndefined();
   });
@@ -213,6 +222,9 @@ describe("factors that do not fit", () => {
       ["down", "up", "mid"],
       ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"],
       ["lokr_w1", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"],
+      ["glora_a1", "glora_a2", "glora_b1", "glora_b2", "glora_bm"],
+      ["ia3", "on_input"],
+      ["diff", "bias_diff", "up_bias"],
     ];
     const shapes = fc
       .constantFrom(...parts)
@@ -220,14 +232,19 @@ describe("factors that do not fit", () => {
         fc.record(Object.fromEntries(names.map((name) => [name, shape])), { requiredKeys: [] }),
       );
     fc.assert(
-      fc.property(shapes, fc.tuple(side, side, side, side), fc.boolean(), (given, target, isConv) => {
-        const goal = isConv ? target : target.slice(0, 2);
-        const { plan, result } = compute(given, goal);
-        if (!plan) return;
-        expect(result).toHaveLength(count(goal));
-        expect(result?.every(Number.isFinite)).toBe(true);
-      }),
-      { numRuns: 3000 },
+      fc.property(
+        shapes,
+        fc.tuple(side, side, side, side),
+        fc.constantFrom(1, 2, 4),
+        (given, target, rank) => {
+          const goal = target.slice(0, rank);
+          const { plan, result } = compute(given, goal);
+          if (!plan) return;
+          expect(result).toHaveLength(count(goal));
+          expect(result?.every(Number.isFinite)).toBe(true);
+        },
+      ),
+      { numRuns: 6000 },
     );
   });
 });
