@@ -23,7 +23,15 @@ export function callNodes(body: FunctionBody, calls: number): readonly NodeDef[]
     const whole = w.placeholder(name, [shape[0]! * calls, ...shape.slice(1)], type);
     return calls === 1 ? [whole] : w.split(whole, calls, 0, shape);
   });
-  const shared = (body.shared ?? []).map(({ name, shape, type }) => w.placeholder(name, shape, type));
+  // Their sizes are not told: TensorFlow would make room for as much while it prepares the graph.
+  const shared = (body.shared ?? []).map(({ name, shape, type }) => ({
+    ...w.placeholder(
+      name,
+      shape.map(() => -1),
+      type,
+    ),
+    shape,
+  }));
   const results = Array.from({ length: calls }, (_, i) =>
     callFunction(w, body, [...parts.map((part) => part[i]!), ...shared], calls === 1),
   );

@@ -41,8 +41,8 @@ export interface FusedNodes {
 }
 
 export interface GraphOptions {
-  /** The file of a weight in TensorFlow's layout. */
-  readonly weightFile: (name: string, view: WeightView) => WeightFile;
+  /** The file of a weight that is not given at each run, in TensorFlow's layout. */
+  readonly weightFile?: (name: string, view: WeightView) => WeightFile;
   /** The values of a weight with one axis: a bias, or the scale or shift of a norm. */
   readonly weightValues: (name: string, view: WeightView) => Float32Array;
   /** The type in which a weight is given at each run, for those that are (`GraphBody.given`). */
@@ -125,6 +125,7 @@ export function graphOps(options: GraphOptions): GraphOps {
     const { weight, view } = x as Extract<GraphTensor, { weight: string }>;
     const givenType = options.givenType?.(weight);
     if (givenType) return w.reshape(givenNode(weight, as ?? view, as ? shape : x.shape, givenType), shape);
+    if (!options.weightFile) throw internal(`the weight ${weight} is neither given nor in a file`);
     const { path, type } = options.weightFile(weight, as ?? view);
     return w.mapped(path, shape, type);
   };

@@ -1,6 +1,4 @@
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { closeSync, openSync, readSync } from "node:fs";
 import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { fetchName } from "../ops/calls.js";
@@ -19,10 +17,10 @@ import {
   type WeightOptions,
 } from "./graph-weights.js";
 import type { Native } from "./native.js";
-import { encodeSavedModel } from "./saved-model.js";
+import { openSession } from "./saved-model.js";
 
 /** Tensors of TensorFlow's, until they are released. */
-export interface AdaptedTensors {
+export interface GivenTensors {
   /** In the order that they were asked for. */
   readonly ids: readonly number[];
   release(): void;
@@ -40,7 +38,7 @@ export function takeAdapted(
   checkpoint: Checkpoint,
   options: WeightOptions,
   wanted: readonly GivenWeight[],
-): AdaptedTensors {
+): GivenTensors {
   if (wanted.length === 0) return { ids: [], release: () => {} };
   const key = `${checkpoint.id} ${checkpoint.changed?.id} ${options.precision}`;
   const set = inUse.get(key) ?? { users: 0, tensors: new Map<string, number>() };
@@ -157,16 +155,6 @@ function program(native: Native, body: FunctionBody) {
       session = undefined;
     },
   };
-}
-
-function openSession(native: Native, body: FunctionBody): number {
-  const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-merge-"));
-  try {
-    writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(body, native));
-    return native.binding.loadSavedModel(folder, "serve");
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }
 
 function readWhole(path: string, bytes: Uint8Array): Uint8Array {

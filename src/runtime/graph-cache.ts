@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { GivenWeight } from "../ops/graph.js";
 import type { Shape } from "../ops/ops.js";
 import { atomicFile, writeAll } from "../weights/atomic.js";
-import { graphsFolder, isIntact } from "../weights/cache.js";
+import { graphsFolder } from "../weights/cache.js";
 
 /** A graph on disk that TensorFlow can load. */
 export interface SavedGraph {
@@ -15,10 +15,8 @@ export interface SavedGraph {
   readonly given: readonly GivenWeight[];
 }
 
-/** A graph as it is written, and the files of weights that it maps. */
 export interface WrittenGraph extends Omit<SavedGraph, "folder"> {
   readonly bytes: Uint8Array;
-  readonly weights: readonly string[];
 }
 
 interface Entry extends Omit<WrittenGraph, "bytes"> {
@@ -27,7 +25,7 @@ interface Entry extends Omit<WrittenGraph, "bytes"> {
 
 /**
  * The graph that was written for the same question before, by this very program; else `write` answers. Graphs are
- * named by their content, and the weights of a known one are looked at, so nothing stale or broken is used.
+ * named by their content, so nothing stale or broken is used.
  *
  * @param question all that decides what is written, apart from the program; false to write in any case
  * @param program what names the program; undefined to write in any case
@@ -43,12 +41,12 @@ export function savedGraph(
   const entryFile = program && question && join(root, `${digest(JSON.stringify([program, question]))}.json`);
   const known = entryFile && readEntry(root, entryFile);
   if (known) return known;
-  const { bytes, results, given, weights } = write();
+  const { bytes, results, given } = write();
   const graph = digest(bytes);
   const file = graphFile(root, graph);
   if (!isGraph(root, graph)) atomicFile(file, (descriptor) => writeAll(descriptor, bytes));
   if (entryFile) {
-    const entry: Entry = { graph, results, given, weights };
+    const entry: Entry = { graph, results, given };
     atomicFile(entryFile, (descriptor) => writeAll(descriptor, Buffer.from(JSON.stringify(entry))));
   }
   return { folder: join(root, graph), results, given };
@@ -65,8 +63,8 @@ function isGraph(root: string, graph: string): boolean {
 
 function readEntry(root: string, file: string): SavedGraph | undefined {
   try {
-    const { graph, results, given, weights } = JSON.parse(readFileSync(file, "utf8")) as Entry;
-    if (isGraph(root, graph) && weights.every(isIntact)) return { folder: join(root, graph), results, given };
+    const { graph, results, given } = JSON.parse(readFileSync(file, "utf8")) as Entry;
+    if (isGraph(root, graph)) return { folder: join(root, graph), results, given };
   } catch {
     // Not there yet, or damaged: it is written again.
   }

@@ -2,7 +2,14 @@ import type { WeightFile, WeightView } from "../ops/graph.js";
 import { openWeightCache } from "../weights/cache.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { float32ToBfloat16, float32ToFloat16 } from "../weights/float16.js";
-import { defaultView, type WeightView as LayoutView, toTensorFlow, viewName } from "../weights/layout.js";
+import {
+  defaultView,
+  type WeightView as LayoutView,
+  toTensorFlow,
+  viewName,
+  viewShape,
+} from "../weights/layout.js";
+import type { MappedWeight } from "./mapped-weights.js";
 import type { Precision } from "./runner.js";
 
 export interface WeightOptions {
@@ -16,10 +23,8 @@ export interface WeightOptions {
 
 /** A checkpoint's weights as a graph needs them. */
 export interface GraphWeights {
-  /** Of vectors, which are written into the graph. */
-  values(name: string, part: WeightView): Float32Array;
-  /** Of everything else: files of the cache, made once. */
-  file(name: string, part: WeightView): WeightFile;
+  /** A file of the cache, made once, and the shape of what it holds. */
+  file(name: string, part: WeightView): MappedWeight;
 }
 
 export function graphWeights(
@@ -28,14 +33,13 @@ export function graphWeights(
 ): GraphWeights {
   const cache = openWeightCache(cacheRoot, { id: checkpoint.id, precision, label });
   return {
-    values: (name, part) => valuesOf(checkpoint, name, viewOf(checkpoint, name, part)),
     file(name, part) {
       const stored = viewOf(checkpoint, name, part);
       const path = cache.file(name, viewName(stored.view), () => {
         onWeight?.();
         return encoders[precision](valuesOf(checkpoint, name, stored));
       });
-      return { path, type: storedTypes[precision] };
+      return { path, type: storedTypes[precision], shape: viewShape(stored.shape, stored.view) };
     },
   };
 }

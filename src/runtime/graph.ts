@@ -3,12 +3,13 @@ import type { Values } from "../latents/latents.js";
 import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
 import { fetchName } from "../ops/calls.js";
-import { type GraphBody, graphOps } from "../ops/graph.js";
+import { type GivenWeight, type GraphBody, graphOps } from "../ops/graph.js";
 import { elements } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { takeAdapted } from "./adapted-weights.js";
+import { type GivenTensors, takeAdapted } from "./adapted-weights.js";
 import { type SavedGraph, savedGraph, type WrittenGraph } from "./graph-cache.js";
-import { graphWeights, storedTypes, type WeightOptions } from "./graph-weights.js";
+import { graphWeights, storedTypes, valuesOf, viewOf, type WeightOptions } from "./graph-weights.js";
+import { mapWeights } from "./mapped-weights.js";
 import type { Native } from "./native.js";
 import type { Capabilities } from "./probe.js";
 import type { Runner } from "./runner.js";
@@ -26,8 +27,8 @@ export interface GraphRunnerOptions extends WeightOptions {
 }
 
 /**
- * Writes a network as a TensorFlow graph, and runs it in one session. Its weights are mapped files, but for those that
- * adapters have changed, which it is given at each run.
+ * Writes a network as a TensorFlow graph, and runs it in one session. It is given its weights at each run: mapped files,
+ * and from memory those that adapters have changed. So adapters come and go without another graph.
  */
 export function graphRunner(
   native: Native,
@@ -39,9 +40,9 @@ export function graphRunner(
   let graph = findGraph(native, network, checkpoint, options);
   const session = binding.loadSavedModel(graph.folder, "serve");
   const inputNames = Object.keys(network.inputs);
-  let adapted: ReturnType<typeof takeAdapted>;
+  let weights: GivenTensors;
   try {
-    adapted = takeAdapted(native, checkpoint, options, graph.given);
+    weights = takeWeights(native, checkpoint, options, graph.given);
   } catch (error) {
     binding.deleteSavedModel(session);
     throw error;
@@ -58,7 +59,7 @@ export function graphRunner(
       const names = [...inputNames, ...given.map(({ argument }) => argument)].join(",");
       const fetches = results.map(([name]) => fetchName(name)).join(",");
       const ids = inputNames.map((name) => createTensor(native, network.inputs[name]!, inputs[name]!.data));
-      const fetched = binding.runSavedModel(session, [...ids, ...adapted.ids], names, fetches);
+      const fetched = binding.runSavedModel(session, [...ids, ...weights.ids], names, fetches);
       for (const id of ids) binding.deleteTensor(id);
       return Object.fromEntries(
         fetched.map(({ id }, i): [string, Values] => {
@@ -74,16 +75,46 @@ export function graphRunner(
       if (next.folder !== graph.folder) return false;
       graph = next;
       // First: the new weights then take the memory of the old ones.
-      adapted.release();
-      adapted = { ids: [], release: () => {} };
-      adapted = takeAdapted(native, other, options, graph.given);
+      weights.release();
+      weights = { ids: [], release: () => {} };
+      weights = takeWeights(native, other, options, graph.given);
       return true;
     },
     dispose() {
       binding.deleteSavedModel(session);
-      adapted.release();
+      weights.release();
     },
   };
+}
+
+/** The weights that a graph is given, in their order. */
+function takeWeights(
+  native: Native,
+  checkpoint: Checkpoint,
+  options: GraphRunnerOptions,
+  given: readonly GivenWeight[],
+): GivenTensors {
+  const isChanged = ({ name }: GivenWeight) => checkpoint.changed?.names.has(name) ?? false;
+  const adapted = takeAdapted(native, checkpoint, options, given.filter(isChanged));
+  try {
+    const stored = graphWeights(checkpoint, options);
+    const files = given.filter((weight) => !isChanged(weight));
+    const mapped = mapWeights(
+      native,
+      files.map(({ name, view }) => stored.file(name, view)),
+    );
+    const [changed, unchanged] = [adapted.ids.values(), mapped.values()];
+    return {
+      ids: given.map((weight) => (isChanged(weight) ? changed : unchanged).next().value!),
+      release() {
+        adapted.release();
+        for (const id of mapped) native.binding.deleteTensor(id);
+      },
+    };
+  } catch (error) {
+    adapted.release();
+    throw error;
+  }
 }
 
 function findGraph(
@@ -93,10 +124,11 @@ function findGraph(
   options: GraphRunnerOptions,
 ): SavedGraph {
   const { precision, capabilities, cacheRoot } = options;
-  const weights = [checkpoint.id, checkpoint.changed && [...checkpoint.changed.names].sort()];
+  const changed = [...(checkpoint.changed?.names ?? [])].filter((name) => isVector(checkpoint, name));
   const question = options.question !== undefined && [
     options.question,
-    weights,
+    checkpoint.id,
+    changed.sort(),
     precision,
     capabilities,
     native.version,
@@ -104,7 +136,9 @@ function findGraph(
   return savedGraph(cacheRoot, question, () => writeGraph(native, network, checkpoint, options));
 }
 
-/** The graph's bytes, with all its weights in the cache. */
+/** Vectors are written into the graph, unless adapters have changed them. */
+const isVector = ({ tensors }: Checkpoint, name: string): boolean => tensors.get(name)?.shape.length === 1;
+
 function writeGraph(
   native: Native,
   network: Network,
@@ -112,17 +146,11 @@ function writeGraph(
   options: GraphRunnerOptions,
 ): WrittenGraph {
   const { perSample = network, precision, capabilities } = options;
-  const files = new Set<string>();
-  const weights = graphWeights(checkpoint, options);
   const { changed } = checkpoint;
   const graph = graphOps({
-    weightValues: weights.values,
-    weightFile(name, view) {
-      const file = weights.file(name, view);
-      files.add(file.path);
-      return file;
-    },
-    givenType: (name) => (changed?.names.has(name) ? storedTypes[precision] : undefined),
+    weightValues: (name, view) => valuesOf(checkpoint, name, viewOf(checkpoint, name, view)),
+    givenType: (name) =>
+      !isVector(checkpoint, name) || changed?.names.has(name) ? storedTypes[precision] : undefined,
     ...capabilities,
     compute: precision === "bf16" ? "DT_BFLOAT16" : "DT_FLOAT",
   });
@@ -134,7 +162,6 @@ function writeGraph(
   const calls = options.perSample ? Object.values(network.inputs)[0]!.shape[0]! : 1;
   return {
     bytes: encodeSavedModel(body, native, calls),
-    weights: [...files],
     given: body.given,
     results: body.results.map(([name, { shape }]) => [name, [shape[0]! * calls, ...shape.slice(1)]]),
   };

@@ -92,9 +92,6 @@ export interface NetworksOptions {
  */
 const SIZES_KEPT = 3;
 
-/** Before the keys of networks with adapters. */
-const ADAPTED = "adapted ";
-
 type AdaptedRun = (...args: [...Parameters<Run>, adapters?: Adapters]) => ReturnType<Run>;
 
 export function createNetworks(model: Model, engine: Engine, options: NetworksOptions): Networks {
@@ -253,25 +250,28 @@ export function runnerOf(
   const { turns, onLoad } = options;
   const loaded = new Map<string, Map<string, RemoteNetwork>>();
   const stage = stageOf(label);
+  const adaptedBy = new Map<RemoteNetwork, string>();
   const unload = async () => {
     const all = [...loaded.values()].flatMap((forms) => [...forms.values()]);
     loaded.clear();
+    adaptedBy.clear();
     for (const network of all) await network.unload();
   };
   turns?.onLeave(stage, unload);
-  let lastAdapters = "";
   /** Weights with adapters are in memory, so those of other adapters must go. */
-  const leaveOthers = async (now: string, used: RemoteNetwork) => {
-    if (now === lastAdapters) return;
-    lastAdapters = now;
-    for (const [key, forms] of loaded)
-      if (key.startsWith(ADAPTED))
-        for (const network of forms.values()) if (network !== used) await network.unload();
+  const leaveOthers = async (now: Adapters, used: RemoteNetwork) => {
+    const name = JSON.stringify(now);
+    for (const [network, adapters] of adaptedBy) {
+      if (adapters === name) continue;
+      adaptedBy.delete(network);
+      if (network !== used) await network.unload();
+    }
+    if (isAny(now)) adaptedBy.set(used, name);
   };
   const run: AdaptedRun = async (spec, inputs, adapters = noAdapters) => {
     const { batch, deep, ...rest } = spec.size as UNetSize;
     const isAdapted = isAny(adapters);
-    const key = `${isAdapted ? ADAPTED : ""}${spec.kind} ${JSON.stringify(rest)}`;
+    const key = `${spec.kind} ${JSON.stringify(rest)}`;
     const forms = loaded.get(key) ?? new Map<string, RemoteNetwork>();
     const form = `${batch} ${deep}`;
     const network = forms.get(form) ?? engine.network(requestOf(spec, place, options));
@@ -283,7 +283,7 @@ export function runnerOf(
       loaded.delete(oldest[0]);
       for (const old of oldest[1].values()) await old.unload();
     }
-    if (isAdapted) await leaveOthers(JSON.stringify(adapters), network);
+    await leaveOthers(adapters, network);
     await turns?.enter(stage);
     return network.run(inputs, {
       ...(isAdapted && { adapters }),

@@ -1,12 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { internal } from "../errors.js";
 import { fetchName } from "../ops/calls.js";
 import { type FusedNodes, type GraphOps, graphOps } from "../ops/graph.js";
 import type { Tensor } from "../ops/ops.js";
 import type { Native } from "./native.js";
-import { encodeSavedModel } from "./saved-model.js";
+import { openSession } from "./saved-model.js";
 
 /** What decides which nodes are written for this machine. */
 export interface Capabilities {
@@ -94,18 +92,15 @@ const noWeights = (): never => {
 
 function runs(native: Native, { compute, emit, expected }: Trial): boolean {
   const { binding } = native;
-  const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-probe-"));
   try {
     const graph = graphOps({
       fused: { layerNorm: true, swish: true, linearGelu: true },
       directConvolution: true,
       compute,
-      weightFile: noWeights,
       weightValues: noWeights,
     });
     const body = graph.body({ y: emit(graph, graph.input("x", [2, 2], "float32")) });
-    writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(body, native));
-    const session = binding.loadSavedModel(folder, "serve");
+    const session = openSession(native, body);
     const input = binding.createTensor([2, 2], binding.TF_FLOAT, Float32Array.of(1, 2, 4, 2));
     try {
       const [result] = binding.runSavedModel(session, [input], "x", fetchName("y"));
@@ -118,8 +113,6 @@ function runs(native: Native, { compute, emit, expected }: Trial): boolean {
     }
   } catch {
     return false;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
   }
 }
 

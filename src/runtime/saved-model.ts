@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { internal } from "../errors.js";
 import { callNodes, FUNCTION_NAME } from "../ops/calls.js";
 import type { Attribute, FunctionBody, NodeDef, NodeType } from "../ops/nodes.js";
@@ -37,6 +40,17 @@ export function encodeSavedModel(body: FunctionBody, { protobuf }: Native, calls
   model.setSavedModelSchemaVersion(1);
   model.setMetaGraphsList([meta]);
   return model.serializeBinary();
+}
+
+/** A session of a graph that is not kept on disk. */
+export function openSession(native: Native, body: FunctionBody): number {
+  const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-graph-"));
+  try {
+    writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(body, native));
+    return native.binding.loadSavedModel(folder, "serve");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 type Create = (name: string) => Message;

@@ -218,6 +218,6 @@ test("a stream of events says each state once", async () => {
   await parts.jobs.queue.cancel(id);
   const events = (await stream).split("\n\n").filter(Boolean);
   expect(new Set(events).size).toBe(events.length);
-  for (const event of events) expect(event).toMatch(/^event: job\ndata: \{.*\}$/);
+  for (const event of events) expect(event).toMatch(/^event: job\nid: \S+\ndata: \{.*\}$/);
   expect(events.at(-1)).toContain('"status":"cancelled"');
 });
