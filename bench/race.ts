@@ -1,11 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fetchName } from "../src/ops/calls.js";
 import { type FunctionBody, type Node, NodeWriter } from "../src/ops/nodes.js";
 import { elements, type Shape } from "../src/ops/ops.js";
 import { loadNative } from "../src/runtime/native.js";
-import { encodeSavedModel } from "../src/runtime/saved-model.js";
+import { openSession } from "../src/runtime/saved-model.js";
 
 /** One way to write a computation down as TensorFlow nodes. */
 export interface Form {
@@ -45,7 +45,6 @@ export function noise(shape: Shape, spread = 1, seed = 1): Float32Array {
 
 const scratch = mkdtempSync(join(tmpdir(), "tfjs-diffusion-bench-"));
 process.on("exit", () => rmSync(scratch, { recursive: true, force: true }));
-let folders = 0;
 
 /** The file of a weight. `key` names the values, which are made once. */
 export function weightFile(key: string, make: () => Float32Array): string {
@@ -84,10 +83,7 @@ function contender({ name, write }: Form, inputs: readonly Shape[]): Contender {
 export function graphContender(name: string, body: FunctionBody): Contender {
   const native = loadNative();
   const { binding } = native;
-  const folder = join(scratch, `graph${folders++}`);
-  mkdirSync(folder);
-  writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(body, native));
-  const session = binding.loadSavedModel(folder, "serve");
+  const session = openSession(native, body);
   const ids = body.arguments.map(({ shape }, i) =>
     binding.createTensor(shape, binding.TF_FLOAT, noise(shape, 2, i)),
   );

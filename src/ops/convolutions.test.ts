@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { loadNative } from "../runtime/native.js";
-import { encodeSavedModel } from "../runtime/saved-model.js";
+import { openSession } from "../runtime/saved-model.js";
 import { pseudoRandom } from "../testing/tiny.js";
 import { toTensorFlow } from "../weights/layout.js";
 import { fetchName } from "./calls.js";
@@ -51,10 +51,8 @@ function convolve(
   const body = graph.body({
     y: graph.conv2d(seen, graph.weight("kernel", [3, 3, input, output]), undefined, { stride, padding }),
   });
-  const place = mkdtempSync(join(folder, "graph-"));
-  writeFileSync(join(place, "saved_model.pb"), encodeSavedModel(body, native));
   const { binding, tf } = native;
-  const session = binding.loadSavedModel(place, "serve");
+  const session = openSession(native, body);
   const fed = binding.createTensor(shape, binding.TF_FLOAT, x);
   const [result] = binding.runSavedModel(session, [fed], "x", fetchName("y"));
   const got = binding.tensorDataSync(result!.id) as Float32Array;

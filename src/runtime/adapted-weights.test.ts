@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -11,10 +11,10 @@ import { toFloat32 } from "../weights/dtypes.js";
 import { float32ToBfloat16, float32ToFloat16 } from "../weights/float16.js";
 import { adaptWeight, type Contributions, lowRankChange, matchLora, planMerge } from "../weights/lora.js";
 import { takeAdapted } from "./adapted-weights.js";
-import { graphWeights, storedTypes } from "./graph-weights.js";
+import { convertedWeights, storedTypes } from "./graph-weights.js";
 import { loadNative } from "./native.js";
 import type { Precision } from "./runner.js";
-import { encodeSavedModel } from "./saved-model.js";
+import { openSession } from "./saved-model.js";
 
 const native = loadNative();
 const cacheRoot = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
@@ -98,8 +98,8 @@ function open(dtype: Stored, changed?: Checkpoint["changed"], plan = loras()) {
 
 /** Converts all weights, as loading the model without adapters does. */
 function convert(dtype: Stored, precision: Precision): void {
-  const weights = graphWeights(open(dtype).checkpoint, { precision, cacheRoot, label: "test" });
-  for (const [name, part] of views) weights.file(name, part);
+  const file = convertedWeights(open(dtype).checkpoint, { precision, cacheRoot, label: "test" });
+  for (const [name, part] of views) file(name, part);
 }
 
 /** All tensors that a graph is given, as float32, and the weights that were read in full for them. */
@@ -117,10 +117,8 @@ function asFloat32(id: number, precision: Precision): Float32Array {
   const w = new NodeWriter();
   const x: Node = { name: "x", shape: [-1], type: storedTypes[precision] };
   const y = w.elementwise("AddV2", [w.cast(x, "DT_FLOAT"), w.scalar(0)], [-1]);
-  const folder = mkdtempSync(join(cacheRoot, "cast-"));
   const body = { arguments: [x], nodes: w.nodes, results: [["y", y]] } as const;
-  writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(body, native));
-  const session = native.binding.loadSavedModel(folder, "serve");
+  const session = openSession(native, body);
   const [result] = native.binding.runSavedModel(session, [id], "x", fetchName("y"));
   const values = Float32Array.from(native.binding.tensorDataSync(result!.id));
   native.binding.deleteTensor(result!.id);

@@ -21,26 +21,19 @@ export interface WeightOptions {
   readonly onWeight?: () => void;
 }
 
-/** A checkpoint's weights as a graph needs them. */
-export interface GraphWeights {
-  /** A file of the cache, made once, and the shape of what it holds. */
-  file(name: string, part: WeightView): MappedWeight;
-}
-
-export function graphWeights(
+/** A checkpoint's weights as a graph needs them: files of the cache, made once, and the shapes of what they hold. */
+export function convertedWeights(
   checkpoint: Checkpoint,
   { precision, cacheRoot, label, onWeight }: WeightOptions,
-): GraphWeights {
+): (name: string, part: WeightView) => MappedWeight {
   const cache = openWeightCache(cacheRoot, { id: checkpoint.id, precision, label });
-  return {
-    file(name, part) {
-      const stored = viewOf(checkpoint, name, part);
-      const path = cache.file(name, viewName(stored.view), () => {
-        onWeight?.();
-        return encoders[precision](valuesOf(checkpoint, name, stored));
-      });
-      return { path, type: storedTypes[precision], shape: viewShape(stored.shape, stored.view) };
-    },
+  return (name, part) => {
+    const stored = viewOf(checkpoint, name, part);
+    const path = cache.file(name, viewName(stored.view), () => {
+      onWeight?.();
+      return encoders[precision](valuesOf(checkpoint, name, stored));
+    });
+    return { path, type: storedTypes[precision], shape: viewShape(stored.shape, stored.view) };
   };
 }
 

@@ -8,7 +8,7 @@ import { elements } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { type GivenTensors, takeAdapted } from "./adapted-weights.js";
 import { type SavedGraph, savedGraph, type WrittenGraph } from "./graph-cache.js";
-import { graphWeights, storedTypes, valuesOf, viewOf, type WeightOptions } from "./graph-weights.js";
+import { convertedWeights, storedTypes, valuesOf, viewOf, type WeightOptions } from "./graph-weights.js";
 import { mapWeights } from "./mapped-weights.js";
 import type { Native } from "./native.js";
 import type { Capabilities } from "./probe.js";
@@ -97,12 +97,9 @@ function takeWeights(
   const isChanged = ({ name }: GivenWeight) => checkpoint.changed?.names.has(name) ?? false;
   const adapted = takeAdapted(native, checkpoint, options, given.filter(isChanged));
   try {
-    const stored = graphWeights(checkpoint, options);
-    const files = given.filter((weight) => !isChanged(weight));
-    const mapped = mapWeights(
-      native,
-      files.map(({ name, view }) => stored.file(name, view)),
-    );
+    const file = convertedWeights(checkpoint, options);
+    const files = given.filter((weight) => !isChanged(weight)).map(({ name, view }) => file(name, view));
+    const mapped = mapWeights(native, files);
     const [changed, unchanged] = [adapted.ids.values(), mapped.values()];
     return {
       ids: given.map((weight) => (isChanged(weight) ? changed : unchanged).next().value!),

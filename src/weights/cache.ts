@@ -147,7 +147,7 @@ function checksum(length: number, pieces: readonly Uint8Array[]): string {
 }
 
 /** Whether a file of a weight has the length and checksum in its name. */
-export function isIntact(path: string): boolean {
+function isIntact(path: string): boolean {
   const [, length, sum] = /\.(\d+)-([0-9a-f]{16})\.bin$/.exec(path) ?? [];
   let file: number;
   try {
