@@ -242,9 +242,10 @@ export function graphOps(options: GraphOptions): GraphOps {
     const { mostPixels, leastWeights } = im2colLimits[isDirect ? "direct" : "indirect"];
     const isDeep = input * output >= leastWeights && shape[1]! * shape[2]! <= mostPixels;
     if (stride === 1 ? isDeep : stride === 2 && !isDirect) {
-      const matrix = (columns: Node) => factor(kernel, columns, [h * wd * input, output]);
       const window = { size: [h, wd], stride, before: [pads[0], pads[2]] } as const;
-      return tensorOf(withBias(im2col(w, operand(x), matrix, window, shape), bias));
+      const image = operand(x);
+      const matrix = factor(kernel, image, [h * wd * input, output]);
+      return tensorOf(withBias(im2col(w, image, matrix, window, shape), bias));
     }
     // The paddings of Conv2D itself: SAME is not symmetric at stride 2, and EXPLICIT leaves the fast kernels.
     const isSame = stride === 1 && pads.every((p) => p === (h - 1) / 2) && h === wd;

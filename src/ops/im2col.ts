@@ -17,13 +17,13 @@ export interface Window {
  * A convolution as a product with the kernel over the shifted copies of x, side by side.
  *
  * @param x [B, H, W, I]
- * @param kernelFor gives the kernel as [height * width * I, O]; it is used from the node on that it is given
+ * @param kernel [height * width * I, O]
  * @param shape of the result, [B, h, w, O]
  */
 export function im2col(
   w: NodeWriter,
   x: Node,
-  kernelFor: (columns: Node) => Node,
+  kernel: Node,
   window: Window,
   shape: Shape,
 ): Node {
@@ -31,10 +31,9 @@ export function im2col(
   const { size, stride } = window;
   const channels = x.shape[3]!;
   const depth = size[0] * size[1] * channels;
-  const blocks = inBlocks(w, x, window, [high, wide]);
+  const blocks = inBlocks(w, x, window, [high, wide], kernel);
   const bytes = 4 * batch * high * wide * depth;
   const rows = rowsPerStrip(high, Math.min(MOST_STRIPS, Math.ceil(bytes / STRIP_BYTES)));
-  let kernel: Node | undefined;
   const strips = Array.from({ length: high / rows }, (_, strip) => {
     const shifted = Array.from({ length: size[0] * size[1] }, (_, i) => {
       const [down, across] = [Math.floor(i / size[1]), i % size[1]];
@@ -44,7 +43,6 @@ export function im2col(
       return w.reshape(copy, [batch, rows, wide, channels]);
     });
     const columns = w.concat(shifted, 3, [batch, rows, wide, depth]);
-    kernel ??= kernelFor(columns);
     const product = w.matmul(w.reshape(columns, [batch * rows * wide, depth]), kernel);
     return w.reshape(product, [batch, rows, wide, output]);
   });
@@ -57,6 +55,7 @@ function inBlocks(
   x: Node,
   { size, stride, before }: Window,
   [high, wide]: readonly [number, number],
+  kernel: Node,
 ): Node {
   const [batch, height, width, channels] = x.shape as [number, number, number, number];
   const [top, left] = before;
@@ -64,6 +63,8 @@ function inBlocks(
     Math.max(outputs + Math.ceil(edge / stride) - 1, Math.ceil(length / stride));
   const down = steps(high, size[0], top + height);
   const across = steps(wide, size[1], left + width);
-  const padded = w.pad(x, [top, stride * down - height - top, left, stride * across - width - left]);
+  const zeros = [top, stride * down - height - top, left, stride * across - width - left] as const;
+  // As in winograd.ts: the kernel first, so that one strip after the other can be done with.
+  const padded = w.pad(x, zeros, kernel);
   return w.reshape(padded, [batch, down, stride, across, stride, channels]);
 }

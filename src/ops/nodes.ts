@@ -174,10 +174,16 @@ export class NodeWriter {
   cast(x: Node, to: NodeType, before?: Node): Node {
     if (x.type === to) return x;
     const attributes: Attributes = { SrcT: { type: x.type }, DstT: { type: to }, Truncate: { bool: false } };
-    // Arguments are there from the start. What is used twice is made for its first use.
-    const awaited = before && (before.source ?? before).name.replace(/:\d+$/, "");
-    const after = awaited !== undefined && this.#names.has(awaited) ? [`^${awaited}`] : [];
-    return this.shared(`${x.name} as ${to}`, () => this.emit("Cast", [x], x.shape, to, attributes, after));
+    // What is used twice is made for its first use.
+    return this.shared(`${x.name} as ${to}`, () =>
+      this.emit("Cast", [x], x.shape, to, attributes, this.#waitFor(before)),
+    );
+  }
+
+  /** The further input that waits for a node; arguments are there from the start. */
+  #waitFor(x: Node | undefined): string[] {
+    const name = x && (x.source ?? x).name.replace(/:\d+$/, "");
+    return name !== undefined && this.#names.has(name) ? [`^${name}`] : [];
   }
 
   reshape(x: Node, shape: Shape): Node {
@@ -212,12 +218,13 @@ export class NodeWriter {
     return this.emit("Slice", [x, this.ints(...begin), this.ints(...shape)], shape, x.type, attributes);
   }
 
-  /** Zeros around height and width of [B, H, W, C]. */
-  pad(x: Node, [top, bottom, left, right]: readonly [number, number, number, number]): Node {
+  /** Zeros around height and width of [B, H, W, C]; made when `before` is there, if given. */
+  pad(x: Node, [top, bottom, left, right]: readonly [number, number, number, number], before?: Node): Node {
     const [b, h, w, c] = x.shape as [number, number, number, number];
     const amounts = this.constant(Int32Array.of(0, 0, top, bottom, left, right, 0, 0), [4, 2]);
     const attributes: Attributes = { T: { type: x.type }, Tpaddings: { type: "DT_INT32" } };
-    return this.emit("Pad", [x, amounts], [b, h + top + bottom, w + left + right, c], x.type, attributes);
+    const shape = [b, h + top + bottom, w + left + right, c];
+    return this.emit("Pad", [x, amounts], shape, x.type, attributes, this.#waitFor(before));
   }
 
   mean(x: Node, axis: number): Node {

@@ -101,7 +101,8 @@ function convolveTiles(w: NodeWriter, x: Node, kernels: Node, filter: Filter): N
   const [down, across] = [height / filter.step, width / filter.step];
   const tilesInAll = batch * down * across;
   const rows = rowsPerStrip(down, Math.min(MOST_STRIPS, Math.ceil(tilesInAll / TILES_PER_STRIP)));
-  const padded = w.pad(x, [1, 1, 1, 1]);
+  // TensorFlow takes first what was ready last: were the kernels cast after that, all strips would be held until then.
+  const padded = w.pad(x, [1, 1, 1, 1], kernels);
   const strips: Node[] = [];
   for (let from = 0; from < down; from += rows) {
     const tiles = batch * rows * across;
