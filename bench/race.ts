@@ -1,11 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fetchName } from "../src/ops/calls.js";
 import { type FunctionBody, type Node, NodeWriter } from "../src/ops/nodes.js";
 import { elements, type Shape } from "../src/ops/ops.js";
 import { loadNative } from "../src/runtime/native.js";
-import { openSession } from "../src/runtime/saved-model.js";
+import { openSession } from "../src/runtime/session.js";
 
 /** One way to write a computation down as TensorFlow nodes. */
 export interface Form {
@@ -76,7 +75,8 @@ function contender({ name, write }: Form, inputs: readonly Shape[]): Contender {
   const w = new NodeWriter();
   const given = inputs.map((shape, i): Node => ({ name: `input${i}`, shape, type: "DT_FLOAT" }));
   const result = w.written(write(w, given));
-  return graphContender(name, { arguments: given, nodes: w.nodes, results: [["y", result]] });
+  const { nodes, functions } = w;
+  return graphContender(name, { arguments: given, nodes, functions, results: [["y", result]] });
 }
 
 /** A session of nodes, given noise; what it computes is the result named `y`. */
@@ -87,9 +87,8 @@ export function graphContender(name: string, body: FunctionBody): Contender {
   const ids = body.arguments.map(({ shape }, i) =>
     binding.createTensor(shape, binding.TF_FLOAT, noise(shape, 2, i)),
   );
-  const names = body.arguments.map((x) => x.name).join(",");
   const fetch = <T>(use: (id: number) => T): T => {
-    const [{ id } = { id: -1 }] = binding.runSavedModel(session, ids, names, fetchName("y"));
+    const [id] = session.run(ids) as [number];
     const value = use(id);
     binding.deleteTensor(id);
     return value;
@@ -100,7 +99,7 @@ export function graphContender(name: string, body: FunctionBody): Contender {
     result: () => fetch((id) => Float32Array.from(binding.tensorDataSync(id) as Float32Array)),
     dispose() {
       for (const id of ids) binding.deleteTensor(id);
-      binding.deleteSavedModel(session);
+      session.close();
     },
   };
 }

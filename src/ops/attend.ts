@@ -41,27 +41,38 @@ function atOnce(w: NodeWriter, q: Node, k: Node, v: Node, isCausal: boolean): No
   return w.cast(w.batchMatmul(w.cast(w.softmax(seen), q.type), v), "DT_FLOAT");
 }
 
-/** Head by head and block of queries by block, so that the scores of one block fit the cache. */
+/** Head by head, one after the other. */
 function inBlocks(w: NodeWriter, q: Node, k: Node, v: Node): Node {
   const [batch, heads, rows] = q.shape as [number, number, number];
-  const [columns, depth] = [k.shape[2]!, v.shape[3]!];
-  const most = Math.max(1, Math.floor(BLOCK_BYTES / (columns * 4)));
-  const part = (x: Node, head: number, from: number, size: number): Node => {
-    const width = x.shape[3]!;
-    const begin = [Math.floor(head / heads), head % heads, from, 0];
-    return w.reshape(w.slice(x, begin, [1, 1, size, width]), [size, width]);
-  };
-  const blocks: Node[] = [];
+  const depth = v.shape[3]!;
+  const most = rowsPerBlock(k.shape[2]!);
+  const mixed: Node[] = [];
   for (let head = 0; head < batch * heads; head++) {
-    const [keys, values] = [k, v].map((x) => part(x, head, 0, columns)) as [Node, Node];
-    for (let from = 0; from < rows; from += most) {
-      const block = part(q, head, from, Math.min(most, rows - from));
-      const weights = w.softmax(w.cast(w.matmul(block, keys, true), "DT_FLOAT"));
-      blocks.push(w.cast(w.matmul(w.cast(weights, q.type), values), "DT_FLOAT"));
-    }
+    const begin = [Math.floor(head / heads), head % heads, 0, 0];
+    const ofHead = [q, k, v].map((x) => {
+      const [length, width] = x.shape.slice(2) as [number, number];
+      return w.reshape(w.slice(x, begin, [1, 1, length, width], mixed.at(-1)), [length, width]);
+    });
+    mixed.push(rows <= most ? attendHead(w, ofHead) : w.call("attention", ofHead, attendHead));
   }
-  return w.reshape(w.concat(blocks, 0, [batch * heads * rows, depth]), [batch, heads, rows, depth]);
+  return w.reshape(w.concat(mixed, 0, [batch * heads * rows, depth]), [batch, heads, rows, depth]);
 }
+
+/** Block of queries by block, so that the scores of one block fit the cache: q [T, C], k [S, C] and v [S, D] to [T, D]. */
+function attendHead(w: NodeWriter, [q, k, v]: readonly Node[]): Node {
+  const [rows, width] = q!.shape as [number, number];
+  const [columns, depth] = v!.shape as [number, number];
+  const most = rowsPerBlock(columns);
+  const blocks: Node[] = [];
+  for (let from = 0; from < rows; from += most) {
+    const block = rows <= most ? q! : w.slice(q!, [from, 0], [Math.min(most, rows - from), width]);
+    const weights = w.softmax(w.cast(w.matmul(block, k!, true), "DT_FLOAT"));
+    blocks.push(w.cast(w.matmul(w.cast(weights, q!.type), v!), "DT_FLOAT"));
+  }
+  return w.concat(blocks, 0, [rows, depth]);
+}
+
+const rowsPerBlock = (columns: number): number => Math.max(1, Math.floor(BLOCK_BYTES / (columns * 4)));
 
 /** 0 where position i may see position j <= i, a number that softmax turns into 0 elsewhere. */
 function causalMask(w: NodeWriter, length: number): Node {

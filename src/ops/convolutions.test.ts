@@ -3,10 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { loadNative } from "../runtime/native.js";
-import { openSession } from "../runtime/saved-model.js";
+import { openSession } from "../runtime/session.js";
 import { pseudoRandom } from "../testing/tiny.js";
 import { toTensorFlow } from "../weights/layout.js";
-import { fetchName } from "./calls.js";
 import { graphOps } from "./graph.js";
 import { suitsWinograd } from "./winograd.js";
 
@@ -54,8 +53,8 @@ function convolve(
   const { binding, tf } = native;
   const session = openSession(native, body);
   const fed = binding.createTensor(shape, binding.TF_FLOAT, x);
-  const [result] = binding.runSavedModel(session, [fed], "x", fetchName("y"));
-  const got = binding.tensorDataSync(result!.id) as Float32Array;
+  const [result] = session.run([fed]) as [number];
+  const got = binding.tensorDataSync(result) as Float32Array;
   const want = tf.tidy(() => {
     const hwio = toTensorFlow(kernel, stored, { layout: "kernel" });
     const image = tf.image.resizeNearestNeighbor(tf.tensor4d(x, shape), [high, wide]);

@@ -52,6 +52,8 @@ export interface GraphOptions {
   readonly directConvolution: boolean;
   /** Type that products and convolutions compute in. */
   readonly compute: "DT_FLOAT" | "DT_BFLOAT16";
+  /** Writes no functions. */
+  readonly isFlat?: boolean;
 }
 
 /**
@@ -109,7 +111,7 @@ const tensorOf = (node: Node): GraphTensor => ({
 
 /** Writes each op down as TensorFlow nodes. */
 export function graphOps(options: GraphOptions): GraphOps {
-  const w = new NodeWriter();
+  const w = new NodeWriter(options.isFlat);
   const inputs: Node[] = [];
   const given = new Map<string, GivenWeight & { readonly node: Node }>();
   const { compute } = options;
@@ -271,6 +273,7 @@ export function graphOps(options: GraphOptions): GraphOps {
       given: [...given.values()].map(({ argument, name, view }) => ({ argument, name, view })),
       results: Object.entries(results).map(([name, x]) => [name, w.written(node(x))]),
       nodes: w.nodes,
+      functions: w.functions,
     }),
     weight: (name, shape): GraphTensor => ({ shape, dtype: "float32", weight: name, view: "whole" }),
 

@@ -20,33 +20,46 @@ export interface Window {
  * @param kernel [height * width * I, O]
  * @param shape of the result, [B, h, w, O]
  */
-export function im2col(
-  w: NodeWriter,
-  x: Node,
-  kernel: Node,
-  window: Window,
-  shape: Shape,
-): Node {
+export function im2col(w: NodeWriter, x: Node, kernel: Node, window: Window, shape: Shape): Node {
   const [batch, high, wide, output] = shape as [number, number, number, number];
   const { size, stride } = window;
-  const channels = x.shape[3]!;
-  const depth = size[0] * size[1] * channels;
-  const blocks = inBlocks(w, x, window, [high, wide], kernel);
+  const [depth] = kernel.shape as [number, number];
   const bytes = 4 * batch * high * wide * depth;
   const rows = rowsPerStrip(high, Math.min(MOST_STRIPS, Math.ceil(bytes / STRIP_BYTES)));
-  const strips = Array.from({ length: high / rows }, (_, strip) => {
-    const shifted = Array.from({ length: size[0] * size[1] }, (_, i) => {
-      const [down, across] = [Math.floor(i / size[1]), i % size[1]];
-      const top = strip * rows + Math.floor(down / stride);
-      const begin = [0, top, down % stride, Math.floor(across / stride), across % stride, 0];
-      const copy = w.slice(blocks, begin, [batch, rows, 1, wide, 1, channels]);
-      return w.reshape(copy, [batch, rows, wide, channels]);
-    });
-    const columns = w.concat(shifted, 3, [batch, rows, wide, depth]);
-    const product = w.matmul(w.reshape(columns, [batch * rows * wide, depth]), kernel);
-    return w.reshape(product, [batch, rows, wide, output]);
+  const convolve = (v: NodeWriter, [blocks, matrix]: readonly Node[]) =>
+    convolveStrip(v, blocks!, matrix!, window, [batch, rows, wide, output]);
+  const blocks = inBlocks(w, x, window, [high, wide], kernel);
+  if (rows === high) return convolve(w, [blocks, kernel]);
+  const [, , , ...rest] = blocks.shape;
+  const seen = rows + Math.ceil(size[0] / stride) - 1;
+  const strips: Node[] = [];
+  for (let from = 0; from < high; from += rows) {
+    // One after the other, as in winograd.ts.
+    const begin = [0, from, 0, 0, 0, 0];
+    const strip = w.slice(blocks, begin, [batch, seen, stride, ...rest], strips.at(-1));
+    strips.push(w.call(`im2col_${size.join("x")}`, [strip, kernel], convolve));
+  }
+  return w.concat(strips, 1, shape);
+}
+
+function convolveStrip(
+  w: NodeWriter,
+  blocks: Node,
+  kernel: Node,
+  { size, stride }: Window,
+  [batch, rows, wide, output]: readonly [number, number, number, number],
+): Node {
+  const [depth] = kernel.shape as [number, number];
+  const channels = blocks.shape.at(-1)!;
+  const shifted = Array.from({ length: size[0] * size[1] }, (_, i) => {
+    const [down, across] = [Math.floor(i / size[1]), i % size[1]];
+    const begin = [0, Math.floor(down / stride), down % stride, Math.floor(across / stride), across % stride, 0];
+    const copy = w.slice(blocks, begin, [batch, rows, 1, wide, 1, channels]);
+    return w.reshape(copy, [batch, rows, wide, channels]);
   });
-  return strips.length === 1 ? strips[0]! : w.concat(strips, 1, shape);
+  const columns = w.concat(shifted, 3, [batch, rows, wide, depth]);
+  const product = w.matmul(w.reshape(columns, [batch * rows * wide, depth]), kernel);
+  return w.reshape(product, [batch, rows, wide, output]);
 }
 
 /** x with zeros around, each axis in steps of the stride: [B, H / stride, stride, W / stride, stride, C]. */

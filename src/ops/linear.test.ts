@@ -3,10 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { loadNative } from "../runtime/native.js";
-import { openSession } from "../runtime/saved-model.js";
+import { openSession } from "../runtime/session.js";
 import { pseudoRandom } from "../testing/tiny.js";
 import { toTensorFlow, type WeightView } from "../weights/layout.js";
-import { fetchName } from "./calls.js";
 import { graphOps } from "./graph.js";
 
 const native = loadNative();
@@ -50,8 +49,8 @@ test.each([
     const { binding, tf } = native;
     const session = openSession(native, body);
     const fed = binding.createTensor([rows, input], binding.TF_FLOAT, x);
-    const [result] = binding.runSavedModel(session, [fed], "x", fetchName("y"));
-    const got = binding.tensorDataSync(result!.id) as Float32Array;
+    const [result] = session.run([fed]) as [number];
+    const got = binding.tensorDataSync(result) as Float32Array;
     const want = tf.tidy(() => {
       const matrix = tf.tensor2d(weight, stored as [number, number]).slice([output, 0]);
       const y = tf.matMul(tf.tensor2d(x, [rows, input]), matrix, false, true).add(bias.slice(output));

@@ -44,17 +44,33 @@ export interface FunctionBody {
   readonly shared?: readonly Node[];
   readonly nodes: readonly NodeDef[];
   readonly results: readonly (readonly [name: string, node: Node])[];
+  /** What the nodes call, by name; that of one name is the same throughout a graph. */
+  readonly functions?: ReadonlyMap<string, FunctionBody>;
 }
 
+/** Of a called function: the usual one of TensorFlow, which holds less memory, or one without queues and threads of its own. */
+type Executor = "" | "SINGLE_THREADED_EXECUTOR";
+
 const NO_OUTPUT = 1 << 20;
+
+/**
+ * ConfigProto { graph_options { rewrite_options { disable_meta_optimizer: true } } }: TensorFlow's graph optimizer
+ * would take longer than many steps, and what it finds is written down as it should be from the start.
+ */
+const NO_OPTIMIZER = Uint8Array.of(0x52, 5, 0x52, 3, 0x98, 1, 1);
 
 /** Writes TensorFlow's own operations down, one method for each that is used; shapes are the caller's to know. */
 export class NodeWriter {
   readonly nodes: NodeDef[] = [];
+  readonly functions = new Map<string, FunctionBody>();
   /** Put before the names of nodes: "down_blocks/0/resnets/0/". */
   prefix = "";
   readonly #shared = new Map<string, Node>();
   readonly #names = new Set<string>();
+  readonly #called = new Map<string, string>();
+
+  /** @param isFlat writes what would be functions in their callers' places */
+  constructor(private readonly isFlat = false) {}
 
   /** @param after further inputs: `^` and the name of a node that is only waited for */
   emit(
@@ -93,19 +109,54 @@ export class NodeWriter {
     return node;
   }
 
-  placeholder(name: string, shape: Shape, type: NodeType): Node {
-    this.#push({
-      name,
-      op: "Placeholder",
-      inputs: [],
-      attributes: { dtype: { type }, shape: { shape } },
-    });
-    return { name, shape, type };
+  /**
+   * What `write` makes of the inputs, in a function: TensorFlow prepares a function once, however often it is called.
+   *
+   * @param name with the inputs' shapes and types it says all of what is written
+   */
+  call(
+    name: string,
+    inputs: readonly Node[],
+    write: (w: NodeWriter, inputs: readonly Node[]) => Node,
+  ): Node {
+    if (this.isFlat) return write(this, inputs);
+    const key = `${name} ${inputs.map(({ type, shape }) => `${type} [${shape}]`)}`;
+    const called = this.#called.get(key) ?? `${name}_${this.#called.size}`;
+    this.#called.set(key, called);
+    return this.invoke(called, this.functions.get(called) ?? functionOf(inputs, write), inputs)[0]!;
   }
 
-  identity(name: string, x: Node): void {
-    const inputs = [this.written(x).name];
-    this.#push({ name, op: "Identity", inputs, attributes: { T: { type: x.type } } });
+  /** The results of a function that is known by this name throughout the graph. */
+  invoke(name: string, body: FunctionBody, inputs: readonly Node[], executor: Executor = ""): Node[] {
+    this.functions.set(name, body);
+    const outputs = body.results.map(([, node]) => node);
+    const [types, resultTypes] = [inputs, outputs].map((nodes) => nodes.map(({ type }) => type)) as [
+      NodeType[],
+      NodeType[],
+    ];
+    const attributes = NodeWriter.callAttributes(name, types, resultTypes, executor);
+    const first = this.emit("PartitionedCall", inputs, outputs[0]!.shape, outputs[0]!.type, attributes);
+    return outputs.map(({ shape, type }, i) => ({
+      name: i === 0 ? first.name : `${first.name}:${i}`,
+      shape,
+      type,
+    }));
+  }
+
+  static callAttributes(
+    name: string,
+    inputs: readonly NodeType[],
+    outputs: readonly NodeType[],
+    executor: Executor = "",
+  ): Attributes {
+    return {
+      Tin: { types: inputs },
+      Tout: { types: outputs },
+      f: { function: name },
+      config: { string: "" },
+      config_proto: { bytes: NO_OPTIMIZER },
+      executor_type: { string: executor },
+    };
   }
 
   constant(values: Float32Array | Int32Array, shape: Shape): Node {
@@ -200,6 +251,7 @@ export class NodeWriter {
   }
 
   concat(xs: readonly Node[], axis: number, shape: Shape): Node {
+    if (xs.length === 1) return xs[0]!;
     const { type } = xs[0]!;
     const attributes: Attributes = { N: { int: xs.length }, T: { type }, Tidx: { type: "DT_INT32" } };
     return this.emit("ConcatV2", [...xs, this.int(axis)], shape, type, attributes);
@@ -213,9 +265,11 @@ export class NodeWriter {
     );
   }
 
-  slice(x: Node, begin: readonly number[], shape: readonly number[]): Node {
+  /** Made when `before` is there, if given. */
+  slice(x: Node, begin: readonly number[], shape: readonly number[], before?: Node): Node {
     const attributes: Attributes = { T: { type: x.type }, Index: { type: "DT_INT32" } };
-    return this.emit("Slice", [x, this.ints(...begin), this.ints(...shape)], shape, x.type, attributes);
+    const inputs = [x, this.ints(...begin), this.ints(...shape)];
+    return this.emit("Slice", inputs, shape, x.type, attributes, this.#waitFor(before));
   }
 
   /** Zeros around height and width of [B, H, W, C]; made when `before` is there, if given. */
@@ -348,6 +402,16 @@ export class NodeWriter {
       half_pixel_centers: { bool: false },
     });
   }
+}
+
+function functionOf(
+  inputs: readonly Node[],
+  write: (w: NodeWriter, inputs: readonly Node[]) => Node,
+): FunctionBody {
+  const w = new NodeWriter(true);
+  const given = inputs.map(({ shape, type }, i): Node => ({ name: `x${i}`, shape, type }));
+  const result = w.written(write(w, given));
+  return { arguments: given, nodes: w.nodes, results: [["y", result]] };
 }
 
 const isSameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((d, i) => d === b[i]);

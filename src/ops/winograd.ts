@@ -11,6 +11,7 @@ import { rowsPerStrip } from "./strips.js";
 
 /** Along one axis; both axes at once are the Kronecker product of a matrix with itself. */
 interface Filter {
+  readonly name: string;
   /** From a tile's pixels to the places of the products, as many of both. */
   readonly pixels: readonly (readonly number[])[];
   /** From there to the tile's two results. */
@@ -20,6 +21,7 @@ interface Filter {
 }
 
 const plain: Filter = {
+  name: "winograd",
   pixels: [
     [1, 0, -1, 0],
     [0, 1, 1, 0],
@@ -38,6 +40,7 @@ const plain: Filter = {
  * The others are 9 products where the four results have 36 taps.
  */
 const upsampled: Filter = {
+  name: "upsampled_winograd",
   pixels: [
     [1, -1, 0],
     [0, 1, 0],
@@ -63,7 +66,7 @@ const least = {
 };
 /** Tiles that are transformed at a time, so that they stay in the cache; but every strip costs nodes. */
 const TILES_PER_STRIP = 512;
-const MOST_STRIPS = 8;
+const MOST_STRIPS = 32;
 
 /**
  * Whether a 3x3 convolution with stride 1 that keeps the size is faster in this form.
@@ -96,43 +99,58 @@ export const upsampledWinogradConvolution = (w: NodeWriter, x: Node, kernels: No
   convolveTiles(w, x, kernels, upsampled);
 
 function convolveTiles(w: NodeWriter, x: Node, kernels: Node, filter: Filter): Node {
+  const { step, name } = filter;
   const [batch, height, width, input] = x.shape as [number, number, number, number];
-  const [planes, , output] = kernels.shape as [number, number, number];
-  const [down, across] = [height / filter.step, width / filter.step];
-  const tilesInAll = batch * down * across;
-  const rows = rowsPerStrip(down, Math.min(MOST_STRIPS, Math.ceil(tilesInAll / TILES_PER_STRIP)));
-  // TensorFlow takes first what was ready last: were the kernels cast after that, all strips would be held until then.
-  const padded = w.pad(x, [1, 1, 1, 1], kernels);
+  const [down, across] = [height / step, width / step];
+  const tiles = batch * down * across;
+  const rows = rowsPerStrip(down, Math.min(MOST_STRIPS, Math.ceil(tiles / TILES_PER_STRIP)));
+  const convolve = (v: NodeWriter, [pixels, factors]: readonly Node[]) =>
+    convolveStrip(v, pixels!, factors!, filter);
+  if (rows === down) return convolve(w, [w.pad(x, [1, 1, 1, 1]), kernels]);
   const strips: Node[] = [];
   for (let from = 0; from < down; from += rows) {
-    const tiles = batch * rows * across;
-    const pixels = tilePixels(w, padded, filter, [from, rows, across]);
-    const transformed = w.matmul(w.constant(kronecker(filter.pixels), [planes, planes]), pixels);
-    const products = w.batchMatmul(w.reshape(transformed, [planes, tiles, input]), kernels);
-    const results = w.matmul(
-      w.constant(kronecker(filter.results), [TILE ** 2, planes]),
-      w.reshape(products, [planes, tiles * output]),
-    );
-    const apart = w.reshape(results, [TILE, TILE, batch, rows, across, output]);
-    const image = w.transpose(apart, [2, 3, 0, 4, 1, 5]);
-    strips.push(w.reshape(image, [batch, rows * TILE, across * TILE, output]));
+    const [top, bottom] = [Number(from === 0), Number(from + rows === down)];
+    const seen = [batch, rows * step + 2 - top - bottom, width, input];
+    // One after the other, as they would not fit the cache side by side; and none before the kernels are there, as
+    // TensorFlow would prepare all strips and then wait.
+    const pixels = w.slice(x, [0, from * step - 1 + top, 0, 0], seen, strips.at(-1) ?? kernels);
+    strips.push(w.call(name, [w.pad(pixels, [top, bottom, 1, 1]), kernels], convolve));
   }
-  return strips.length === 1 ? strips[0]! : w.concat(strips, 1, [batch, down * TILE, across * TILE, output]);
+  return w.concat(strips, 1, [batch, down * TILE, across * TILE, kernels.shape[2]!]);
 }
 
-/** The pixels of rows of tiles, place by place: [places * places, tiles * I]. Tiles overlap. */
+/** A picture with the pixels around it to the results in its middle. */
+function convolveStrip(w: NodeWriter, padded: Node, kernels: Node, filter: Filter): Node {
+  const [planes, input, output] = kernels.shape as [number, number, number];
+  const [batch, high, wide] = padded.shape as [number, number, number, number];
+  const beyond = filter.pixels.length - filter.step;
+  const [rows, across] = [(high - beyond) / filter.step, (wide - beyond) / filter.step];
+  const tiles = batch * rows * across;
+  const pixels = tilePixels(w, padded, filter, [rows, across]);
+  const transformed = w.matmul(w.constant(kronecker(filter.pixels), [planes, planes]), pixels);
+  const products = w.batchMatmul(w.reshape(transformed, [planes, tiles, input]), kernels);
+  const results = w.matmul(
+    w.constant(kronecker(filter.results), [TILE ** 2, planes]),
+    w.reshape(products, [planes, tiles * output]),
+  );
+  const apart = w.reshape(results, [TILE, TILE, batch, rows, across, output]);
+  const image = w.transpose(apart, [2, 3, 0, 4, 1, 5]);
+  return w.reshape(image, [batch, rows * TILE, across * TILE, output]);
+}
+
+/** The pixels of all tiles, place by place: [places * places, tiles * I]. Tiles overlap. */
 function tilePixels(
   w: NodeWriter,
   padded: Node,
   { pixels: { length: edge }, step }: Filter,
-  [from, rows, across]: readonly [from: number, rows: number, across: number],
+  [rows, across]: readonly [rows: number, across: number],
 ): Node {
   const [batch, high, wide, input] = padded.shape as [number, number, number, number];
   const blocks = w.reshape(padded, [batch, high / step, step, wide / step, step, input]);
   const length = batch * rows * across * input;
   const pixels = Array.from({ length: edge ** 2 }, (_, i) => {
     const [y, x] = [Math.floor(i / edge), i % edge];
-    const begin = [0, from + Math.floor(y / step), y % step, Math.floor(x / step), x % step, 0];
+    const begin = [0, Math.floor(y / step), y % step, Math.floor(x / step), x % step, 0];
     return w.reshape(w.slice(blocks, begin, [batch, rows, 1, across, 1, input]), [1, length]);
   });
   return w.concat(pixels, 0, [edge ** 2, length]);

@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { fetchName } from "../ops/calls.js";
 import type { WeightView } from "../ops/graph.js";
 import { type Node, NodeWriter } from "../ops/nodes.js";
 import { pseudoRandom } from "../testing/tiny.js";
@@ -14,7 +13,7 @@ import { takeAdapted } from "./adapted-weights.js";
 import { convertedWeights, storedTypes } from "./graph-weights.js";
 import { loadNative } from "./native.js";
 import type { Precision } from "./runner.js";
-import { openSession } from "./saved-model.js";
+import { openSession } from "./session.js";
 
 const native = loadNative();
 const cacheRoot = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
@@ -119,10 +118,10 @@ function asFloat32(id: number, precision: Precision): Float32Array {
   const y = w.elementwise("AddV2", [w.cast(x, "DT_FLOAT"), w.scalar(0)], [-1]);
   const body = { arguments: [x], nodes: w.nodes, results: [["y", y]] } as const;
   const session = openSession(native, body);
-  const [result] = native.binding.runSavedModel(session, [id], "x", fetchName("y"));
-  const values = Float32Array.from(native.binding.tensorDataSync(result!.id));
-  native.binding.deleteTensor(result!.id);
-  native.binding.deleteSavedModel(session);
+  const [result] = session.run([id]) as [number];
+  const values = Float32Array.from(native.binding.tensorDataSync(result));
+  native.binding.deleteTensor(result);
+  session.close();
   return values;
 }
 

@@ -1,7 +1,6 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
-import { fetchName } from "../ops/calls.js";
 import type { GivenWeight } from "../ops/graph.js";
 import { type FunctionBody, type Node, NodeWriter } from "../ops/nodes.js";
 import { openWeightCache } from "../weights/cache.js";
@@ -17,7 +16,7 @@ import {
   type WeightOptions,
 } from "./graph-weights.js";
 import type { Native } from "./native.js";
-import { openSession } from "./saved-model.js";
+import { openSession, type Session } from "./session.js";
 
 /** Tensors of TensorFlow's, until they are released. */
 export interface GivenTensors {
@@ -125,7 +124,7 @@ const shapeOf = (shape: readonly number[]): Given => ({
 /** A small graph whose one result stays in TensorFlow's memory; loaded when it is first run. */
 function program(native: Native, body: FunctionBody) {
   const { binding } = native;
-  let session: number | undefined;
+  let session: Session | undefined;
   const typeOf = ({ data }: Given) =>
     data instanceof Float32Array
       ? binding.TF_FLOAT
@@ -137,21 +136,17 @@ function program(native: Native, body: FunctionBody) {
       session ??= openSession(native, body);
       const ids: number[] = [];
       try {
-        for (const input of Object.values(given))
+        for (const { name } of body.arguments) {
+          const input = given[name]!;
           ids.push(binding.createTensor(input.shape, typeOf(input), input.data));
-        const [result] = binding.runSavedModel(
-          session,
-          ids,
-          Object.keys(given).join(","),
-          fetchName("tensor"),
-        );
-        return result!.id;
+        }
+        return session.run(ids)[0]!;
       } finally {
         for (const id of ids) binding.deleteTensor(id);
       }
     },
     close() {
-      if (session !== undefined) binding.deleteSavedModel(session);
+      session?.close();
       session = undefined;
     },
   };

@@ -2,8 +2,8 @@ import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
-import { fetchName } from "../ops/calls.js";
-import { type GivenWeight, type GraphBody, graphOps } from "../ops/graph.js";
+import { inParts } from "../ops/calls.js";
+import { type GivenWeight, graphOps } from "../ops/graph.js";
 import { elements } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { type GivenTensors, takeAdapted } from "./adapted-weights.js";
@@ -14,6 +14,7 @@ import type { Native } from "./native.js";
 import type { Capabilities } from "./probe.js";
 import type { Runner } from "./runner.js";
 import { encodeSavedModel } from "./saved-model.js";
+import { loadSession } from "./session.js";
 
 export interface GraphRunnerOptions extends WeightOptions {
   readonly capabilities: Capabilities;
@@ -38,13 +39,13 @@ export function graphRunner(
 ): Runner {
   const { binding } = native;
   let graph = findGraph(native, network, checkpoint, options);
-  const session = binding.loadSavedModel(graph.folder, "serve");
+  const session = loadSession(native, graph.folder, graph.results.length);
   const inputNames = Object.keys(network.inputs);
   let weights: GivenTensors;
   try {
     weights = takeWeights(native, checkpoint, options, graph.given);
   } catch (error) {
-    binding.deleteSavedModel(session);
+    session.close();
     throw error;
   }
   return {
@@ -55,15 +56,12 @@ export function graphRunner(
         if (got?.data.length !== elements(want.shape))
           throw internal(`input ${name} of a graph: expected [${want.shape}], got [${got?.shape}]`);
       }
-      const { given, results } = graph;
-      const names = [...inputNames, ...given.map(({ argument }) => argument)].join(",");
-      const fetches = results.map(([name]) => fetchName(name)).join(",");
       const ids = inputNames.map((name) => createTensor(native, network.inputs[name]!, inputs[name]!.data));
-      const fetched = binding.runSavedModel(session, [...ids, ...weights.ids], names, fetches);
+      const results = session.run([...ids, ...weights.ids]);
       for (const id of ids) binding.deleteTensor(id);
       return Object.fromEntries(
-        fetched.map(({ id }, i): [string, Values] => {
-          const [name, shape] = results[i]!;
+        results.map((id, i): [string, Values] => {
+          const [name, shape] = graph.results[i]!;
           const data = binding.tensorDataSync(id) as Float32Array;
           binding.deleteTensor(id);
           return [name, { shape, data }];
@@ -81,7 +79,7 @@ export function graphRunner(
       return true;
     },
     dispose() {
-      binding.deleteSavedModel(session);
+      session.close();
       weights.release();
     },
   };
@@ -150,17 +148,20 @@ function writeGraph(
       !isVector(checkpoint, name) || changed?.names.has(name) ? storedTypes[precision] : undefined,
     ...capabilities,
     compute: precision === "bf16" ? "DT_BFLOAT16" : "DT_FLOAT",
+    // Calls within calls that have a thread each could wait for each other.
+    isFlat: options.perSample !== undefined,
   });
   const module = new Module(graph, { get: (name, shape) => graph.weight(name, shape) });
   const given = Object.entries(perSample.inputs).map(([name, { shape, dtype }]) => {
     return [name, graph.input(name, shape, dtype)] as const;
   });
-  const body: GraphBody = graph.body(perSample.forward(module, Object.fromEntries(given)));
+  const part = graph.body(perSample.forward(module, Object.fromEntries(given)));
   const calls = options.perSample ? Object.values(network.inputs)[0]!.shape[0]! : 1;
+  const body = calls === 1 ? part : inParts(part, calls);
   return {
-    bytes: encodeSavedModel(body, native, calls),
-    given: body.given,
-    results: body.results.map(([name, { shape }]) => [name, [shape[0]! * calls, ...shape.slice(1)]]),
+    bytes: encodeSavedModel(body, native),
+    given: part.given,
+    results: body.results.map(([name, { shape }]) => [name, shape]),
   };
 }
 

@@ -1,9 +1,8 @@
-import { fetchName } from "../ops/calls.js";
 import type { WeightFile } from "../ops/graph.js";
 import { type Node, NodeWriter } from "../ops/nodes.js";
 import type { Shape } from "../ops/ops.js";
 import type { Native } from "./native.js";
-import { openSession } from "./saved-model.js";
+import { openSession } from "./session.js";
 
 export interface MappedWeight extends WeightFile {
   readonly shape: Shape;
@@ -27,10 +26,9 @@ export function mapWeights(native: Native, files: readonly MappedWeight[]): read
   const session = openSession(native, { arguments: [wait], nodes: w.nodes, results });
   const given = binding.createTensor(wait.shape, binding.TF_INT32, Int32Array.of(0));
   try {
-    const fetches = results.map(([name]) => fetchName(name)).join(",");
-    return binding.runSavedModel(session, [given], wait.name, fetches).map(({ id }) => id);
+    return session.run([given]);
   } finally {
     binding.deleteTensor(given);
-    binding.deleteSavedModel(session);
+    session.close();
   }
 }

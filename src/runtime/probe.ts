@@ -1,10 +1,9 @@
 import { readFileSync } from "node:fs";
 import { internal } from "../errors.js";
-import { fetchName } from "../ops/calls.js";
 import { type FusedNodes, type GraphOps, graphOps } from "../ops/graph.js";
 import type { Tensor } from "../ops/ops.js";
 import type { Native } from "./native.js";
-import { openSession } from "./saved-model.js";
+import { openSession } from "./session.js";
 
 /** What decides which nodes are written for this machine. */
 export interface Capabilities {
@@ -103,13 +102,13 @@ function runs(native: Native, { compute, emit, expected }: Trial): boolean {
     const session = openSession(native, body);
     const input = binding.createTensor([2, 2], binding.TF_FLOAT, Float32Array.of(1, 2, 4, 2));
     try {
-      const [result] = binding.runSavedModel(session, [input], "x", fetchName("y"));
-      const got = [...binding.tensorDataSync(result!.id)];
-      binding.deleteTensor(result!.id);
+      const [result] = session.run([input]) as [number];
+      const got = [...binding.tensorDataSync(result)];
+      binding.deleteTensor(result);
       return got.length === expected.length && got.every((value, i) => Math.abs(value - expected[i]!) < 1e-4);
     } finally {
       binding.deleteTensor(input);
-      binding.deleteSavedModel(session);
+      session.close();
     }
   } catch {
     return false;

@@ -1,8 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { internal } from "../errors.js";
-import { callNodes, FUNCTION_NAME } from "../ops/calls.js";
+import { graphNodes, NETWORK } from "../ops/calls.js";
 import type { Attribute, FunctionBody, NodeDef, NodeType } from "../ops/nodes.js";
 import type { Shape } from "../ops/ops.js";
 import type { Message, Native } from "./native.js";
@@ -16,16 +13,14 @@ const typeNumbers: Record<NodeType, number> = {
   DT_HALF: 19,
 };
 
-/**
- * The bytes of a saved_model.pb, tagged "serve" and without variables, whose graph calls a function for each of `calls`
- * equal parts of the batch.
- */
-export function encodeSavedModel(body: FunctionBody, { protobuf }: Native, calls = 1): Uint8Array {
+/** The bytes of a saved_model.pb, tagged "serve" and without variables, whose graph is the call of a function. */
+export function encodeSavedModel(body: FunctionBody, { protobuf }: Native): Uint8Array {
   const create: Create = (name) => new protobuf[name]!();
   const graph = create("GraphDef");
-  graph.setNodeList(callNodes(body, calls).map((node) => encodeNode(node, create)));
+  graph.setNodeList(graphNodes(body).map((node) => encodeNode(node, create)));
   const library = create("FunctionDefLibrary");
-  library.setFunctionList([encodeFunction(body, create, protobuf)]);
+  const functions = withCalled(new Map([[NETWORK, body]]));
+  library.setFunctionList([...functions].map(([name, one]) => encodeFunction(name, one, create, protobuf)));
   graph.setLibrary(library);
   // The version of GraphDef that TensorFlow 2.x writes; older ones change the meaning of some nodes.
   const versions = create("VersionDef");
@@ -42,56 +37,54 @@ export function encodeSavedModel(body: FunctionBody, { protobuf }: Native, calls
   return model.serializeBinary();
 }
 
-/** A session of a graph that is not kept on disk. */
-export function openSession(native: Native, body: FunctionBody): number {
-  const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-graph-"));
-  try {
-    writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(body, native));
-    return native.binding.loadSavedModel(folder, "serve");
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
+/** These functions, and those that they call. */
+const withCalled = (functions: ReadonlyMap<string, FunctionBody>): Map<string, FunctionBody> =>
+  new Map([...functions].flatMap(([name, body]) => [[name, body], ...withCalled(body.functions ?? new Map())]));
 
 type Create = (name: string) => Message;
 
 /** A function names its nodes without slashes, and an output by its name in the operation's definition and a number. */
-function encodeFunction(body: FunctionBody, create: Create, protobuf: Native["protobuf"]): Message {
+function encodeFunction(
+  name: string,
+  body: FunctionBody,
+  create: Create,
+  protobuf: Native["protobuf"],
+): Message {
   const { ArgDef } = protobuf.OpDef as unknown as { ArgDef: new () => Message };
-  const argument = (name: string, type: NodeType): Message => {
-    const message = new ArgDef();
-    message.setName(name);
-    message.setType(typeNumbers[type]);
-    return message;
+  const argument = (argumentName: string, type: NodeType): Message => {
+    const definition = new ArgDef();
+    definition.setName(argumentName);
+    definition.setType(typeNumbers[type]);
+    return definition;
   };
   const given = [...body.arguments, ...(body.shared ?? [])];
-  const isArgument = new Set(given.map(({ name }) => name));
-  const operations = new Map(body.nodes.map(({ name, op }) => [name, op]));
-  const flat = (name: string) => name.replaceAll("/", "_");
+  const isArgument = new Set(given.map((x) => x.name));
+  const operations = new Map(body.nodes.map((node) => [node.name, node.op]));
+  const flat = (nodeName: string) => nodeName.replaceAll("/", "_");
   const reference = (input: string): string => {
     if (isArgument.has(input)) return input;
     if (input.startsWith("^")) return `^${flat(input.slice(1))}`; // only waited for
-    const [name, index = "0"] = input.split(":") as [string, string?];
-    const op = operations.get(name) ?? "";
+    const [node, index = "0"] = input.split(":") as [string, string?];
+    const op = operations.get(node) ?? "";
     const output = outputNames[op];
-    if (!output) throw internal(`no name is known for the output of ${op || name} in a function`);
-    return `${flat(name)}:${typeof output === "string" ? `${output}:${index}` : `${output[Number(index)]}:0`}`;
+    if (!output) throw internal(`no name is known for the output of ${op || node} in a function`);
+    return `${flat(node)}:${typeof output === "string" ? `${output}:${index}` : `${output[Number(index)]}:0`}`;
   };
   const signature = create("OpDef");
-  signature.setName(FUNCTION_NAME);
-  signature.setInputArgList(given.map(({ name, type }) => argument(name, type)));
-  signature.setOutputArgList(body.results.map(([name, { type }]) => argument(name, type)));
+  signature.setName(name);
+  signature.setInputArgList(given.map((x) => argument(x.name, x.type)));
+  signature.setOutputArgList(body.results.map(([result, { type }]) => argument(result, type)));
   const message = create("FunctionDef");
   message.setSignature(signature);
   message.setNodeDefList(
-    body.nodes.map(({ name, inputs, ...rest }) =>
-      encodeNode({ ...rest, name: flat(name), inputs: inputs.map(reference) }, create),
+    body.nodes.map((node) =>
+      encodeNode({ ...node, name: flat(node.name), inputs: node.inputs.map(reference) }, create),
     ),
   );
-  for (const [name, node] of body.results) message.getRetMap().set(name, reference(node.name));
+  for (const [result, node] of body.results) message.getRetMap().set(result, reference(node.name));
   // The optimizer must neither write its nodes into the calling graph nor work on them before they are called.
-  for (const name of ["_noinline", "_tf_data_function"])
-    message.getAttrMap().set(name, encodeAttribute({ bool: true }, create));
+  for (const attribute of ["_noinline", "_tf_data_function"])
+    message.getAttrMap().set(attribute, encodeAttribute({ bool: true }, create));
   return message;
 }
 
@@ -122,6 +115,7 @@ const outputNames: Readonly<Record<string, string | readonly string[]>> = {
   Mean: "output",
   Mul: "z",
   Pad: "output",
+  PartitionedCall: "output",
   RealDiv: "z",
   Relu: "activations",
   Reshape: "output",
