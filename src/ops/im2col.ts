@@ -53,7 +53,14 @@ function convolveStrip(
   const channels = blocks.shape.at(-1)!;
   const shifted = Array.from({ length: size[0] * size[1] }, (_, i) => {
     const [down, across] = [Math.floor(i / size[1]), i % size[1]];
-    const begin = [0, Math.floor(down / stride), down % stride, Math.floor(across / stride), across % stride, 0];
+    const begin = [
+      0,
+      Math.floor(down / stride),
+      down % stride,
+      Math.floor(across / stride),
+      across % stride,
+      0,
+    ];
     const copy = w.slice(blocks, begin, [batch, rows, 1, wide, 1, channels]);
     return w.reshape(copy, [batch, rows, wide, channels]);
   });

@@ -114,11 +114,7 @@ export class NodeWriter {
    *
    * @param name with the inputs' shapes and types it says all of what is written
    */
-  call(
-    name: string,
-    inputs: readonly Node[],
-    write: (w: NodeWriter, inputs: readonly Node[]) => Node,
-  ): Node {
+  call(name: string, inputs: readonly Node[], write: (w: NodeWriter, inputs: readonly Node[]) => Node): Node {
     if (this.isFlat) return write(this, inputs);
     const key = `${name} ${inputs.map(({ type, shape }) => `${type} [${shape}]`)}`;
     const called = this.#called.get(key) ?? `${name}_${this.#called.size}`;
@@ -265,8 +261,16 @@ export class NodeWriter {
     );
   }
 
-  /** Made when `before` is there, if given. */
+  /** Made when `before` is there, if given. What lies together is cut out of the first axis, where TensorFlow need not copy. */
   slice(x: Node, begin: readonly number[], shape: readonly number[], before?: Node): Node {
+    const axis = x.shape.findLastIndex((size, i) => shape[i] !== size);
+    if (axis > 0 && shape.slice(0, axis).every((size) => size === 1)) {
+      const rows = elements(x.shape.slice(0, axis + 1));
+      const first = begin.slice(0, axis + 1).reduce((at, index, i) => at * x.shape[i]! + index, 0);
+      const row = elements(x.shape.slice(axis + 1));
+      const part = this.slice(this.reshape(x, [rows, row]), [first, 0], [shape[axis]!, row], before);
+      return this.reshape(part, shape);
+    }
     const attributes: Attributes = { T: { type: x.type }, Index: { type: "DT_INT32" } };
     const inputs = [x, this.ints(...begin), this.ints(...shape)];
     return this.emit("Slice", inputs, shape, x.type, attributes, this.#waitFor(before));

@@ -39,7 +39,9 @@ export function encodeSavedModel(body: FunctionBody, { protobuf }: Native): Uint
 
 /** These functions, and those that they call. */
 const withCalled = (functions: ReadonlyMap<string, FunctionBody>): Map<string, FunctionBody> =>
-  new Map([...functions].flatMap(([name, body]) => [[name, body], ...withCalled(body.functions ?? new Map())]));
+  new Map(
+    [...functions].flatMap(([name, body]) => [[name, body], ...withCalled(body.functions ?? new Map())]),
+  );
 
 type Create = (name: string) => Message;
 

@@ -16,13 +16,12 @@ export interface Session {
 /** A graph that is kept in a folder, with so many results. */
 export function loadSession({ binding }: Native, folder: string, results: number): Session {
   const id = binding.loadSavedModel(folder, "serve");
-  const names = (node: string, count: number) => Array.from({ length: count }, (_, i) => `${node}:${i}`).join();
+  const names = (node: string, count: number) =>
+    Array.from({ length: count }, (_, i) => `${node}:${i}`).join();
   const fetches = names(RESULTS, results);
   return {
     run: (inputs) =>
-      binding
-        .runSavedModel(id, inputs, names(ARGUMENTS, inputs.length), fetches)
-        .map((tensor) => tensor.id),
+      binding.runSavedModel(id, inputs, names(ARGUMENTS, inputs.length), fetches).map((tensor) => tensor.id),
     close: () => binding.deleteSavedModel(id),
   };
 }
