@@ -12,15 +12,16 @@ export const [ARGUMENTS, RESULTS] = ["arguments", "results"] as const;
  * number of tensors of any type; it is never run, as all of them are given.
  */
 export function graphNodes({ arguments: given, shared = [], results }: FunctionBody): readonly NodeDef[] {
-  const types = [...given, ...shared].map(({ type }) => type);
-  const outputs = results.map(([, { type }]) => type);
+  const inputs = [...given, ...shared];
+  const outputs = results.map(([, node]) => node);
+  const types = inputs.map(({ type }) => type);
   return [
     { name: ARGUMENTS, op: "Unstage", inputs: [], attributes: { dtypes: { types } } },
     {
       name: RESULTS,
       op: "PartitionedCall",
-      inputs: types.map((_, i) => `${ARGUMENTS}:${i}`),
-      attributes: NodeWriter.callAttributes(NETWORK, types, outputs),
+      inputs: inputs.map((_, i) => `${ARGUMENTS}:${i}`),
+      attributes: NodeWriter.callAttributes(NETWORK, inputs, outputs),
     },
   ];
 }

@@ -126,11 +126,7 @@ export class NodeWriter {
   invoke(name: string, body: FunctionBody, inputs: readonly Node[], executor: Executor = ""): Node[] {
     this.functions.set(name, body);
     const outputs = body.results.map(([, node]) => node);
-    const [types, resultTypes] = [inputs, outputs].map((nodes) => nodes.map(({ type }) => type)) as [
-      NodeType[],
-      NodeType[],
-    ];
-    const attributes = NodeWriter.callAttributes(name, types, resultTypes, executor);
+    const attributes = NodeWriter.callAttributes(name, inputs, outputs, executor);
     const first = this.emit("PartitionedCall", inputs, outputs[0]!.shape, outputs[0]!.type, attributes);
     return outputs.map(({ shape, type }, i) => ({
       name: i === 0 ? first.name : `${first.name}:${i}`,
@@ -141,13 +137,13 @@ export class NodeWriter {
 
   static callAttributes(
     name: string,
-    inputs: readonly NodeType[],
-    outputs: readonly NodeType[],
+    inputs: readonly Node[],
+    outputs: readonly Node[],
     executor: Executor = "",
   ): Attributes {
     return {
-      Tin: { types: inputs },
-      Tout: { types: outputs },
+      Tin: { types: inputs.map(({ type }) => type) },
+      Tout: { types: outputs.map(({ type }) => type) },
       f: { function: name },
       config: { string: "" },
       config_proto: { bytes: NO_OPTIMIZER },
