@@ -65,7 +65,7 @@ function attendHead(w: NodeWriter, [q, k, v]: readonly Node[]): Node {
   const most = rowsPerBlock(columns);
   const blocks: Node[] = [];
   for (let from = 0; from < rows; from += most) {
-    const block = rows <= most ? q! : w.slice(q!, [from, 0], [Math.min(most, rows - from), width]);
+    const block = w.slice(q!, [from, 0], [Math.min(most, rows - from), width]);
     const weights = w.softmax(w.cast(w.matmul(block, k!, true), "DT_FLOAT"));
     blocks.push(w.cast(w.matmul(w.cast(weights, q!.type), v!), "DT_FLOAT"));
   }

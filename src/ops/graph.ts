@@ -66,14 +66,13 @@ type Origin =
   | { readonly enlarge: Node };
 type GraphTensor = Tensor & Origin;
 
-/** A weight that is given at each run, and the argument that it is. */
+/** A weight that is given at each run, as an argument of the network. */
 export interface GivenWeight {
-  readonly argument: string;
   readonly name: string;
   readonly view: WeightView;
 }
 
-/** A network as a function, and the weights among its arguments. */
+/** A network as a function, and the weights among its arguments, in the order of `shared`. */
 export interface GraphBody extends FunctionBody {
   readonly given: readonly GivenWeight[];
 }
@@ -118,8 +117,7 @@ export function graphOps(options: GraphOptions): GraphOps {
 
   const givenNode = (name: string, view: WeightView, shape: Shape, type: Node["type"]): Node => {
     const key = JSON.stringify([name, view]);
-    const argument = `weight_${given.size}`;
-    const known = given.get(key) ?? { argument, name, view, node: { name: argument, shape, type } };
+    const known = given.get(key) ?? { name, view, node: { name: `weight_${given.size}`, shape, type } };
     given.set(key, known);
     return known.node;
   };
@@ -270,7 +268,7 @@ export function graphOps(options: GraphOptions): GraphOps {
     body: (results) => ({
       arguments: inputs,
       shared: [...given.values()].map(({ node }) => node),
-      given: [...given.values()].map(({ argument, name, view }) => ({ argument, name, view })),
+      given: [...given.values()].map(({ name, view }) => ({ name, view })),
       results: Object.entries(results).map(([name, x]) => [name, w.written(node(x))]),
       nodes: w.nodes,
       functions: w.functions,

@@ -260,6 +260,7 @@ export class NodeWriter {
   /** Made when `before` is there, if given. What lies together is cut out of the first axis, where TensorFlow need not copy. */
   slice(x: Node, begin: readonly number[], shape: readonly number[], before?: Node): Node {
     const axis = x.shape.findLastIndex((size, i) => shape[i] !== size);
+    if (axis < 0) return x;
     if (axis > 0 && shape.slice(0, axis).every((size) => size === 1)) {
       const rows = elements(x.shape.slice(0, axis + 1));
       const first = begin.slice(0, axis + 1).reduce((at, index, i) => at * x.shape[i]! + index, 0);

@@ -75,7 +75,7 @@ function loras(extra: Tensors = {}): Map<string, Contributions> {
   return planMerge(uses).get("unet")!;
 }
 
-const given = views.map(([name, view], i) => ({ argument: `weight_${i}`, name, view }));
+const given = views.map(([name, view]) => ({ name, view }));
 
 /** A checkpoint of the weights, with `changed` over them, and what is read of it in full. */
 function open(dtype: Stored, changed?: Checkpoint["changed"], plan = loras()) {
