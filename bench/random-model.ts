@@ -1,12 +1,12 @@
 import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { clipTokenizerFolder } from "../src/model-source.js";
 import { parseTextEncoderConfig } from "../src/models/clip-config.js";
 import type { NetworkSpec } from "../src/models/network.js";
 import type { TaesdConfig } from "../src/models/taesd.js";
 import { parseUNetConfig } from "../src/models/unet-config.js";
 import type { KlConfig } from "../src/models/vae.js";
 import { parseVaeConfig } from "../src/models/vae-config.js";
+import { clipTokenizerFolder } from "../src/pipeline/model-source.js";
 import { requirements } from "../src/runtime/requirements.js";
 import { float32ToFloat16 } from "../src/weights/float16.js";
 import { writeSafetensors } from "../src/weights/safetensors.js";
@@ -167,7 +167,7 @@ export function randomModel(folder: string, architecture: Architecture): string 
     mkdirSync(join(target, "low_res_scheduler"), { recursive: true });
     writeJson(join(target, "low_res_scheduler", "scheduler_config.json"), lowResSchedulerConfig);
   }
-  cpSync(clipTokenizerFolder, join(target, "tokenizer"), { recursive: true });
+  cpSync(clipTokenizerFolder(), join(target, "tokenizer"), { recursive: true });
   // Last: with it the folder is whole.
   mkdirSync(join(target, "scheduler"));
   writeJson(join(target, "scheduler", "scheduler_config.json"), schedulerConfig);

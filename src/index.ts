@@ -1,11 +1,11 @@
 export { DiffusionError, type ErrorCode, nearest } from "./errors.js";
 export type { OnProgress, ProgressEvent } from "./events.js";
-export { generate } from "./generate.js";
 export type { LoraInfo, LoraScale, WordInfo } from "./generation/adapters.js";
 export type { IpAdapterInfo } from "./generation/ip-adapter.js";
 export type { Conditioning } from "./generation/prompt-embedding.js";
 export type { CannyOptions } from "./image/canny.js";
 export type { Image } from "./image/image.js";
+export { masks } from "./image/masks.js";
 export {
   formatParameters,
   type Parameters,
@@ -16,13 +16,9 @@ export { decodePng, encodePng } from "./image/png.js";
 export { type Preprocessor, preprocess, preprocessors } from "./image/preprocess.js";
 export { readImage } from "./image/read.js";
 export { fitImage, resize } from "./image/resize.js";
-export { infotext, type Making } from "./infotext.js";
 export type { Latents, Values } from "./latents/latents.js";
 export { createRng, numericSeed, type Rng, type RngName, type Seed } from "./latents/rng.js";
-export { type LayerName, type LayerOptions, loadLayer } from "./layers.js";
-export { masks } from "./masks.js";
-export { describeModel, type ModelInfo } from "./model-info.js";
-export { defaultModels } from "./model-source.js";
+export { infotext, type Making } from "./options/infotext.js";
 export type {
   ControlInput,
   GenerateOptions,
@@ -32,9 +28,13 @@ export type {
   IpAdapterInput,
   MaskInput,
   SizeConditioning,
-} from "./options.js";
-export { type GenerateResult, type LoadOptions, StableDiffusion } from "./pipeline.js";
-export type { Mode, ResolvedOptions } from "./resolved-options.js";
+} from "./options/options.js";
+export type { Mode, ResolvedOptions } from "./options/resolved.js";
+export { generate } from "./pipeline/generate.js";
+export { type LayerName, type LayerOptions, loadLayer } from "./pipeline/layers.js";
+export { describeModel, type ModelInfo } from "./pipeline/model-info.js";
+export { defaultModels } from "./pipeline/model-source.js";
+export { type GenerateResult, type LoadOptions, StableDiffusion } from "./pipeline/stable-diffusion.js";
 export { cpuFlags } from "./runtime/probe.js";
 export {
   type SchedulerEntry,

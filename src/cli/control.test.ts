@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseParameters } from "../image/parameters.js";
 import { decodePng } from "../image/png.js";
-import { StableDiffusion } from "../pipeline.js";
+import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import { openCli } from "../testing/cli-process.js";
 import { goldenExtra, goldenPath } from "../testing/golden.js";
 

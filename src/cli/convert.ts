@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { clipTokenizerFolder, locateModel } from "../model-source.js";
+import { clipTokenizerFolder, locateModel } from "../pipeline/model-source.js";
 import { readModel } from "../runtime/model.js";
 import { type StoredPrecision, writeModel } from "../weights/convert-model.js";
 import { openModel } from "../weights/model.js";
@@ -47,7 +47,7 @@ async function convert(
   try {
     const path = await locateModel(model, { signal: session.signal, onProgress: progress.event });
     const source = openModel(path, {
-      tokenizer: clipTokenizerFolder,
+      tokenizer: clipTokenizerFolder(),
       ...(config !== undefined && { config }),
       ...(prediction && { prediction }),
     });

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { defaultModels, describeModel } from "../index.js";
-import { clipTokenizerFolder, defaultModelFolder } from "../model-source.js";
+import { clipTokenizerFolder, defaultModelFolder } from "../pipeline/model-source.js";
 import { readModel } from "../runtime/model.js";
 import { cacheRoot, cleanModels, graphsFolder, listModels } from "../weights/cache.js";
 import { cachedRepositories, repoCache } from "../weights/hub-cache.js";
@@ -94,7 +94,7 @@ async function list(session: Session, cacheDir: string | undefined): Promise<voi
 }
 
 const open = async (model: string, { signal }: Session): Promise<ModelSource> =>
-  openModel((await describeModel(model, { signal })).path, { tokenizer: clipTokenizerFolder });
+  openModel((await describeModel(model, { signal })).path, { tokenizer: clipTokenizerFolder() });
 
 function networksOf({ unet, vae, textEncoders }: ModelSource): [part: string, network: Network][] {
   const encoders = textEncoders.map((network, i): [string, Network] => [

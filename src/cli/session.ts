@@ -1,5 +1,4 @@
-import { createRequire } from "node:module";
-import { dirname } from "node:path";
+import { packageFolder, packageVersion } from "../disk/package.js";
 
 /** What one call of the program shares: how it talks, and what stops it. */
 export interface Session {
@@ -24,12 +23,9 @@ export const note = (text: string): void => {
 export const sayJson = (value: object): void =>
   say(JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? String(item) : item)));
 
-// By the package's name: the built program's chunks stand elsewhere than its sources.
-const manifest = createRequire(import.meta.url).resolve("tfjs-diffusion/package.json");
+export const packageRoot: string = packageFolder();
 
-export const packageRoot: string = dirname(manifest);
-
-export const { version } = createRequire(import.meta.url)(manifest) as { version: string };
+export const version: string = packageVersion();
 
 /** How the program was called, for commands that can be copied from what it says. */
 export const invocation: string =

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
-import type { StableDiffusion } from "../pipeline.js";
+import type { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import {
   type GoldenCase,

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { DiffusionError, nearest } from "../errors.js";
-import { type LocateOptions, locateModel } from "../model-source.js";
+import { type LocateOptions, locateModel } from "../pipeline/model-source.js";
 import { extractNetworks, type NetworkMention } from "../text/prompt.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { type Adapters, adaptedModel, encoderWidths } from "../weights/adapters.js";

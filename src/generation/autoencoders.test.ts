@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
 import type { ProgressEvent } from "../events.js";
-import { StableDiffusion } from "../pipeline.js";
+import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import { goldenPath } from "../testing/golden.js";
 import {
   disposeTinyModels,

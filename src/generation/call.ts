@@ -1,6 +1,6 @@
 import type { OnProgress } from "../events.js";
-import type { GenerateOptions } from "../options.js";
-import type { ResolvedOptions } from "../resolved-options.js";
+import type { GenerateOptions } from "../options/options.js";
+import type { ResolvedOptions } from "../options/resolved.js";
 import type { Conditions } from "./conditioning.js";
 import type { Control } from "./control.js";
 import type { PicturePrompt } from "./ip-adapter.js";

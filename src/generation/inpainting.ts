@@ -6,7 +6,7 @@ import { channelsOf, crop, type Image, type Mask, type Size } from "../image/ima
 import { matchColours } from "../image/match-colours.js";
 import { fitImage } from "../image/resize.js";
 import { maskFromImage } from "../latents/mask.js";
-import type { Inpainting } from "../resolved-options.js";
+import type { Inpainting } from "../options/resolved.js";
 import type { Call } from "./call.js";
 import type { Masked } from "./starts.js";
 

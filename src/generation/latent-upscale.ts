@@ -1,4 +1,3 @@
-import type { Predict } from "../denoise.js";
 import { DiffusionError } from "../errors.js";
 import { imagesToValues } from "../image/convert.js";
 import type { Image, Size } from "../image/image.js";
@@ -8,6 +7,7 @@ import { resizeValues } from "../latents/upscale.js";
 import type { KUNetConfig } from "../models/k-unet.js";
 import { type Call, timed } from "./call.js";
 import { batched, type Conditions } from "./conditioning.js";
+import type { Predict } from "./denoise.js";
 import type { GuidancePlan } from "./guidance.js";
 import { samplePosterior } from "./latent-space.js";
 import { type Loaded, vaeOf } from "./loaded.js";

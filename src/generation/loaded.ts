@@ -1,7 +1,7 @@
 import { DiffusionError } from "../errors.js";
 import type { Size } from "../image/image.js";
-import { nameOfModel } from "../model-source.js";
-import type { ModelTraits } from "../resolved-options.js";
+import type { ModelTraits } from "../options/resolved.js";
+import { nameOfModel } from "../pipeline/model-source.js";
 import type { Vae } from "../runtime/autoencoder.js";
 import type { Model } from "../runtime/model.js";
 import type { Networks } from "../runtime/networks.js";

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { ProgressEvent } from "../events.js";
 import { crop, type Image, type Mask } from "../image/image.js";
 import { createRng } from "../latents/rng.js";
-import type { GenerateOptions } from "../options.js";
+import type { GenerateOptions } from "../options/options.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
 afterAll(disposeTinyModels);

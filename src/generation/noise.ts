@@ -2,7 +2,7 @@ import type { Size } from "../image/image.js";
 import { fromNchw } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
 import { slerp } from "../latents/slerp.js";
-import type { ResolvedOptions } from "../resolved-options.js";
+import type { ResolvedOptions } from "../options/resolved.js";
 
 /** Unit noise for [B, h, w, C], in the order in which torch draws it: [B, C, h, w]. */
 export const drawNoise = (rng: Rng, [batch, height, width, channels]: readonly number[]): Float32Array =>

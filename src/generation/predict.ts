@@ -1,12 +1,12 @@
-import type { Predict } from "../denoise.js";
 import type { Size } from "../image/image.js";
 import type { Values } from "../latents/latents.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
-import type { ResolvedOptions } from "../resolved-options.js";
+import type { ResolvedOptions } from "../options/resolved.js";
 import type { UNetInput } from "../runtime/inputs.js";
 import { addedConditions, batched, type Conditions } from "./conditioning.js";
 import type { Controls } from "./control.js";
 import { throughDeepCache } from "./deep-cache.js";
+import type { Predict } from "./denoise.js";
 import {
   alone,
   classifierFree,

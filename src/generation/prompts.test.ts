@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from "vitest";
-import type { GenerateOptions } from "../options.js";
+import type { GenerateOptions } from "../options/options.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 import { emphasize } from "../text/emphasis.js";
 

@@ -1,13 +1,13 @@
-import { type DenoisingStep, denoise } from "../denoise.js";
 import type { Size } from "../image/image.js";
 import { brownianNoise } from "../latents/brownian.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng } from "../latents/rng.js";
-import type { ResolvedOptions } from "../resolved-options.js";
+import type { ResolvedOptions } from "../options/resolved.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import { createScheduler, type Scheduler } from "../schedulers/scheduler.js";
 import { type Call, timed } from "./call.js";
 import { controlsFor } from "./control.js";
+import { type DenoisingStep, denoise } from "./denoise.js";
 import { latentShape, traitsOf } from "./loaded.js";
 import { drawNoise } from "./noise.js";
 import { guidancePlan, predictor } from "./predict.js";

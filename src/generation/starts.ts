@@ -11,7 +11,7 @@ import {
   maskedImage,
 } from "../latents/mask.js";
 import type { Rng } from "../latents/rng.js";
-import type { Inpainting } from "../resolved-options.js";
+import type { Inpainting } from "../options/resolved.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { type Call, timed } from "./call.js";
 import { batched } from "./conditioning.js";

@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { StableDiffusion } from "../pipeline.js";
+import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import { goldenExtra, goldenPath, readTensors } from "../testing/golden.js";
 import {
   disposeTinyModels,

@@ -1,9 +1,8 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { denoise, type Predict } from "../denoise.js";
 import { valuesToImages } from "../image/convert.js";
 import type { Values } from "../latents/latents.js";
 import { planTiles } from "../latents/tiles.js";
-import type { GenerateOptions } from "../options.js";
+import type { GenerateOptions } from "../options/options.js";
 import { readModel } from "../runtime/model.js";
 import { createNetworks } from "../runtime/networks.js";
 import { createScheduler, schedulerConfig } from "../schedulers/scheduler.js";
@@ -22,6 +21,7 @@ import {
 } from "../testing/pipeline-case.js";
 import { pseudoRandom } from "../testing/tiny.js";
 import { openFolder } from "../weights/source.js";
+import { denoise, type Predict } from "./denoise.js";
 import { alone } from "./guidance.js";
 import { decodeLatents } from "./latent-space.js";
 import { inTiles } from "./upscale.js";

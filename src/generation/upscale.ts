@@ -1,15 +1,15 @@
-import type { Predict } from "../denoise.js";
 import { imagesToValues } from "../image/convert.js";
 import type { Image, Size } from "../image/image.js";
 import { resize } from "../image/resize.js";
 import type { Values } from "../latents/latents.js";
 import type { Rng } from "../latents/rng.js";
 import { createTileBlend, cutTile, planTiles, type TilePlan } from "../latents/tiles.js";
-import type { Upscaling } from "../resolved-options.js";
+import type { Upscaling } from "../options/resolved.js";
 import type { Model } from "../runtime/model.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import { createScheduler } from "../schedulers/scheduler.js";
 import type { Call } from "./call.js";
+import type { Predict } from "./denoise.js";
 import { drawNoise } from "./noise.js";
 import type { Beginning } from "./starts.js";
 import { pureNoise } from "./starts.js";

@@ -1,5 +1,5 @@
 import { afterAll, expect, it } from "vitest";
-import { StableDiffusion } from "../pipeline.js";
+import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import { disposeTinyModels, optionsOf, pipelineCase, tinyModel } from "../testing/pipeline-case.js";
 import { createTurns, stageOf } from "./turns.js";
 

@@ -1,9 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, isIP } from "node:net";
 import { homedir, networkInterfaces } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { isAbsolute, join } from "node:path";
+import { packageFolder, packageVersion } from "../disk/package.js";
 import { DiffusionError, type LoadOptions } from "../index.js";
 import type { Parts } from "./accept.js";
 import { createListener } from "./handler.js";
@@ -178,15 +178,6 @@ export function defaultDataDir(env: NodeJS.ProcessEnv = process.env): string {
   return join(xdg && isAbsolute(xdg) ? xdg : join(homedir(), ".local", "share"), "tfjs-diffusion");
 }
 
-/** The folder of the package: this file may stand in src/, or in a bundle somewhere in dist/. */
-function packageFolder(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);
-  return folder;
-}
-
 const pageFolder = (): string => join(packageFolder(), "dist", "server", "ui");
 
-export const { version } = JSON.parse(readFileSync(join(packageFolder(), "package.json"), "utf8")) as {
-  version: string;
-};
+export const version: string = packageVersion();

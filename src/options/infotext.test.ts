@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { parseParameters } from "./image/parameters.js";
+import { parseParameters } from "../image/parameters.js";
 import { infotext } from "./infotext.js";
-import { resolveOptions } from "./option-defaults.js";
 import type { GenerateOptions } from "./options.js";
-import type { ModelTraits } from "./resolved-options.js";
+import { resolveOptions } from "./resolve.js";
+import type { ModelTraits } from "./resolved.js";
 
 const traits: ModelTraits = {
   name: "tiny",

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { resolveOptions } from "./option-defaults.js";
 import type { GenerateOptions } from "./options.js";
-import type { ModelTraits } from "./resolved-options.js";
+import { resolveOptions } from "./resolve.js";
+import type { ModelTraits } from "./resolved.js";
 
 const sd: ModelTraits = {
   name: "some-model",

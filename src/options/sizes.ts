@@ -1,8 +1,8 @@
-import { DiffusionError } from "./errors.js";
-import type { Size } from "./image/image.js";
-import { checkMargins } from "./image/outpaint.js";
+import { DiffusionError } from "../errors.js";
+import type { Size } from "../image/image.js";
+import { checkMargins } from "../image/outpaint.js";
 import type { GenerateOptions, Hires, HiresUpscaler } from "./options.js";
-import type { Mode, ModelTraits, ResolvedOptions } from "./resolved-options.js";
+import type { Mode, ModelTraits, ResolvedOptions } from "./resolved.js";
 
 const MOST_PIXELS = 2 ** 26; // 8192 x 8192
 

@@ -1,15 +1,15 @@
+import { DiffusionError } from "../errors.js";
+import type { Size } from "../image/image.js";
+import { checkMargins } from "../image/outpaint.js";
+import type { Latents } from "../latents/latents.js";
+import { numericSeed } from "../latents/rng.js";
+import type { SchedulerConfig } from "../schedulers/config.js";
+import { schedulerConfig } from "../schedulers/scheduler.js";
 import { refuseContradictions } from "./contradictions.js";
-import { DiffusionError } from "./errors.js";
-import type { Size } from "./image/image.js";
-import { checkMargins } from "./image/outpaint.js";
-import type { Latents } from "./latents/latents.js";
-import { numericSeed } from "./latents/rng.js";
-import { checkOptions } from "./option-schema.js";
-import { resolvedHires, sizeOf } from "./option-sizes.js";
 import type { GenerateOptions, IpAdapterInput } from "./options.js";
-import type { Mode, ModelTraits, ResolvedOptions, Upscaling } from "./resolved-options.js";
-import type { SchedulerConfig } from "./schedulers/config.js";
-import { schedulerConfig } from "./schedulers/scheduler.js";
+import type { Mode, ModelTraits, ResolvedOptions, Upscaling } from "./resolved.js";
+import { checkOptions } from "./schema.js";
+import { resolvedHires, sizeOf } from "./sizes.js";
 
 const ONLY_MASKED_PADDING = 32; // the web UI's
 

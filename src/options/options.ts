@@ -1,14 +1,14 @@
-import type { OnProgress } from "./events.js";
-import type { Conditioning } from "./generation/prompt-embedding.js";
-import type { Image, Mask, Size } from "./image/image.js";
-import type { Margins } from "./image/outpaint.js";
-import type { Preprocessor } from "./image/preprocess.js";
-import type { ResampleFilter, ResizeMode } from "./image/resize.js";
-import type { Latents } from "./latents/latents.js";
-import type { RngName, Seed } from "./latents/rng.js";
-import type { InterpolationMode } from "./latents/upscale.js";
-import type { SchedulerChoice, SchedulerFactory } from "./schedulers/scheduler.js";
-import type { PromptSyntax } from "./text/prompt.js";
+import type { OnProgress } from "../events.js";
+import type { Conditioning } from "../generation/prompt-embedding.js";
+import type { Image, Mask, Size } from "../image/image.js";
+import type { Margins } from "../image/outpaint.js";
+import type { Preprocessor } from "../image/preprocess.js";
+import type { ResampleFilter, ResizeMode } from "../image/resize.js";
+import type { Latents } from "../latents/latents.js";
+import type { RngName, Seed } from "../latents/rng.js";
+import type { InterpolationMode } from "../latents/upscale.js";
+import type { SchedulerChoice, SchedulerFactory } from "../schedulers/scheduler.js";
+import type { PromptSyntax } from "../text/prompt.js";
 
 /** A path, encoded bytes (PNG, JPEG, WebP), or pixels. EXIF orientation is applied, transparency laid over white. */
 export type ImageInput = string | Uint8Array | Image;

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { DiffusionError, nearest } from "./errors.js";
-import type { OnProgress } from "./events.js";
-import { fetchFromHub, parseHubReference } from "./weights/hub.js";
+import { packageFolder } from "../disk/package.js";
+import { DiffusionError, nearest } from "../errors.js";
+import type { OnProgress } from "../events.js";
+import { fetchFromHub, parseHubReference } from "../weights/hub.js";
 
 /** The models that come with the library; the first is the default, the second its inpainting variant. */
 export const defaultModels = [
@@ -12,13 +12,12 @@ export const defaultModels = [
   "butterflies-64",
 ] as const;
 
-/** From src/ and from dist/ alike. */
-const weightsFolder = fileURLToPath(new URL("../weights", import.meta.url));
+const ownWeights = (name: string): string => join(packageFolder(), "weights", name);
 
 /** CLIP's vocabulary, which single-file checkpoints leave out. */
-export const clipTokenizerFolder: string = join(weightsFolder, "clip-tokenizer");
+export const clipTokenizerFolder = (): string => ownWeights("clip-tokenizer");
 
-export const defaultModelFolder = (name: (typeof defaultModels)[number]): string => join(weightsFolder, name);
+export const defaultModelFolder = (name: (typeof defaultModels)[number]): string => ownWeights(name);
 
 /** What to call the model of a path: its folder or file, or its repository, whose folder has a commit's name. */
 export function nameOfModel(path: string): string {

@@ -1,8 +1,8 @@
-import type { GuidancePlan } from "./generation/guidance.js";
-import { concatChannels, rowsOf } from "./latents/channels.js";
-import type { Latents, Values } from "./latents/latents.js";
-import { type KeptLatents, restoreKept } from "./latents/mask.js";
-import type { Scheduler } from "./schedulers/scheduler.js";
+import { concatChannels, rowsOf } from "../latents/channels.js";
+import type { Latents, Values } from "../latents/latents.js";
+import { type KeptLatents, restoreKept } from "../latents/mask.js";
+import type { Scheduler } from "../schedulers/scheduler.js";
+import type { GuidancePlan } from "./guidance.js";
 
 /** The network's answers [B, H, W, O] for a batch of samples at one timestep, one row for each condition; calls count from 0. */
 export type Predict = (sample: Values, timestep: number, call: number) => Promise<Values>;

@@ -1,13 +1,13 @@
 import { afterAll, describe, expect, it } from "vitest";
-import type { ProgressEvent } from "./events.js";
-import type { GenerateOptions } from "./options.js";
+import type { ProgressEvent } from "../events.js";
+import type { GenerateOptions } from "../options/options.js";
 import {
   disposeTinyModels,
   expectResult,
   optionsOf,
   pipelineCase,
   tinyModel,
-} from "./testing/pipeline-case.js";
+} from "../testing/pipeline-case.js";
 
 afterAll(disposeTinyModels);
 

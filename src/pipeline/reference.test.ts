@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { afterAll, expect, it } from "vitest";
-import { valuesToImages } from "./image/convert.js";
-import { readImage } from "./image/read.js";
-import type { GenerateOptions } from "./options.js";
-import { StableDiffusion } from "./pipeline.js";
-import type { SchedulerConfig } from "./schedulers/config.js";
-import { readTensors, referencePath, toNhwc } from "./testing/golden.js";
+import { valuesToImages } from "../image/convert.js";
+import { readImage } from "../image/read.js";
+import type { GenerateOptions } from "../options/options.js";
+import type { SchedulerConfig } from "../schedulers/config.js";
+import { readTensors, referencePath, toNhwc } from "../testing/golden.js";
+import { StableDiffusion } from "./stable-diffusion.js";
 
 interface Reference {
   id: string;

@@ -1,10 +1,10 @@
-import type { Size } from "./image/image.js";
-import type { Margins } from "./image/outpaint.js";
-import type { ResampleFilter, ResizeMode } from "./image/resize.js";
-import type { RngName } from "./latents/rng.js";
+import type { Size } from "../image/image.js";
+import type { Margins } from "../image/outpaint.js";
+import type { ResampleFilter, ResizeMode } from "../image/resize.js";
+import type { RngName } from "../latents/rng.js";
+import type { SchedulerConfig } from "../schedulers/config.js";
+import type { PromptSyntax } from "../text/prompt.js";
 import type { ControlInput, GenerateOptions, Hires, IpAdapterInput, Tiles } from "./options.js";
-import type { SchedulerConfig } from "./schedulers/config.js";
-import type { PromptSyntax } from "./text/prompt.js";
 
 export type Mode = "txt2img" | "img2img" | "inpaint" | "outpaint" | "instruct" | "upscale" | "unconditional";
 

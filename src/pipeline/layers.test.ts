@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { loadNative } from "../runtime/native.js";
+import { goldenCase, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { type LayerName, loadLayer } from "./layers.js";
-import { loadNative } from "./runtime/native.js";
-import { goldenCase, goldenPath, goldenTensor, toNhwc } from "./testing/golden.js";
 
 const model = goldenPath("models/tiny-sd1");
 

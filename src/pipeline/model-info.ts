@@ -1,6 +1,6 @@
+import { readModel } from "../runtime/model.js";
+import { openModel } from "../weights/model.js";
 import { clipTokenizerFolder, type LocateOptions, locateModel, nameOfModel } from "./model-source.js";
-import { readModel } from "./runtime/model.js";
-import { openModel } from "./weights/model.js";
 
 /** What a model is and can do, read from its configs and the headers of its weights. */
 export interface ModelInfo {
@@ -29,7 +29,7 @@ export async function describeModel(model: string, options: LocateOptions = {}):
   const path = await locateModel(model, options);
   const { source, unet, vae, factor, textEncoders } = readModel(
     openModel(path, {
-      tokenizer: clipTokenizerFolder,
+      tokenizer: clipTokenizerFolder(),
       ...(options.variant && { variant: options.variant }),
     }),
   );

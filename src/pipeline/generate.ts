@@ -1,7 +1,7 @@
+import type { GenerateOptions } from "../options/options.js";
+import { checkOptions } from "../options/schema.js";
 import { defaultModels } from "./model-source.js";
-import { checkOptions } from "./option-schema.js";
-import type { GenerateOptions } from "./options.js";
-import { type GenerateResult, type LoadOptions, StableDiffusion } from "./pipeline.js";
+import { type GenerateResult, type LoadOptions, StableDiffusion } from "./stable-diffusion.js";
 
 const loadKeys = [
   ...(["precision", "runtime", "config", "prediction", "vae", "taesd", "loraDir", "vaeTiling"] as const),

@@ -1,8 +1,8 @@
 import { randomInt } from "node:crypto";
 import { basename, extname } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { DiffusionError } from "./errors.js";
-import type { OnProgress, ProgressEvent } from "./events.js";
+import { DiffusionError } from "../errors.js";
+import type { OnProgress, ProgressEvent } from "../events.js";
 import {
   AdapterSet,
   type LoraInfo,
@@ -10,45 +10,45 @@ import {
   locateAdapter,
   takeMentions,
   type WordInfo,
-} from "./generation/adapters.js";
-import type { Call } from "./generation/call.js";
-import { timed } from "./generation/call.js";
-import { batched, encodePrompts } from "./generation/conditioning.js";
-import { type Control, readControl } from "./generation/control.js";
-import { type Inputs, readInputs } from "./generation/inputs.js";
-import { type IpAdapterInfo, IpAdapterSet, type OpenIpAdapter } from "./generation/ip-adapter.js";
-import { type Loaded, traitsOf, vaeOf } from "./generation/loaded.js";
-import { paintAll } from "./generation/paint.js";
-import { createPreviewer, type Previewer } from "./generation/previews.js";
-import { type Conditioning, createEmbedder, mostChunks } from "./generation/prompt-embedding.js";
-import type { Image, Size } from "./image/image.js";
-import type { Latents } from "./latents/latents.js";
-import { clipTokenizerFolder, defaultModels, type LocateOptions, locateModel } from "./model-source.js";
-import { resolveOptions } from "./option-defaults.js";
-import { checkOptions } from "./option-schema.js";
-import type { ControlInput, GenerateOptions } from "./options.js";
-import type { ResolvedOptions } from "./resolved-options.js";
-import { readControlNet, readT2iAdapter } from "./runtime/adapter-networks.js";
-import type { Vae } from "./runtime/autoencoder.js";
-import { Engine } from "./runtime/engine.js";
-import { openIpAdapter } from "./runtime/ip-adapter.js";
-import { isSmall, type Model, type Replacements, readConfigs, weightChecks } from "./runtime/model.js";
+} from "../generation/adapters.js";
+import type { Call } from "../generation/call.js";
+import { timed } from "../generation/call.js";
+import { batched, encodePrompts } from "../generation/conditioning.js";
+import { type Control, readControl } from "../generation/control.js";
+import { type Inputs, readInputs } from "../generation/inputs.js";
+import { type IpAdapterInfo, IpAdapterSet, type OpenIpAdapter } from "../generation/ip-adapter.js";
+import { type Loaded, traitsOf, vaeOf } from "../generation/loaded.js";
+import { paintAll } from "../generation/paint.js";
+import { createPreviewer, type Previewer } from "../generation/previews.js";
+import { type Conditioning, createEmbedder, mostChunks } from "../generation/prompt-embedding.js";
+import type { Image, Size } from "../image/image.js";
+import type { Latents } from "../latents/latents.js";
+import type { ControlInput, GenerateOptions } from "../options/options.js";
+import { resolveOptions } from "../options/resolve.js";
+import type { ResolvedOptions } from "../options/resolved.js";
+import { checkOptions } from "../options/schema.js";
+import { readControlNet, readT2iAdapter } from "../runtime/adapter-networks.js";
+import type { Vae } from "../runtime/autoencoder.js";
+import { Engine } from "../runtime/engine.js";
+import { openIpAdapter } from "../runtime/ip-adapter.js";
+import { isSmall, type Model, type Replacements, readConfigs, weightChecks } from "../runtime/model.js";
 import {
   createControlNet,
   createNetworks,
   type NetworksOptions,
   type TextEncoder,
   type UNet,
-} from "./runtime/networks.js";
-import type { Precision, RuntimeName } from "./runtime/runner.js";
-import { createT2iAdapter } from "./runtime/t2i-adapter.js";
-import { createTurns, type Turns } from "./runtime/turns.js";
-import type { PromptSyntax } from "./text/prompt.js";
-import type { Tokenizer } from "./text/tokenizer.js";
-import { cacheRoot } from "./weights/cache.js";
-import { openModel, openPart } from "./weights/model.js";
-import { type ModelSource, openNetwork } from "./weights/source.js";
-import { loadTokenizer } from "./weights/tokenizer-files.js";
+} from "../runtime/networks.js";
+import type { Precision, RuntimeName } from "../runtime/runner.js";
+import { createT2iAdapter } from "../runtime/t2i-adapter.js";
+import { createTurns, type Turns } from "../runtime/turns.js";
+import type { PromptSyntax } from "../text/prompt.js";
+import type { Tokenizer } from "../text/tokenizer.js";
+import { cacheRoot } from "../weights/cache.js";
+import { openModel, openPart } from "../weights/model.js";
+import { type ModelSource, openNetwork } from "../weights/source.js";
+import { loadTokenizer } from "../weights/tokenizer-files.js";
+import { clipTokenizerFolder, defaultModels, type LocateOptions, locateModel } from "./model-source.js";
 
 export interface LoadOptions {
   /** Default "fp32". */
@@ -154,7 +154,7 @@ export class StableDiffusion {
     const path = await locateModel(model, { ...located(options), ...variant });
     const { config, prediction } = options;
     const opening = {
-      tokenizer: clipTokenizerFolder,
+      tokenizer: clipTokenizerFolder(),
       ...variant,
       ...(config !== undefined && { config: await locateModel(config, elsewhere(options)) }),
       ...(prediction && { prediction }),

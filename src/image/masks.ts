@@ -1,7 +1,3 @@
-import { applyOverlay, boundingBox, cropRegion, fillMasked } from "./image/composite.js";
-import { fadeIn } from "./image/fade.js";
-import { binarise, blurMask, invert } from "./image/filters.js";
-import { outpaintCanvas, outpaintPasses, seamMask } from "./image/outpaint.js";
 import {
   blendLatents,
   feather,
@@ -11,7 +7,11 @@ import {
   maskFromImage,
   prepareMask,
   restoreKept,
-} from "./latents/mask.js";
+} from "../latents/mask.js";
+import { applyOverlay, boundingBox, cropRegion, fillMasked } from "./composite.js";
+import { fadeIn } from "./fade.js";
+import { binarise, blurMask, invert } from "./filters.js";
+import { outpaintCanvas, outpaintPasses, seamMask } from "./outpaint.js";
 
 /**
  * What inpainting is made of, for people who build their own loop. All are pure functions of plain numbers. Masks

@@ -1,6 +1,6 @@
-import { DiffusionError } from "./errors.js";
+import { DiffusionError } from "../errors.js";
 import type { GenerateOptions } from "./options.js";
-import type { ModelTraits } from "./resolved-options.js";
+import type { ModelTraits } from "./resolved.js";
 
 type Name = keyof GenerateOptions;
 

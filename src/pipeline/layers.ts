@@ -1,10 +1,10 @@
-import { DiffusionError } from "./errors.js";
+import { DiffusionError } from "../errors.js";
+import { buildNetwork, type NetworkSpec } from "../models/network.js";
+import { type Model, ownSizes, readModel } from "../runtime/model.js";
+import { tfLayer } from "../runtime/tf-layer.js";
+import { openModel } from "../weights/model.js";
+import type { Network } from "../weights/source.js";
 import { clipTokenizerFolder, defaultModels, type LocateOptions, locateModel } from "./model-source.js";
-import { buildNetwork, type NetworkSpec } from "./models/network.js";
-import { type Model, ownSizes, readModel } from "./runtime/model.js";
-import { tfLayer } from "./runtime/tf-layer.js";
-import { openModel } from "./weights/model.js";
-import type { Network } from "./weights/source.js";
 
 /** The networks that can stand in a `tf.model`. */
 export type LayerName = "text_encoder" | "unet" | "vae_encoder" | "vae_decoder";
@@ -41,7 +41,7 @@ export async function loadLayer<Tf extends TensorFlow>(
   const { model = defaultModels[0], batch = 1, width, height } = options;
   const path = await locateModel(model, options);
   const { variant } = options;
-  const read = readModel(openModel(path, { tokenizer: clipTokenizerFolder, ...(variant && { variant }) }));
+  const read = readModel(openModel(path, { tokenizer: clipTokenizerFolder(), ...(variant && { variant }) }));
   const { spec, network } = choose(read, name);
   const sides = { height: height ?? own(read), width: width ?? own(read) };
   for (const [side, pixels] of Object.entries(sides))

@@ -1,9 +1,9 @@
-import { formatParameters, type Parameters } from "./image/parameters.js";
-import type { Preprocessor } from "./image/preprocess.js";
+import { formatParameters, type Parameters } from "../image/parameters.js";
+import type { Preprocessor } from "../image/preprocess.js";
+import { samplerPair } from "../schedulers/catalog.js";
+import type { SamplerPair } from "../schedulers/names.js";
 import type { ControlInput } from "./options.js";
-import type { ResolvedOptions } from "./resolved-options.js";
-import { samplerPair } from "./schedulers/catalog.js";
-import type { SamplerPair } from "./schedulers/names.js";
+import type { ResolvedOptions } from "./resolved.js";
 
 /** What made a picture. */
 export interface Making {

@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { DiffusionError, nearest } from "./errors.js";
-import type { OnProgress } from "./events.js";
-import { firstProblem, inWords } from "./expectations.js";
-import type { Margins } from "./image/outpaint.js";
-import { preprocessors } from "./image/preprocess.js";
+import { DiffusionError, nearest } from "../errors.js";
+import type { OnProgress } from "../events.js";
+import { firstProblem, inWords } from "../expectations.js";
+import type { Margins } from "../image/outpaint.js";
+import { preprocessors } from "../image/preprocess.js";
+import type { SchedulerChoice, SchedulerFactory } from "../schedulers/scheduler.js";
 import type { ControlInput, GenerateOptions, ImageInput, IpAdapterInput, MaskInput } from "./options.js";
-import type { SchedulerChoice, SchedulerFactory } from "./schedulers/scheduler.js";
 
 const share = z.number().min(0).max(1);
 const whole = z.number().int();
