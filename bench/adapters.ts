@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { adaptedModel } from "../src/adapters/change.js";
 import type { StableDiffusion as Model } from "../src/index.js";
-import { adaptedModel } from "../src/weights/adapters.js";
 import { float32ToFloat16 } from "../src/weights/float16.js";
 import { writeSafetensors } from "../src/weights/safetensors.js";
 import { openFolder } from "../src/weights/source.js";

@@ -1,6 +1,6 @@
+export type { LoraInfo, LoraScale, WordInfo } from "./adapters/set.js";
 export { DiffusionError, type ErrorCode, nearest } from "./errors.js";
 export type { OnProgress, ProgressEvent } from "./events.js";
-export type { LoraInfo, LoraScale, WordInfo } from "./generation/adapters.js";
 export type { IpAdapterInfo } from "./generation/ip-adapter.js";
 export type { Conditioning } from "./generation/prompt-embedding.js";
 export type { CannyOptions } from "./image/canny.js";

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { fetchFromHub } from "../weights/hub.js";
+import { fetchFromHub } from "../hub/hub.js";
 import { openProgress } from "./progress.js";
 import { type Session, say, sayJson } from "./session.js";
 

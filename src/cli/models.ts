@@ -1,12 +1,12 @@
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { cachedRepositories, repoCache } from "../hub/cache.js";
+import { hubSettings } from "../hub/settings.js";
 import { defaultModels, describeModel } from "../index.js";
 import { clipTokenizerFolder, defaultModelFolder } from "../pipeline/model-source.js";
 import { readModel } from "../runtime/model.js";
 import { cacheRoot, cleanModels, graphsFolder, listModels } from "../weights/cache.js";
-import { cachedRepositories, repoCache } from "../weights/hub-cache.js";
-import { hubSettings } from "../weights/hub-settings.js";
 import { openModel } from "../weights/model.js";
 import type { ModelSource, Network } from "../weights/source.js";
 import { readAge } from "./arguments.js";

@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { dirname, extname, join, parse, resolve } from "node:path";
+import { atomicFile, diskError, writeAll } from "../disk/whole-file.js";
 import { DiffusionError } from "../errors.js";
-import { atomicFile, diskError, writeAll } from "../weights/atomic.js";
 
 /** Where the pictures of one call go. */
 export interface PictureNames {

@@ -1,6 +1,8 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, dirname, extname, join } from "node:path";
+import { locateAdapter } from "../adapters/set.js";
 import { DiffusionError, nearest } from "../errors.js";
+import { parseHubReference } from "../hub/hub.js";
 import { clipPixels } from "../image/clip-pixels.js";
 import { readImage } from "../image/read.js";
 import type { Values } from "../latents/latents.js";
@@ -8,8 +10,6 @@ import type { ImageInput, IpAdapterInput } from "../options/options.js";
 import { type LocateOptions, locateModel } from "../pipeline/model-source.js";
 import type { UNetInput } from "../runtime/inputs.js";
 import type { IpAdapter } from "../runtime/ip-adapter.js";
-import { parseHubReference } from "../weights/hub.js";
-import { locateAdapter } from "./adapters.js";
 import { batched } from "./conditioning.js";
 
 export interface IpAdapterInfo {

@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { packageFolder } from "../disk/package.js";
 import { DiffusionError, nearest } from "../errors.js";
 import type { OnProgress } from "../events.js";
-import { fetchFromHub, parseHubReference } from "../weights/hub.js";
+import { fetchFromHub, parseHubReference } from "../hub/hub.js";
 
 /** The models that come with the library; the first is the default, the second its inpainting variant. */
 export const defaultModels = [

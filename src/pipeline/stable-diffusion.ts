@@ -1,8 +1,6 @@
 import { randomInt } from "node:crypto";
 import { basename, extname } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { DiffusionError } from "../errors.js";
-import type { OnProgress, ProgressEvent } from "../events.js";
 import {
   AdapterSet,
   type LoraInfo,
@@ -10,7 +8,9 @@ import {
   locateAdapter,
   takeMentions,
   type WordInfo,
-} from "../generation/adapters.js";
+} from "../adapters/set.js";
+import { DiffusionError } from "../errors.js";
+import type { OnProgress, ProgressEvent } from "../events.js";
 import type { Call } from "../generation/call.js";
 import { timed } from "../generation/call.js";
 import { batched, encodePrompts } from "../generation/conditioning.js";

@@ -1,14 +1,14 @@
 import { afterAll, describe, expect, it } from "vitest";
+import { adaptWeight, type LoraUse, matchLora, planMerge } from "../adapters/lora.js";
+import type { AdaptedModel, AdaptedNetwork } from "../adapters/lora-keys.js";
+import { extendEmbeddings, readTextualInversion } from "../adapters/textual-inversion.js";
 import type { Values } from "../latents/latents.js";
 import { buildNetwork, type NetworkSpec } from "../models/network.js";
 import { goldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { runGoldenUNet } from "../testing/golden-unet.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { adaptWeight, type LoraUse, matchLora, planMerge } from "../weights/lora.js";
-import type { AdaptedModel, AdaptedNetwork } from "../weights/lora-keys.js";
 import { openSafetensors } from "../weights/safetensors.js";
 import { openFolder } from "../weights/source.js";
-import { extendEmbeddings, readTextualInversion } from "../weights/textual-inversion.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
 import { eagerRunner } from "./eager.js";
 import type { Engine } from "./engine.js";

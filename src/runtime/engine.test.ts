@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Adapters } from "../adapters/change.js";
 import { goldenPath } from "../testing/golden.js";
 import { pseudoRandom, tinyUNet } from "../testing/tiny.js";
-import type { Adapters } from "../weights/adapters.js";
 import { Engine } from "./engine.js";
 import type { RunnerRequest } from "./runner.js";
 

@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { atomicFile, writeAll } from "../disk/whole-file.js";
 import type { GivenWeight } from "../ops/graph.js";
 import type { Shape } from "../ops/ops.js";
-import { atomicFile, writeAll } from "../weights/atomic.js";
 import { graphsFolder } from "../weights/cache.js";
 
 /** A graph on disk that TensorFlow can load. */

@@ -1,10 +1,10 @@
+import { openImageProjection, openPictureAttention } from "../adapters/ip-adapter.js";
 import { DiffusionError, internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { parseImageEncoderConfig } from "../models/clip-config.js";
 import { type ImageEncoderConfig, imageTokens } from "../models/clip-vision.js";
 import { type ImageProjectionConfig, resamplerHeadWidth } from "../models/image-projection.js";
 import type { Checkpoint, Tensors } from "../weights/checkpoint.js";
-import { openImageProjection, openPictureAttention } from "../weights/ip-adapter.js";
 import type { Network } from "../weights/source.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
 import type { Engine } from "./engine.js";

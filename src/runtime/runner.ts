@@ -1,6 +1,6 @@
+import type { Adapters } from "../adapters/change.js";
 import type { Values } from "../latents/latents.js";
 import type { NetworkSpec } from "../models/network.js";
-import type { Adapters } from "../weights/adapters.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import type { ModelOpening } from "../weights/model.js";
 

@@ -1,8 +1,8 @@
+import { adaptCheckpoint } from "../adapters/change.js";
+import { openImageProjection } from "../adapters/ip-adapter.js";
+import type { MatMul } from "../adapters/lora-delta.js";
 import { internal } from "../errors.js";
-import { adaptCheckpoint } from "../weights/adapters.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { openImageProjection } from "../weights/ip-adapter.js";
-import type { MatMul } from "../weights/lora-delta.js";
 import { openModel, openPart } from "../weights/model.js";
 import type { Native } from "./native.js";
 import type { WeightsReference } from "./runner.js";

@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
+import { writeWhole } from "../disk/durable-file.js";
 import { encodePng, type Image, readImage } from "../index.js";
 import type { Limits } from "./limits.js";
 import { Refusal } from "./refusal.js";
-import { writeWhole } from "./whole-file.js";
 
 /** PNG files under the hash of their content. A folder here; an object store across machines. */
 export interface ImageStore {

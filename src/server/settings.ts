@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
-import { writeWhole } from "./whole-file.js";
+import { writeWhole } from "../disk/durable-file.js";
 
 const schema = z.object({
   /** Label of the model that requests without one use. */

@@ -14,8 +14,8 @@ import { homedir, tmpdir } from "node:os";
 import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
+import { atomicFolder } from "../disk/whole-file.js";
 import { thrown } from "../testing/thrown.js";
-import { atomicFolder } from "./atomic.js";
 import { cacheRoot, cleanModels, listModels, openWeightCache } from "./cache.js";
 
 const root = mkdtempSync(join(tmpdir(), "cache-"));

@@ -13,8 +13,8 @@ import {
 } from "node:fs";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
-import { atomicFile, diskError, isTemporary, writeAll } from "./atomic.js";
-import { readJsonObject } from "./json.js";
+import { readJsonObject } from "../disk/json.js";
+import { atomicFile, diskError, isTemporary, writeAll } from "../disk/whole-file.js";
 
 /** Changes when the files would be laid out differently; older folders are then merely old, never misread. */
 const version = "v1";

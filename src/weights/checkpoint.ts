@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { isJsonObject, quoted, readJsonObject } from "../disk/json.js";
 import { DiffusionError, internal, nearest } from "../errors.js";
 import { bitsOf, toFloat32 } from "./dtypes.js";
-import { isJsonObject, quoted, readJsonObject } from "./json.js";
 import type { LowRank } from "./low-rank.js";
 import { openTensorFile, type TensorFile } from "./tensor-file.js";
 import { isShardName } from "./weight-names.js";

@@ -1,9 +1,9 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import { type JsonObject, readJsonObject } from "../disk/json.js";
+import { diskError } from "../disk/whole-file.js";
 import { DiffusionError } from "../errors.js";
-import { diskError } from "./atomic.js";
 import { float32ToBfloat16, float32ToFloat16 } from "./float16.js";
-import { type JsonObject, readJsonObject } from "./json.js";
 import { type TensorToWrite, writeSafetensors } from "./safetensors.js";
 import type { ModelSource, Network } from "./source.js";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { plainMatMul } from "../adapters/lora-delta.js";
 import { pseudoRandom } from "../testing/tiny.js";
 import { toTensorFlow, type WeightView } from "./layout.js";
-import { plainMatMul } from "./lora-delta.js";
 import { type LowRank, lowRankView, sumLowRank } from "./low-rank.js";
 
 /** Of a weight of this shape. */

@@ -1,8 +1,8 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { isJsonObject, type Json, parseJson, quoted } from "../disk/json.js";
+import { atomicFile, writeAll } from "../disk/whole-file.js";
 import { DiffusionError, internal, nearest } from "../errors.js";
-import { atomicFile, writeAll } from "./atomic.js";
 import { bitsOf, dtypeNames, isDtype, toFloat32 } from "./dtypes.js";
-import { isJsonObject, type Json, parseJson, quoted } from "./json.js";
 import { sniff } from "./sniff.js";
 
 /** The reference implementation's cap on the header. */

@@ -1,7 +1,7 @@
 import { basename } from "node:path";
+import type { JsonObject } from "../disk/json.js";
 import { DiffusionError } from "../errors.js";
 import { currentNames, type Mapping, openCheckpoint, type Tensors } from "./checkpoint.js";
-import type { JsonObject } from "./json.js";
 import {
   clipConfig,
   controlNetConfig,

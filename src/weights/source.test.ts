@@ -2,10 +2,10 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } fro
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { parseJson, readJsonObject } from "../disk/json.js";
 import { goldenCases, goldenPath, readTensors } from "../testing/golden.js";
 import { thrown } from "../testing/thrown.js";
 import { stateArchive } from "../testing/torch-writer.js";
-import { parseJson, readJsonObject } from "./json.js";
 import { writeSafetensors } from "./safetensors.js";
 import { openFolder, openNetwork } from "./source.js";
 

@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { type JsonObject, readJsonObject } from "../disk/json.js";
 import { DiffusionError, nearest } from "../errors.js";
 import { type Checkpoint, openCheckpoint, openShards, readShardIndex } from "./checkpoint.js";
-import { type JsonObject, readJsonObject } from "./json.js";
 import { isShardIndex, type Naming, weightNames } from "./weight-names.js";
 
 /** One network of a model on disk. Its configuration is what the file says, not checked yet. */

@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
+import { syncFolder } from "../../disk/durable-file.js";
 import { DiffusionError } from "../../index.js";
-import { syncFolder } from "../whole-file.js";
 
 /**
  * A file of JSON lines that is only ever appended to. What `append` has promised is on disk. A line that a crash cut

@@ -2,7 +2,8 @@ import { mkdir, readFile, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { DiffusionError, nearest } from "../errors.js";
 import type { OnProgress } from "../events.js";
-import { askRevision, describe, type HubQuestion } from "./hub-api.js";
+import { isShardIndex } from "../weights/weight-names.js";
+import { askRevision, describe, type HubQuestion } from "./api.js";
 import {
   asDiskError,
   cachedCommit,
@@ -16,14 +17,13 @@ import {
   repoCache,
   snapshotFiles,
   writeRef,
-} from "./hub-cache.js";
-import { EtagChanged, fetchBlob, type RemoteFile } from "./hub-download.js";
-import { chooseFiles, configsBeside, type FileChoice, type FileWish, shardsOf } from "./hub-files.js";
-import { Unreachable } from "./hub-http.js";
-import { downloadProgress } from "./hub-progress.js";
-import { type HubSettingsOptions, hubSettings } from "./hub-settings.js";
+} from "./cache.js";
+import { EtagChanged, fetchBlob, type RemoteFile } from "./download.js";
+import { chooseFiles, configsBeside, type FileChoice, type FileWish, shardsOf } from "./files.js";
+import { Unreachable } from "./http.js";
 import { inParallel } from "./in-parallel.js";
-import { isShardIndex } from "./weight-names.js";
+import { downloadProgress } from "./progress.js";
+import { type HubSettingsOptions, hubSettings } from "./settings.js";
 
 /** `owner/name[@revision][:file]` in parts. */
 export interface HubReference {

@@ -1,12 +1,12 @@
 import { createHash, type Hash } from "node:crypto";
 import { constants, type FileHandle, open, rename, rm } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
+import { LockLost, withFileLock } from "../disk/file-lock.js";
 import { DiffusionError } from "../errors.js";
-import { LockLost, withFileLock } from "./file-lock.js";
-import { exists, type RepoCache } from "./hub-cache.js";
-import { refusal } from "./hub-errors.js";
-import { discard, hubRequest, Temporary, withRetries } from "./hub-http.js";
-import type { HubSettings } from "./hub-settings.js";
+import { exists, type RepoCache } from "./cache.js";
+import { refusal } from "./errors.js";
+import { discard, hubRequest, Temporary, withRetries } from "./http.js";
+import type { HubSettings } from "./settings.js";
 
 /** One file at one commit, as the hub describes it. */
 export interface RemoteFile {

@@ -1,6 +1,12 @@
 import { createHash } from "node:crypto";
 import { DiffusionError } from "../errors.js";
-import { type Checkpoint, type Mapping, type Origin, openCheckpoint, type Tensors } from "./checkpoint.js";
+import {
+  type Checkpoint,
+  type Mapping,
+  type Origin,
+  openCheckpoint,
+  type Tensors,
+} from "../weights/checkpoint.js";
 
 /** Keys as they stand in the files (ip-adapter_sd15.safetensors, or the nested dictionaries of a .bin). */
 const projectionPrefix = "image_proj.";

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { DiffusionError } from "../errors.js";
-import type { HubSettings } from "./hub-settings.js";
+import type { HubSettings } from "./settings.js";
 
 /** What was asked for when the hub refused. */
 export interface Asked {

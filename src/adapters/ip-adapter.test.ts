@@ -4,14 +4,14 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { goldenExtra, goldenPath } from "../testing/golden.js";
 import { thrown } from "../testing/thrown.js";
-import { openCheckpoint } from "./checkpoint.js";
+import { openCheckpoint } from "../weights/checkpoint.js";
+import { openSafetensors, writeSafetensors } from "../weights/safetensors.js";
 import {
   crossAttentions,
   openImageProjection,
   openPictureAttention,
   withPictureAttention,
 } from "./ip-adapter.js";
-import { openSafetensors, writeSafetensors } from "./safetensors.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ip-adapter-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -5,12 +5,12 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { goldenCase, goldenCases, goldenExtra, goldenPath, readTensors } from "../testing/golden.js";
 import { thrown } from "../testing/thrown.js";
-import { openCheckpoint } from "./checkpoint.js";
+import { openCheckpoint } from "../weights/checkpoint.js";
+import { openSafetensors, type SafetensorsFile } from "../weights/safetensors.js";
+import type { AdapterFile } from "../weights/tensor-file.js";
 import { adaptWeight, type Lora, type LoraTarget, matchLora, openLora, planMerge } from "./lora.js";
 import type { MatMul } from "./lora-delta.js";
 import type { AdaptedModel } from "./lora-keys.js";
-import { openSafetensors, type SafetensorsFile } from "./safetensors.js";
-import type { AdapterFile } from "./tensor-file.js";
 
 const open: { close(): void }[] = [];
 afterAll(() => {

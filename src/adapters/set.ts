@@ -1,16 +1,16 @@
 import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { DiffusionError, nearest } from "../errors.js";
+import type { Loaded } from "../generation/loaded.js";
+import { parseHubReference } from "../hub/hub.js";
 import { type LocateOptions, locateModel } from "../pipeline/model-source.js";
 import { extractNetworks, type NetworkMention } from "../text/prompt.js";
 import type { Tokenizer } from "../text/tokenizer.js";
-import { type Adapters, adaptedModel, encoderWidths } from "../weights/adapters.js";
-import { parseHubReference } from "../weights/hub.js";
-import { type Lora, openLora } from "../weights/lora.js";
-import type { AdaptedModel } from "../weights/lora-keys.js";
 import { openTensorFile } from "../weights/tensor-file.js";
-import { readTextualInversion } from "../weights/textual-inversion.js";
-import type { Loaded } from "./loaded.js";
+import { type Adapters, adaptedModel, encoderWidths } from "./change.js";
+import { type Lora, openLora } from "./lora.js";
+import type { AdaptedModel } from "./lora-keys.js";
+import { readTextualInversion } from "./textual-inversion.js";
 
 /** How strongly a LoRA acts: 1 as it was trained, 0 not at all, negative values the other way. */
 export type LoraScale = number | { readonly unet: number; readonly text: number };

@@ -6,7 +6,7 @@ import {
   type Server as SocketServer,
 } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { proxyFor, request } from "./http.js";
+import { proxyFor, request } from "./transport.js";
 
 const open: (Server | SocketServer)[] = [];
 afterEach(() => {

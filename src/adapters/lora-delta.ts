@@ -1,7 +1,7 @@
 import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
+import type { LowRank } from "../weights/low-rank.js";
 import type { LoraPart } from "./lora-keys.js";
-import type { LowRank } from "./low-rank.js";
 
 /** [rows x inner] times [inner x columns], C order. The runtime passes a faster one. */
 export type MatMul = (

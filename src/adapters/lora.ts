@@ -1,9 +1,11 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { isJsonObject, type Json, type JsonObject, parseJson, quoted, readJsonObject } from "../disk/json.js";
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
-import { contentId } from "./checkpoint.js";
-import { isJsonObject, type Json, type JsonObject, parseJson, quoted, readJsonObject } from "./json.js";
+import { contentId } from "../weights/checkpoint.js";
+import { type LowRank, sumLowRank } from "../weights/low-rank.js";
+import { type AdapterFile, openTensorFile } from "../weights/tensor-file.js";
 import {
   type DeltaPlan,
   type MatMul,
@@ -21,8 +23,6 @@ import {
   parseLoraKey,
   tensorLookup,
 } from "./lora-keys.js";
-import { type LowRank, sumLowRank } from "./low-rank.js";
-import { type AdapterFile, openTensorFile } from "./tensor-file.js";
 
 /** One tensor that an adapter changes. */
 export interface LoraTarget extends AdaptedTensor {

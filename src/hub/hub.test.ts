@@ -28,8 +28,8 @@ import {
   type TestHub,
 } from "../testing/hub-server.js";
 import { stateArchive } from "../testing/torch-writer.js";
+import { openNetwork } from "../weights/source.js";
 import { fetchFromHub, type HubOptions, parseHubReference } from "./hub.js";
-import { openNetwork } from "./source.js";
 
 const bytes = (length: number, seed: number) =>
   Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 97 + (i >> 8)) & 255));

@@ -1,5 +1,5 @@
 import { DiffusionError } from "../errors.js";
-import { isShardIndex, isShardName, weightNames } from "./weight-names.js";
+import { isShardIndex, isShardName, weightNames } from "../weights/weight-names.js";
 
 /** The parts of a pipeline that this library loads; safety checkers, watermarks and image encoders stay behind. */
 const pipelineParts = [

@@ -2,11 +2,11 @@ import type { IncomingMessage } from "node:http";
 import { z } from "zod";
 import { DiffusionError, nearest } from "../errors.js";
 import { firstProblem, inWords } from "../expectations.js";
-import { cachedRepositories, isSafePath } from "./hub-cache.js";
-import { etagOf, isHash, type RemoteFile } from "./hub-download.js";
-import { moved, refusal, refusalKind } from "./hub-errors.js";
-import { discard, hubRequest, readText, withRetries } from "./hub-http.js";
-import type { HubSettings } from "./hub-settings.js";
+import { cachedRepositories, isSafePath } from "./cache.js";
+import { etagOf, isHash, type RemoteFile } from "./download.js";
+import { moved, refusal, refusalKind } from "./errors.js";
+import { discard, hubRequest, readText, withRetries } from "./http.js";
+import type { HubSettings } from "./settings.js";
 
 /** Which repository at which revision is asked about, and how. */
 export interface HubQuestion {

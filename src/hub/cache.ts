@@ -12,8 +12,8 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
+import { diskError } from "../disk/whole-file.js";
 import { DiffusionError } from "../errors.js";
-import { diskError } from "./atomic.js";
 
 /**
  * The cache that all Hugging Face tools share:

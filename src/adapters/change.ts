@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import type { Values } from "../latents/latents.js";
-import { type Checkpoint, contentId } from "./checkpoint.js";
+import { type Checkpoint, contentId } from "../weights/checkpoint.js";
+import type { ModelSource, Network } from "../weights/source.js";
+import { openTensorFile } from "../weights/tensor-file.js";
 import { withPictureAttention } from "./ip-adapter.js";
 import {
   adaptWeight,
@@ -12,8 +14,6 @@ import {
 } from "./lora.js";
 import type { MatMul } from "./lora-delta.js";
 import type { AdaptedModel, AdaptedNetwork } from "./lora-keys.js";
-import type { ModelSource, Network } from "./source.js";
-import { openTensorFile } from "./tensor-file.js";
 import { type EncoderWidths, extendEmbeddings, readTextualInversion } from "./textual-inversion.js";
 
 /** What is laid over a model's weights; plain data, the same for the same adapters in use. */

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DiffusionError } from "../errors.js";
-import { type HttpOptions, request } from "./http.js";
-import type { HubSettings } from "./hub-settings.js";
+import type { HubSettings } from "./settings.js";
+import { type HttpOptions, request } from "./transport.js";
 
 const MAX_REDIRECTS = 10;
 const MAX_ATTEMPTS = 5;
