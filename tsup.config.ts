@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import { defineConfig, type Options } from "tsup";
-import { pageBuild } from "./src/server/ui/build.js";
+import { pageBuild } from "./src/page/build.js";
 
 // Both builds below write to dist/ at the same time, so neither can clean it.
 rmSync("dist", { recursive: true, force: true });
@@ -31,5 +31,5 @@ export default defineConfig([
     dts: true,
     shims: true, // import.meta.url
   },
-  pageBuild("dist/server/ui"),
+  pageBuild("dist/page"),
 ]);

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { type Chunk, readChunks, writeChunks } from "../src/image/png-chunks.js";
 import { DiffusionError, decodePng, encodePng, readImage } from "../src/index.js";
 import { host, testServer } from "../src/server/fixture.js";
-import { openLocalQueue } from "../src/server/queue/local.js";
+import { openLocalQueue } from "../src/server/queue/local/local.js";
 import { hasEnded, jobStatuses, type NewJob } from "../src/server/queue/queue.js";
 import { goldenPath } from "../src/testing/golden.js";
 import { editPrompt } from "../src/text/editing.js";

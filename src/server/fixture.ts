@@ -4,16 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Hono } from "hono";
 import { encodePng, formatParameters, type Image } from "../index.js";
-import type { Parts } from "./accept.js";
-import { createHandler, createListener, type HandlerOptions } from "./handler.js";
-import { folderStore, type ImageStore } from "./images.js";
-import { Jobs, type Work } from "./jobs.js";
-import { defaultLimits, type Limits } from "./limits.js";
-import { Models } from "./models.js";
-import { Preparations } from "./prepare.js";
-import { openLocalQueue } from "./queue/local.js";
-import type { StoredRequest } from "./request.js";
-import { openSettings } from "./settings.js";
+import { createHandler, createListener, type HandlerOptions } from "./http/handler.js";
+import type { Parts } from "./jobs/accept.js";
+import { Jobs, type Work } from "./jobs/jobs.js";
+import { defaultLimits, type Limits } from "./jobs/limits.js";
+import { Models } from "./jobs/models.js";
+import { Preparations } from "./jobs/prepare.js";
+import type { StoredRequest } from "./jobs/request.js";
+import { openLocalQueue } from "./queue/local/local.js";
+import { folderStore, type ImageStore } from "./storage/images.js";
+import { openSettings } from "./storage/settings.js";
 
 /** A server for tests: everything real but the drawing of pictures, which a test may replace. */
 export interface TestServer {

@@ -5,17 +5,17 @@ import { homedir, networkInterfaces } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { packageFolder, packageVersion } from "../disk/package.js";
 import { DiffusionError, type LoadOptions } from "../index.js";
-import type { Parts } from "./accept.js";
-import { createListener } from "./handler.js";
-import { imageStore } from "./images.js";
-import { Jobs } from "./jobs.js";
-import { defaultLimits, type Limits, sharedLimits } from "./limits.js";
-import { Models } from "./models.js";
-import { Preparations } from "./prepare.js";
-import { openLocalQueue } from "./queue/local.js";
-import { openRedisQueue } from "./queue/redis.js";
-import { openSettings } from "./settings.js";
-import { libraryWork } from "./work.js";
+import { createListener } from "./http/handler.js";
+import type { Parts } from "./jobs/accept.js";
+import { Jobs } from "./jobs/jobs.js";
+import { defaultLimits, type Limits, sharedLimits } from "./jobs/limits.js";
+import { Models } from "./jobs/models.js";
+import { Preparations } from "./jobs/prepare.js";
+import { libraryWork } from "./jobs/work.js";
+import { openLocalQueue } from "./queue/local/local.js";
+import { openRedisQueue } from "./queue/redis/redis.js";
+import { imageStore } from "./storage/images.js";
+import { openSettings } from "./storage/settings.js";
 
 export interface ServeOptions {
   /** Default 7860, the web UI's. 0 takes a free one. */
@@ -178,6 +178,6 @@ export function defaultDataDir(env: NodeJS.ProcessEnv = process.env): string {
   return join(xdg && isAbsolute(xdg) ? xdg : join(homedir(), ".local", "share"), "tfjs-diffusion");
 }
 
-const pageFolder = (): string => join(packageFolder(), "dist", "server", "ui");
+const pageFolder = (): string => join(packageFolder(), "dist", "page");
 
 export const version: string = packageVersion();

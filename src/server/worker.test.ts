@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { decodePng, encodePng, StableDiffusion } from "../index.js";
 import { goldenPath } from "../testing/golden.js";
 import { hasRedis, type RedisServer, startRedis } from "../testing/redis-server.js";
-import type { JobView } from "./api/native.js";
 import { base64Png, grey } from "./fixture.js";
+import type { JobView } from "./http/api/native.js";
 import { type RunningServer, serve } from "./main.js";
 import { startWorker } from "./worker.js";
 

@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { defaultModels, type LoadOptions } from "../index.js";
-import { type ImageStore, imageStore } from "./images.js";
-import { Jobs, type Work } from "./jobs.js";
-import { defaultLimits, type Limits } from "./limits.js";
+import { Jobs, type Work } from "./jobs/jobs.js";
+import { defaultLimits, type Limits } from "./jobs/limits.js";
+import { Models, optionLabel } from "./jobs/models.js";
+import { libraryWork } from "./jobs/work.js";
 import { checkFolders, defaultDataDir, version } from "./main.js";
-import { Models, optionLabel } from "./models.js";
-import { openRedisQueue } from "./queue/redis.js";
-import { openSettings } from "./settings.js";
-import { libraryWork } from "./work.js";
+import { openRedisQueue } from "./queue/redis/redis.js";
+import { type ImageStore, imageStore } from "./storage/images.js";
+import { openSettings } from "./storage/settings.js";
 
 export interface WorkerOptions {
   /** redis://[user:password@]host:port[/database] */

@@ -1,4 +1,4 @@
-import type { StoredRequest } from "../request.js";
+import type { StoredRequest } from "../jobs/request.js";
 
 /**
  * The contract between those who accept jobs and those who run them. The default keeps jobs in this process with a

@@ -1,0 +1,102 @@
+import { Hono } from "hono";
+import { z } from "zod";
+import {
+  countTokens,
+  cpuFlags,
+  loadTokenizer,
+  preprocessors,
+  schedulerEntries,
+  scheduleTypes,
+} from "../../../index.js";
+import { type Parts, upscalingModels } from "../../jobs/accept.js";
+import type { ModelOption } from "../../jobs/models.js";
+import type { Preparations } from "../../jobs/prepare.js";
+import { checked } from "../../jobs/request.js";
+import { upscalers } from "../../jobs/work.js";
+import { Refusal } from "../../refusal.js";
+import { badJson } from "./native.js";
+
+export const prepareBody = z.strictObject({
+  model: z.string().min(1).max(1000).describe("a hub name; on the user's own machine also a path"),
+  precision: z.enum(["fp32", "fp16", "bf16"]),
+  token: z.string().max(500).optional().describe("of the hub; kept in memory until the work is done"),
+});
+export const chooseBody = z.strictObject({ model: z.string().max(200) });
+export const tokensBody = z.strictObject({
+  model: z.string().max(200).optional(),
+  text: z.string().max(100_000),
+});
+
+/** What there is to choose from: models, schedulers, upscalers; and the work that adds models. */
+export function catalogApi({ models, limits }: Parts, preparations: Preparations): Hono {
+  const app = new Hono();
+  const tokenizers = new Map<string, ReturnType<typeof loadTokenizer>>();
+
+  const view = ({ label, name, precision, origin, info }: ModelOption) => ({
+    label,
+    name,
+    precision,
+    origin,
+    kind: info.kind,
+    size: info.size,
+    factor: info.factor,
+    scheduler: info.scheduler,
+    state: models.state(label),
+    current: label === models.current.label,
+  });
+
+  app.get("/models", (c) =>
+    c.json({
+      models: models.list().map(view),
+      unusable: [...models.unusable].map(([name, problem]) => ({ name, problem })),
+      precisions: precisions(),
+      preparation: preparations.latest,
+    }),
+  );
+
+  app.post("/models/current", async (c) => {
+    const { model } = checked(chooseBody, await c.req.json().catch(badJson));
+    return c.json(view(await models.choose(model)));
+  });
+
+  app.post("/models/prepare", async (c) => {
+    const { token, ...body } = checked(prepareBody, await c.req.json().catch(badJson));
+    const started = preparations.start({ ...body, ...(token && { token }) });
+    return c.json(started, 202, { Location: `/models/prepare/${started.id}` });
+  });
+  app.get("/models/prepare/:id", (c) => c.json(preparations.get(c.req.param("id"))));
+  app.delete("/models/prepare/:id", (c) => c.json(preparations.cancel(c.req.param("id"))));
+
+  app.delete("/models/:label", async (c) => {
+    await models.forget(c.req.param("label"));
+    return c.body(null, 204);
+  });
+
+  app.get("/schedulers", (c) => c.json({ schedulers: schedulerEntries, scheduleTypes }));
+  app.get("/upscalers", (c) => c.json({ upscalers: [...upscalers, ...upscalingModels(models)] }));
+  app.get("/controls", async (c) =>
+    c.json({ controls: (await models.controls()).map(({ name }) => name), preprocessors }),
+  );
+  app.get("/limits", (c) => c.json(limits));
+
+  app.post("/tokens", async (c) => {
+    const { model, text } = checked(tokensBody, await c.req.json().catch(badJson));
+    const { info, name } = models.resolve(model);
+    if (!info.tokenizer) throw new Refusal(400, "MODEL_KIND", `${name} has no text encoder`);
+    const loading = tokenizers.get(info.tokenizer) ?? loadTokenizer(info.tokenizer);
+    tokenizers.set(info.tokenizer, loading);
+    return c.json(countTokens(text, await loading, { syntax: "a1111" }));
+  });
+
+  return app;
+}
+
+/** What "Optimize model" offers; the library has the last word on bfloat16. */
+function precisions() {
+  const bf16 = ["avx512_bf16", "amx_bf16"].some((flag) => cpuFlags().has(flag));
+  return [
+    { id: "fp32", label: "CPU FP32", available: true },
+    { id: "fp16", label: "CPU FP16", available: true },
+    { id: "bf16", label: "CPU BF16", available: bf16 },
+  ];
+}

@@ -1,0 +1,229 @@
+import { createHash } from "node:crypto";
+import { Hono } from "hono";
+import { streamSSE } from "hono/streaming";
+import { z } from "zod";
+import { type Accepted, acceptGenerate, acceptUpscale, type Parts } from "../../jobs/accept.js";
+import { assembleGrid, gridCells } from "../../jobs/grid.js";
+import { checked, generateRequest, pictureKeys, upscaleRequest } from "../../jobs/request.js";
+import { hasEnded, type Job, type JobQueue, jobStatuses } from "../../queue/queue.js";
+import { Refusal } from "../../refusal.js";
+import { isImageKey } from "../../storage/images.js";
+import { type Polled, perState, polled, sendPolled } from "../polled.js";
+import { clientOf } from "../security.js";
+
+/** The native API: jobs that outlive the request that made them. */
+export function nativeApi(parts: Parts): Hono {
+  const { jobs, images } = parts;
+  const app = new Hono();
+
+  app.post("/jobs", async (c) => {
+    const body: unknown = await c.req.json().catch(badJson);
+    const key = c.req.header("idempotency-key");
+    const id = key === undefined ? undefined : await knownOrNew(key, body, parts);
+    const known = id === undefined ? undefined : await jobs.queue.get(id);
+    const job =
+      known ??
+      (await jobs.submit({
+        ...(await accept(body, parts)),
+        attended: false,
+        client: clientOf(c),
+        via: "native",
+        ...(id && { id, task: fingerprint(body) }),
+      }));
+    return c.json(await jobView(job, jobs.queue), known ? 200 : 202, { Location: `/jobs/${job.id}` });
+  });
+
+  app.get("/jobs", async (c) => {
+    const { status, limit, before } = checked(listQuery, c.req.query());
+    const found = await jobs.queue.list({
+      limit,
+      ...(status && { status: status.split(",") as Job["status"][] }),
+      ...(before && { before }),
+    });
+    return c.json({ jobs: await Promise.all(found.map((job) => jobView(job, jobs.queue))) });
+  });
+
+  app.get("/jobs/:id", async (c) => {
+    const { recent = jobs.queue } = jobs.queue;
+    return sendPolled(c, await jobAnswer(await find(c.req.param("id"), recent), recent));
+  });
+
+  app.delete("/jobs/:id", async (c) => {
+    await find(c.req.param("id"), jobs.queue);
+    const job = await jobs.queue.cancel(c.req.param("id"));
+    return c.json(await jobView(job!, jobs.queue));
+  });
+
+  app.post("/jobs/:id/skip", async (c) => {
+    const { id } = await find(c.req.param("id"), jobs.queue);
+    jobs.skip(id);
+    return c.body(null, 204);
+  });
+
+  app.delete("/history/:id", async (c) => {
+    const job = await find(c.req.param("id"), jobs.queue);
+    if (!(await jobs.queue.remove(job.id)))
+      throw new Refusal(409, "RUNNING", "the job has not ended yet; cancel it first");
+    await removeImages(job, parts);
+    return c.body(null, 204);
+  });
+
+  app.get("/jobs/:id/events", async (c) => {
+    const job = await find(c.req.param("id"), jobs.queue);
+    // A browser that comes back says what it had last, and stops coming back at a 204.
+    const known = c.req.header("last-event-id") ?? "";
+    if (hasEnded(job) && eventId((await jobAnswer(job, jobs.queue)).tag) === known) return c.body(null, 204);
+    return streamSSE(c, async (stream) => {
+      let wake = () => {};
+      let latest: Job | undefined = job;
+      let sent = known;
+      const unsubscribe = jobs.queue.subscribe((event) => {
+        if (event.job.id === job.id) latest = event.job;
+        // Others that end move this one up in the queue.
+        if (event.job.id === job.id || event.type === "status") wake();
+      });
+      stream.onAbort(() => wake());
+      try {
+        while (!stream.aborted) {
+          const woken = new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+          latest = (await jobs.queue.get(job.id)) ?? latest;
+          const { text, tag } = await jobAnswer(latest!, jobs.queue);
+          const id = eventId(tag);
+          if (id !== sent) await stream.write(`event: job\nid: ${id}\ndata: ${text}\n\n`);
+          sent = id;
+          if (hasEnded(latest!)) return;
+          // A comment line now and then keeps proxies from hanging up.
+          const silence = setTimeout(() => void stream.write(":\n\n").then(wake), 15_000);
+          await woken;
+          clearTimeout(silence);
+        }
+      } finally {
+        unsubscribe();
+      }
+    });
+  });
+
+  app.get("/jobs/:id/grid.png", async (c) => {
+    const { request, result } = await find(c.req.param("id"), jobs.queue);
+    const cells = request.kind === "generate" ? gridCells(request).length : 0;
+    if (request.kind !== "generate" || cells === 0)
+      throw new Refusal(404, "NOT_FOUND", "this job is no grid");
+    const made = result?.images ?? [];
+    if (made.length !== cells)
+      throw new Refusal(409, "UNFINISHED", `${made.length} of ${cells} pictures are there`);
+    const pngs = await Promise.all(made.map(({ key }) => images.get(key)));
+    if (pngs.some((png) => !png))
+      throw new Refusal(410, "IMAGE_GONE", "a picture of this grid is no longer there");
+    const most = 16 * parts.limits.resultPixels;
+    const whole = await assembleGrid(pngs as Uint8Array[], request, most);
+    return c.body(Uint8Array.from(whole).buffer, 200, { "Content-Type": "image/png" });
+  });
+
+  app.get("/images/:file", async (c) => {
+    const [, key = ""] = /^(.*)\.png$/.exec(c.req.param("file")) ?? [];
+    const png = isImageKey(key) ? await images.get(key) : undefined;
+    if (!png) throw new Refusal(404, "NOT_FOUND", "there is no such picture");
+    return c.body(Uint8Array.from(png).buffer, 200, {
+      "Content-Type": "image/png",
+      "Cache-Control": "private, max-age=31536000, immutable",
+    });
+  });
+
+  return app;
+}
+
+const eventId = (tag: string): string => tag.replaceAll('"', "");
+
+const listQuery = z.object({
+  status: z
+    .string()
+    .regex(new RegExp(`^(${jobStatuses.join("|")})(,(${jobStatuses.join("|")}))*$`))
+    .optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(50),
+  before: z.string().optional(),
+});
+
+export const badJson = (): never => {
+  throw new Refusal(400, "BAD_JSON", "the body is no JSON");
+};
+
+function accept(body: unknown, parts: Parts): Promise<Accepted> {
+  const isUpscale = typeof body === "object" && body !== null && "kind" in body && body.kind === "upscale";
+  return isUpscale
+    ? acceptUpscale(checked(upscaleRequest, body), parts)
+    : acceptGenerate(checked(generateRequest, body), parts);
+}
+
+/** The id that an idempotency key stands for. The same key with another request is a mistake of the client. */
+async function knownOrNew(key: string, body: unknown, { jobs }: Parts): Promise<string> {
+  if (key === "" || key.length > 200)
+    throw new Refusal(400, "BAD_OPTION", "Idempotency-Key has 1 to 200 characters");
+  const id = createHash("sha256").update(key).digest("hex").slice(0, 32);
+  const known = await jobs.queue.get(id);
+  if (known && known.task !== fingerprint(body))
+    throw new Refusal(422, "IDEMPOTENCY", "this Idempotency-Key was used for another request");
+  return id;
+}
+
+const fingerprint = (body: unknown): string =>
+  createHash("sha256").update(JSON.stringify(body)).digest("hex");
+
+async function find(id: string, queue: Pick<JobQueue, "get">): Promise<Job> {
+  const job = await queue.get(id);
+  if (job) return job;
+  throw new Refusal(404, "NOT_FOUND", "there is no such job");
+}
+
+/** Pictures go with the last job that shows them. */
+async function removeImages(job: Job, { jobs, images }: Parts): Promise<void> {
+  const others = await jobs.queue.list({ limit: Number.MAX_SAFE_INTEGER });
+  const needed = new Set(others.flatMap(imageKeys));
+  for (const key of imageKeys(job)) if (!needed.has(key)) await images.remove(key);
+}
+
+const imageKeys = ({ request, result }: Job): string[] => [
+  ...pictureKeys(request),
+  ...(result?.images.map(({ key }) => key) ?? []),
+];
+
+/** A job as clients see it. */
+const jobView = async (job: Job, queue: Places) => viewOf(job, await positionOf(job, queue));
+
+/** The same as it is sent, for those who ask again and again. */
+export const jobAnswer = async (job: Job, queue: Places): Promise<Polled> =>
+  answerOf(job, await positionOf(job, queue));
+const answerOf = perState((job, position) => polled(viewOf(job, position)));
+
+type Places = Pick<JobQueue, "position">;
+const positionOf = async (job: Job, queue: Places): Promise<number | undefined> =>
+  job.status === "queued" ? queue.position(job.id) : undefined;
+
+/** Pictures as addresses. */
+function viewOf(job: Job, position: number | undefined) {
+  const { request, result, task, lane, attended, ...rest } = job;
+  const input = (key: string | undefined) => key && { url: imageUrl(key) };
+  return {
+    ...rest,
+    model: lane,
+    ...(position !== undefined && { position }),
+    request: {
+      ...request,
+      ...(request.image && { image: input(request.image) }),
+      ...("mask" in request && request.mask && { mask: input(request.mask) }),
+      ...("images" in request && request.images && { images: request.images.map(input) }),
+      ...("controlnet" in request &&
+        request.controlnet && {
+          controlnet: request.controlnet.map((control) => ({ ...control, image: input(control.image) })),
+        }),
+    },
+    ...(result && {
+      result: { ...result, images: result.images.map((image) => ({ ...image, url: imageUrl(image.key) })) },
+    }),
+  };
+}
+
+export type JobView = ReturnType<typeof viewOf>;
+
+export const imageUrl = (key: string): string => `/images/${key}.png`;

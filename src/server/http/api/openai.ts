@@ -1,0 +1,257 @@
+import { type Context, Hono } from "hono";
+import { type SSEStreamingApi, streamSSE } from "hono/streaming";
+import { z } from "zod";
+import { firstProblem, inWords } from "../../../expectations.js";
+import { encodePng } from "../../../index.js";
+import { acceptGenerate, type Incoming, type Parts } from "../../jobs/accept.js";
+import type { Job, JobImage } from "../../queue/queue.js";
+import { Refusal, refusalOf } from "../../refusal.js";
+import { inFormat, plainMask, readForeign } from "../../storage/images.js";
+import { clientOf } from "../security.js";
+import { imageUrl } from "./native.js";
+
+const numeric = z.coerce.number();
+
+/** What generations, edits and variations share. Forms send numbers as text, so they are coerced. */
+const shared = {
+  model: z.string().max(200).nullish(),
+  n: numeric.int().min(1).max(10).nullish(),
+  size: z
+    .string()
+    .regex(/^(auto|\d{1,5}x\d{1,5})$/, 'must be "auto" or like "512x512"')
+    .nullish(),
+  quality: z.enum(["auto", "low", "medium", "high", "standard", "hd"]).nullish(),
+  response_format: z.enum(["b64_json", "url"]).nullish(),
+  output_format: z.enum(["png", "jpeg", "webp"]).nullish(),
+  output_compression: numeric.int().min(0).max(100).nullish(),
+  background: z.enum(["auto", "opaque", "transparent"]).nullish(),
+  stream: z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")]).nullish(),
+  partial_images: numeric.int().min(0).max(3).nullish(),
+  // Beyond OpenAI's API: the knobs of diffusion models.
+  negative_prompt: z.string().nullish(),
+  steps: numeric.int().min(1).max(1000).nullish(),
+  guidance: numeric.min(0).max(100).nullish(),
+  seed: numeric.int().min(0).nullish(),
+  scheduler: z.string().max(100).nullish(),
+  strength: numeric.min(0).max(1).nullish(),
+};
+
+export const generationsBody = z.object({ prompt: z.string(), ...shared });
+export const editsBody = z
+  .object({ prompt: z.string(), ...shared })
+  .describe("multipart/form-data with image (or image[]) and, if a part is to be repainted, mask");
+export const variationsBody = z.object({ ...shared }).describe("multipart/form-data with image");
+type Body = z.infer<typeof variationsBody> & { readonly prompt?: string };
+
+/** OpenAI's images API, for clients that speak it already. */
+export function openaiApi(parts: Parts): Hono {
+  const app = new Hono();
+  app.onError((error, c) => openaiError(error, c));
+
+  app.get("/v1/models", (c) =>
+    c.json({
+      object: "list",
+      data: parts.models.list().map(modelView),
+    }),
+  );
+  app.get("/v1/models/:model", (c) => c.json(modelView(parts.models.resolve(c.req.param("model")))));
+  app.post("/v1/images/generations", async (c) => {
+    const body = check(generationsBody, await c.req.json().catch(badBody));
+    return answer(c, parts, "image_generation", body, requestOf(body));
+  });
+  app.post("/v1/images/edits", async (c) => {
+    const form = await c.req.parseBody({ all: true }).catch(badBody);
+    const body = check(editsBody, form);
+    const image = await file(form, "image");
+    if (!image) throw new Refusal(400, "BAD_IMAGE", "image is missing");
+    const mask = await maskOf(image, await file(form, "mask"), parts);
+    const request = { ...requestOf(body), image, ...(mask && { mask }) };
+    return answer(c, parts, "image_edit", body, request);
+  });
+  app.post("/v1/images/variations", async (c) => {
+    const form = await c.req.parseBody({ all: true }).catch(badBody);
+    const body = check(variationsBody, form);
+    const image = await file(form, "image");
+    if (!image) throw new Refusal(400, "BAD_IMAGE", "image is missing");
+    const request = { prompt: "", strength: 0.7, ...requestOf(body), image };
+    return answer(c, parts, "image_variation", body, request);
+  });
+  return app;
+}
+
+const modelView = ({ label }: { readonly label: string }) => ({
+  id: label,
+  object: "model",
+  created: 0,
+  owned_by: "local",
+});
+
+/** Steps for a quality, where the client does not say them. */
+const stepsOf = { auto: 20, standard: 20, medium: 20, low: 10, high: 40, hd: 40 };
+
+function requestOf(body: Body): Incoming {
+  const { model, n, size, quality, prompt, negative_prompt, background } = body;
+  if (background === "transparent")
+    throw new Refusal(400, "UNSUPPORTED", "background: pictures of this server are opaque");
+  const [width, height] = size && size !== "auto" ? size.split("x").map(Number) : [];
+  const optional = {
+    negativePrompt: negative_prompt,
+    guidance: body.guidance,
+    seed: body.seed,
+    scheduler: body.scheduler,
+    strength: body.strength,
+    // OpenAI's own model names stand for whatever is loaded here, so that clients work unchanged.
+    model: model && /^(gpt-image|chatgpt-image|dall-e)/.test(model) ? undefined : model,
+    width,
+    height,
+    prompt,
+  };
+  return {
+    steps: body.steps ?? stepsOf[quality ?? "auto"],
+    count: n ?? 1,
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value != null)),
+  };
+}
+
+/** The last of the files that a form has under a name; `image[]` is how newer clients call it. */
+async function file(form: Record<string, unknown>, name: string): Promise<Uint8Array | undefined> {
+  const given = [form[name], form[`${name}[]`]].flat().filter((value) => value instanceof File);
+  if (given.length > 1)
+    throw new Refusal(400, "UNSUPPORTED", `${name}: one picture can be worked on at a time`);
+  return given[0] && new Uint8Array(await given[0].arrayBuffer());
+}
+
+/** Transparent parts are repainted: of the mask, or of the picture itself when there is none. */
+async function maskOf(image: Uint8Array, mask: Uint8Array | undefined, { limits }: Parts) {
+  const decoded = await readForeign(mask ?? image, limits);
+  const alpha = decoded.data.length === decoded.width * decoded.height * 4;
+  const transparent = alpha && decoded.data.some((value, i) => i % 4 === 3 && value < 255);
+  if (!mask && !transparent) return undefined;
+  return encodePng(plainMask(decoded, { repaint: "transparent" }));
+}
+
+type Kind = "image_generation" | "image_edit" | "image_variation";
+
+async function answer(c: Context, parts: Parts, kind: Kind, body: Body, request: Incoming) {
+  const accepted = await acceptGenerate(request, parts);
+  const submit = (signal: AbortSignal, onChange?: (job: Job) => void) =>
+    parts.jobs.run({ ...accepted, client: clientOf(c), via: "openai" }, signal, onChange);
+  if (body.stream) return streamAnswer(c, parts, kind, body, submit);
+  const job = completed(await submit(c.req.raw.signal));
+  const made = job.result?.images ?? [];
+  const data = await Promise.all(made.map((image) => dataOf(c, parts, body, image)));
+  return c.json({ created: seconds(job), ...described(body, made), data });
+}
+
+function streamAnswer(
+  c: Context,
+  parts: Parts,
+  kind: Kind,
+  body: Body,
+  submit: (signal: AbortSignal, onChange: (job: Job) => void) => Promise<Job>,
+) {
+  return streamSSE(c, async (stream) => {
+    const left = new AbortController();
+    stream.onAbort(() => left.abort());
+    const send = (type: string, data: object) =>
+      stream.writeSSE({ event: type, data: JSON.stringify({ type, ...data }) });
+    const partials = partialImages(body.partial_images ?? 0, (event) =>
+      send(`${kind}.partial_image`, { ...described(body, []), ...event }),
+    );
+    try {
+      const job = completed(await submit(left.signal, partials));
+      for (const image of job.result?.images ?? []) {
+        const b64_json = await base64Of(parts, body, image);
+        await send(`${kind}.completed`, { b64_json, created_at: seconds(job), ...described(body, [image]) });
+      }
+    } catch (error) {
+      await sendError(stream, error);
+    }
+  });
+}
+
+const sendError = (stream: SSEStreamingApi, error: unknown) =>
+  stream.writeSSE({ event: "error", data: JSON.stringify({ type: "error", ...envelope(error) }) });
+
+/** Tells `wanted` previews of each picture, spread over its steps. */
+function partialImages(wanted: number, send: (event: object) => Promise<void>) {
+  const told = new Map<number, number>();
+  return ({ progress, created }: Job): void => {
+    if (!progress?.preview || progress.phase !== "denoise") return;
+    const { image, images, step, steps, preview } = progress;
+    const perImage = steps / images;
+    const index = told.get(image) ?? 0;
+    const due = ((index + 1) * perImage) / (wanted + 1);
+    if (index >= wanted || step - image * perImage < due) return;
+    told.set(image, index + 1);
+    void send({ b64_json: preview, partial_image_index: index, created_at: Math.floor(created / 1000) });
+  };
+}
+
+function completed(job: Job): Job {
+  if (job.status === "completed") return job;
+  const { code = "CANCELLED", message = "the job was cancelled", hint } = job.error ?? {};
+  const mistake = ["BAD_OPTION", "BAD_IMAGE", "MODEL_KIND"].includes(code);
+  throw new Refusal(mistake ? 400 : 500, code, message, hint ? { hint } : {});
+}
+
+async function dataOf(c: Context, parts: Parts, body: Body, image: JobImage) {
+  const extra = image.seed === undefined ? {} : { seed: image.seed };
+  if (body.response_format === "url") return { url: new URL(imageUrl(image.key), c.req.url).href, ...extra };
+  return { b64_json: await base64Of(parts, body, image), ...extra };
+}
+
+async function base64Of({ images }: Parts, body: Body, { key }: JobImage): Promise<string> {
+  const png = await images.get(key);
+  if (!png) throw new Refusal(500, "IMAGE_GONE", "the picture is no longer on disk");
+  const bytes = await inFormat(png, body.output_format ?? "png", body.output_compression ?? undefined);
+  return Buffer.from(bytes).toString("base64");
+}
+
+const seconds = ({ finished, created }: Job): number => Math.floor((finished ?? created) / 1000);
+
+const described = (body: Body, [first]: readonly JobImage[]) => ({
+  output_format: body.output_format ?? "png",
+  quality: body.quality ?? "auto",
+  background: "opaque",
+  size: first ? `${first.width}x${first.height}` : (body.size ?? "auto"),
+});
+
+function check<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const problem = firstProblem(result.error, value);
+  throw new ParameterRefusal(problem.path, inWords(problem, "body"));
+}
+
+/** OpenAI's errors name the parameter. */
+class ParameterRefusal extends Refusal {
+  readonly param: string;
+  constructor(param: string, message: string) {
+    super(400, "invalid_value", message);
+    this.param = param;
+  }
+}
+
+const badBody = (): never => {
+  throw new Refusal(400, "BAD_JSON", "the body cannot be read");
+};
+
+function envelope(error: unknown) {
+  const refusal = refusalOf(error);
+  const { status, code, message, hint } = refusal;
+  const type = status === 429 ? "rate_limit_error" : status >= 500 ? "server_error" : "invalid_request_error";
+  return {
+    error: {
+      message: hint ? `${message}; ${hint}` : message,
+      type,
+      param: refusal instanceof ParameterRefusal ? refusal.param || null : null,
+      code: code.toLowerCase(),
+    },
+  };
+}
+
+export function openaiError(error: unknown, c: Context): Response {
+  const { status, headers } = refusalOf(error);
+  return c.json(envelope(error), status as 400, headers);
+}

@@ -1,0 +1,38 @@
+import type { Context } from "hono";
+import type { z } from "zod";
+import { problemsOf } from "../../../expectations.js";
+import { refusalOf } from "../../refusal.js";
+import { badJson } from "./native.js";
+
+/** A body by its schema; what does not fit is told as FastAPI tells it. */
+export async function read<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
+  const body: unknown = await c.req.json().catch(badJson);
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  throw new Invalid(
+    problemsOf(result.error, body).map(({ message }, i) => {
+      const { path, code } = result.error.issues[i]!;
+      return { loc: ["body", ...path], msg: message, type: code };
+    }),
+  );
+}
+
+class Invalid extends Error {
+  readonly issues: readonly object[];
+  constructor(issues: readonly object[]) {
+    super("invalid body");
+    this.issues = issues;
+  }
+}
+
+/** Errors as the web UI words them. */
+export function sdapiError(error: unknown, c: Context): Response {
+  if (error instanceof Invalid)
+    return c.json({ error: "RequestValidationError", detail: error.issues, body: "", errors: "" }, 422);
+  const { status, code, message, hint, headers } = refusalOf(error);
+  // What is wrong with a picture's bytes is a 500 in this API.
+  const shown = code === "BAD_IMAGE" ? 500 : status;
+  const detail = code === "BAD_IMAGE" ? "Invalid encoded image" : message;
+  const body = { error: "HTTPException", detail, body: "", errors: hint ? `${message}; ${hint}` : message };
+  return c.json(body, shown as 500, headers);
+}

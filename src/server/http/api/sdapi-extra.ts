@@ -1,0 +1,46 @@
+import type { Context } from "hono";
+import { acceptUpscale, type Parts } from "../../jobs/accept.js";
+import { Refusal } from "../../refusal.js";
+import { decodeBase64, readForeign } from "../../storage/images.js";
+import { clientOf } from "../security.js";
+import type { ExtraBatchImages, ExtraSingleImage } from "./sdapi-schema.js";
+
+/** The web UI's "extras": a picture made larger. */
+export async function extra(c: Context, parts: Parts, body: ExtraSingleImage) {
+  if (body.gfpgan_visibility > 0 || body.codeformer_visibility > 0 || body.extras_upscaler_2_visibility > 0)
+    throw new Refusal(501, "UNSUPPORTED", "this server restores no faces and blends no second upscaler");
+  if (body.image === "") throw new Refusal(404, "NO_IMAGE", "Image not found");
+  if (body.upscaler_1 === "None") return { html_info: "", image: body.image.replace(/^data:[^,]*,/, "") };
+  const accepted = await acceptUpscale(
+    { kind: "upscale", image: body.image, upscaler: body.upscaler_1, ...(await sizeOf(body, parts)) },
+    parts,
+  );
+  const job = await parts.jobs.run({ ...accepted, client: clientOf(c), via: "sdapi" }, c.req.raw.signal);
+  const [made] = job.result?.images ?? [];
+  const png = made && (await parts.images.get(made.key));
+  if (!png) throw new Refusal(500, job.error?.code ?? "LOST", job.error?.message ?? "the job was cancelled");
+  return { html_info: made.parameters, image: Buffer.from(png).toString("base64") };
+}
+
+/** The same for several, one after the other. */
+export async function extraBatch(c: Context, parts: Parts, { imageList, ...body }: ExtraBatchImages) {
+  const made = [];
+  for (const { data } of imageList) made.push(await extra(c, parts, { ...body, image: data }));
+  return {
+    html_info: made.map(({ html_info }) => html_info).join("\n"),
+    images: made.map(({ image }) => image),
+  };
+}
+
+/** Mode 0 multiplies; mode 1 covers the size given, and what is too much is cropped away or stays. */
+async function sizeOf(body: ExtraSingleImage, { limits }: Parts) {
+  const { resize_mode, upscaling_resize, upscaling_resize_w, upscaling_resize_h, upscaling_crop } = body;
+  if (resize_mode === 0) return { scale: upscaling_resize };
+  const { width, height } = await readForeign(decodeBase64(body.image), limits);
+  const scale = Math.max(upscaling_resize_w / width, upscaling_resize_h / height);
+  return {
+    width: Math.round(width * scale),
+    height: Math.round(height * scale),
+    ...(upscaling_crop && { crop: { width: upscaling_resize_w, height: upscaling_resize_h } }),
+  };
+}

@@ -1,0 +1,102 @@
+import type { Context } from "hono";
+import { DiffusionError } from "../../../index.js";
+import { acceptGenerate, type Incoming, type Parts } from "../../jobs/accept.js";
+import type { Job, JobImage } from "../../queue/queue.js";
+import { Refusal } from "../../refusal.js";
+import { inFormat } from "../../storage/images.js";
+import { clientOf } from "../security.js";
+import { shownMaps } from "./sdapi-controlnet.js";
+import { setOptions } from "./sdapi-options.js";
+import { timestamp } from "./sdapi-progress.js";
+import { overrideOf } from "./sdapi-request.js";
+import { type Img2img, img2img, type Txt2img, txt2img } from "./sdapi-schema.js";
+
+/** Runs a request to its end, and tells what came of it as the web UI does. */
+export async function generate(c: Context, parts: Parts, body: Txt2img | Img2img, request: Incoming) {
+  const accepted = await acceptGenerate(request, parts).catch((error: unknown) => {
+    // "Sampler not found" is what clients of this API look for.
+    if (error instanceof DiffusionError && /^there is no (scheduler|schedule type)/.test(error.message))
+      throw new Refusal(404, "SAMPLER", `Sampler not found: ${error.message}`);
+    throw error;
+  });
+  if (!body.override_settings_restore_afterwards) await setOptions(parts, overrideOf(body));
+  const task = body.force_task_id;
+  const job = await parts.jobs.run(
+    { ...accepted, client: clientOf(c), via: "sdapi", ...(task && { task: task.slice(0, 200) }) },
+    c.req.raw.signal,
+  );
+  if (job.status === "failed" || job.status === "lost") {
+    const { code = "LOST", message = "the job was lost", hint } = job.error ?? {};
+    throw new Refusal(code === "BAD_OPTION" ? 422 : 500, code, message, hint ? { hint } : {});
+  }
+  const made = job.result?.images ?? [];
+  const format = parts.settings.data.samplesFormat === "jpg" ? "jpeg" : parts.settings.data.samplesFormat;
+  const shown = [...made.map(({ key }) => key), ...(made.length > 0 ? mapsOf(body, job, parts) : [])];
+  const images = await Promise.all(
+    (body.send_images ? shown : []).map(async (key) => {
+      const png = await parts.images.get(key);
+      return png && Buffer.from(await inFormat(png, format, undefined)).toString("base64");
+    }),
+  );
+  return { images, parameters: echo(body), info: JSON.stringify(infoOf(body, job, made, parts)) };
+}
+
+function mapsOf(body: Txt2img | Img2img, { request }: Job, { settings }: Parts): readonly string[] {
+  const { control_net_no_detectmap } = overrideOf(body);
+  const hidden = control_net_no_detectmap ?? !settings.data.detectedMaps;
+  return hidden || request.kind !== "generate" ? [] : shownMaps(body, request.controlnet);
+}
+
+/** The request as it was understood; pictures only when asked for, as they are large. */
+function echo(body: Txt2img | Img2img): object {
+  const isImg2img = "resize_mode" in body;
+  const all = Object.keys((isImg2img ? img2img : txt2img).shape).map((key) => [key, null]);
+  const withNulls = { ...Object.fromEntries(all), ...body };
+  return !isImg2img || body.include_init_images ? withNulls : { ...withNulls, init_images: null, mask: null };
+}
+
+function infoOf(body: Txt2img | Img2img, job: Job, made: readonly JobImage[], { settings, models }: Parts) {
+  const seeds = made.map(({ seed }) => Number(seed ?? -1));
+  const { subseed, subseed_strength } = body;
+  const varied = made.map(({ parameters }) =>
+    Number(/Variation seed: (\d+)/.exec(parameters)?.[1] ?? subseed),
+  );
+  const { request } = job;
+  const option = models.resolve(request.kind === "generate" ? request.model : undefined);
+  return {
+    prompt: body.prompt,
+    all_prompts: made.map(() => body.prompt),
+    negative_prompt: body.negative_prompt,
+    all_negative_prompts: made.map(() => body.negative_prompt),
+    seed: seeds[0] ?? body.seed,
+    all_seeds: seeds,
+    subseed: varied[0] ?? subseed,
+    all_subseeds: varied,
+    subseed_strength,
+    width: made[0]?.width ?? body.width,
+    height: made[0]?.height ?? body.height,
+    sampler_name: body.sampler_name || body.sampler_index,
+    cfg_scale: body.cfg_scale,
+    steps: body.steps,
+    batch_size: body.batch_size,
+    restore_faces: false,
+    face_restoration_model: null,
+    sd_model_name: option.name,
+    sd_model_hash: null,
+    sd_vae_name: (request.kind === "generate" && request.vae) || null,
+    sd_vae_hash: null,
+    seed_resize_from_w: body.seed_resize_from_w,
+    seed_resize_from_h: body.seed_resize_from_h,
+    denoising_strength: body.denoising_strength,
+    extra_generation_params: {},
+    index_of_first_image: 0,
+    infotexts: made.map(({ parameters }) => parameters),
+    styles: [],
+    job_timestamp: timestamp(job.created),
+    clip_skip:
+      request.kind === "generate" && request.clipSkip !== undefined
+        ? request.clipSkip + 1
+        : settings.data.clipSkip,
+    is_using_inpainting_conditioning: option.info.kind === "inpainting",
+  };
+}

@@ -1,0 +1,84 @@
+import { freemem, totalmem } from "node:os";
+import { basename } from "node:path";
+import type { Hono } from "hono";
+import { schedulerEntries, scheduleTypes } from "../../../index.js";
+import { type Parts, upscalingModels } from "../../jobs/accept.js";
+import { upscalers } from "../../jobs/work.js";
+
+/** What there is, and what there is none of. */
+export function addLists(app: Hono, { models }: Parts): void {
+  const list = (path: string, value: () => object | Promise<object>) =>
+    app.get(`/sdapi/v1/${path}`, async (c) => c.json(await value()));
+  list("samplers", () =>
+    schedulerEntries.map(({ label, name, aliases }) => ({
+      name: label,
+      aliases: [...new Set([...aliases, name])].filter((alias) => alias !== label),
+      options: {},
+    })),
+  );
+  list("schedulers", () =>
+    ["automatic", ...scheduleTypes].map((name) => ({
+      name,
+      label: name.replaceAll("_", " ").replace(/\b\w/g, (letter) => letter.toUpperCase()),
+      aliases: null,
+      default_rho: { karras: 7, polyexponential: 1 }[name] ?? -1,
+      need_inner_model: ["uniform", "sgm_uniform", "simple", "normal", "ddim_uniform", "beta"].includes(name),
+    })),
+  );
+  list("sd-models", () =>
+    models.list().map(({ label, name }) => ({
+      title: label,
+      model_name: label,
+      hash: null,
+      sha256: null,
+      filename: name,
+      config: null,
+    })),
+  );
+  list("upscalers", () =>
+    ["None", ...upscalers, ...upscalingModels(models)].map((name) => ({
+      name,
+      model_name: null,
+      model_path: null,
+      model_url: null,
+      scale: name === "None" ? 1 : 4,
+    })),
+  );
+  list("latent-upscale-modes", () =>
+    ["", " (antialiased)", " (bicubic)", " (bicubic antialiased)", " (nearest)", " (nearest-exact)"].map(
+      (mode) => ({ name: `Latent${mode}` }),
+    ),
+  );
+  list("embeddings", () => ({ loaded: {}, skipped: {} }));
+  list("scripts", async () => {
+    const scripts = (await models.controls()).length > 0 ? ["controlnet"] : [];
+    return { txt2img: scripts, img2img: scripts };
+  });
+  list("cmd-flags", () => ({}));
+  list("memory", () => {
+    const total = totalmem();
+    const free = freemem();
+    return { ram: { free, used: total - free, total }, cuda: { error: "unavailable" } };
+  });
+  // Names, not paths: where things lie on this machine is nobody's business.
+  list("sd-vae", async () =>
+    (await models.vaes()).map(({ name, path }) => ({ model_name: name, filename: basename(path) })),
+  );
+  list("loras", async () =>
+    (await models.loras()).map(({ name, path }) => ({
+      name,
+      alias: name,
+      path: basename(path),
+      metadata: {},
+    })),
+  );
+  for (const none of [
+    "hypernetworks",
+    "face-restorers",
+    "realesrgan-models",
+    "prompt-styles",
+    "script-info",
+    "extensions",
+  ])
+    list(none, () => []);
+}

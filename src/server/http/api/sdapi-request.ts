@@ -1,0 +1,229 @@
+import type { z } from "zod";
+import { firstProblem } from "../../../expectations.js";
+import { encodePng, schedulerEntries } from "../../../index.js";
+import type { Incoming } from "../../jobs/accept.js";
+import type { Limits } from "../../jobs/limits.js";
+import { Refusal } from "../../refusal.js";
+import { decodeBase64, plainMask, readForeign } from "../../storage/images.js";
+import type { SettingsData } from "../../storage/settings.js";
+import { controlsOf, isControlNet } from "./sdapi-controlnet.js";
+import { type Img2img, optionsBody, type Txt2img } from "./sdapi-schema.js";
+
+/** @throws Refusal for what would change the picture and is not there: nothing is ignored in silence */
+export async function txt2imgRequest(request: Txt2img, limits: Limits): Promise<Incoming> {
+  refuseUnsupported(request, {
+    firstphase_width: request.firstphase_width > 0,
+    firstphase_height: request.firstphase_height > 0,
+    hr_checkpoint_name: request.enable_hr && !isSame(request.hr_checkpoint_name, "checkpoint"),
+    hr_sampler_name:
+      request.enable_hr &&
+      !isSame(request.hr_sampler_name, "sampler") &&
+      request.hr_sampler_name !== (request.sampler_name || request.sampler_index),
+    hr_scheduler:
+      request.enable_hr &&
+      !isSame(request.hr_scheduler, "scheduler") &&
+      request.hr_scheduler !== request.scheduler,
+    hr_prompt: request.enable_hr && request.hr_prompt !== "" && request.hr_prompt !== request.prompt,
+    hr_negative_prompt:
+      request.enable_hr &&
+      request.hr_negative_prompt !== "" &&
+      request.hr_negative_prompt !== request.negative_prompt,
+  });
+  return {
+    ...commonRequest(request),
+    ...(await controlsOf(request, limits)),
+    ...(request.enable_hr && { hires: hiresOf(request) }),
+  };
+}
+
+/** "Use same sampler": what the web UI's own form sends. */
+const isSame = (value: string | null | undefined, what: string): boolean =>
+  ["", "none", "automatic", `use same ${what}`].includes((value ?? "").toLowerCase());
+
+const resizeModes = ["stretch", "crop", "fill"] as const;
+const maskedContents = ["fill", "original", "noise", "nothing"] as const;
+
+export async function img2imgRequest(request: Img2img, limits: Limits): Promise<Incoming> {
+  const { init_images, mask, resize_mode, inpainting_fill, mask_blur_x, mask_blur_y } = request;
+  const [first] = init_images ?? [];
+  if (!first) throw new Refusal(404, "NO_IMAGE", "Init image not found");
+  const resizeMode = resizeModes[resize_mode];
+  const blur = request.mask_blur ?? mask_blur_x;
+  const maskedContent = maskedContents[inpainting_fill];
+  refuseUnsupported(request, {
+    resize_mode: resizeMode === undefined,
+    inpainting_fill: maskedContent === undefined,
+    "mask_blur_x other than mask_blur_y": request.mask_blur == null && mask_blur_x !== mask_blur_y,
+    latent_mask: Boolean(request.latent_mask),
+    // 0 stands in the example that the web UI's own documentation shows.
+    initial_noise_multiplier: ![0, 1].includes(request.initial_noise_multiplier ?? 1),
+  });
+  const given = init_images ?? [];
+  // As there: the pictures are one batch, which is as large as there are pictures.
+  if (given.length > 1 && given.length > request.batch_size)
+    throw new Refusal(
+      422,
+      "BAD_OPTION",
+      `bad number of images passed: ${given.length}; expecting ${request.batch_size} or less`,
+    );
+  return {
+    ...commonRequest(request),
+    ...(given.length > 1
+      ? { images: given.map(decodeBase64), count: given.length * request.n_iter }
+      : { image: decodeBase64(first) }),
+    ...(await controlsOf(request, limits, first)),
+    strength: request.denoising_strength,
+    webuiSteps: !onTimesteps.includes(labelOf(request)),
+    resizeMode,
+    ...(mask && {
+      mask: await opaqueMask(mask, limits),
+      maskInvert: request.inpainting_mask_invert !== 0,
+      maskBlur: blur,
+      maskedContent,
+      onlyMasked: request.inpaint_full_res && { padding: request.inpaint_full_res_padding },
+    }),
+  };
+}
+
+/** Painted, opaque or white: all three are repainted here. */
+async function opaqueMask(mask: string, limits: Limits): Promise<Uint8Array> {
+  return encodePng(plainMask(await readForeign(decodeBase64(mask), limits), { repaint: "opaque" }));
+}
+
+function commonRequest(request: Txt2img | Img2img): Incoming {
+  const override = overrideOf(request);
+  const { seed, subseed, subseed_strength, eta } = request;
+  const clipSkip = override.CLIP_stop_at_last_layers ?? undefined;
+  return {
+    ...(override.sd_model_checkpoint && { model: override.sd_model_checkpoint }),
+    // Automatic is what an empty list of choices says, and leaves it to the settings.
+    ...(override.sd_vae && { vae: ownVae(override.sd_vae) ? null : override.sd_vae }),
+    prompt: promptOf(request.prompt, request),
+    promptSyntax: "a1111",
+    ...(request.negative_prompt !== "" && { negativePrompt: promptOf(request.negative_prompt, request) }),
+    width: request.width,
+    height: request.height,
+    steps: request.steps,
+    guidance: request.cfg_scale,
+    count: request.batch_size * request.n_iter,
+    scheduler: samplerOf(request),
+    ...(seed !== -1 && { seed }),
+    ...(subseed_strength > 0 && {
+      variation: { strength: subseed_strength, ...(subseed !== -1 && { seed: subseed }) },
+    }),
+    ...(request.seed_resize_from_w > 0 &&
+      request.seed_resize_from_h > 0 && {
+        seedSize: { width: request.seed_resize_from_w, height: request.seed_resize_from_h },
+      }),
+    ...(eta != null && { eta }),
+    ...(clipSkip !== undefined && { clipSkip: clipSkip - 1 }),
+    ...(override.randn_source && { rng: rngOf(override.randn_source) }),
+  };
+}
+
+/** @throws Refusal for settings of a wrong kind */
+export function overrideOf({ override_settings }: Txt2img | Img2img): z.infer<typeof optionsBody> {
+  const given = override_settings ?? {};
+  const result = optionsBody.safeParse(given);
+  if (result.success) return result.data;
+  const { path, message } = firstProblem(result.error, given);
+  throw new Refusal(422, "BAD_OPTION", `override_settings.${path}: ${message}`);
+}
+
+/** Without the networks that it names, when they are switched off. */
+const promptOf = (prompt: string, { disable_extra_networks }: Txt2img | Img2img): string =>
+  disable_extra_networks ? prompt.replace(/<\w+:[^<>]*>/g, "").trim() : prompt;
+
+/** What the web UI calls the autoencoder of the model itself. */
+export const ownVae = (name: string): boolean => ["", "automatic", "none"].includes(name.toLowerCase());
+
+/** "GPU" means CUDA's generator there, whatever the machine; "NV" is the same by its formula. */
+export const rngOf = (source: "GPU" | "CPU" | "NV"): SettingsData["rng"] =>
+  source === "CPU" ? "torch" : "philox";
+
+/** The samplers that count their steps on a picture as the library does. */
+const onTimesteps: readonly string[] = ["DDIM", "PLMS", "UniPC", "LCM"];
+
+const wantedSampler = ({ sampler_name, sampler_index }: Txt2img | Img2img): string =>
+  (sampler_name || sampler_index).trim();
+
+function labelOf(request: Txt2img | Img2img): string {
+  const lower = wantedSampler(request).toLowerCase();
+  const entry = schedulerEntries.find(({ label, name, aliases }) =>
+    [label, name, ...aliases].some((known) => lower.startsWith(known.toLowerCase())),
+  );
+  if (!entry) throw new Refusal(404, "SAMPLER", "Sampler not found");
+  return entry.label;
+}
+
+function samplerOf(request: Txt2img | Img2img) {
+  labelOf(request);
+  const { scheduler } = request;
+  return { sampler: wantedSampler(request), ...(scheduler && { schedule: scheduler }) };
+}
+
+const latentModes: Record<string, string> = {
+  latent: "latent",
+  "latent (antialiased)": "latent-bilinear-antialiased",
+  "latent (bicubic)": "latent-bicubic",
+  "latent (bicubic antialiased)": "latent-bicubic-antialiased",
+  "latent (nearest)": "latent-nearest",
+  "latent (nearest-exact)": "latent-nearest-exact",
+  lanczos: "lanczos",
+  nearest: "nearest",
+  // What the web UI resizes with where there is no upscaler.
+  none: "lanczos",
+};
+
+function hiresOf(request: Txt2img) {
+  const { hr_upscaler, hr_resize_x, hr_resize_y, hr_second_pass_steps } = request;
+  const upscaler = latentModes[(hr_upscaler || "latent").toLowerCase()];
+  if (!upscaler) throw new Refusal(404, "UPSCALER", `Upscaler ${hr_upscaler} not found`);
+  return {
+    upscaler,
+    strength: request.denoising_strength,
+    ...(hr_resize_x > 0 || hr_resize_y > 0
+      ? { width: hr_resize_x || request.width, height: hr_resize_y || request.height }
+      : { scale: request.hr_scale }),
+    // All of them are run, whatever the strength.
+    steps: hr_second_pass_steps || request.steps,
+  };
+}
+
+/** Clients send the arguments of extensions that they know, switched off or empty, as a matter of course. */
+function isScriptOn(given: unknown): boolean {
+  const args = Array.isArray(given) ? given : ((given as { args?: unknown } | null)?.args ?? []);
+  const isOff = (arg: unknown) =>
+    arg === null ||
+    arg === false ||
+    (typeof arg === "object" && (arg as { enabled?: unknown }).enabled === false);
+  return Array.isArray(args) ? !args.every(isOff) : !isOff(args);
+}
+
+function refuseUnsupported(request: Txt2img | Img2img, more: Record<string, boolean>): void {
+  const scripts = Object.entries(request.alwayson_scripts ?? {});
+  const [script] = scripts.find(([name, given]) => !isControlNet(name) && isScriptOn(given)) ?? [];
+  if (script !== undefined)
+    throw new Refusal(422, "SCRIPT", `always on script ${script.slice(0, 100)} not found`);
+  if (request.script_name && request.script_name !== "None")
+    throw new Refusal(422, "SCRIPT", `Script '${request.script_name.slice(0, 100)}' not found`);
+  const asked = {
+    styles: (request.styles ?? []).some((style) => style !== "" && style !== "None"),
+    restore_faces: request.restore_faces === true,
+    tiling: request.tiling === true,
+    s_min_uncond: (request.s_min_uncond ?? 0) > 0,
+    s_churn: (request.s_churn ?? 0) > 0,
+    s_tmin: (request.s_tmin ?? 0) > 0,
+    s_noise: (request.s_noise ?? 1) !== 1,
+    refiner_checkpoint:
+      !isSame(request.refiner_checkpoint, "checkpoint") && (request.refiner_switch_at ?? 1) < 1,
+    infotext: Boolean(request.infotext),
+    "override_settings.eta_noise_seed_delta": (overrideOf(request).eta_noise_seed_delta ?? 0) !== 0,
+    ...more,
+  };
+  const found = Object.entries(asked).flatMap(([name, is]) => (is ? [name] : []));
+  if (found.length > 0)
+    throw new Refusal(422, "UNSUPPORTED", `this server does not have ${found.join(", ")}`, {
+      hint: "leave it out, or set it to its default",
+    });
+}

@@ -1,0 +1,490 @@
+import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { createScheduler, decodePng, encodePng, readImage } from "../../../index.js";
+import { base64Png, grey, plainWork, testServer, untilAborted } from "../../fixture.js";
+import type { Work } from "../../jobs/jobs.js";
+import { generateOptions, type StoredGenerate } from "../../jobs/request.js";
+import { libraryWork } from "../../jobs/work.js";
+
+interface Answer {
+  images: string[];
+  parameters: Record<string, unknown>;
+  info: string;
+}
+const body = { prompt: "a dog", width: 64, height: 64, steps: 4 };
+
+test("txt2img answers pictures, the request as understood, and the info of the web UI", async () => {
+  const { send, ran } = await testServer();
+  const answer = await send("POST", "/sdapi/v1/txt2img", {
+    ...body,
+    negative_prompt: "blurry",
+    sampler_name: "DPM++ 2M Karras",
+    cfg_scale: 5,
+    seed: 3,
+    batch_size: 2,
+    n_iter: 2,
+    override_settings: { CLIP_stop_at_last_layers: 2, randn_source: "NV" },
+    force_task_id: "task(1)",
+  });
+  expect(answer.status).toBe(200);
+  expect(Number(answer.headers.get("x-process-time"))).toBeGreaterThanOrEqual(0);
+  const { images, parameters, info } = (await answer.json()) as Answer;
+  expect(images).toHaveLength(4);
+  expect(decodePng(Buffer.from(images[0]!, "base64")).text.parameters).toContain("grey");
+  expect(parameters).toMatchObject({
+    ...body,
+    cfg_scale: 5,
+    styles: null,
+    sampler_index: "Euler",
+    eta: null,
+  });
+  expect(JSON.parse(info)).toMatchObject({
+    prompt: "a dog",
+    all_prompts: Array(4).fill("a dog"),
+    negative_prompt: "blurry",
+    seed: 7,
+    all_seeds: [7, 8, 9, 10],
+    sampler_name: "DPM++ 2M Karras",
+    cfg_scale: 5,
+    steps: 4,
+    batch_size: 2,
+    sd_model_name: "emoji-diffusion-256",
+    index_of_first_image: 0,
+    clip_skip: 2,
+    infotexts: expect.any(Array),
+    job_timestamp: expect.stringMatching(/^\d{14}$/),
+    is_using_inpainting_conditioning: false,
+  });
+  expect(ran[0]).toMatchObject({
+    prompt: "a dog",
+    negativePrompt: "blurry",
+    steps: 4,
+    guidance: 5,
+    count: 4,
+    seed: 3,
+    clipSkip: 1,
+    rng: "philox",
+    scheduler: { sampler: "DPM++ 2M Karras" },
+  });
+});
+
+test("defaults are the web UI's", async () => {
+  const { send, ran } = await testServer();
+  await send("POST", "/sdapi/v1/txt2img", {});
+  expect(ran[0]).toEqual({
+    kind: "generate",
+    model: "emoji-diffusion-256 CPU FP32",
+    prompt: "",
+    promptSyntax: "a1111",
+    width: 512,
+    height: 512,
+    steps: 50,
+    guidance: 7,
+    count: 1,
+    rng: "torch",
+    scheduler: { sampler: "Euler" },
+  });
+});
+
+test("hires fix, variations and seed resize are passed on", async () => {
+  const { send, ran } = await testServer();
+  const answer = await send("POST", "/sdapi/v1/txt2img", {
+    ...body,
+    enable_hr: true,
+    hr_scale: 1.5,
+    hr_upscaler: "Latent (bicubic)",
+    hr_second_pass_steps: 3,
+    denoising_strength: 0.6,
+    subseed: 5,
+    subseed_strength: 0.25,
+    seed_resize_from_w: 32,
+    seed_resize_from_h: 32,
+  });
+  expect(answer.status).toBe(200);
+  expect(ran[0]).toMatchObject({
+    hires: { scale: 1.5, upscaler: "latent-bicubic", steps: 3, strength: 0.6 },
+    variation: { seed: 5, strength: 0.25 },
+    seedSize: { width: 32, height: 32 },
+  });
+});
+
+test("img2img with a mask: what the web UI calls things, and what it means by a mask", async () => {
+  const { send, ran, parts } = await testServer();
+  const half = grey(64, 64, 0, 4);
+  for (let i = 0; i < half.data.length / 2; i += 4) half.data[i + 3] = 255; // black, but painted: opaque
+  const answer = await send("POST", "/sdapi/v1/img2img", {
+    ...body,
+    init_images: [`data:image/png;base64,${base64Png(grey(64, 64))}`],
+    mask: base64Png(half),
+    mask_blur: 6,
+    inpainting_fill: 2,
+    inpaint_full_res_padding: 16,
+    denoising_strength: 0.5,
+    resize_mode: 1,
+    inpainting_mask_invert: 1,
+  });
+  expect(answer.status).toBe(200);
+  const [request] = ran;
+  expect(request).toMatchObject({
+    model: "emoji-diffusion-256-inpaint CPU FP32",
+    strength: 0.5,
+    maskBlur: 6,
+    maskedContent: "noise",
+    maskInvert: true,
+    resizeMode: "crop",
+    onlyMasked: { padding: 16 },
+  });
+  const mask = await readImage((await parts.images.get((request as { mask: string }).mask))!);
+  expect([mask.data[0], mask.data.at(-1)]).toEqual([255, 0]);
+  const { parameters, info } = (await answer.json()) as Answer;
+  expect(parameters).toMatchObject({ init_images: null, mask: null });
+  expect(JSON.parse(info).is_using_inpainting_conditioning).toBe(true);
+});
+
+test("errors have the API's own form and numbers", async () => {
+  const { send } = await testServer();
+  const post = async (path: string, request: object) => {
+    const answer = await send("POST", `/sdapi/v1/${path}`, request);
+    return [answer.status, ((await answer.json()) as { detail: unknown }).detail];
+  };
+  expect(await post("txt2img", { ...body, sampler_name: "Eulr" })).toEqual([404, "Sampler not found"]);
+  expect(await post("txt2img", { ...body, sampler_name: "Euler", scheduler: "odd" })).toEqual([
+    404,
+    expect.stringContaining("Sampler not found"),
+  ]);
+  expect(await post("img2img", body)).toEqual([404, "Init image not found"]);
+  expect(await post("train/embedding", {})).toEqual([404, "Not Found"]);
+  expect(await post("img2img", { ...body, init_images: ["%%%"] })).toEqual([500, "Invalid encoded image"]);
+  expect(await post("txt2img", { ...body, script_name: "X/Y/Z plot" })).toEqual([
+    422,
+    "Script 'X/Y/Z plot' not found",
+  ]);
+  expect(await post("txt2img", { steps: "many" })).toEqual([
+    422,
+    [{ loc: ["body", "steps"], msg: expect.any(String), type: expect.any(String) }],
+  ]);
+  expect(await post("interrogate", { image: "" })).toEqual([501, expect.any(String)]);
+});
+
+test("what would change the picture and is not there is refused, not ignored", async () => {
+  const { send, ran } = await testServer();
+  for (const [name, value] of Object.entries({
+    restore_faces: true,
+    tiling: true,
+    styles: ["x"],
+    s_churn: 1,
+    s_noise: 0.5,
+    refiner_checkpoint: "x",
+    refiner_switch_at: 0.8,
+    alwayson_scripts: { controlnet: { args: [{ enabled: true, model: "canny" }] } },
+    override_settings: { eta_noise_seed_delta: 31337 },
+    firstphase_width: 64,
+    infotext: "x",
+  })) {
+    if (name === "refiner_switch_at") continue;
+    const extra = name === "refiner_checkpoint" ? { refiner_switch_at: 0.8 } : {};
+    const answer = await send("POST", "/sdapi/v1/txt2img", { ...body, [name]: value, ...extra });
+    expect([name, answer.status]).toEqual([name, 422]);
+  }
+  expect(ran).toEqual([]);
+  // What clients send as a matter of course does not disturb.
+  const harmless = {
+    restore_faces: false,
+    tiling: false,
+    styles: [],
+    s_churn: 0,
+    s_noise: 1,
+    alwayson_scripts: { controlnet: { args: [{ enabled: false }] }, ADetailer: { args: [false] }, x: {} },
+    script_name: null,
+    script_args: [],
+    eta: null,
+    override_settings: { sd_vae: "Automatic", samples_save: false, eta_noise_seed_delta: 0 },
+    override_settings_restore_afterwards: true,
+    save_images: true,
+    do_not_save_grid: true,
+    enable_hr: true,
+    hr_scale: 2,
+    hr_checkpoint_name: "Use same checkpoint",
+    hr_sampler_name: "Use same sampler",
+    hr_scheduler: "Automatic",
+    hr_prompt: "",
+    refiner_checkpoint: "None",
+    refiner_switch_at: 0,
+    s_tmax: 0,
+    s_min_uncond: 0,
+    comments: {},
+  };
+  const accepted = await send("POST", "/sdapi/v1/txt2img", { ...body, ...harmless });
+  expect([accepted.status, await accepted.text()]).toEqual([200, expect.any(String)]);
+  await send("POST", "/sdapi/v1/txt2img", { prompt: "a <lora:x:1> dog", disable_extra_networks: true });
+  expect(ran.at(-1)).toMatchObject({ prompt: "a  dog" });
+  const wrong = { override_settings: { CLIP_stop_at_last_layers: "many" } };
+  const refused = await send("POST", "/sdapi/v1/txt2img", { ...body, ...wrong });
+  expect([refused.status, await refused.text()]).toEqual([
+    422,
+    expect.stringContaining("CLIP_stop_at_last_layers"),
+  ]);
+});
+
+test("progress with preview; interrupt keeps what is finished; skip leaves one out", async () => {
+  let drawn = () => {};
+  const busy = new Promise<void>((resolve) => {
+    drawn = resolve;
+  });
+  const server = await testServer({
+    work: async (job, hooks) => {
+      await plainWork(server.parts.images)(job, hooks);
+      drawn();
+      return untilAborted(hooks.signal);
+    },
+  });
+  const { send } = server;
+  const idle = await (await send("GET", "/sdapi/v1/progress")).json();
+  expect(idle).toMatchObject({ progress: 0, eta_relative: 0, current_image: null, textinfo: null });
+  const waiting = send("POST", "/sdapi/v1/txt2img", { ...body, force_task_id: "task(9)" });
+  await busy;
+  const running = await (await send("GET", "/sdapi/v1/progress")).json();
+  expect(running).toMatchObject({
+    progress: 1,
+    eta_relative: 1,
+    state: { job: "task(9)", job_count: 1, job_no: 0, sampling_step: 2, sampling_steps: 2 },
+    current_image: expect.stringMatching(/^iVBOR/),
+  });
+  const without = await (await send("GET", "/sdapi/v1/progress?skip_current_image=true")).json();
+  expect(without).toMatchObject({ current_image: null });
+  const task = await (await send("POST", "/internal/progress", { id_task: "task(9)" })).json();
+  expect(task).toMatchObject({ active: true, queued: false, completed: false, progress: 1 });
+  expect(await (await send("POST", "/sdapi/v1/skip")).json()).toBeNull();
+  expect(await (await send("POST", "/sdapi/v1/interrupt")).json()).toEqual({});
+  const answer = await waiting;
+  expect(answer.status).toBe(200);
+  expect(((await answer.json()) as Answer).images).toHaveLength(1);
+});
+
+test("options are read and set, and remembered", async () => {
+  const { send, ran } = await testServer();
+  const options = await (await send("GET", "/sdapi/v1/options")).json();
+  expect(options).toMatchObject({
+    sd_model_checkpoint: "emoji-diffusion-256 CPU FP32",
+    CLIP_stop_at_last_layers: 1,
+    randn_source: "CPU",
+  });
+  const set = await send("POST", "/sdapi/v1/options", {
+    CLIP_stop_at_last_layers: 2,
+    randn_source: "NV",
+    samples_format: "webp",
+    unknown_to_us: 1,
+    sd_model_checkpoint: "emoji-diffusion-256",
+  });
+  expect([set.status, await set.json()]).toEqual([200, null]);
+  const { images } = (await (await send("POST", "/sdapi/v1/txt2img", body)).json()) as Answer;
+  expect(ran[0]).toMatchObject({ clipSkip: 1, rng: "philox" });
+  expect(Buffer.from(images[0]!, "base64").subarray(8, 12).toString()).toBe("WEBP");
+  expect((await send("POST", "/sdapi/v1/options", { sd_model_checkpoint: "nobody" })).status).toBe(404);
+});
+
+test("png-info takes the text apart", async () => {
+  const { send } = await testServer();
+  const parameters =
+    "a dog\nNegative prompt: cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 64x32";
+  const image = Buffer.from(encodePng(grey(4, 4), { parameters })).toString("base64");
+  expect(await (await send("POST", "/sdapi/v1/png-info", { image })).json()).toEqual({
+    info: parameters,
+    items: { parameters },
+    parameters: {
+      Prompt: "a dog",
+      "Negative prompt": "cat",
+      Steps: "20",
+      Sampler: "Euler a",
+      "CFG scale": "7",
+      Seed: "5",
+      "Size-1": "64",
+      "Size-2": "32",
+    },
+  });
+  const plain = await send("POST", "/sdapi/v1/png-info", { image: base64Png(grey(4, 4)) });
+  expect(await plain.json()).toEqual({ info: "", items: {}, parameters: {} });
+});
+
+test("extra-single-image enlarges, and says what it cannot do", async () => {
+  const { send, ran } = await testServer();
+  const image = base64Png(grey(8, 4));
+  const post = (request: object) => send("POST", "/sdapi/v1/extra-single-image", { image, ...request });
+  const answer = await post({ upscaler_1: "Lanczos", upscaling_resize: 3 });
+  expect(answer.status).toBe(200);
+  expect(Object.keys((await answer.json()) as object)).toEqual(["html_info", "image"]);
+  expect(ran[0]).toMatchObject({ kind: "upscale", width: 24, height: 12, upscaler: "Lanczos" });
+  const fit = { upscaler_1: "Nearest", resize_mode: 1, upscaling_resize_w: 32, upscaling_resize_h: 32 };
+  expect((await post({ ...fit, upscaling_crop: false })).status).toBe(200);
+  expect(ran[1]).toMatchObject({ width: 64, height: 32 });
+  expect(ran[1]).not.toHaveProperty("crop");
+  expect((await post(fit)).status).toBe(200);
+  expect(ran[2]).toMatchObject({ width: 64, height: 32, crop: { width: 32, height: 32 } });
+  expect((await post({ upscaler_1: "ESRGAN_4x" })).status).toBe(501);
+  expect((await post({ upscaler_1: "Lanczos", gfpgan_visibility: 1 })).status).toBe(501);
+  expect(await (await post({})).json()).toEqual({ html_info: "", image });
+});
+
+test("extra-batch-images enlarges each, and cuts to the size from the middle", async () => {
+  let work: Work = () => Promise.reject(new Error("not yet"));
+  const { send, parts } = await testServer({ work: (...job) => work(...job) });
+  work = libraryWork(parts.models, parts.images, "0.0.0");
+  // Black, grey, grey, white from left to right: what is cut off at both sides alike.
+  const wide = grey(8, 2, 128);
+  for (const y of [0, 1]) {
+    wide.data.fill(0, 24 * y, 24 * y + 6);
+    wide.data.fill(255, 24 * y + 18, 24 * y + 24);
+  }
+  const imageList = [wide, grey(3, 3, 7)].map((image, i) => ({ data: base64Png(image), name: `${i}.png` }));
+  const size = { resize_mode: 1, upscaling_resize_w: 8, upscaling_resize_h: 4, upscaling_crop: true };
+  const body = { ...size, upscaler_1: "Nearest", imageList };
+  const answer = await send("POST", "/sdapi/v1/extra-batch-images", body);
+  expect(answer.status).toBe(200);
+  const { images } = (await answer.json()) as { images: string[] };
+  const [first, second] = images.map((image) => decodePng(Buffer.from(image, "base64")).image);
+  expect([first?.width, first?.height, second?.width, second?.height]).toEqual([8, 4, 8, 4]);
+  expect(new Set(first!.data)).toEqual(new Set([128]));
+  expect(new Set(second!.data)).toEqual(new Set([7]));
+  expect((await send("POST", "/sdapi/v1/extra-batch-images", { imageList: [] })).status).toBe(200);
+});
+
+test("numbers and flags are read as laxly as there", async () => {
+  const { send, ran } = await testServer();
+  const image = base64Png(grey(8, 8));
+  const lax = {
+    inpaint_full_res: 1,
+    inpainting_mask_invert: true,
+    inpaint_full_res_padding: "8",
+    steps: "3",
+  };
+  const answer = await send("POST", "/sdapi/v1/img2img", {
+    ...body,
+    ...lax,
+    init_images: [image],
+    mask: image,
+  });
+  expect(answer.status).toBe(200);
+  expect(ran[0]).toMatchObject({ steps: 3, maskInvert: true, onlyMasked: { padding: 8 } });
+  for (const wrong of [{ steps: "3x" }, { steps: [] }, { send_images: "perhaps" }, { enable_hr: 2 }])
+    expect((await send("POST", "/sdapi/v1/txt2img", { ...body, ...wrong })).status).toBe(422);
+});
+
+test("a second pass without steps of its own runs as many as the first; no upscaler is Lanczos", async () => {
+  const { send, ran } = await testServer();
+  const hires = { enable_hr: true, hr_upscaler: "None", denoising_strength: 0.5 };
+  await send("POST", "/sdapi/v1/txt2img", { ...body, steps: 9, ...hires });
+  expect(ran[0]).toMatchObject({ hires: { upscaler: "lanczos", steps: 9, strength: 0.5 } });
+});
+
+test("on a picture, samplers on noise levels run a step more than the library would", async () => {
+  const { send, ran, parts } = await testServer();
+  const init_images = [base64Png(grey(8, 8))];
+  const runs: unknown[] = [];
+  for (const [sampler_name, steps, denoising_strength] of [
+    ["Euler", 20, 0.5],
+    ["DPM++ 2M Karras", 20, 0.75],
+    ["Euler", 10, 0.3],
+    ["Euler a", 1, 0.75],
+    ["Euler", 20, 0],
+    ["Euler", 20, 1],
+    ["DDIM", 20, 0.5],
+  ] as const) {
+    const request = { ...body, sampler_name, steps, denoising_strength, init_images };
+    expect((await send("POST", "/sdapi/v1/img2img", request)).status).toBe(200);
+    const stored = ran.at(-1) as StoredGenerate;
+    // The record keeps what was asked for.
+    expect(stored.strength).toBe(denoising_strength);
+    const { strength } = await generateOptions(stored, parts.images, () => Promise.reject());
+    const { timesteps } = createScheduler("euler", { steps, strength: strength! });
+    runs.push(timesteps.length);
+  }
+  expect(runs).toEqual([11, 16, 4, 1, 1, 20, 10]);
+});
+
+test("override_settings hold for one request, or from then on when they are not to be restored", async () => {
+  const { send, parts } = await testServer();
+  const override_settings = {
+    CLIP_stop_at_last_layers: 2,
+    sd_model_checkpoint: "emoji-diffusion-256-inpaint",
+  };
+  const post = (more: object) => send("POST", "/sdapi/v1/txt2img", { ...body, override_settings, ...more });
+  expect((await post({})).status).toBe(200);
+  expect(parts.settings.data.clipSkip).toBe(1);
+  expect((await post({ override_settings_restore_afterwards: false })).status).toBe(200);
+  expect([parts.settings.data.clipSkip, parts.models.current.name]).toEqual([
+    2,
+    "emoji-diffusion-256-inpaint",
+  ]);
+});
+
+test("lists have the fields that clients read", async () => {
+  const { send } = await testServer();
+  const list = async (name: string) => (await send("GET", `/sdapi/v1/${name}`)).json() as Promise<object[]>;
+  expect(await list("samplers")).toContainEqual({
+    name: "Euler a",
+    aliases: ["k_euler_a", "k_euler_ancestral", "euler_a"],
+    options: {},
+  });
+  expect(await list("schedulers")).toContainEqual({
+    name: "karras",
+    label: "Karras",
+    aliases: null,
+    default_rho: 7,
+    need_inner_model: false,
+  });
+  expect((await list("sd-models"))[0]).toEqual({
+    title: "emoji-diffusion-256 CPU FP32",
+    model_name: "emoji-diffusion-256 CPU FP32",
+    hash: null,
+    sha256: null,
+    filename: "emoji-diffusion-256",
+    config: null,
+  });
+  expect((await list("upscalers")).map((upscaler) => Object.keys(upscaler))[0]).toEqual([
+    "name",
+    "model_name",
+    "model_path",
+    "model_url",
+    "scale",
+  ]);
+  expect(await list("latent-upscale-modes")).toContainEqual({ name: "Latent (nearest-exact)" });
+  expect(await list("memory")).toMatchObject({ ram: { total: expect.any(Number) }, cuda: {} });
+  expect(await list("embeddings")).toEqual({ loaded: {}, skipped: {} });
+  for (const none of ["sd-vae", "loras", "hypernetworks", "face-restorers", "prompt-styles", "extensions"])
+    expect([none, await list(none)]).toEqual([none, []]);
+  for (const done of ["refresh-checkpoints", "refresh-vae", "refresh-loras", "unload-checkpoint"])
+    expect([done, (await send("POST", `/sdapi/v1/${done}`)).status]).toEqual([done, 200]);
+});
+
+test("LoRAs and autoencoders are listed by name; one that is chosen is remembered, others are refused", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "weights-"));
+  await mkdir(join(folder, "people"));
+  await mkdir(join(folder, "sharp"));
+  for (const file of ["ink.safetensors", "people/dog.safetensors", "readme.txt", "sharp/config.json"])
+    await writeFile(join(folder, file), "");
+  const { send, parts, ran } = await testServer({ loraDir: folder, vaeDir: folder });
+  const list = async (name: string) => (await send("GET", `/sdapi/v1/${name}`)).json();
+  const lora = (name: string) => ({ name, alias: name, path: `${name}.safetensors`, metadata: {} });
+  expect(await list("loras")).toEqual([lora("ink"), lora("dog")]);
+  expect(await list("sd-vae")).toEqual([
+    { model_name: "ink", filename: "ink.safetensors" },
+    { model_name: "dog", filename: "dog.safetensors" },
+    { model_name: "sharp", filename: "sharp" },
+  ]);
+  const choose = async (sd_vae: string) => (await send("POST", "/sdapi/v1/options", { sd_vae })).status;
+  expect(await choose("nobody")).toBe(404);
+  expect(await choose("../../etc/passwd")).toBe(404);
+  expect(await choose("ink.safetensors")).toBe(200);
+  expect(await list("options")).toMatchObject({ sd_vae: "ink" });
+  expect(parts.settings.data.vae).toBe("ink");
+  const asked = async (sd_vae: string) =>
+    (await send("POST", "/sdapi/v1/txt2img", { ...body, override_settings: { sd_vae } })).status;
+  expect([await asked("ink"), await asked("dog"), await asked("None"), await asked("cat")]).toEqual([
+    200, 200, 200, 404,
+  ]);
+  expect(ran.map((request) => (request as StoredGenerate).vae)).toEqual(["ink", "dog", undefined]);
+  expect(await choose("Automatic")).toBe(200);
+  expect(await list("options")).toMatchObject({ sd_vae: "Automatic" });
+});

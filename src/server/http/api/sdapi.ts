@@ -1,0 +1,91 @@
+import { Hono } from "hono";
+import type { Parts } from "../../jobs/accept.js";
+import { Refusal } from "../../refusal.js";
+import { sendPolled } from "../polled.js";
+import { pngInfo } from "./png-info.js";
+import { addControlNet } from "./sdapi-controlnet.js";
+import { read, sdapiError } from "./sdapi-errors.js";
+import { extra, extraBatch } from "./sdapi-extra.js";
+import { generate } from "./sdapi-generate.js";
+import { addLists } from "./sdapi-lists.js";
+import { options, setOptions } from "./sdapi-options.js";
+import { processTime, progressAnswer, taskProgress } from "./sdapi-progress.js";
+import { img2imgRequest, txt2imgRequest } from "./sdapi-request.js";
+import {
+  extraBatchImages,
+  extraSingleImage,
+  img2img,
+  internalProgress,
+  optionsBody,
+  pngInfoBody,
+  txt2img,
+} from "./sdapi-schema.js";
+
+/** AUTOMATIC1111's API, for clients that speak it already. */
+export function sdapi(parts: Parts): Hono {
+  const app = new Hono();
+  app.onError((error, c) => sdapiError(error, c));
+  app.use("/sdapi/*", async (c, next) => {
+    const began = performance.now();
+    await next();
+    c.res.headers.set(...processTime(began));
+  });
+  app.get("/sdapi/v1/progress", async (c) => {
+    const { queue } = parts.jobs;
+    const bare = c.req.query("skip_current_image") === "true";
+    return sendPolled(c, await progressAnswer(queue.recent ?? queue, bare));
+  });
+
+  app.post("/sdapi/v1/txt2img", async (c) => {
+    const body = await read(c, txt2img);
+    return c.json(await generate(c, parts, body, await txt2imgRequest(body, parts.limits)));
+  });
+  app.post("/sdapi/v1/img2img", async (c) => {
+    const body = await read(c, img2img);
+    return c.json(await generate(c, parts, body, await img2imgRequest(body, parts.limits)));
+  });
+  app.post("/sdapi/v1/extra-single-image", async (c) =>
+    c.json(await extra(c, parts, await read(c, extraSingleImage))),
+  );
+  app.post("/sdapi/v1/extra-batch-images", async (c) =>
+    c.json(await extraBatch(c, parts, await read(c, extraBatchImages))),
+  );
+  app.post("/sdapi/v1/png-info", async (c) => {
+    const { image } = await read(c, pngInfoBody);
+    return c.json(pngInfo(image, parts.limits));
+  });
+
+  app.post("/internal/progress", async (c) =>
+    c.json(await taskProgress(parts, await read(c, internalProgress))),
+  );
+  app.post("/sdapi/v1/interrupt", async (c) => {
+    await parts.jobs.interrupt();
+    return c.json({});
+  });
+  app.post("/sdapi/v1/skip", (c) => {
+    parts.jobs.skip();
+    return c.json(null);
+  });
+
+  app.get("/sdapi/v1/options", (c) => c.json(options(parts)));
+  app.post("/sdapi/v1/options", async (c) => {
+    await setOptions(parts, await read(c, optionsBody));
+    return c.json(null);
+  });
+  app.post("/sdapi/v1/unload-checkpoint", async (c) => {
+    await parts.models.unload(parts.models.current.label);
+    return c.json({});
+  });
+  app.post("/sdapi/v1/reload-checkpoint", async (c) => {
+    await parts.models.warm(parts.models.current.label);
+    return c.json({});
+  });
+  for (const path of ["refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings"])
+    app.post(`/sdapi/v1/${path}`, (c) => c.json(null));
+  app.post("/sdapi/v1/interrogate", () => {
+    throw new Refusal(501, "UNSUPPORTED", "this server has no model that describes pictures");
+  });
+  addLists(app, parts);
+  addControlNet(app, parts);
+  return app;
+}

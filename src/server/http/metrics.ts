@@ -1,0 +1,75 @@
+import type { MiddlewareHandler } from "hono";
+import { routePath } from "hono/route";
+import { type JobQueue, jobStatuses } from "../queue/queue.js";
+
+/** Upper bounds of the buckets in seconds: a step of a small model to a picture of a large one. */
+const buckets = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+
+/** Counts what happens, for Prometheus. */
+export interface Metrics {
+  readonly count: MiddlewareHandler;
+  /** One request that did not come through the middleware. */
+  add(method: string, route: string, status: number): void;
+  /** In Prometheus' text format. */
+  text(): Promise<string>;
+}
+
+export function createMetrics(queue: JobQueue): Metrics {
+  const requests = new Map<string, number>();
+  const ended = new Map<string, number>();
+  const histogram = buckets.map(() => 0);
+  let total = 0;
+  let seconds = 0;
+  let pictures = 0;
+  queue.subscribe(({ type, job }) => {
+    if (type !== "status" || job.finished === undefined) return;
+    ended.set(job.status, (ended.get(job.status) ?? 0) + 1);
+    pictures += job.result?.images.length ?? 0;
+    if (job.status !== "completed" || job.started === undefined) return;
+    // Not below 0, should the clock have been set back meanwhile: sums only grow.
+    const took = Math.max(0, job.finished - job.started) / 1000;
+    for (const [i, bound] of buckets.entries()) if (took <= bound) histogram[i]!++;
+    total++;
+    seconds += took;
+  });
+  const add: Metrics["add"] = (method, route, status) => {
+    const labels = `method="${method}",route="${route}",status="${status}"`;
+    requests.set(labels, (requests.get(labels) ?? 0) + 1);
+  };
+  return {
+    add,
+    count: async (c, next) => {
+      await next();
+      add(c.req.method, routePath(c, -1), c.res.status);
+    },
+    async text() {
+      const counts = await queue.counts();
+      const workers = await queue.workers?.();
+      const memory = process.memoryUsage();
+      const lines = [
+        "# TYPE tfjs_diffusion_requests_total counter",
+        ...[...requests].map(([labels, n]) => `tfjs_diffusion_requests_total{${labels}} ${n}`),
+        "# TYPE tfjs_diffusion_jobs gauge",
+        `tfjs_diffusion_jobs{status="queued"} ${counts.queued}`,
+        `tfjs_diffusion_jobs{status="running"} ${counts.running}`,
+        ...(workers === undefined
+          ? []
+          : ["# TYPE tfjs_diffusion_workers gauge", `tfjs_diffusion_workers ${workers}`]),
+        "# TYPE tfjs_diffusion_jobs_ended_total counter",
+        ...jobStatuses
+          .slice(2)
+          .map((status) => `tfjs_diffusion_jobs_ended_total{status="${status}"} ${ended.get(status) ?? 0}`),
+        "# TYPE tfjs_diffusion_pictures_total counter",
+        `tfjs_diffusion_pictures_total ${pictures}`,
+        "# TYPE tfjs_diffusion_job_seconds histogram",
+        ...buckets.map((bound, i) => `tfjs_diffusion_job_seconds_bucket{le="${bound}"} ${histogram[i]}`),
+        `tfjs_diffusion_job_seconds_bucket{le="+Inf"} ${total}`,
+        `tfjs_diffusion_job_seconds_sum ${seconds}`,
+        `tfjs_diffusion_job_seconds_count ${total}`,
+        "# TYPE process_resident_memory_bytes gauge",
+        `process_resident_memory_bytes ${memory.rss}`,
+      ];
+      return `${lines.join("\n")}\n`;
+    },
+  };
+}

@@ -1,0 +1,143 @@
+import { samplerPair } from "../../index.js";
+import type { NewJob } from "../queue/queue.js";
+import { Refusal } from "../refusal.js";
+import { decodeBase64, type ImageStore, readForeign, storeForeign } from "../storage/images.js";
+import type { Settings } from "../storage/settings.js";
+import { checkGrid, gridCells } from "./grid.js";
+import type { Jobs } from "./jobs.js";
+import type { Limits } from "./limits.js";
+import type { Models } from "./models.js";
+import {
+  checked,
+  checkLimits,
+  type GenerateRequest,
+  type StoredGenerate,
+  type StoredUpscale,
+  storedRequest,
+  type UpscaleRequest,
+} from "./request.js";
+import { upscalers } from "./work.js";
+
+/** What the APIs are made of: the same jobs, models, pictures and limits for all of them. */
+export interface Parts {
+  readonly jobs: Jobs;
+  readonly models: Models;
+  readonly images: ImageStore;
+  readonly settings: Settings;
+  readonly limits: Limits;
+}
+
+/** A request of any API: pictures may have been decoded from base64 already. */
+export type Incoming = Omit<GenerateRequest, Pictures> & {
+  readonly image?: Picture | undefined;
+  readonly images?: readonly Picture[] | undefined;
+  readonly mask?: Picture | undefined;
+  /** Name of the autoencoder, null for the model's own; default: the chosen one. */
+  readonly vae?: string | null | undefined;
+  /** Steps of image to image are counted as in the web UI. */
+  readonly webuiSteps?: boolean | undefined;
+  readonly controlnet?: readonly (Omit<Control, "image"> & { readonly image: Picture })[] | undefined;
+};
+type Pictures = "image" | "images" | "mask" | "controlnet";
+type Picture = string | Uint8Array;
+type Control = NonNullable<GenerateRequest["controlnet"]>[number];
+
+export type Accepted = Pick<NewJob, "lane" | "request">;
+
+/**
+ * Turns a request into a job: finds the model, checks limits, takes in pictures.
+ *
+ * @throws Refusal and DiffusionError with what is wrong with it
+ */
+export async function acceptGenerate(request: Incoming, parts: Parts): Promise<Accepted> {
+  const { models, images, limits, settings } = parts;
+  const { image, images: several, mask, controlnet, kind, vae: asked, ...rest } = request;
+  if (image !== undefined && several)
+    throw new Refusal(400, "BAD_OPTION", "image and images contradict each other");
+  for (const { model } of controlnet ?? []) await models.findControl(model);
+  const option = models.resolve(request.model, {
+    masked: mask !== undefined || request.expand !== undefined,
+  });
+  const { info } = option;
+  const defaults = settings.data;
+  const vae = asked === undefined ? models.vae : (await models.findVae(asked ?? undefined))?.name;
+  const stored: StoredGenerate = {
+    rng: defaults.rng,
+    ...(info.tokenizer && {
+      prompt: "",
+      ...(defaults.clipSkip > 1 && { clipSkip: defaults.clipSkip - 1 }),
+    }),
+    ...rest,
+    kind: "generate",
+    model: option.label,
+    ...(vae !== undefined && info.kind !== "unconditional" && { vae }),
+    count: request.count ?? several?.length ?? 1,
+  };
+  // APIs of others are laxer than ours, and what a journal could not read again must not get into it.
+  checkGrid(stored, limits.count);
+  if (stored.grid && several)
+    throw new Refusal(400, "BAD_OPTION", "grid and images contradict each other", {
+      hint: "a grid starts from one image",
+    });
+  for (const one of [stored, ...gridCells(stored)]) {
+    checked(storedRequest, one);
+    if (one.scheduler !== undefined) checkScheduler(one.scheduler);
+  }
+  checkLimits(stored, info.size, limits);
+  const store = (given: Picture) =>
+    storeForeign(typeof given === "string" ? decodeBase64(given) : given, images, limits);
+  const keys: Partial<StoredGenerate> = {
+    ...(image !== undefined && { image: await store(image) }),
+    ...(several && { images: await Promise.all(several.map(store)) }),
+    ...(mask !== undefined && { mask: await store(mask) }),
+    ...(controlnet && {
+      controlnet: await Promise.all(
+        controlnet.map(async (control) => ({ ...control, image: await store(control.image) })),
+      ),
+    }),
+  };
+  return { lane: option.label, request: { ...stored, ...keys } };
+}
+
+/** Unknown names are refused at once, with the nearest one. */
+function checkScheduler(scheduler: NonNullable<GenerateRequest["scheduler"]>): void {
+  if (typeof scheduler === "string") samplerPair(scheduler);
+  else samplerPair({ sampler: scheduler.sampler, schedule: scheduler.schedule });
+}
+
+/** @param request what `crop` leaves is the middle */
+export async function acceptUpscale(
+  request: UpscaleRequest & Pick<StoredUpscale, "crop">,
+  parts: Parts,
+): Promise<Accepted> {
+  const { images, limits, models } = parts;
+  const name = request.upscaler ?? upscalers[0];
+  // A model's factor is its own.
+  if (upscalingModels(models).includes(name))
+    return acceptGenerate({ model: name, image: request.image }, parts);
+  const upscaler = findUpscaler(name, models);
+  const bytes = decodeBase64(request.image);
+  const source = await readForeign(bytes, limits);
+  const { scale = 2 } = request;
+  const width = request.width ?? Math.round(source.width * scale);
+  const height = request.height ?? Math.round(source.height * scale);
+  if (width * height > 16 * limits.resultPixels)
+    throw new Refusal(400, "TOO_LARGE", `${width} x ${height} are more pixels than this server makes`);
+  const image = await storeForeign(bytes, images, limits);
+  const { crop } = request;
+  const stored: StoredUpscale = { kind: "upscale", image, width, height, upscaler, ...(crop && { crop }) };
+  checked(storedRequest, stored);
+  return { lane: "upscale", request: stored };
+}
+
+/** Labels of the models that enlarge. */
+export const upscalingModels = (models: Models): string[] =>
+  models.list().flatMap(({ info, label }) => (info.kind === "upscaling" ? [label] : []));
+
+function findUpscaler(name: string, models: Models): string {
+  const found = upscalers.find((upscaler) => upscaler.toLowerCase() === name.toLowerCase());
+  if (found) return found;
+  throw new Refusal(501, "UNSUPPORTED", `there is no upscaler ${name.slice(0, 100)}`, {
+    hint: `there are ${[...upscalers, ...upscalingModels(models)].join(", ")}`,
+  });
+}

@@ -1,0 +1,306 @@
+import { randomUUID } from "node:crypto";
+import { DiffusionError } from "../../index.js";
+import {
+  type Claim,
+  hasEnded,
+  type Job,
+  type JobImage,
+  type JobProgress,
+  type JobQueue,
+  type JobResult,
+  type NewJob,
+  type Outcome,
+} from "../queue/queue.js";
+import { errorOf, Refusal } from "../refusal.js";
+
+/** What a job does. It hands over each picture as it is finished, so that a cancelled job keeps them. */
+export type Work = (job: Job, hooks: WorkHooks) => Promise<WorkResult>;
+export type WorkResult = Omit<JobResult, "images">;
+
+export interface WorkHooks {
+  readonly signal: AbortSignal;
+  /** A signal for one picture: aborted when that picture alone is to be left out. */
+  skippable(): AbortSignal;
+  progress(progress: JobProgress): void;
+  finished(image: JobImage): void;
+}
+
+export interface JobsOptions {
+  /** Jobs that run at the same time; jobs of one model never do. Default 1: the processor is shared anyway. */
+  readonly parallel?: number;
+  /** Milliseconds after which a running job fails. */
+  readonly jobMs: number;
+  /** Jobs of one client that may wait; default: as many as the queue takes. */
+  readonly queuedPerClient?: number;
+  /** For errors that no client sees whole. */
+  readonly log: (line: string) => void;
+  /** Other processes take jobs from the same queue: what is stopped here is given back to them. */
+  readonly shared?: boolean;
+}
+
+/** How often those who wait look for themselves, in case a shared queue's events were lost. */
+const LOOK_MS = 10_000;
+
+/** A job on its way in, and who sends it: an address, for the limit of each client. */
+export type Sent<T> = T & { readonly client?: string | undefined };
+
+interface RunningJob {
+  readonly stop: AbortController;
+  skip: AbortController;
+}
+
+/** How the work on a job has ended. */
+type WorkEnd = (
+  | { readonly result: JobResult }
+  | { readonly error: unknown; readonly partial: JobResult | undefined }
+) & {
+  /** Aborted by whoever cancelled the job or took it away, and by `stopped`. */
+  readonly signal: AbortSignal;
+  /** Aborted when this process stops, or the job has taken too long. */
+  readonly stopped: AbortSignal;
+};
+
+/** Accepts jobs, runs them one after the other, and tells those who wait. */
+export class Jobs {
+  readonly queue: JobQueue;
+  readonly #work: Work;
+  readonly #options: JobsOptions;
+  readonly #running = new Map<string, RunningJob>();
+  readonly #busyLanes = new Set<string>();
+  /** Jobs that somebody waits for here. */
+  readonly #attended = new Set<string>();
+  readonly #computing = new Set<Promise<void>>();
+  /** Jobs that were taken and whose end is not written yet. */
+  readonly #active = new Set<Promise<void>>();
+  /** Clients of the jobs that were accepted here and wait. */
+  readonly #waiting = new Map<string, string>();
+  #admitted: (() => void) | undefined;
+  readonly #stop = new AbortController();
+  #loop: Promise<void> | undefined;
+
+  constructor(queue: JobQueue, work: Work, options: JobsOptions) {
+    this.queue = queue;
+    this.#work = work;
+    this.#options = options;
+  }
+
+  /** Begins to take jobs from the queue. */
+  start(): void {
+    this.#loop ??= this.#takeJobs();
+  }
+
+  /** @throws Refusal 429 when the queue, or the client's part of it, is full; 503 during shutdown */
+  async submit({ client, ...job }: Sent<Omit<NewJob, "id"> & { id?: string }>): Promise<Job> {
+    if (this.#stop.signal.aborted) throw new Refusal(503, "CLOSING", "the server is shutting down");
+    const id = job.id ?? randomUUID();
+    if (client !== undefined) this.#admit(id, client);
+    try {
+      const accepted = await this.queue.enqueue({ ...job, id });
+      if (accepted.status !== "queued") this.#waiting.delete(id);
+      return accepted;
+    } catch (error) {
+      this.#waiting.delete(id);
+      throw error;
+    }
+  }
+
+  /** Counts a job before it is accepted, so that many at the same moment count, too. */
+  #admit(id: string, client: string): void {
+    const { queuedPerClient = Number.POSITIVE_INFINITY } = this.#options;
+    const waiting = [...this.#waiting.values()].filter((other) => other === client).length;
+    if (waiting >= queuedPerClient)
+      throw new Refusal(429, "TOO_MANY", `${waiting} jobs of yours are waiting already`, {
+        hint: "try again when some of them are done",
+        headers: { "Retry-After": "10" },
+      });
+    this.#waiting.set(id, client);
+    // Who only runs jobs, as a worker does, has no need to hear of all that others run.
+    this.#admitted ??= this.queue.subscribe(({ job }) => {
+      if (job.status !== "queued") this.#waiting.delete(job.id);
+    });
+  }
+
+  /** Submits a job for somebody who waits for it: when they leave (`signal`), it is cancelled. */
+  async run(
+    job: Sent<Omit<NewJob, "id" | "attended">>,
+    signal: AbortSignal,
+    onChange: (job: Job) => void = () => {},
+  ): Promise<Job> {
+    const id = randomUUID();
+    const unsubscribe = this.queue.subscribe((event) => {
+      if (event.job.id === id) onChange(event.job);
+    });
+    const leave = () => void this.queue.cancel(id);
+    signal.addEventListener("abort", leave);
+    this.#attended.add(id);
+    try {
+      await this.submit({ ...job, id, attended: true });
+      if (signal.aborted) leave();
+      return await this.ended(id);
+    } finally {
+      signal.removeEventListener("abort", leave);
+      this.#attended.delete(id);
+      unsubscribe();
+    }
+  }
+
+  /** Waits until a job has ended, however it ends. */
+  async ended(id: string): Promise<Job> {
+    const { promise, unsubscribe } = this.#nextEnd(id);
+    try {
+      for (;;) {
+        const job = await this.queue.get(id);
+        if (!job) throw new Refusal(404, "NOT_FOUND", "there is no such job");
+        if (hasEnded(job)) return job;
+        const late = new Promise<void>((resolve) => setTimeout(resolve, LOOK_MS).unref());
+        const ended = await Promise.race([promise, late]);
+        if (ended) return ended;
+      }
+    } finally {
+      unsubscribe();
+    }
+  }
+
+  #nextEnd(id: string): { promise: Promise<Job>; unsubscribe: () => void } {
+    let unsubscribe = () => {};
+    const promise = new Promise<Job>((resolve) => {
+      unsubscribe = this.queue.subscribe(({ job }) => {
+        if (job.id === id && hasEnded(job)) resolve(job);
+      });
+    });
+    return { promise, unsubscribe };
+  }
+
+  /** Leaves out the picture that is being made, of the given job or of all that run. */
+  skip(id?: string): void {
+    for (const [running, { skip }] of this.#running) if (id === undefined || id === running) skip.abort();
+    const elsewhere = id === undefined ? [...this.#attended] : [id];
+    for (const id of elsewhere) if (!this.#running.has(id)) void this.queue.skip?.(id).catch(() => {});
+  }
+
+  /** Stops every running job; pictures that are finished stay with it. */
+  async interrupt(): Promise<void> {
+    const attended = await Promise.all([...this.#attended].map((id) => this.queue.get(id)));
+    const elsewhere = attended.flatMap((job) => (job?.status === "running" ? [job.id] : []));
+    await Promise.all(
+      [...new Set([...this.#running.keys(), ...elsewhere])].map((id) => this.queue.cancel(id)),
+    );
+  }
+
+  /**
+   * Takes no more jobs and waits for those that run. What still runs after `graceMs` is stopped; if nobody waits
+   * for it, the journal has it run again at the next start.
+   */
+  async close(graceMs: number): Promise<void> {
+    const reason = new Refusal(503, "CLOSING", "the server is shutting down");
+    this.#stop.abort(reason);
+    const attended = await Promise.all([...this.#attended].map((id) => this.queue.get(id))).catch(() => []);
+    const waiting = attended.flatMap((job) => (job?.status === "queued" ? [job.id] : []));
+    await Promise.allSettled(waiting.map((id) => this.queue.cancel(id)));
+    const elsewhere = [...this.#attended].filter((id) => !this.#running.has(id)).map((id) => this.ended(id));
+    const all = Promise.allSettled([this.#loop, ...this.#active, ...elsewhere]);
+    await Promise.race([all, new Promise((resolve) => setTimeout(resolve, graceMs).unref())]);
+    for (const { stop } of this.#running.values()) stop.abort(reason);
+    for (const id of this.#attended) if (!this.#running.has(id)) void this.queue.cancel(id).catch(() => {});
+    await Promise.allSettled([this.#loop, ...this.#active]);
+    await this.queue.close();
+  }
+
+  async #takeJobs(): Promise<void> {
+    const { parallel = 1 } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      while (this.#computing.size >= parallel) await Promise.race(this.#computing);
+      const claim = await this.queue
+        .claim((lane) => !this.#busyLanes.has(lane), signal)
+        .catch((error: unknown) => {
+          if (!signal.aborted) throw error;
+        });
+      if (!claim) return;
+      // The next job is taken while what became of this one is still on its way to the disk.
+      const computed = this.#compute(claim);
+      const free = () => void this.#computing.delete(computing);
+      const computing: Promise<void> = computed.then(free, free);
+      this.#computing.add(computing);
+      const done = computed
+        .then((end) => this.#tellEnd(claim, end))
+        .catch((error: unknown) => this.#options.log(`job ${claim.job.id}: ${errorOf(error).message}`))
+        .finally(() => this.#active.delete(done));
+      this.#active.add(done);
+    }
+  }
+
+  async #compute(claim: Claim): Promise<WorkEnd> {
+    const { job } = claim;
+    const running: RunningJob = { stop: new AbortController(), skip: new AbortController() };
+    const timeout = setTimeout(
+      () => running.stop.abort(new Refusal(504, "TIMEOUT", "the job took longer than the server allows")),
+      this.#options.jobMs,
+    );
+    const signal = AbortSignal.any([claim.signal, running.stop.signal]);
+    this.#running.set(job.id, running);
+    this.#busyLanes.add(job.lane);
+    const images: JobImage[] = [];
+    const hooks: WorkHooks = {
+      signal,
+      skippable: () => {
+        running.skip = new AbortController();
+        return running.skip.signal;
+      },
+      progress: (progress) => void claim.heartbeat(progress),
+      finished: (image) => images.push(image),
+    };
+    // Cancelled while it was being taken: not even begun.
+    const result = signal.aborted ? Promise.reject(signal.reason) : this.#work(job, hooks);
+    const settled = await result.then(
+      (value) => ({ ok: true as const, value }),
+      (error: unknown) => ({ ok: false as const, error }),
+    );
+    clearTimeout(timeout);
+    this.#running.delete(job.id);
+    this.#busyLanes.delete(job.lane);
+    const { signal: stopped } = running.stop;
+    if (settled.ok && !signal.aborted) return { result: { ...settled.value, images }, signal, stopped };
+    const [first] = images;
+    const ms = { encode: 0, denoise: 0, decode: 0 };
+    const partial = first && { images, width: first.width, height: first.height, ms };
+    return { error: settled.ok ? signal.reason : settled.error, partial, signal, stopped };
+  }
+
+  async #tellEnd(claim: Claim, end: WorkEnd): Promise<void> {
+    if ("result" in end) {
+      await claim.finish({ status: "completed", result: end.result });
+      return;
+    }
+    const { error, partial, signal, stopped } = end;
+    const { job } = claim;
+    const kept = partial ? { result: partial } : {};
+    const { shared = false } = this.#options;
+    if (this.#stop.signal.aborted && stopped.aborted && (shared || !job.attended)) {
+      // A journal says that it runs: the next start takes it up again.
+      if (shared) await claim.release(errorOf(stopped.reason));
+      return;
+    }
+    const again = shared || !job.attended;
+    if (error instanceof DiffusionError && error.code === "WORKER" && !signal.aborted && again) {
+      const { status } = await claim.release(errorOf(error));
+      const then = status === "queued" ? "; it is tried once more" : "";
+      this.#options.log(`job ${job.id}, attempt ${job.attempt}: ${errorOf(error).message}${then}`);
+      return;
+    }
+    const outcome: Outcome =
+      signal.aborted && !stopped.aborted
+        ? { status: "cancelled", ...kept }
+        : { status: "failed", error: errorOf(stopped.aborted ? stopped.reason : error), ...kept };
+    const { code, message } = errorOf(error);
+    if (outcome.status === "failed")
+      this.#options.log(`job ${job.id} failed: ${code} ${message}${internals(error)}`);
+    await claim.finish(outcome);
+  }
+}
+
+/** The stack of what can only be our mistake, for the log. */
+const internals = (error: unknown): string => {
+  const known = error instanceof DiffusionError || error instanceof Refusal;
+  return known || !(error instanceof Error) ? "" : `\n${error.stack}`;
+};

@@ -1,0 +1,355 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  DiffusionError,
+  defaultModels,
+  describeModel,
+  type GenerateOptions,
+  type GenerateResult,
+  type LoadOptions,
+  type ModelInfo,
+  nearest,
+  type ProgressEvent,
+  StableDiffusion,
+} from "../../index.js";
+import { errorOf, Refusal } from "../refusal.js";
+import type { Settings } from "../storage/settings.js";
+import { configuredFolders, isFolder, type WeightFile, weightFiles } from "./weight-files.js";
+
+export type Precision = NonNullable<LoadOptions["precision"]>;
+
+/** A model that can be chosen: "v2.1-base CPU FP32". */
+export interface ModelOption {
+  readonly label: string;
+  readonly name: string;
+  readonly precision: Precision;
+  /** What `StableDiffusion.load` takes: a default model's name, a path, or a hub name. */
+  readonly source: string;
+  readonly info: ModelInfo;
+  readonly origin: "included" | "folder" | "prepared";
+}
+
+export interface ModelState {
+  readonly status: "idle" | "loading" | "ready" | "failed";
+  /** What is going on while it loads, in numbers. */
+  readonly phase?: { readonly what: string; readonly done: number; readonly total: number };
+  readonly error?: { readonly code: string; readonly message: string; readonly hint?: string };
+}
+
+/** Folders of what requests can name besides models. */
+export interface AdapterFolders {
+  /** LoRAs, for <lora:name:0.8> in prompts. */
+  readonly loraDir?: string | undefined;
+  /** Autoencoders that can stand in for the models' own. */
+  readonly vaeDir?: string | undefined;
+  /** ControlNets and T2I-Adapters: diffusers folders. */
+  readonly controlDir?: string | undefined;
+}
+
+interface Loaded {
+  readonly model: Promise<StableDiffusion>;
+  /** Path of the autoencoder that it was loaded with, if not its own. */
+  readonly vae: string | undefined;
+  users: number;
+  used: number;
+}
+
+export const optionLabel = (name: string, precision: Precision): string =>
+  `${name} CPU ${precision.toUpperCase()}`;
+
+/** Models in memory at the same time, at most; the one that was not used for longest goes. */
+const MOST_LOADED = 2;
+
+/** The models that requests can name, and those of them that are loaded. */
+export class Models {
+  readonly #options = new Map<string, ModelOption>();
+  readonly #loaded = new Map<string, Loaded>();
+  readonly #states = new Map<string, ModelState>();
+  readonly #settings: Settings;
+  readonly #load: LoadOptions;
+  readonly #folders: AdapterFolders;
+  /** The chosen autoencoder; the models' own when undefined. */
+  #vae: WeightFile | undefined;
+  /** Models of the folder that cannot be used, and why. */
+  readonly unusable = new Map<string, string>();
+
+  private constructor(settings: Settings, load: LoadOptions, folders: AdapterFolders) {
+    this.#settings = settings;
+    this.#load = load;
+    this.#folders = folders;
+  }
+
+  /** @param load options for every model: threads, cache folder */
+  static async open(
+    settings: Settings,
+    load: LoadOptions = {},
+    folders: AdapterFolders = {},
+  ): Promise<Models> {
+    const { loraDir } = folders;
+    const models = new Models(settings, { ...load, ...(loraDir !== undefined && { loraDir }) }, folders);
+    // One that is gone by now is not missed: the models have their own.
+    models.#vae = (await models.vaes()).find(({ name }) => name === settings.data.vae);
+    const included = defaultModels.map(async (name) => ({ name, info: await describeModel(name) }));
+    for (const result of await Promise.allSettled(included)) {
+      if (result.status === "rejected") models.unusable.set("included", errorOf(result.reason).message);
+      else models.add({ ...result.value, source: result.value.name, precision: "fp32", origin: "included" });
+    }
+    for (const prepared of settings.data.prepared)
+      models.add({ ...prepared, info: prepared.info as ModelInfo, origin: "prepared" });
+    return models;
+  }
+
+  /** Adds the models of a folder: each diffusers folder and each checkpoint file directly in it. */
+  async addFolder(folder: string): Promise<void> {
+    for (const entry of await readdir(folder)) {
+      const source = join(folder, entry);
+      if (!/\.(safetensors|ckpt)$/.test(entry) && !(await isFolder(source))) continue;
+      try {
+        const info = await describeModel(source);
+        this.add({ name: info.name, info, source, precision: "fp32", origin: "folder" });
+      } catch (error) {
+        this.unusable.set(entry, errorOf(error).message);
+      }
+    }
+  }
+
+  add(option: Omit<ModelOption, "label">): ModelOption {
+    const label = optionLabel(option.name, option.precision);
+    const added = { ...option, label };
+    this.#options.set(label, added);
+    return added;
+  }
+
+  /** Takes a prepared option off the list; what was downloaded and converted stays in the cache. */
+  async forget(label: string): Promise<void> {
+    const option = this.resolve(label);
+    if (option.origin !== "prepared")
+      throw new Refusal(409, "BAD_OPTION", `${label} did not come through "Optimize model"`);
+    await this.unload(label);
+    this.#options.delete(label);
+    await this.remember();
+  }
+
+  async remember(): Promise<void> {
+    const prepared = this.list()
+      .filter(({ origin }) => origin === "prepared")
+      .map(({ name, source, precision, info }) => ({ name, source, precision, info }));
+    await this.#settings.set({ prepared });
+  }
+
+  list(): readonly ModelOption[] {
+    return [...this.#options.values()];
+  }
+
+  state(label: string): ModelState {
+    return this.#states.get(label) ?? { status: "idle" };
+  }
+
+  /** What requests without a model use. */
+  get current(): ModelOption {
+    const chosen = this.#settings.data.model;
+    const option = (chosen && this.#options.get(chosen)) || this.list()[0];
+    if (!option) throw new Refusal(503, "FILE_MISSING", "there is no model to generate with");
+    return option;
+  }
+
+  /** The LoRAs that prompts can name. */
+  loras(): Promise<readonly WeightFile[]> {
+    return weightFiles(this.#folders.loraDir);
+  }
+
+  /** The autoencoders that can be chosen. */
+  vaes(): Promise<readonly WeightFile[]> {
+    return weightFiles(this.#folders.vaeDir, { parts: true });
+  }
+
+  /** The ControlNets and T2I-Adapters that requests can name. */
+  controls(): Promise<readonly WeightFile[]> {
+    return configuredFolders(this.#folders.controlDir);
+  }
+
+  /** @param name of the list, with or without the hash that clients of the web UI put behind it */
+  async findControl(name: string): Promise<WeightFile> {
+    const wanted = name.trim().replace(/ \[[0-9a-f]+\]$/i, "");
+    const all = await this.controls();
+    const found = all.find((control) => control.name === wanted);
+    if (found) return found;
+    throw new Refusal(404, "CONTROL_NOT_FOUND", `there is no ControlNet ${name.slice(0, 100)}`, {
+      hint: this.#folders.controlDir
+        ? `there are ${all.map(({ name }) => name).join(", ") || "none"}`
+        : "start the server, and each worker of a queue, with --control-dir",
+    });
+  }
+
+  get vae(): string | undefined {
+    return this.#vae?.name;
+  }
+
+  /** @param name of the list, with or without its ending; undefined for the models' own */
+  async findVae(name: string | undefined): Promise<WeightFile | undefined> {
+    if (name === undefined) return undefined;
+    const wanted = name.replace(/\.(safetensors|ckpt|pt|bin)$/, "");
+    const all = await this.vaes();
+    const found = all.find((vae) => vae.name === wanted);
+    if (found) return found;
+    throw new Refusal(404, "VAE_NOT_FOUND", `there is no autoencoder ${name.slice(0, 100)}`, {
+      hint: this.#folders.vaeDir
+        ? `there are ${all.map(({ name }) => name).join(", ") || "none"}, and Automatic`
+        : "start the server, and each worker of a queue, with --vae-dir, or say Automatic",
+    });
+  }
+
+  /** The autoencoder of all jobs from now on. */
+  async chooseVae(name: string | undefined): Promise<void> {
+    this.#vae = await this.findVae(name);
+    await this.#settings.set({ vae: this.#vae?.name });
+  }
+
+  async choose(name: string): Promise<ModelOption> {
+    const option = this.resolve(name);
+    await this.#settings.set({ model: option.label });
+    return option;
+  }
+
+  /**
+   * The option of a name ("emoji-diffusion-256"), a label ("emoji-diffusion-256 CPU FP16") or a title of the web
+   * UI's API. Only what is on the list is found, so that a name can never be a path.
+   *
+   * @param masked the default model gives way to its inpainting variant, as in `generate`
+   */
+  resolve(name: string | undefined, { masked = false } = {}): ModelOption {
+    if (name === undefined) {
+      const { current } = this;
+      const variant = masked && current.name === defaultModels[0] ? defaultModels[1] : undefined;
+      return (variant && this.#options.get(optionLabel(variant, "fp32"))) || current;
+    }
+    const wanted = name.trim().replace(/(\.safetensors|\.ckpt)?( \[[0-9a-f]+\])?$/i, "");
+    const exact = this.#options.get(wanted);
+    if (exact) return exact;
+    const lower = wanted.toLowerCase();
+    const { current } = this;
+    if (current.name.toLowerCase() === lower) return current;
+    const found = this.list().find(
+      (option) => option.name.toLowerCase() === lower || option.label.toLowerCase() === lower,
+    );
+    if (found) return found;
+    const near = nearest(wanted, [...new Set(this.list().map((option) => option.name))]);
+    throw new Refusal(404, "MODEL_NOT_FOUND", `there is no model ${name.slice(0, 100)}`, {
+      hint: near
+        ? `did you mean ${near}?`
+        : 'see the list of models; others are added under "Optimize model"',
+    });
+  }
+
+  /** Loads a model ahead of the first request, and runs one step so that its weights are converted too. */
+  async warm(label: string): Promise<void> {
+    const option = this.resolve(label);
+    await this.generate(option, warmUp(option.info));
+  }
+
+  /** @param vae the autoencoder, undefined for the model's own; default: the chosen one */
+  async generate(
+    option: ModelOption,
+    options: GenerateOptions,
+    { vae }: { readonly vae: WeightFile | undefined } = { vae: this.#vae },
+  ): Promise<GenerateResult> {
+    const loaded = this.#acquire(option, vae);
+    loaded.users++;
+    const first = this.state(option.label).status !== "ready";
+    try {
+      const model = await loaded.model;
+      const onProgress = (event: ProgressEvent) => {
+        if (first) this.#progress(option.label, event);
+        options.onProgress?.(event);
+      };
+      const result = await model.generate({ ...options, onProgress });
+      this.#states.set(option.label, { status: "ready" });
+      return result;
+    } catch (error) {
+      if (error instanceof DiffusionError && error.code === "WORKER") await this.unload(option.label);
+      if (first) this.#failed(option.label, error, options.signal);
+      throw error;
+    } finally {
+      loaded.users--;
+      loaded.used = performance.now();
+      // Given up while it was in use.
+      if (loaded.users === 0 && this.#loaded.get(option.label) !== loaded) void dispose(loaded);
+    }
+  }
+
+  #acquire(option: ModelOption, chosen: WeightFile | undefined): Loaded {
+    const known = this.#loaded.get(option.label);
+    const vae = option.info.kind === "unconditional" ? undefined : chosen?.path;
+    if (known?.vae === vae && known) return known;
+    this.#loaded.delete(option.label);
+    if (known?.users === 0) void dispose(known);
+    this.#evict();
+    this.#states.set(option.label, { status: "loading" });
+    const model = StableDiffusion.load(option.source, {
+      ...this.#load,
+      precision: option.precision,
+      ...(vae !== undefined && { vae }),
+      // What was prepared is on disk; asking the hub again would need its token again.
+      ...(option.origin === "prepared" && { offline: true }),
+      onProgress: (event) => this.#progress(option.label, event),
+    });
+    const loaded = { model, vae, users: 0, used: performance.now() };
+    this.#loaded.set(option.label, loaded);
+    model.catch(() => {
+      if (this.#loaded.get(option.label) === loaded) this.#loaded.delete(option.label);
+    });
+    return loaded;
+  }
+
+  #evict(): void {
+    const idle = [...this.#loaded].filter(([, { users }]) => users === 0);
+    idle.sort(([, a], [, b]) => a.used - b.used);
+    for (const [label] of idle.slice(0, this.#loaded.size - MOST_LOADED + 1)) void this.unload(label);
+  }
+
+  async unload(label: string): Promise<void> {
+    const loaded = this.#loaded.get(label);
+    this.#loaded.delete(label);
+    this.#states.delete(label);
+    if (loaded) await dispose(loaded);
+  }
+
+  #progress(label: string, event: ProgressEvent): void {
+    if (this.state(label).status === "ready") return;
+    const phase =
+      event.type === "download"
+        ? { what: event.file, done: event.overall.received, total: event.overall.total }
+        : event.type === "convert" || event.type === "load"
+          ? { what: event.network, done: event.done, total: event.total }
+          : undefined;
+    this.#states.set(label, { status: "loading", ...(phase && { phase }) });
+  }
+
+  #failed(label: string, error: unknown, signal: AbortSignal | undefined): void {
+    this.#states.set(
+      label,
+      signal?.aborted ? { status: "idle" } : { status: "failed", error: errorOf(error) },
+    );
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all([...this.#loaded.keys()].map((label) => this.unload(label)));
+  }
+}
+
+async function dispose({ model }: Loaded): Promise<void> {
+  await (await model.catch(() => undefined))?.dispose();
+}
+
+/** The shortest run that touches every network with the shapes that requests will have. */
+export function warmUp({ kind, size, tokenizer }: ModelInfo): GenerateOptions {
+  if (kind === "unconditional") return { steps: 1, scheduler: "ddim" };
+  if (kind === "text") return { prompt: "", steps: 1 };
+  if (kind === "upscaling" || kind === "instruct") {
+    const side = kind === "upscaling" ? 64 : size;
+    const image = { width: side, height: side, data: new Uint8Array(side * side * 3).fill(128) };
+    return { image, steps: 1, ...(tokenizer && { prompt: "" }) };
+  }
+  const white = { width: size, height: size, data: new Uint8Array(size * size * 3).fill(255) };
+  return { prompt: "", steps: 1, image: white, mask: white };
+}

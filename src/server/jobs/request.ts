@@ -1,0 +1,287 @@
+import { z } from "zod";
+import { firstProblem, inWords } from "../../expectations.js";
+import { type GenerateOptions, nearest, preprocessors } from "../../index.js";
+import { Refusal } from "../refusal.js";
+import type { ImageStore } from "../storage/images.js";
+import { gridCells, gridRequest } from "./grid.js";
+import type { Limits } from "./limits.js";
+
+const whole = z.number().int();
+const share = z.number().min(0).max(1);
+const side = whole.min(1).max(16_384);
+const size = z.strictObject({ width: side, height: side });
+const seed = z.union([whole.min(0), z.string().min(1).max(200)]);
+const margin = whole.min(0).max(4096).optional();
+const base64 = z.string().describe("PNG, JPEG or WebP in base64, or a data: URL; never an address");
+
+const level = whole.min(0).max(255);
+const preprocessor = z.union([
+  z.enum(preprocessors),
+  z.strictObject({ name: z.literal("canny"), low: level.optional(), high: level.optional() }),
+]);
+
+/** A ControlNet or T2I-Adapter. @param image in base64, or its key */
+const control = (image: z.ZodString) =>
+  z.strictObject({
+    model: z.string().max(200).describe("a name from GET /controls; never a path"),
+    image,
+    preprocess: z.union([preprocessor, z.array(preprocessor).max(4)]).optional(),
+    scale: z.number().min(0).max(10).optional(),
+    start: share.optional(),
+    end: share.optional(),
+    guess: z.boolean().optional(),
+  });
+const most = { controls: 3, images: 256 };
+
+/** What decides about a picture, under the library's names. Pictures stand apart: they are base64 on the wire. */
+const settings = {
+  prompt: z.string().optional(),
+  negativePrompt: z.string().optional(),
+  width: side.optional(),
+  height: side.optional(),
+  steps: whole.min(1).max(1000).optional(),
+  guidance: z.number().min(0).max(100).optional(),
+  guidanceRescale: share.optional(),
+  guidanceInterval: z.tuple([share, share]).optional().describe("shares of the run that are guided alone"),
+  deepCache: z
+    .strictObject({ interval: whole.min(2).max(100) })
+    .optional()
+    .describe("the whole network at every so-manieth step alone"),
+  tokenMerging: z.number().gt(0).max(0.75).optional().describe("share of tokens merged in self-attention"),
+  eta: share.optional(),
+  clipSkip: whole.min(0).max(24).optional(),
+  seed: seed
+    .optional()
+    .describe("digits in a string are a number of up to 64 bits, other text goes through seedrandom"),
+  count: whole.min(1).optional(),
+  promptSyntax: z
+    .enum(["plain", "a1111", "compel"])
+    .optional()
+    .describe("what brackets in prompts mean: nothing, AUTOMATIC1111's weights, or compel's"),
+  rng: z.enum(["torch", "philox", "seedrandom"]).optional(),
+  scheduler: z
+    .union([
+      z.string().max(100),
+      z.strictObject({ sampler: z.string().max(100), schedule: z.string().max(100).optional() }),
+    ])
+    .optional(),
+  variation: z
+    .strictObject({ seed: seed.optional(), strength: share })
+    .optional()
+    .describe("turns the noise of the seed towards that of another"),
+  seedSize: size.optional().describe("keeps the composition of a picture of this size"),
+  strength: share.optional(),
+  exactSteps: z.boolean().optional().describe("all steps on the image, not strength of them"),
+  resizeMode: z.enum(["stretch", "crop", "fill"]).optional(),
+  maskInvert: z.boolean().optional(),
+  maskBlur: z.number().min(0).max(512).optional(),
+  maskedContent: z.enum(["original", "fill", "noise", "nothing"]).optional(),
+  onlyMasked: z
+    .union([z.boolean(), z.strictObject({ padding: whole.min(0).max(4096) })])
+    .optional()
+    .describe("works on the mask's surroundings alone, at full size"),
+  expand: z.strictObject({ left: margin, top: margin, right: margin, bottom: margin }).optional(),
+  seamStrength: share.optional(),
+  hires: z
+    .strictObject({
+      scale: z.number().min(1).max(8).optional(),
+      width: side.optional(),
+      height: side.optional(),
+      strength: share.optional(),
+      steps: whole.min(1).max(1000).optional(),
+      upscaler: z.string().max(100).optional(),
+    })
+    .optional()
+    .describe("a second pass at a larger size"),
+  grid: gridRequest.optional(),
+};
+
+export const generateRequest = z
+  .strictObject({
+    kind: z.literal("generate").optional(),
+    model: z.string().max(200).optional().describe("a name from GET /models; never a path"),
+    ...settings,
+    image: base64.optional(),
+    images: z
+      .array(base64)
+      .min(1)
+      .max(most.images)
+      .optional()
+      .describe(
+        "in place of image: picture i of the job starts from number i, after the last from the first",
+      ),
+    mask: base64.optional().describe("white or transparent = repaint"),
+    controlnet: z.array(control(base64)).min(1).max(most.controls).optional(),
+  })
+  .describe("The mode is implied: image is image to image, mask is inpainting, expand is outpainting.");
+export type GenerateRequest = z.infer<typeof generateRequest>;
+
+export const upscaleRequest = z.strictObject({
+  kind: z.literal("upscale"),
+  image: base64,
+  scale: z.number().min(1).max(8).optional(),
+  width: side.optional(),
+  height: side.optional(),
+  upscaler: z.string().max(100).optional(),
+});
+export type UpscaleRequest = z.infer<typeof upscaleRequest>;
+
+const storedGenerate = z.strictObject({
+  kind: z.literal("generate"),
+  model: z.string(),
+  /** Name of the autoencoder that was chosen when the job came, if not the model's own. */
+  vae: z.string().optional(),
+  webuiSteps: z.boolean().optional(),
+  ...settings,
+  count: whole.min(1),
+  image: z.string().optional(),
+  images: z.array(z.string()).min(1).max(most.images).optional(),
+  mask: z.string().optional(),
+  controlnet: z.array(control(z.string())).min(1).max(most.controls).optional(),
+});
+const storedUpscale = z.strictObject({
+  kind: z.literal("upscale"),
+  image: z.string(),
+  width: whole.min(1),
+  height: whole.min(1),
+  upscaler: z.string(),
+  /** The middle of it alone. */
+  crop: size.optional(),
+});
+
+/** A job as it is kept: a model that exists, and pictures by the key of the image store. */
+export const storedRequest = z.discriminatedUnion("kind", [storedGenerate, storedUpscale]);
+export type StoredRequest = z.infer<typeof storedRequest>;
+export type StoredGenerate = z.infer<typeof storedGenerate>;
+export type StoredUpscale = z.infer<typeof storedUpscale>;
+
+/** Reads a body with a schema; the first problem becomes one sentence. */
+export function checked<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const problem = firstProblem(result.error, value);
+  const { path, unknownKey } = problem;
+  const names = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+  const near = path === "" && unknownKey !== undefined ? nearest(unknownKey, names) : undefined;
+  throw new Refusal(
+    400,
+    "BAD_OPTION",
+    inWords(problem, "body"),
+    near ? { hint: `did you mean ${near}?` } : {},
+  );
+}
+
+/** Keys of all pictures that a request brings along. */
+export function pictureKeys(request: StoredRequest): string[] {
+  if (request.kind === "upscale") return [request.image];
+  const { image, images = [], mask, controlnet = [] } = request;
+  return [image, ...images, mask, ...controlnet.map(({ image }) => image)].filter((key) => key !== undefined);
+}
+
+/** A request with the one of its `images` that picture i starts from. */
+export function startOf({ images, ...request }: StoredGenerate, i: number): StoredGenerate {
+  return images ? { ...request, image: images[i % images.length]! } : request;
+}
+
+/**
+ * The library's options for one picture of a stored request, without signal and progress.
+ *
+ * @param findControl from the name of a ControlNet to its path
+ */
+export async function generateOptions(
+  request: StoredGenerate,
+  images: ImageStore,
+  findControl: (name: string) => Promise<{ readonly path: string }>,
+): Promise<Omit<GenerateOptions, "image"> & { image?: Uint8Array }> {
+  const {
+    kind,
+    model,
+    vae,
+    webuiSteps,
+    image,
+    images: _,
+    mask,
+    controlnet,
+    seed,
+    count,
+    grid,
+    expand,
+    variation,
+    ...rest
+  } = request;
+  const read = async (key: string): Promise<Uint8Array> => {
+    const bytes = await images.get(key);
+    if (bytes) return bytes;
+    throw new Refusal(410, "IMAGE_GONE", "a picture that this job starts from is no longer on disk");
+  };
+  const controls = (controlnet ?? []).map(async ({ model, image, ...control }) => ({
+    ...withoutUndefined(control),
+    model: (await findControl(model)).path,
+    image: await read(image),
+  }));
+  const options = {
+    ...rest,
+    ...(webuiSteps && rest.strength !== undefined && { strength: webuiStrength(rest.strength, rest.steps) }),
+    ...(seed !== undefined && { seed: parseSeed(seed) }),
+    ...(image && { image: await read(image) }),
+    ...(mask && { mask: await read(mask) }),
+    ...(controls.length > 0 && { controlnet: await Promise.all(controls) }),
+    ...(expand && { expand: withoutUndefined(expand) }),
+    ...(variation && {
+      variation: {
+        strength: variation.strength,
+        ...(variation.seed !== undefined && { seed: parseSeed(variation.seed) }),
+      },
+    }),
+  };
+  return withoutUndefined(options) as Omit<GenerateOptions, "image"> & { image?: Uint8Array };
+}
+
+/**
+ * The web UI runs int(strength * steps) + 1 steps on a picture (`setup_img2img_steps`), the library one less, as
+ * diffusers does: the strength at which it runs as many.
+ */
+export function webuiStrength(strength: number, steps = 20): number {
+  const run = Math.floor(Math.min(strength, 0.999) * steps) + 1;
+  return Math.min(1, (run + 0.5) / steps);
+}
+
+/** Numbers beyond 2^53 come as digits in a string; other text is a seed of its own. */
+export function parseSeed(seed: number | string): number | bigint | string {
+  if (typeof seed === "number" || !/^\d{1,20}$/.test(seed)) return seed;
+  return Number.isSafeInteger(Number(seed)) ? Number(seed) : BigInt(seed);
+}
+
+/** Refuses jobs that would take more than one client may have. */
+export function checkLimits(request: StoredGenerate, size: number, limits: Limits): void {
+  const pictures = gridCells(request);
+  if (pictures.length === 0) pictures.push(request);
+  const sum = (of: (picture: StoredGenerate) => number) => pictures.reduce((all, one) => all + of(one), 0);
+  const count = sum((picture) => picture.count);
+  const texts = pictures.flatMap(({ prompt = "", negativePrompt = "" }) => [prompt, negativePrompt]);
+  const { width, height } = largestSize(request, size);
+  const refuse = (message: string, hint: string) => new Refusal(400, "TOO_LARGE", message, { hint });
+  if (count > limits.count)
+    throw refuse(`${count} pictures in one job are too many`, `at most ${limits.count}`);
+  if (width * height > limits.resultPixels)
+    throw refuse(
+      `${width} x ${height} are more pixels than this server makes`,
+      `at most ${limits.resultPixels}`,
+    );
+  if (width * height * sum(({ steps = 20, count }) => steps * count) > limits.work)
+    throw refuse("the job is too long", "fewer steps, fewer pictures, or smaller ones");
+  if (texts.some(({ length }) => length > limits.promptLength))
+    throw refuse("the prompt is too long", `at most ${limits.promptLength} characters`);
+}
+
+function largestSize({ width = 0, height = 0, expand = {}, hires }: StoredGenerate, size: number) {
+  const { left = 0, right = 0, top = 0, bottom = 0 } = expand;
+  const first = { width: (width || size) + left + right, height: (height || size) + top + bottom };
+  if (!hires) return first;
+  const scale = hires.scale ?? 2;
+  return { width: hires.width ?? first.width * scale, height: hires.height ?? first.height * scale };
+}
+
+function withoutUndefined<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as T;
+}

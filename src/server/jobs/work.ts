@@ -1,0 +1,178 @@
+import sharp from "sharp";
+import {
+  encodePng,
+  type GenerateOptions,
+  type GenerateResult,
+  infotext,
+  numericSeed,
+  type ProgressEvent,
+  readImage,
+} from "../../index.js";
+import type { JobProgress } from "../queue/queue.js";
+import { splitJob } from "../queue/shards.js";
+import { Refusal } from "../refusal.js";
+import type { ImageStore } from "../storage/images.js";
+import type { Work, WorkHooks, WorkResult } from "./jobs.js";
+import type { Models } from "./models.js";
+import { generateOptions, parseSeed, type StoredGenerate, type StoredUpscale, startOf } from "./request.js";
+
+/** Upscalers that need no model; the web UI has them under the same names. */
+export const upscalers = ["Lanczos", "Nearest"] as const;
+
+/** What jobs do on the real library. @param version goes into the parameters text of every picture */
+export function libraryWork(models: Models, images: ImageStore, version: string): Work {
+  return (job, hooks) => {
+    const { request } = job;
+    if (request.kind === "upscale") return upscale(request, images, hooks);
+    // Where nobody else shares the work, the cells are made here, one after the other.
+    const cells = request.grid ? splitJob(job).map((part) => part.request as StoredGenerate) : [];
+    return generatePictures(request, cells, { models, images, version }, hooks);
+  };
+}
+
+interface Parts {
+  readonly models: Models;
+  readonly images: ImageStore;
+  readonly version: string;
+}
+
+/** One library call for each picture, so that each can be skipped, and is kept when the rest is cancelled. */
+async function generatePictures(
+  request: StoredGenerate,
+  cells: readonly StoredGenerate[],
+  { models, images, version }: Parts,
+  hooks: WorkHooks,
+): Promise<WorkResult> {
+  const option = models.resolve(request.model);
+  const count = cells.length || request.count;
+  const ms = { encode: 0, denoise: 0, decode: 0 };
+  let seed = request.seed === undefined ? undefined : BigInt(numericSeed(parseSeed(request.seed)));
+  let variationSeed: bigint | undefined;
+  let size = { width: 0, height: 0 };
+  for (let image = 0; image < count; image++) {
+    const skip = hooks.skippable();
+    const progress = progressOf(image, count, hooks.progress);
+    const one = cells[image] ?? startOf(request, image);
+    const options = await generateOptions(one, images, (name) => models.findControl(name));
+    let result: GenerateResult;
+    try {
+      const vae = await models.findVae(request.vae);
+      result = await models.generate(
+        option,
+        {
+          ...options,
+          // Cells of a grid have theirs, and differ by what the axes say alone.
+          ...(cells.length === 0 && seedsAt(image, seed, options.variation, variationSeed)),
+          signal: AbortSignal.any([hooks.signal, skip]),
+          onProgress: progress,
+          preview: true,
+        },
+        { vae },
+      );
+    } catch (error) {
+      if (skip.aborted && !hooks.signal.aborted) continue;
+      throw error;
+    }
+    const varied = result.options.variation?.seeds[0];
+    seed ??= BigInt(result.seeds[0]!) - (varied === undefined ? BigInt(image) : 0n);
+    if (varied !== undefined) variationSeed ??= BigInt(varied) - BigInt(image);
+    for (const key of ["encode", "denoise", "decode"] as const) ms[key] += result.ms[key];
+    const [picture] = result.images;
+    size = { width: picture!.width, height: picture!.height };
+    const parameters = infotext({
+      // What was asked for, where steps are counted otherwise.
+      options: one.webuiSteps ? { ...result.options, strength: one.strength! } : result.options,
+      model: option.name,
+      scheduler: one.scheduler,
+      size,
+      precision: option.precision,
+      version: `tfjs-diffusion ${version}`,
+    });
+    const key = await images.put(encodePng(picture!, { parameters }));
+    hooks.finished({ key, ...size, seed: String(result.seeds[0]), parameters });
+  }
+  return { ...size, ms };
+}
+
+/**
+ * Picture i uses seed + i, or variation seed + i when there is one. Text seeds stay text for the first picture:
+ * "seedrandom" draws from the text itself.
+ */
+function seedsAt(
+  image: number,
+  seed: bigint | undefined,
+  variation: GenerateOptions["variation"],
+  variationSeed: bigint | undefined,
+): Pick<GenerateOptions, "seed" | "variation"> {
+  if (image === 0 || seed === undefined) return {};
+  if (!variation) return { seed: seed + BigInt(image) };
+  return {
+    seed,
+    variation: {
+      strength: variation.strength,
+      ...(variationSeed !== undefined && { seed: variationSeed + BigInt(image) }),
+    },
+  };
+}
+
+/** Library events of one picture as progress of the whole job. */
+function progressOf(image: number, images: number, tell: (progress: JobProgress) => void) {
+  let last: JobProgress = { phase: "load", image, images, step: 0, steps: 0, share: image / images };
+  return (event: ProgressEvent) => {
+    last = { ...last, ...changesOf(event, image, images) };
+    tell(last);
+  };
+}
+
+function changesOf(event: ProgressEvent, image: number, images: number): Partial<JobProgress> {
+  switch (event.type) {
+    case "download":
+      return { phase: "load", what: event.file };
+    case "convert":
+    case "load":
+      return { phase: "load", what: event.network };
+    case "encode":
+      return { phase: "encode" };
+    case "decode":
+      return { phase: "decode", share: (image + 1) / images, etaMs: 0 };
+    case "step": {
+      const { step, steps, etaMs, previews } = event;
+      const perPicture = etaMs + event.ms * step;
+      return {
+        phase: "denoise",
+        step: image * steps + step,
+        steps: images * steps,
+        // The last hundredth is for the decoder.
+        share: (image + (0.99 * step) / steps) / images,
+        etaMs: Math.round(etaMs + (images - image - 1) * perPicture),
+        ...(previews?.[0] && { preview: Buffer.from(encodePng(previews[0])).toString("base64") }),
+      };
+    }
+  }
+}
+
+/** Resampling on sharp's own threads: large pictures do not hold up other requests. */
+async function upscale(
+  { image, upscaler, crop, ...size }: StoredUpscale,
+  images: ImageStore,
+  hooks: WorkHooks,
+): Promise<WorkResult> {
+  const began = performance.now();
+  const source = await images.get(image);
+  if (!source) throw new Refusal(410, "IMAGE_GONE", "the picture to enlarge is no longer on disk");
+  const { width: from, height: fromHeight } = await readImage(source);
+  hooks.signal.throwIfAborted();
+  const kernel = upscaler === "Nearest" ? "nearest" : "lanczos3";
+  const enlarged = sharp(source).resize(size.width, size.height, { kernel, fit: "fill" });
+  const { width, height } = crop ?? size;
+  const half = (pixels: number) => Math.floor(pixels / 2);
+  const middle = { left: half(size.width) - half(width), top: half(size.height) - half(height) };
+  const png = await enlarged
+    .extract({ ...middle, width, height })
+    .png()
+    .toBuffer();
+  const key = await images.put(png);
+  const parameters = `Postprocess upscaler: ${upscaler}, Size: ${width}x${height}, Source: ${from}x${fromHeight}`;
+  hooks.finished({ key, width, height, parameters });
+  return { width, height, ms: { encode: 0, denoise: performance.now() - began, decode: 0 } };
+}

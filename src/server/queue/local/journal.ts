@@ -1,0 +1,111 @@
+import { type FileHandle, mkdir, open, readFile, rename } from "node:fs/promises";
+import { dirname } from "node:path";
+import { syncFolder } from "../../../disk/durable-file.js";
+import { DiffusionError } from "../../../index.js";
+
+/**
+ * A file of JSON lines that is only ever appended to. What `append` has promised is on disk. A line that a crash cut
+ * short is the last one, and is dropped when the file is opened again.
+ */
+export interface Journal {
+  append(entry: object): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a journal, and makes it if need be.
+ *
+ * @param read called for every whole line, in order; lines that are no JSON (a damaged disk) are counted
+ * @param compact the lines that say the same as all that were read; the file is replaced by them when it is more
+ *   than twice as long
+ * @throws DiffusionError DISK
+ */
+export async function openJournal(
+  path: string,
+  read: (entry: unknown) => void,
+  compact: () => readonly object[],
+): Promise<Journal & { readonly damaged: number }> {
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    const { lines, damaged, torn } = parse(await readFile(path, "utf8").catch(whenMissing));
+    for (const line of lines) read(line);
+    const short = compact();
+    if (torn || damaged > 0 || lines.length > 2 * short.length + 100) await replace(path, short);
+    const file = await open(path, "a", 0o600);
+    await syncFolder(dirname(path));
+    return { ...appender(path, file), damaged };
+  } catch (cause) {
+    throw diskError(path, cause);
+  }
+}
+
+function parse(text: string): { lines: unknown[]; damaged: number; torn: boolean } {
+  const pieces = text.split("\n");
+  const torn = pieces.pop() !== "";
+  const lines: unknown[] = [];
+  let damaged = 0;
+  for (const piece of pieces) {
+    try {
+      lines.push(JSON.parse(piece));
+    } catch {
+      damaged++;
+    }
+  }
+  return { lines, damaged, torn };
+}
+
+/** Written beside it and renamed, so that a crash leaves the old file or the new one. */
+async function replace(path: string, entries: readonly object[]): Promise<void> {
+  const beside = `${path}.new`;
+  const file = await open(beside, "w", 0o600);
+  try {
+    await file.writeFile(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(beside, path);
+  await syncFolder(dirname(path));
+}
+
+function appender(path: string, file: FileHandle): Journal {
+  // One at a time: lines never interleave, and their order is that of the calls.
+  let last: Promise<void> = Promise.resolve();
+  let broken = false;
+  const write = async (entry: object) => {
+    try {
+      // A line that a full disk cut short is ended first, or it would swallow this one.
+      await file.appendFile(`${broken ? "\n" : ""}${JSON.stringify(entry)}\n`);
+      await file.datasync();
+      broken = false;
+    } catch (cause) {
+      broken = true;
+      throw diskError(path, cause);
+    }
+  };
+  return {
+    append(entry) {
+      const written = last.then(() => write(entry));
+      last = written.catch(() => {});
+      return written;
+    },
+    async close() {
+      await last;
+      await file.close();
+    },
+  };
+}
+
+function whenMissing(error: NodeJS.ErrnoException): string {
+  if (error.code === "ENOENT") return "";
+  throw error;
+}
+
+function diskError(path: string, cause: unknown): DiffusionError {
+  if (cause instanceof DiffusionError) return cause;
+  const full = (cause as NodeJS.ErrnoException).code === "ENOSPC";
+  return new DiffusionError("DISK", `${path}: ${(cause as Error).message}`, {
+    cause,
+    ...(full && { hint: "the disk is full: make room, and try again" }),
+  });
+}

@@ -1,0 +1,253 @@
+import { z } from "zod";
+import { storedRequest } from "../../jobs/request.js";
+import { Refusal } from "../../refusal.js";
+import {
+  type Claim,
+  hasEnded,
+  type Job,
+  type JobQueue,
+  type JobStatus,
+  jobStatuses,
+  maxAttempts,
+  type NewJob,
+  type Outcome,
+  type QueueEvent,
+} from "../queue.js";
+import { type Journal, openJournal } from "./journal.js";
+
+export interface LocalQueueOptions {
+  /** Jobs that may wait. */
+  readonly queued: number;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+/**
+ * The queue of one process. Jobs are in memory and, line by line, in a journal: after a crash waiting jobs wait
+ * again, and those that ran are tried once more or, when nobody waits for them or they have been tried twice,
+ * read as lost.
+ *
+ * @param path of the journal
+ * @throws DiffusionError DISK
+ */
+export async function openLocalQueue(path: string, options: LocalQueueOptions): Promise<JobQueue> {
+  const { now = Date.now } = options;
+  const jobs = new Map<string, Job>();
+  const read = (line: unknown) => {
+    const entry = journalLine.safeParse(line);
+    if (!entry.success) return;
+    if ("removed" in entry.data) jobs.delete(entry.data.removed);
+    else jobs.set(entry.data.job.id, entry.data.job as unknown as Job);
+  };
+  const recovered: Job[] = [];
+  const journal = await openJournal(path, read, () => {
+    for (const job of [...jobs.values()].filter((job) => !hasEnded(job))) recovered.push(recover(job, now()));
+    for (const job of recovered) jobs.set(job.id, job);
+    return [...jobs.values()].map((job) => ({ job }));
+  });
+  for (const job of recovered) await journal.append({ job });
+  return localQueue(jobs, journal, { ...options, now });
+}
+
+function recover(job: Job, now: number): Job {
+  if (!job.attended && job.attempt < maxAttempts) return { ...job, status: "queued" };
+  const message = job.attended
+    ? "the server stopped while somebody waited for this job"
+    : `the server stopped ${job.attempt} times while this job ran`;
+  return { ...job, status: "lost", finished: now, error: { code: "LOST", message } };
+}
+
+const journalLine = z.union([
+  z.object({ removed: z.string() }),
+  z.object({
+    job: z.looseObject({
+      id: z.string(),
+      lane: z.string(),
+      status: z.enum(jobStatuses),
+      attempt: z.number(),
+      created: z.number(),
+      request: storedRequest,
+    }),
+  }),
+]);
+
+function localQueue(
+  jobs: Map<string, Job>,
+  journal: Journal,
+  { queued, now }: Required<LocalQueueOptions>,
+): JobQueue {
+  const waiting = [...jobs.values()].filter((job) => job.status === "queued").map(({ id }) => id);
+  const running = new Map<string, AbortController>();
+  /** Ids by the name that a client gave, oldest first: those who ask by it ask every second. */
+  const tasks = new Map<string, Set<string>>();
+  const nameTask = ({ id, task }: NewJob) => {
+    if (task !== undefined) tasks.set(task, (tasks.get(task) ?? new Set()).add(id));
+  };
+  const forgetTask = ({ id, task = "" }: NewJob) => {
+    const ids = tasks.get(task);
+    ids?.delete(id);
+    if (ids?.size === 0) tasks.delete(task);
+  };
+  for (const job of jobs.values()) nameTask(job);
+  /** Jobs whose first line is still on its way to the disk. */
+  const accepting = new Set<string>();
+  const listeners = new Set<(event: QueueEvent) => void>();
+  const sleepers = new Set<() => void>();
+  let closed = false;
+
+  const tell = (event: QueueEvent) => {
+    for (const listener of listeners) listener(event);
+  };
+  const wake = () => {
+    for (const sleeper of sleepers) sleeper();
+  };
+  const leaveLine = (id: string) => {
+    const at = waiting.indexOf(id);
+    if (at >= 0) waiting.splice(at, 1);
+  };
+  /** True at once for all who look, told to those who listen when it is on disk. */
+  const change = async ({ progress, ...job }: Job): Promise<Job> => {
+    jobs.set(job.id, job);
+    try {
+      await journal.append({ job });
+    } finally {
+      tell({ type: "status", job });
+      wake();
+    }
+    return job;
+  };
+  const end = (id: string, outcome: Outcome): Promise<Job> => {
+    running.delete(id);
+    leaveLine(id);
+    return change({ ...jobs.get(id)!, ...outcome, finished: now() });
+  };
+
+  /** Newest first, without a look at all jobs: many ask for it. */
+  const runningJobs = (): Job[] =>
+    [...running.keys()]
+      .map((id) => jobs.get(id)!)
+      .reverse()
+      .sort((a, b) => b.created - a.created);
+
+  const claimed = (job: Job, stop: AbortController): Claim => ({
+    job,
+    signal: stop.signal,
+    async heartbeat(progress) {
+      const current = jobs.get(job.id);
+      if (current?.status !== "running") return;
+      const updated = { ...current, progress };
+      jobs.set(job.id, updated);
+      tell({ type: "progress", job: updated });
+    },
+    finish: (outcome) => end(job.id, outcome),
+    async release(reason) {
+      if (job.attempt >= maxAttempts) return end(job.id, { status: "failed", error: reason });
+      running.delete(job.id);
+      waiting.unshift(job.id);
+      return change({ ...jobs.get(job.id)!, status: "queued" });
+    },
+  });
+
+  const take = async (id: string): Promise<Claim> => {
+    const stop = new AbortController();
+    leaveLine(id);
+    running.set(id, stop);
+    const job = jobs.get(id)!;
+    const taken: Job = { ...job, status: "running", attempt: job.attempt + 1, started: now() };
+    // Without the line (a full disk) the job runs all the same: only its attempt would be forgotten.
+    await change(taken).catch(() => {});
+    return claimed(taken, stop);
+  };
+
+  return {
+    async enqueue(job: NewJob) {
+      const known = jobs.get(job.id);
+      if (known) return known;
+      if (closed) throw new Refusal(503, "CLOSING", "the server is shutting down");
+      if (waiting.length >= queued)
+        throw new Refusal(429, "QUEUE_FULL", `${queued} jobs are waiting already`, {
+          hint: "try again later",
+          headers: { "Retry-After": "10" },
+        });
+      accepting.add(job.id);
+      waiting.push(job.id);
+      nameTask(job);
+      try {
+        return await change({ ...job, status: "queued", attempt: 0, created: now() });
+      } catch (error) {
+        leaveLine(job.id);
+        jobs.delete(job.id);
+        forgetTask(job);
+        throw error;
+      } finally {
+        accepting.delete(job.id);
+        wake();
+      }
+    },
+    async get(id) {
+      return jobs.get(id);
+    },
+    async list({ status, task, before, limit = 100 } = {}) {
+      const onlyRunning = status?.length === 1 && status[0] === "running";
+      if (onlyRunning && task === undefined && before === undefined) return runningJobs().slice(0, limit);
+      const named =
+        task === undefined ? jobs.values() : [...(tasks.get(task) ?? [])].map((id) => jobs.get(id)!);
+      const all = [...named].reverse();
+      const from = before === undefined ? 0 : all.findIndex(({ id }) => id === before) + 1;
+      return all
+        .slice(from)
+        .filter((job) => !status || status.includes(job.status))
+        .slice(0, limit);
+    },
+    async position(id) {
+      if (running.has(id)) return 0;
+      const at = waiting.indexOf(id);
+      return at < 0 ? undefined : running.size + at;
+    },
+    async claim(accepts, signal) {
+      for (;;) {
+        signal.throwIfAborted();
+        const id = waiting.find((id) => !accepting.has(id) && accepts(jobs.get(id)!.lane));
+        if (id !== undefined) return take(id);
+        await new Promise<void>((resolve) => {
+          const woken = () => {
+            sleepers.delete(woken);
+            signal.removeEventListener("abort", woken);
+            resolve();
+          };
+          sleepers.add(woken);
+          signal.addEventListener("abort", woken);
+        });
+      }
+    },
+    async cancel(id) {
+      running.get(id)?.abort(cancelled);
+      return waiting.includes(id) ? end(id, { status: "cancelled" }) : jobs.get(id);
+    },
+    async remove(id) {
+      const job = jobs.get(id);
+      if (!job || !hasEnded(job)) return false;
+      jobs.delete(id);
+      forgetTask(job);
+      await journal.append({ removed: id });
+      tell({ type: "removed", job });
+      return true;
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    async counts() {
+      const counts = Object.fromEntries(jobStatuses.map((status) => [status, 0]));
+      for (const { status } of jobs.values()) counts[status]!++;
+      return counts as Record<JobStatus, number>;
+    },
+    async close() {
+      closed = true;
+      await journal.close();
+    },
+  };
+}
+
+/** The reason of a claim's signal when its job was cancelled. */
+export const cancelled = new Refusal(499, "CANCELLED", "the job was cancelled");

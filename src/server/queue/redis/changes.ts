@@ -1,0 +1,64 @@
+import { hasEnded, type Job } from "../queue.js";
+import { joinOutcomes } from "../shards.js";
+import type { Shared } from "./connection.js";
+import { withdraw } from "./deliveries.js";
+import type { RecordedJob } from "./records.js";
+
+/** What is to be done when a job has ended: a part may have been the last one. */
+export async function settle(job: RecordedJob, shared: Shared): Promise<void> {
+  if (job.shard) await join(job.shard.of, shared);
+}
+
+/** Brings the whole to where its parts are. Anybody may do so at any time, any number of times. */
+export async function join(id: string, { records }: Shared): Promise<void> {
+  for (;;) {
+    const record = await records.read(id);
+    if (!record || hasEnded(record.job)) return;
+    const { job } = record;
+    const statuses = await records.shardStatuses(job);
+    let next: RecordedJob;
+    if (statuses.every((status) => hasEnded({ status })))
+      next = {
+        ...job,
+        ...joinOutcomes(await records.shards(job), record.cancel),
+        finished: Date.now(),
+      };
+    else if (job.status === "queued" && statuses.some((status) => status !== "queued"))
+      next = { ...job, status: "running", attempt: 1, started: Date.now() };
+    else return;
+    if (await records.move(record, next, "")) return;
+  }
+}
+
+export async function cancel(id: string, shared: Shared): Promise<Job | undefined> {
+  const { records } = shared;
+  for (;;) {
+    const record = await records.read(id);
+    if (!record || hasEnded(record.job)) return record?.job;
+    const { job } = record;
+    if (job.shards) {
+      await records.askToCancel(id);
+      await Promise.all((await records.shards(job)).map((part) => cancel(part.id, shared)));
+      await join(id, shared);
+      return (await records.read(id))?.job;
+    }
+    if (job.status === "running") {
+      await records.askToCancel(id);
+      return job;
+    }
+    const next: RecordedJob = { ...job, status: "cancelled", finished: Date.now() };
+    if (!(await records.move(record, next, ""))) continue;
+    await settle(next, shared);
+    await withdraw(job, shared);
+    return next;
+  }
+}
+
+/** The whole leaves out the part that has been under way for longest; a job without parts is all there is. */
+export async function skip(id: string, shared: Shared): Promise<void> {
+  const record = await shared.records.read(id);
+  if (!record || hasEnded(record.job)) return;
+  const parts = record.job.shards ? await shared.records.shards(record.job) : [record.job];
+  const [first] = parts.filter(({ status }) => status === "running");
+  if (first) await cancel(first.id, shared);
+}

@@ -1,0 +1,20 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Redis } from "ioredis";
+import type { QueueEvent } from "../queue.js";
+
+/** Everything that has happened since `last`, in order, also over lost connections. */
+export async function readEvents(
+  reader: Redis,
+  stream: string,
+  last: string,
+  tell: (event: QueueEvent) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    const answer = await reader.xread("BLOCK", 5000, "STREAMS", stream, last).catch(() => sleep(100, null));
+    for (const [id, [, type, , job]] of answer?.[0]?.[1] ?? []) {
+      last = id;
+      tell({ type: type as QueueEvent["type"], job: JSON.parse(job!) });
+    }
+  }
+}

@@ -1,0 +1,208 @@
+import type { Redis } from "ioredis";
+import { internal } from "../../../errors.js";
+import { hasEnded, type Job, type JobProgress, type JobStatus, jobStatuses, type NewJob } from "../queue.js";
+import { joinProgress, type Sharded, shardId } from "../shards.js";
+
+export type RecordedJob = Job & Sharded;
+
+/** What Redis knows of a job. */
+export interface JobRecord {
+  readonly job: RecordedJob;
+  /** Of the claim that runs it: whoever holds another one may not change it. */
+  readonly token: string;
+  readonly cancel: boolean;
+}
+
+/**
+ * What became of each job, apart from BullMQ's own data. BullMQ delivers a job at least once; a record moves from one
+ * state to the next exactly once, because each move names the state and the token that it starts from.
+ */
+export type Records = ReturnType<typeof createRecords>;
+
+/** Accepts a whole job with its parts, or nothing of it. Returns 1, 0 for an id that is known, -1 when full. */
+const create = `
+local prefix, limit = ARGV[1], tonumber(ARGV[2])
+if redis.call('EXISTS', prefix .. 'job:' .. ARGV[3]) == 1 then return 0 end
+if redis.call('ZCARD', prefix .. 'waiting') >= limit then return -1 end
+local order = redis.call('INCR', prefix .. 'order')
+for i = 3, #ARGV, 2 do
+  local id, json = ARGV[i], ARGV[i + 1]
+  redis.call('HSET', prefix .. 'job:' .. id, 'status', 'queued', 'token', '', 'job', json, 'order', order + i / 65536)
+  if i > 3 or #ARGV == 4 then redis.call('ZADD', prefix .. 'waiting', order + i / 65536, id) end
+end
+redis.call('ZADD', prefix .. 'all', order, ARGV[3])
+redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'status', 'job', ARGV[4])
+return 1`;
+
+/** One move of one job: 1, or 0 when it no longer stands where the caller thinks. */
+const move = `
+local prefix, id, kind = ARGV[1], ARGV[2], ARGV[3]
+local key = prefix .. 'job:' .. id
+local now = redis.call('HMGET', key, 'status', 'token', 'order')
+if now[1] ~= ARGV[4] or now[2] ~= ARGV[5] then return 0 end
+redis.call('HSET', key, 'status', ARGV[6], 'token', ARGV[7], 'job', ARGV[8])
+if kind ~= 'whole' then
+  redis.call('ZREM', prefix .. 'waiting', id)
+  redis.call('ZREM', prefix .. 'running', id)
+  if ARGV[6] == 'queued' then redis.call('ZADD', prefix .. 'waiting', now[3], id) end
+  if ARGV[6] == 'running' then redis.call('ZADD', prefix .. 'running', now[3], id) end
+end
+if kind ~= 'part' then
+  redis.call('ZREM', prefix .. 'begun', id)
+  if ARGV[6] == 'running' then redis.call('ZADD', prefix .. 'begun', now[3], id) end
+  if ARGV[9] == 'ended' then
+    redis.call('HINCRBY', prefix .. 'ended', ARGV[6], 1)
+    redis.call('DEL', prefix .. 'progress:' .. id)
+  end
+  redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'status', 'job', ARGV[8])
+end
+return 1`;
+
+const remove = `
+local prefix, id = ARGV[1], ARGV[2]
+local key = prefix .. 'job:' .. id
+if redis.call('HGET', key, 'status') ~= ARGV[3] then return 0 end
+redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'removed', 'job', redis.call('HGET', key, 'job'))
+redis.call('DEL', key)
+redis.call('ZREM', prefix .. 'all', id)
+redis.call('HINCRBY', prefix .. 'ended', ARGV[3], -1)
+for i = 4, #ARGV do redis.call('DEL', prefix .. 'job:' .. ARGV[i]) end
+return 1`;
+
+/** Counts the workers that have said something in the last seconds, on Redis' own clock. */
+const workers = `
+local now = tonumber(redis.call('TIME')[1])
+if ARGV[2] ~= '' then redis.call('ZADD', ARGV[1] .. 'workers', now, ARGV[2]) end
+redis.call('ZREMRANGEBYSCORE', ARGV[1] .. 'workers', '-inf', now - tonumber(ARGV[3]))
+-- Said before the clock was set back.
+redis.call('ZREMRANGEBYSCORE', ARGV[1] .. 'workers', now + tonumber(ARGV[3]), '+inf')
+return redis.call('ZCARD', ARGV[1] .. 'workers')`;
+
+/** @param prefix of every key, with a hash tag, so that a cluster keeps them together */
+export function createRecords(redis: Redis, prefix: string) {
+  const script = (text: string, ...args: (string | number)[]): Promise<number> =>
+    redis.eval(text, 1, prefix, prefix, ...args) as Promise<number>;
+  const kindOf = ({ shards, shard }: Sharded) => (shards ? "whole" : shard ? "part" : "job");
+  const rootOf = ({ id, shard }: RecordedJob) => shard?.of ?? id;
+
+  const read = async (id: string): Promise<JobRecord | undefined> => {
+    const [job, token, cancel] = await redis.hmget(`${prefix}job:${id}`, "job", "token", "cancel");
+    return job ? { job: JSON.parse(job), token: token ?? "", cancel: cancel === "1" } : undefined;
+  };
+
+  const progressOf = async ({ id, shards = 1 }: RecordedJob): Promise<JobProgress | undefined> => {
+    const { preview, ...parts } = await redis.hgetall(`${prefix}progress:${id}`);
+    const joined = joinProgress(
+      Object.values(parts).map((part) => JSON.parse(part)),
+      shards,
+    );
+    return joined && { ...joined, ...(preview && { preview }) };
+  };
+
+  const withProgress = async (job: RecordedJob): Promise<RecordedJob> => {
+    const progress = job.status === "running" ? await progressOf(job) : undefined;
+    return progress ? { ...job, progress } : job;
+  };
+
+  return {
+    read,
+    withProgress,
+
+    async create(job: NewJob, parts: readonly (NewJob & Sharded)[], limit: number, now: number) {
+      const recorded = (job: NewJob & Sharded): RecordedJob => ({
+        ...job,
+        status: "queued",
+        attempt: 0,
+        created: now,
+      });
+      const whole = recorded({ ...job, ...(parts.length > 0 && { shards: parts.length }) });
+      const all = [whole, ...parts.map(recorded)];
+      const answer = await script(create, limit, ...all.flatMap((job) => [job.id, JSON.stringify(job)]));
+      return { job: whole, parts: parts.length > 0 ? all.slice(1) : all, answer };
+    },
+
+    /** @returns false when the record no longer stands at `from` */
+    async move(from: JobRecord, to: RecordedJob, token: string): Promise<boolean> {
+      const { progress, ...job } = to;
+      const kind = kindOf(job);
+      const args = [from.job.status, from.token, job.status, token, JSON.stringify(job)];
+      return (await script(move, job.id, kind, ...args, hasEnded(job) ? "ended" : "")) === 1;
+    },
+
+    async shards({ id, shards = 0 }: RecordedJob): Promise<readonly RecordedJob[]> {
+      const records = await Promise.all(Array.from({ length: shards }, (_, i) => read(shardId(id, i))));
+      return records.map((record) => {
+        if (!record) throw internal(`job ${id} lacks a part`);
+        return record.job;
+      });
+    },
+
+    async shardStatuses({ id, shards = 0 }: RecordedJob): Promise<readonly JobStatus[]> {
+      const pipeline = redis.pipeline();
+      for (let i = 0; i < shards; i++) pipeline.hget(`${prefix}job:${shardId(id, i)}`, "status");
+      return ((await pipeline.exec()) ?? []).map(([, status]) => status as JobStatus);
+    },
+
+    async remove(job: RecordedJob): Promise<boolean> {
+      const parts = Array.from({ length: job.shards ?? 0 }, (_, i) => shardId(job.id, i));
+      return (await script(remove, job.id, job.status, ...parts)) === 1;
+    },
+
+    async askToCancel(id: string): Promise<void> {
+      await redis.hset(`${prefix}job:${id}`, "cancel", "1");
+      await redis.publish(`${prefix}cancel`, id);
+    },
+
+    /** Keeps the progress of a job or a part, and tells that of the whole. */
+    async progress(job: RecordedJob, { preview, ...progress }: JobProgress): Promise<void> {
+      const root = rootOf(job);
+      const key = `${prefix}progress:${root}`;
+      await redis
+        .multi()
+        .hset(
+          key,
+          String(job.shard?.index ?? 0),
+          JSON.stringify(progress),
+          ...(preview ? ["preview", preview] : []),
+        )
+        .pexpire(key, 24 * 3600_000)
+        .publish(`${prefix}progress`, root)
+        .exec();
+    },
+
+    /** Ids, newest first, from one position on. */
+    newest: (from: number, count: number) => redis.zrevrange(`${prefix}all`, from, from + count - 1),
+    rank: (id: string) => redis.zrevrank(`${prefix}all`, id),
+    oldestWaiting: (count: number) => redis.zrange(`${prefix}waiting`, 0, count - 1),
+    /** Jobs and parts that a worker has. */
+    running: () => redis.zrange(`${prefix}running`, 0, -1),
+    /** Jobs that run, newest first; a whole one also between two of its parts. */
+    begun: () => redis.zrevrange(`${prefix}begun`, 0, -1),
+
+    /** Jobs and parts that run or wait before a waiting one; 0 for those that run. */
+    async position(id: string): Promise<number | undefined> {
+      const rank = await redis.zrank(`${prefix}waiting`, id);
+      if (rank !== null) return rank + (await redis.zcard(`${prefix}running`));
+      return (await redis.zscore(`${prefix}running`, id)) === null ? undefined : 0;
+    },
+
+    async counts(): Promise<Record<JobStatus, number>> {
+      const [queued, running, ended] = await Promise.all([
+        redis.zcard(`${prefix}waiting`),
+        redis.zcard(`${prefix}running`),
+        redis.hgetall(`${prefix}ended`),
+      ]);
+      const counts = jobStatuses.map((status) => [status, Number(ended[status] ?? 0)]);
+      return { ...(Object.fromEntries(counts) as Record<JobStatus, number>), queued, running };
+    },
+
+    /** @param id of a worker that says that it is alive */
+    workers: (id = "", seconds = 30) => script(workers, id, seconds),
+
+    /** The place in the stream of events from which on a reader misses nothing. */
+    async lastEvent(): Promise<string> {
+      const [last] = await redis.xrevrange(`${prefix}events`, "+", "-", "COUNT", 1);
+      return last?.[0] ?? "0-0";
+    },
+  };
+}
