@@ -1,27 +1,27 @@
 import type { ClassDefaults, SchedulerConfig, Settings, SigmaSchedule } from "./config.js";
 import { classDefaults, kDiffusionDefaults } from "./config.js";
-import { ddim } from "./ddim.js";
-import { ddpm } from "./ddpm.js";
-import { deis } from "./deis.js";
-import { dpmAdaptive } from "./dpm-adaptive.js";
-import { dpmFast } from "./dpm-fast.js";
-import { dpmMultistep } from "./dpm-multistep.js";
-import { dpmSinglestep } from "./dpm-singlestep.js";
-import { dpm2, dpm2Ancestral } from "./dpm2.js";
-import { dpmpp2sAncestral } from "./dpmpp-2s-ancestral.js";
-import { dpmppSde } from "./dpmpp-sde.js";
-import { edmEuler } from "./edm-euler.js";
-import { euler } from "./euler.js";
-import { eulerAncestral } from "./euler-ancestral.js";
-import { heun } from "./heun.js";
-import { ipndm } from "./ipndm.js";
-import { lcm } from "./lcm.js";
-import { lms } from "./lms.js";
 import type { Plan, Run } from "./plan.js";
-import { pndm } from "./pndm.js";
-import { restart } from "./restart.js";
-import { tcd } from "./tcd.js";
-import { uniPc } from "./unipc.js";
+import { ddim } from "./rules/ddim.js";
+import { ddpm } from "./rules/ddpm.js";
+import { deis } from "./rules/deis.js";
+import { dpmAdaptive } from "./rules/dpm-adaptive.js";
+import { dpmFast } from "./rules/dpm-fast.js";
+import { dpmMultistep } from "./rules/dpm-multistep.js";
+import { dpmSinglestep } from "./rules/dpm-singlestep.js";
+import { dpm2, dpm2Ancestral } from "./rules/dpm2.js";
+import { dpmpp2sAncestral } from "./rules/dpmpp-2s-ancestral.js";
+import { dpmppSde } from "./rules/dpmpp-sde.js";
+import { edmEuler } from "./rules/edm-euler.js";
+import { euler } from "./rules/euler.js";
+import { eulerAncestral } from "./rules/euler-ancestral.js";
+import { heun } from "./rules/heun.js";
+import { ipndm } from "./rules/ipndm.js";
+import { lcm } from "./rules/lcm.js";
+import { lms } from "./rules/lms.js";
+import { pndm } from "./rules/pndm.js";
+import { restart } from "./rules/restart.js";
+import { tcd } from "./rules/tcd.js";
+import { uniPc } from "./rules/unipc.js";
 
 /** Named one by one, so that declarations of what takes a name stay small. */
 export type RuleName =

@@ -1,11 +1,11 @@
-import { DiffusionError } from "../errors.js";
-import type { Settings } from "./config.js";
-import { alphaFrame, type Plan, type Run, rootsOf, type Step } from "./plan.js";
-import { noiseOf } from "./prediction.js";
-import { noiseSchedule } from "./schedule.js";
-import { refuseCustom, stepCount } from "./sigmas.js";
-import { firstStep, pointTimesteps, roundHalfEven } from "./spacing.js";
-import { divided, f32, linear, type Term } from "./vector.js";
+import { DiffusionError } from "../../errors.js";
+import type { Settings } from "../config.js";
+import { alphaFrame, type Plan, type Run, rootsOf, type Step } from "../plan.js";
+import { noiseOf } from "../prediction.js";
+import { noiseSchedule } from "../schedule.js";
+import { refuseCustom, stepCount } from "../sigmas.js";
+import { firstStep, pointTimesteps, roundHalfEven } from "../spacing.js";
+import { divided, f32, linear, type Term } from "../vector.js";
 
 /**
  * PNDM: Liu et al. 2022 (arXiv:2202.09778). A linear multistep method of order four over DDIM's transfer (eq. 11).

@@ -1,10 +1,10 @@
-import { DiffusionError } from "../errors.js";
-import type { Settings } from "./config.js";
+import { DiffusionError } from "../../errors.js";
+import type { Settings } from "../config.js";
+import { levelOf, type Plan, type Run, rangeOf, type Step, solverFrame } from "../plan.js";
+import { splitVariance } from "../prediction.js";
+import { intervalGrid } from "../sigmas.js";
+import { f32, scaledDifference } from "../vector.js";
 import { coefficients, converted, solved } from "./dpm-solver.js";
-import { levelOf, type Plan, type Run, rangeOf, type Step, solverFrame } from "./plan.js";
-import { splitVariance } from "./prediction.js";
-import { intervalGrid } from "./sigmas.js";
-import { f32, scaledDifference } from "./vector.js";
 
 /**
  * DPM-Solver and DPM-Solver++ as linear multistep methods of order 1 to 3, as ODE or SDE: Lu et al. 2022

@@ -1,11 +1,11 @@
-import type { Settings } from "./config.js";
+import type { Settings } from "../config.js";
+import type { Plan, Run } from "../plan.js";
+import { denoised } from "../prediction.js";
+import { pointGrid, sigmaToTimestep } from "../sigmas.js";
+import { f32, linear, quotient } from "../vector.js";
 import { sigmaOf, timeOf } from "./dpmpp-sde.js";
 import { ancestral } from "./euler-ancestral.js";
-import type { Plan, Run } from "./plan.js";
-import { denoised } from "./prediction.js";
-import { pointGrid, sigmaToTimestep } from "./sigmas.js";
 import { type Answer, type Call, type Sampler, stagedPlan } from "./staged.js";
-import { f32, linear, quotient } from "./vector.js";
 
 /**
  * DPM fast: DPM-Solver-fast (Lu et al. 2022, arXiv:2206.00927, section 3.4) with ancestral noise; k-diffusion's

@@ -1,11 +1,11 @@
-import { DiffusionError } from "../errors.js";
-import type { Settings } from "./config.js";
+import { DiffusionError } from "../../errors.js";
+import type { Settings } from "../config.js";
+import type { Plan, Run } from "../plan.js";
+import { torchLinspace } from "../schedule.js";
+import { karras, refuseCustom, stepCount } from "../sigmas.js";
+import { firstStep } from "../spacing.js";
+import { f32, linear } from "../vector.js";
 import { churn, towards, widening } from "./euler.js";
-import type { Plan, Run } from "./plan.js";
-import { torchLinspace } from "./schedule.js";
-import { karras, refuseCustom, stepCount } from "./sigmas.js";
-import { firstStep } from "./spacing.js";
-import { f32, linear } from "./vector.js";
 
 /** Euler in EDM's preconditioning: Karras et al. 2022 (arXiv:2206.00364), table 1; timesteps are log(sigma) / 4. */
 export function edmEuler(c: Settings, run: Run): Plan {

@@ -1,11 +1,11 @@
-import type { Settings } from "./config.js";
+import type { Settings } from "../config.js";
+import { type Plan, type Run, rangeOf } from "../plan.js";
+import { denoised } from "../prediction.js";
+import { pointGrid, sigmaToTimestep } from "../sigmas.js";
+import { f32, linear } from "../vector.js";
 import { towards } from "./euler.js";
 import { ancestral } from "./euler-ancestral.js";
-import { type Plan, type Run, rangeOf } from "./plan.js";
-import { denoised } from "./prediction.js";
-import { pointGrid, sigmaToTimestep } from "./sigmas.js";
 import { type Answer, type Sampler, stagedPlan } from "./staged.js";
-import { f32, linear } from "./vector.js";
 
 /**
  * DPM++ SDE: DPM-Solver++ (arXiv:2211.01095) as a stochastic solver with two calls per step; k-diffusion's

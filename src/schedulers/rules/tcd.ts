@@ -1,12 +1,12 @@
-import { DiffusionError } from "../errors.js";
-import type { Settings } from "./config.js";
+import { DiffusionError } from "../../errors.js";
+import type { Settings } from "../config.js";
+import { alphaFrame, type Plan, type Run, rootsOf } from "../plan.js";
+import { cleanOf, noiseOf } from "../prediction.js";
+import { noiseSchedule } from "../schedule.js";
+import { refuseCustom } from "../sigmas.js";
+import { firstStep } from "../spacing.js";
+import { f32, linear } from "../vector.js";
 import { distilledTimesteps } from "./consistency.js";
-import { alphaFrame, type Plan, type Run, rootsOf } from "./plan.js";
-import { cleanOf, noiseOf } from "./prediction.js";
-import { noiseSchedule } from "./schedule.js";
-import { refuseCustom } from "./sigmas.js";
-import { firstStep } from "./spacing.js";
-import { f32, linear } from "./vector.js";
 
 /** TCD: Zheng et al. 2024 (arXiv:2402.19159), algorithm 4; `eta` is the paper's gamma, 0 deterministic, 1 LCM. */
 export function tcd(c: Settings, run: Run): Plan {

@@ -1,8 +1,8 @@
-import type { Settings } from "./config.js";
-import { type Plan, type Run, sigmaFrame } from "./plan.js";
-import { denoised } from "./prediction.js";
-import { pointGrid } from "./sigmas.js";
-import { f32, linear, quotient } from "./vector.js";
+import type { Settings } from "../config.js";
+import { type Plan, type Run, sigmaFrame } from "../plan.js";
+import { denoised } from "../prediction.js";
+import { pointGrid } from "../sigmas.js";
+import { f32, linear, quotient } from "../vector.js";
 
 /** Euler: Karras et al. 2022 (arXiv:2206.00364), algorithm 2 without the second-order correction. */
 export function euler(c: Settings, run: Run): Plan {

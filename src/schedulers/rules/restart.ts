@@ -1,10 +1,10 @@
-import type { Settings } from "./config.js";
+import type { Settings } from "../config.js";
+import type { Plan, Run } from "../plan.js";
+import { denoised } from "../prediction.js";
+import { karras, pointGrid, sigmaToTimestep } from "../sigmas.js";
+import { f32, linear, quotient } from "../vector.js";
 import { towards, widening } from "./euler.js";
-import type { Plan, Run } from "./plan.js";
-import { denoised } from "./prediction.js";
-import { karras, pointGrid, sigmaToTimestep } from "./sigmas.js";
 import { type Answer, type Sampler, stagedPlan } from "./staged.js";
-import { f32, linear, quotient } from "./vector.js";
 
 /**
  * Restart: Xu et al. 2023 (arXiv:2306.14878), as AUTOMATIC1111 runs it: Heun steps; from 20 steps on, a part of them

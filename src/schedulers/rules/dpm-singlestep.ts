@@ -1,11 +1,11 @@
-import { DiffusionError } from "../errors.js";
-import type { Settings } from "./config.js";
+import { DiffusionError } from "../../errors.js";
+import type { Settings } from "../config.js";
+import { levelOf, type Plan, type Run, type Step, solverFrame } from "../plan.js";
+import { splitVariance } from "../prediction.js";
+import { intervalGrid } from "../sigmas.js";
+import { f32, linear, scaledDifference, type Term } from "../vector.js";
 import { refuseZeroEnd } from "./dpm-multistep.js";
 import { coefficients, converted, solved } from "./dpm-solver.js";
-import { levelOf, type Plan, type Run, type Step, solverFrame } from "./plan.js";
-import { splitVariance } from "./prediction.js";
-import { intervalGrid } from "./sigmas.js";
-import { f32, linear, scaledDifference, type Term } from "./vector.js";
 
 /**
  * DPM-Solver and DPM-Solver++ as singlestep methods: groups of one to three calls, each group starting from its

@@ -1,9 +1,9 @@
-import { DiffusionError } from "../errors.js";
-import type { Settings } from "./config.js";
-import { type Plan, type Run, type Step, sigmaFrame } from "./plan.js";
-import { denoised } from "./prediction.js";
-import { pointGrid } from "./sigmas.js";
-import { f32, linear, quotient, type Term } from "./vector.js";
+import { DiffusionError } from "../../errors.js";
+import type { Settings } from "../config.js";
+import { type Plan, type Run, type Step, sigmaFrame } from "../plan.js";
+import { denoised } from "../prediction.js";
+import { pointGrid } from "../sigmas.js";
+import { f32, linear, quotient, type Term } from "../vector.js";
 
 /** Linear multistep (Adams-Bashforth over uneven steps in sigma): k-diffusion's `sample_lms`. */
 export function lms(c: Settings, run: Run): Plan {

@@ -1,11 +1,11 @@
-import type { Settings } from "./config.js";
+import type { Settings } from "../config.js";
+import type { Plan, Run } from "../plan.js";
+import { denoised } from "../prediction.js";
+import { pointGrid, sigmaToTimestep } from "../sigmas.js";
+import { f32, linear, quotient } from "../vector.js";
 import { towards } from "./euler.js";
 import { ancestral } from "./euler-ancestral.js";
-import type { Plan, Run } from "./plan.js";
-import { denoised } from "./prediction.js";
-import { pointGrid, sigmaToTimestep } from "./sigmas.js";
 import { type Answer, type Sampler, stagedPlan } from "./staged.js";
-import { f32, linear, quotient } from "./vector.js";
 
 /**
  * DPM2 and DPM2 ancestral: DPM-Solver-2 with the midpoint in log sigma, in the manner of algorithm 2 of Karras et

@@ -1,11 +1,11 @@
-import type { Settings } from "./config.js";
+import type { Settings } from "../config.js";
+import { alphaFrame, type Plan, type Run, rootsOf } from "../plan.js";
+import { predictedClean } from "../prediction.js";
+import { noiseSchedule } from "../schedule.js";
+import { refuseCustom } from "../sigmas.js";
+import { firstStep } from "../spacing.js";
+import { f32, linear } from "../vector.js";
 import { distilledTimesteps } from "./consistency.js";
-import { alphaFrame, type Plan, type Run, rootsOf } from "./plan.js";
-import { predictedClean } from "./prediction.js";
-import { noiseSchedule } from "./schedule.js";
-import { refuseCustom } from "./sigmas.js";
-import { firstStep } from "./spacing.js";
-import { f32, linear } from "./vector.js";
 
 /** The standard deviation of the data that the boundary condition assumes. */
 const sigmaData = 0.5;

@@ -1,8 +1,8 @@
-import type { Settings } from "./config.js";
+import type { Settings } from "../config.js";
+import { levelOf, type Plan, type Run, type Step, solverFrame } from "../plan.js";
+import { intervalGrid } from "../sigmas.js";
+import { divided, f32, linear, quotient, type Term } from "../vector.js";
 import { coefficients, converted } from "./dpm-solver.js";
-import { levelOf, type Plan, type Run, type Step, solverFrame } from "./plan.js";
-import { intervalGrid } from "./sigmas.js";
-import { divided, f32, linear, quotient, type Term } from "./vector.js";
 
 /**
  * DEIS, log-rho multistep of order 1 to 3: Zhang and Chen 2022 (arXiv:2204.13902). Integrates the polynomial

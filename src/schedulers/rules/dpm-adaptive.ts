@@ -1,11 +1,11 @@
-import { DiffusionError } from "../errors.js";
-import type { Settings } from "./config.js";
+import { DiffusionError } from "../../errors.js";
+import type { Settings } from "../config.js";
+import { initialSigma, inputScaleOf, type Plan, type Run } from "../plan.js";
+import { pointGrid } from "../sigmas.js";
+import { f32, linear } from "../vector.js";
 import { ancestralTime, epsilonSolver, lastPositive } from "./dpm-fast.js";
 import { sigmaOf, timeOf } from "./dpmpp-sde.js";
-import { initialSigma, inputScaleOf, type Plan, type Run } from "./plan.js";
-import { pointGrid } from "./sigmas.js";
 import { type Call, type Sampler, steps } from "./staged.js";
-import { f32, linear } from "./vector.js";
 
 /** k-diffusion's defaults: tolerances of the error per step, the first step, and the least factor that is accepted. */
 const [relative, absolute, firstWidth, acceptable] = [0.05, 0.0078, 0.05, 0.81];

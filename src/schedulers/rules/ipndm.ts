@@ -1,10 +1,10 @@
-import type { Settings } from "./config.js";
-import type { Plan, Run, Step } from "./plan.js";
+import type { Settings } from "../config.js";
+import type { Plan, Run, Step } from "../plan.js";
+import { torchLinspace } from "../schedule.js";
+import { refuseCustom, stepCount } from "../sigmas.js";
+import { firstStep } from "../spacing.js";
+import { f32, linear, quotient } from "../vector.js";
 import { adamsBashforth } from "./pndm.js";
-import { torchLinspace } from "./schedule.js";
-import { refuseCustom, stepCount } from "./sigmas.js";
-import { firstStep } from "./spacing.js";
-import { f32, linear, quotient } from "./vector.js";
 
 /**
  * Improved PNDM: Zhang and Chen 2022 (arXiv:2204.13902, section 3.4) on v-diffusion's continuous cosine schedule;

@@ -1,10 +1,10 @@
-import type { Settings } from "./config.js";
-import { alphaFrame, type Plan, type Run, rootsOf } from "./plan.js";
-import { noiseOf, predictedClean } from "./prediction.js";
-import { noiseSchedule } from "./schedule.js";
-import { refuseCustom, stepCount } from "./sigmas.js";
-import { firstStep, pointTimesteps, roundHalfEven } from "./spacing.js";
-import { f32, linear } from "./vector.js";
+import type { Settings } from "../config.js";
+import { alphaFrame, type Plan, type Run, rootsOf } from "../plan.js";
+import { noiseOf, predictedClean } from "../prediction.js";
+import { noiseSchedule } from "../schedule.js";
+import { refuseCustom, stepCount } from "../sigmas.js";
+import { firstStep, pointTimesteps, roundHalfEven } from "../spacing.js";
+import { f32, linear } from "../vector.js";
 
 /** DDIM: Song, Meng and Ermon 2020 (arXiv:2010.02502), eq. 12 and 16. `eta` 0 is deterministic, 1 is DDPM. */
 export function ddim(c: Settings, run: Run): Plan {

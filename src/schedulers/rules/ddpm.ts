@@ -1,10 +1,10 @@
-import type { Settings } from "./config.js";
-import { alphaFrame, type Plan, type Run, rootsOf } from "./plan.js";
-import { predictedClean, splitVariance } from "./prediction.js";
-import { noiseSchedule } from "./schedule.js";
-import { refuseCustom, stepCount } from "./sigmas.js";
-import { firstStep, pointTimesteps, roundHalfEven } from "./spacing.js";
-import { f32, linear, product } from "./vector.js";
+import type { Settings } from "../config.js";
+import { alphaFrame, type Plan, type Run, rootsOf } from "../plan.js";
+import { predictedClean, splitVariance } from "../prediction.js";
+import { noiseSchedule } from "../schedule.js";
+import { refuseCustom, stepCount } from "../sigmas.js";
+import { firstStep, pointTimesteps, roundHalfEven } from "../spacing.js";
+import { f32, linear, product } from "../vector.js";
 
 /** DDPM: Ho, Jain and Abbeel 2020 (arXiv:2006.11239), eq. 7; learned variances: arXiv:2102.09672, eq. 15. */
 export function ddpm(c: Settings, run: Run): Plan {

@@ -1,7 +1,7 @@
-import { DiffusionError } from "../errors.js";
-import type { Settings } from "./config.js";
-import type { Run } from "./plan.js";
-import { stepCount } from "./sigmas.js";
+import { DiffusionError } from "../../errors.js";
+import type { Settings } from "../config.js";
+import type { Run } from "../plan.js";
+import { stepCount } from "../sigmas.js";
 
 /**
  * Timesteps of the distilled models (LCM, TCD): a subset of the schedule that they were distilled on.

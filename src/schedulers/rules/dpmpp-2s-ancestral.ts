@@ -1,12 +1,12 @@
-import type { Settings } from "./config.js";
+import type { Settings } from "../config.js";
+import type { Plan, Run } from "../plan.js";
+import { denoised } from "../prediction.js";
+import { pointGrid, sigmaToTimestep } from "../sigmas.js";
+import { f32, linear } from "../vector.js";
 import { sigmaOf, timeOf } from "./dpmpp-sde.js";
 import { towards } from "./euler.js";
 import { ancestral } from "./euler-ancestral.js";
-import type { Plan, Run } from "./plan.js";
-import { denoised } from "./prediction.js";
-import { pointGrid, sigmaToTimestep } from "./sigmas.js";
 import { type Answer, type Sampler, stagedPlan } from "./staged.js";
-import { f32, linear } from "./vector.js";
 
 /** DPM++ 2S ancestral: DPM-Solver++(2S) (arXiv:2211.01095); k-diffusion's `sample_dpmpp_2s_ancestral`. 2N - 1 calls. */
 export function dpmpp2sAncestral(c: Settings, run: Run): Plan {

@@ -1,9 +1,9 @@
-import { DiffusionError } from "../errors.js";
-import type { Settings } from "./config.js";
+import { DiffusionError } from "../../errors.js";
+import type { Settings } from "../config.js";
+import { type Level, levelOf, type Plan, type Run, type Step, solverFrame } from "../plan.js";
+import { intervalGrid } from "../sigmas.js";
+import { addDifferences, f32, linear, type Term } from "../vector.js";
 import { converted } from "./dpm-solver.js";
-import { type Level, levelOf, type Plan, type Run, type Step, solverFrame } from "./plan.js";
-import { intervalGrid } from "./sigmas.js";
-import { addDifferences, f32, linear, type Term } from "./vector.js";
 
 /**
  * UniPC: Zhao et al. 2023 (arXiv:2302.04867), algorithms 5 and 6 (B1 and B2). Every call corrects the sample that

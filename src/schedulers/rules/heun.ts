@@ -1,9 +1,9 @@
-import type { Settings } from "./config.js";
-import type { Plan, Run } from "./plan.js";
-import { denoised, restrained } from "./prediction.js";
-import { pointGrid } from "./sigmas.js";
+import type { Settings } from "../config.js";
+import type { Plan, Run } from "../plan.js";
+import { denoised, restrained } from "../prediction.js";
+import { pointGrid } from "../sigmas.js";
+import { f32, linear, quotient } from "../vector.js";
 import { type Answer, type Sampler, stagedPlan } from "./staged.js";
-import { f32, linear, quotient } from "./vector.js";
 
 /** Heun: Karras et al. 2022 (arXiv:2206.00364), algorithm 1. Two calls per step, one for the last: 2N - 1. */
 export function heun(c: Settings, run: Run): Plan {

@@ -1,6 +1,6 @@
-import { internal } from "../errors.js";
-import type { Settings } from "./config.js";
-import { initialSigma, inputScaleOf, type NoiseSource, type Plan, type Step } from "./plan.js";
+import { internal } from "../../errors.js";
+import type { Settings } from "../config.js";
+import { initialSigma, inputScaleOf, type NoiseSource, type Plan, type Step } from "../plan.js";
 
 /** What a sampler wants the network to see next. */
 export interface Call {

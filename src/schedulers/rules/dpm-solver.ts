@@ -1,7 +1,7 @@
-import type { Settings } from "./config.js";
-import type { Level } from "./plan.js";
-import { cleanOf, noiseOf, predictedClean, restrained } from "./prediction.js";
-import { f32, linear, type Term } from "./vector.js";
+import type { Settings } from "../config.js";
+import type { Level } from "../plan.js";
+import { cleanOf, noiseOf, predictedClean, restrained } from "../prediction.js";
+import { f32, linear, type Term } from "../vector.js";
 
 type Algorithm = Settings["algorithm_type"];
 

@@ -1,9 +1,9 @@
-import type { Settings } from "./config.js";
+import type { Settings } from "../config.js";
+import { type Plan, type Run, sigmaFrame } from "../plan.js";
+import { denoised } from "../prediction.js";
+import { pointGrid } from "../sigmas.js";
+import { f32, linear } from "../vector.js";
 import { towards } from "./euler.js";
-import { type Plan, type Run, sigmaFrame } from "./plan.js";
-import { denoised } from "./prediction.js";
-import { pointGrid } from "./sigmas.js";
-import { f32, linear } from "./vector.js";
 
 /** Euler with ancestral noise: k-diffusion's `sample_euler_ancestral`. */
 export function eulerAncestral(c: Settings, run: Run): Plan {
