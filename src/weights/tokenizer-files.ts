@@ -15,7 +15,7 @@ const NAMES = [
 /**
  * The tokenizer of a tokenizer folder, or of a model folder that has one called `tokenizer`.
  *
- * @param options.padToken in place of the one that the folder names
+ * @param options padToken: in place of the one that the folder names
  */
 export async function loadTokenizer(
   folder: string,
