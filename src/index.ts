@@ -18,12 +18,25 @@ export { readImage } from "./image/read.js";
 export { fitImage, resize } from "./image/resize.js";
 export type { Latents, Values } from "./latents/latents.js";
 export { createRng, numericSeed, type Rng, type RngName, type Seed } from "./latents/rng.js";
+export {
+  type HiresUpscaler,
+  hiresUpscalers,
+  type MaskedContent,
+  maskedContents,
+  type Output,
+  type Prediction,
+  precisions,
+  promptSyntaxes,
+  resizeModes,
+  rngNames,
+  runtimes,
+} from "./options/choices.js";
 export { infotext, type Making } from "./options/infotext.js";
+export type { FindOptions, LayerOptions, LoadOptions, LocateOptions } from "./options/load.js";
 export type {
   ControlInput,
   GenerateOptions,
   Hires,
-  HiresUpscaler,
   ImageInput,
   IpAdapterInput,
   MaskInput,
@@ -31,10 +44,10 @@ export type {
 } from "./options/options.js";
 export type { Mode, ResolvedOptions } from "./options/resolved.js";
 export { generate } from "./pipeline/generate.js";
-export { type LayerName, type LayerOptions, loadLayer } from "./pipeline/layers.js";
+export { type LayerName, loadLayer } from "./pipeline/layers.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";
 export { defaultModels } from "./pipeline/model-source.js";
-export { type GenerateResult, type LoadOptions, StableDiffusion } from "./pipeline/stable-diffusion.js";
+export { type GenerateResult, StableDiffusion } from "./pipeline/stable-diffusion.js";
 export { cpuFlags } from "./runtime/probe.js";
 export {
   type SchedulerEntry,

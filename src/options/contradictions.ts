@@ -1,5 +1,5 @@
-import { DiffusionError } from "../errors.js";
 import type { GenerateOptions } from "./options.js";
+import { refusal } from "./refusal.js";
 import type { ModelTraits } from "./resolved.js";
 
 type Name = keyof GenerateOptions;
@@ -175,6 +175,3 @@ const withArticle = (names: readonly Name[]): string =>
       name === "latents" || name === "expand" ? name : `${/^[aeiou]/.test(name) ? "an" : "a"} ${name}`,
     )
     .join(" or ");
-
-const refusal = (message: string, hint?: string): DiffusionError =>
-  new DiffusionError("BAD_OPTION", message, hint ? { hint } : {});

@@ -1,5 +1,6 @@
 import { formatParameters, type Parameters } from "../image/parameters.js";
 import type { Preprocessor } from "../image/preprocess.js";
+import type { Precision } from "../runtime/runner.js";
 import { samplerPair } from "../schedulers/catalog.js";
 import type { SamplerPair } from "../schedulers/names.js";
 import type { ControlInput } from "./options.js";
@@ -17,7 +18,7 @@ export interface Making {
   readonly scheduler?: string | SamplerPair | undefined;
   /** Of the picture, where a part of a larger one was repainted; default: the size generated at. */
   readonly size?: { readonly width: number; readonly height: number };
-  readonly precision?: "fp32" | "fp16" | "bf16";
+  readonly precision?: Precision;
   /** What wrote it, such as "tfjs-diffusion 0.1.0". */
   readonly version?: string;
 }

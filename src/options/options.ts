@@ -3,12 +3,12 @@ import type { Conditioning } from "../generation/prompt-embedding.js";
 import type { Image, Mask, Size } from "../image/image.js";
 import type { Margins } from "../image/outpaint.js";
 import type { Preprocessor } from "../image/preprocess.js";
-import type { ResampleFilter, ResizeMode } from "../image/resize.js";
+import type { ResizeMode } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import type { RngName, Seed } from "../latents/rng.js";
-import type { InterpolationMode } from "../latents/upscale.js";
 import type { SchedulerChoice, SchedulerFactory } from "../schedulers/scheduler.js";
 import type { PromptSyntax } from "../text/prompt.js";
+import type { HiresUpscaler, MaskedContent, Output } from "./choices.js";
 
 /** A path, encoded bytes (PNG, JPEG, WebP), or pixels. EXIF orientation is applied, transparency laid over white. */
 export type ImageInput = string | Uint8Array | Image;
@@ -24,9 +24,6 @@ export interface SizeConditioning {
   /** Size that the picture is for. Default: the size generated at. */
   readonly target?: Size;
 }
-
-/** "latent" works on the latents (bilinear, or as named), the others on pixels between a decoding and an encoding. */
-export type HiresUpscaler = "latent" | `latent-${Exclude<InterpolationMode, "bilinear">}` | ResampleFilter;
 
 /** A second pass at a larger size over the result of the first ("hires fix"). */
 export interface Hires {
@@ -173,7 +170,7 @@ export interface GenerateOptions {
    */
   maskBlur?: number;
   /** What the masked part starts as, at a strength below 1. Default "original". */
-  maskedContent?: "original" | "fill" | "noise" | "nothing";
+  maskedContent?: MaskedContent;
   /** Works on the mask's surroundings alone, at width x height (default: the model's own). Default padding 32. */
   onlyMasked?: boolean | { readonly padding: number };
   /** Outpainting: pixels to add on each side. */
@@ -194,7 +191,7 @@ export interface GenerateOptions {
   /** Unit noise to start from, [images, height / f, width / f, channels], in place of the seed's. */
   latents?: Latents;
   /** "latents" leaves out the decoding. Default "image". */
-  output?: "image" | "latents";
+  output?: Output;
   signal?: AbortSignal;
   onProgress?: OnProgress;
   /** Small pictures of the state in step events. */

@@ -5,6 +5,7 @@ import type { Latents } from "../latents/latents.js";
 import { numericSeed } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import { schedulerConfig } from "../schedulers/scheduler.js";
+import { maskedContents } from "./choices.js";
 import { refuseContradictions } from "./contradictions.js";
 import type { GenerateOptions, IpAdapterInput } from "./options.js";
 import type { Mode, ModelTraits, ResolvedOptions, Upscaling } from "./resolved.js";
@@ -100,7 +101,7 @@ function imageOptions(options: GenerateOptions, mode: Mode, model: ModelTraits):
       inpainting: {
         invert: options.maskInvert ?? false,
         blur: options.maskBlur ?? 4,
-        content: options.maskedContent ?? "original",
+        content: options.maskedContent ?? maskedContents[0],
         ...(onlyMasked && { padding }),
       },
     }),

@@ -4,6 +4,7 @@ import type { ResampleFilter, ResizeMode } from "../image/resize.js";
 import type { RngName } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import type { PromptSyntax } from "../text/prompt.js";
+import type { MaskedContent, Output } from "./choices.js";
 import type { ControlInput, GenerateOptions, Hires, IpAdapterInput, Tiles } from "./options.js";
 
 export type Mode = "txt2img" | "img2img" | "inpaint" | "outpaint" | "instruct" | "upscale" | "unconditional";
@@ -71,7 +72,7 @@ export interface ResolvedOptions {
   readonly upscaling?: Upscaling;
   readonly controlnet?: readonly Omit<ControlInput, "image">[];
   readonly ipAdapter?: readonly Omit<IpAdapterInput, "image">[];
-  readonly output: "image" | "latents";
+  readonly output: Output;
 }
 
 export interface Upscaling {
@@ -85,7 +86,7 @@ export interface Upscaling {
 export interface Inpainting {
   readonly invert: boolean;
   readonly blur: number;
-  readonly content: "original" | "fill" | "noise" | "nothing";
+  readonly content: MaskedContent;
   /** Absent: the whole picture is worked on. */
   readonly padding?: number;
 }

@@ -1,11 +1,12 @@
 import { z } from "zod";
-import { DiffusionError, nearest } from "../errors.js";
 import type { OnProgress } from "../events.js";
 import { firstProblem, inWords } from "../expectations.js";
 import type { Margins } from "../image/outpaint.js";
 import { preprocessors } from "../image/preprocess.js";
 import type { SchedulerChoice, SchedulerFactory } from "../schedulers/scheduler.js";
+import { maskedContents, outputs, promptSyntaxes, resizeModes, rngNames } from "./choices.js";
 import type { ControlInput, GenerateOptions, ImageInput, IpAdapterInput, MaskInput } from "./options.js";
+import { refusal, unknownOption, withoutUndefined } from "./refusal.js";
 
 const share = z.number().min(0).max(1);
 const whole = z.number().int();
@@ -45,7 +46,7 @@ const ipAdapter = z.strictObject({
 const schema = z.strictObject({
   prompt: text.optional(),
   negativePrompt: text.optional(),
-  promptSyntax: z.enum(["plain", "a1111", "compel"]).optional(),
+  promptSyntax: z.enum(promptSyntaxes).optional(),
   promptEmbeds: conditioning.optional(),
   negativePromptEmbeds: conditioning.optional(),
   prompt2: text.optional(),
@@ -66,18 +67,18 @@ const schema = z.strictObject({
   count: whole.min(1).max(1000).optional(),
   variation: z.strictObject({ seed: seed.optional(), strength: share }).optional(),
   seedSize: size.optional(),
-  rng: z.enum(["torch", "philox", "seedrandom"]).optional(),
+  rng: z.enum(rngNames).optional(),
   scheduler: given<SchedulerChoice | SchedulerFactory>().optional(),
   denoisingStart: share.optional(),
   denoisingEnd: share.optional(),
   image: given<ImageInput>().optional(),
   strength: share.optional(),
   exactSteps: z.boolean().optional(),
-  resizeMode: z.enum(["stretch", "crop", "fill"]).optional(),
+  resizeMode: z.enum(resizeModes).optional(),
   mask: given<MaskInput>().optional(),
   maskInvert: z.boolean().optional(),
   maskBlur: z.number().min(0).max(1024).optional(),
-  maskedContent: z.enum(["original", "fill", "noise", "nothing"]).optional(),
+  maskedContent: z.enum(maskedContents).optional(),
   onlyMasked: z.union([z.boolean(), z.strictObject({ padding: whole.min(0) })]).optional(),
   expand: given<Partial<Margins>>().optional(),
   expandStep: whole.min(8).optional(),
@@ -110,7 +111,7 @@ const schema = z.strictObject({
   noiseLevel: whole.min(0).optional(),
   tiles: z.strictObject({ size: whole.min(8).optional(), overlap: whole.min(0).optional() }).optional(),
   latents: values(4).optional(),
-  output: z.enum(["image", "latents"]).optional(),
+  output: z.enum(outputs).optional(),
   signal: z.instanceof(AbortSignal).optional(),
   onProgress: z.custom<OnProgress>((value) => typeof value === "function").optional(),
   preview: z.union([z.boolean(), z.strictObject({ every: whole.min(1) })]).optional(),
@@ -119,19 +120,18 @@ const schema = z.strictObject({
 /** Options that a call may hold, for those who pass on the options of others. */
 export const optionNames: readonly string[] = Object.keys(schema.shape);
 
-/** Refuses unknown options and values of the wrong kind, each in one sentence. */
-export function checkOptions(options: GenerateOptions): void {
+/**
+ * Refuses unknown options and values of the wrong kind, each in one sentence.
+ *
+ * @param others names that may be meant by an unknown one, too
+ * @throws DiffusionError BAD_OPTION with the nearest name
+ */
+export function checkOptions(options: GenerateOptions, others: readonly string[] = []): void {
   const given = withoutUndefined(options);
   const { error } = schema.safeParse(given);
   if (!error) return;
   const problem = firstProblem(error, given);
   const { path, unknownKey } = problem;
-  if (unknownKey === undefined) throw new DiffusionError("BAD_OPTION", inWords(problem, "options"));
-  const near = nearest(unknownKey, optionNames);
-  throw new DiffusionError("BAD_OPTION", `there is no option ${path ? `${path}.` : ""}${unknownKey}`, {
-    hint: near ? `did you mean ${near}?` : `options are ${optionNames.join(", ")}`,
-  });
+  if (unknownKey === undefined) throw refusal(inWords(problem, "options"));
+  throw unknownOption(path, unknownKey, [...optionNames, ...others]);
 }
-
-const withoutUndefined = (options: object) =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));

@@ -1,7 +1,9 @@
 import { DiffusionError } from "../errors.js";
 import type { Size } from "../image/image.js";
 import { checkMargins } from "../image/outpaint.js";
-import type { GenerateOptions, Hires, HiresUpscaler } from "./options.js";
+import { hiresUpscalers } from "./choices.js";
+import type { GenerateOptions, Hires } from "./options.js";
+import { refusal } from "./refusal.js";
 import type { Mode, ModelTraits, ResolvedOptions } from "./resolved.js";
 
 const MOST_PIXELS = 2 ** 26; // 8192 x 8192
@@ -65,21 +67,6 @@ function limited(size: Size): Size {
   return size;
 }
 
-const upscalers: Record<HiresUpscaler, true> = {
-  latent: true,
-  "latent-nearest": true,
-  "latent-nearest-exact": true,
-  "latent-bicubic": true,
-  "latent-bilinear-antialiased": true,
-  "latent-bicubic-antialiased": true,
-  nearest: true,
-  box: true,
-  bilinear: true,
-  hamming: true,
-  bicubic: true,
-  lanczos: true,
-};
-
 /** The second pass: its size and what was left out. */
 export function resolvedHires(
   hires: Hires,
@@ -87,10 +74,8 @@ export function resolvedHires(
   factor: number,
 ): NonNullable<ResolvedOptions["hires"]> {
   const { scale = 2, strength = 0.7, steps, upscaler = "latent" } = hires;
-  if (!Object.hasOwn(upscalers, upscaler))
-    throw new DiffusionError("BAD_OPTION", `hires.upscaler: there is no ${upscaler}`, {
-      hint: `there are ${Object.keys(upscalers).join(", ")}`,
-    });
+  if (!hiresUpscalers.includes(upscaler))
+    throw refusal(`hires.upscaler: there is no ${upscaler}`, `there are ${hiresUpscalers.join(", ")}`);
   const scaled = (pixels: number) => Math.max(factor, Math.floor((pixels * scale) / factor) * factor);
   const size = { width: hires.width ?? scaled(base.width), height: hires.height ?? scaled(base.height) };
   checkMultiples(size, factor, "hires.");

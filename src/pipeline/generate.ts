@@ -1,13 +1,8 @@
+import { checkLoadOptions, type LoadOptions, loadOptionNames } from "../options/load.js";
 import type { GenerateOptions } from "../options/options.js";
-import { checkOptions } from "../options/schema.js";
+import { checkOptions, optionNames } from "../options/schema.js";
 import { defaultModels } from "./model-source.js";
-import { type GenerateResult, type LoadOptions, StableDiffusion } from "./stable-diffusion.js";
-
-const loadKeys = [
-  ...(["precision", "runtime", "config", "prediction", "vae", "taesd", "loraDir", "vaeTiling"] as const),
-  ...(["keepLoaded"] as const),
-  ...(["cacheDir", "threads", "revision", "token", "offline"] as const),
-];
+import { type GenerateResult, StableDiffusion } from "./stable-diffusion.js";
 
 /** Loaded models, by what they were loaded with; kept for later calls. */
 const models = new Map<string, Promise<StableDiffusion>>();
@@ -19,15 +14,11 @@ const models = new Map<string, Promise<StableDiffusion>>();
 export async function generate(
   options: GenerateOptions & LoadOptions & { model?: string },
 ): Promise<GenerateResult> {
-  const { model = defaultModelFor(options), ...rest } = options;
-  const load: LoadOptions = {};
-  const call = { ...rest };
-  for (const key of loadKeys) {
-    if (call[key] !== undefined) Object.assign(load, { [key]: call[key] });
-    delete call[key];
-  }
+  const { model = defaultModelFor(options), ...given } = options;
+  const { call, load } = divided(given);
   // A slip is cheaper to find before a model is loaded.
-  checkOptions(call);
+  checkOptions(call, loadOptionNames);
+  checkLoadOptions(load);
   const key = JSON.stringify([model, load]);
   const known = models.get(key);
   const loading = known ?? StableDiffusion.load(model, { ...load, ...shared(options) });
@@ -35,6 +26,19 @@ export async function generate(
   // A model that could not be loaded is tried anew by the next call.
   loading.catch(() => models.delete(key));
   return (await loading).generate(call);
+}
+
+const ofLoading = loadOptionNames.filter((name) => !optionNames.includes(name));
+
+/** What each picture is asked for, with what both take, and what a model is loaded with. */
+function divided(given: GenerateOptions & LoadOptions): { call: GenerateOptions; load: LoadOptions } {
+  const entries = Object.entries(given).filter(([, value]) => value !== undefined);
+  const isOfLoading = ([name]: [string, unknown]) => ofLoading.includes(name);
+  return {
+    call: Object.fromEntries(entries.filter((entry) => !isOfLoading(entry))),
+    // Their order must not tell two models apart.
+    load: Object.fromEntries(entries.filter(isOfLoading).sort(([a], [b]) => (a < b ? -1 : 1))),
+  };
 }
 
 const defaultModelFor = ({ mask, expand }: GenerateOptions): string =>

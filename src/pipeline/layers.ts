@@ -1,23 +1,14 @@
 import { DiffusionError } from "../errors.js";
 import { buildNetwork, type NetworkSpec } from "../models/network.js";
+import { checkLayerOptions, type LayerOptions } from "../options/load.js";
 import { type Model, ownSizes, readModel } from "../runtime/model.js";
 import { tfLayer } from "../runtime/tf-layer.js";
 import { openModel } from "../weights/model.js";
 import type { Network } from "../weights/source.js";
-import { clipTokenizerFolder, defaultModels, type LocateOptions, locateModel } from "./model-source.js";
+import { clipTokenizerFolder, defaultModels, locateModel } from "./model-source.js";
 
 /** The networks that can stand in a `tf.model`. */
 export type LayerName = "text_encoder" | "unet" | "vae_encoder" | "vae_decoder";
-
-export interface LayerOptions extends LocateOptions {
-  /** As `StableDiffusion.load` takes it; absent: the default model. */
-  readonly model?: string;
-  /** Samples in a batch. Default 1. */
-  readonly batch?: number;
-  /** Sides of the picture in pixels. Default: the model's own. */
-  readonly width?: number;
-  readonly height?: number;
-}
 
 /** What is needed of tfjs; its own types would have to be found wherever this library is installed. */
 interface TensorFlow {
@@ -38,6 +29,7 @@ export async function loadLayer<Tf extends TensorFlow>(
   name: LayerName,
   options: LayerOptions = {},
 ): Promise<InstanceType<Tf["layers"]["Layer"]>> {
+  checkLayerOptions(options);
   const { model = defaultModels[0], batch = 1, width, height } = options;
   const path = await locateModel(model, options);
   const { variant } = options;
@@ -45,13 +37,11 @@ export async function loadLayer<Tf extends TensorFlow>(
   const { spec, network } = choose(read, name);
   const sides = { height: height ?? own(read), width: width ?? own(read) };
   for (const [side, pixels] of Object.entries(sides))
-    if (!Number.isInteger(pixels) || pixels <= 0 || pixels % read.factor !== 0)
+    if (pixels % read.factor !== 0)
       throw new DiffusionError(
         "BAD_OPTION",
         `${side} must be a multiple of ${read.factor} above 0, got ${pixels}`,
       );
-  if (!Number.isInteger(batch) || batch <= 0)
-    throw new DiffusionError("BAD_OPTION", `batch must be a whole number above 0, got ${batch}`);
   const scale = name === "vae_encoder" ? 1 : read.factor;
   const size = {
     ...spec.size,

@@ -1,6 +1,7 @@
+import { checkLocateOptions, type LocateOptions } from "../options/load.js";
 import { readModel } from "../runtime/model.js";
 import { openModel } from "../weights/model.js";
-import { clipTokenizerFolder, type LocateOptions, locateModel, nameOfModel } from "./model-source.js";
+import { clipTokenizerFolder, locateModel, nameOfModel } from "./model-source.js";
 
 /** What a model is and can do, read from its configs and the headers of its weights. */
 export interface ModelInfo {
@@ -26,6 +27,7 @@ export interface ModelInfo {
  * @throws DiffusionError for models that cannot be found or used
  */
 export async function describeModel(model: string, options: LocateOptions = {}): Promise<ModelInfo> {
+  checkLocateOptions(options);
   const path = await locateModel(model, options);
   const { source, unet, vae, factor, textEncoders } = readModel(
     openModel(path, {

@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { packageFolder } from "../disk/package.js";
 import { DiffusionError, nearest } from "../errors.js";
-import type { OnProgress } from "../events.js";
 import { fetchFromHub, parseHubReference } from "../hub/hub.js";
+import type { LocateOptions } from "../options/load.js";
 
 /** The models that come with the library; the first is the default, the second its inpainting variant. */
 export const defaultModels = [
@@ -23,15 +23,6 @@ export const defaultModelFolder = (name: (typeof defaultModels)[number]): string
 export function nameOfModel(path: string): string {
   const [, repository] = /models--.+?--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$/.exec(path) ?? [];
   return repository ?? basename(path).replace(/\.(safetensors|ckpt)$/, "");
-}
-
-export interface LocateOptions {
-  readonly revision?: string;
-  readonly token?: string;
-  readonly offline?: boolean;
-  readonly variant?: "fp16";
-  readonly signal?: AbortSignal;
-  readonly onProgress?: OnProgress;
 }
 
 /**

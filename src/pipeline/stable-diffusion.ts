@@ -23,6 +23,7 @@ import { createPreviewer, type Previewer } from "../generation/previews.js";
 import { type Conditioning, createEmbedder, mostChunks } from "../generation/prompt-embedding.js";
 import type { Image, Size } from "../image/image.js";
 import type { Latents } from "../latents/latents.js";
+import { checkLoadOptions, type LoadOptions, type LocateOptions } from "../options/load.js";
 import type { ControlInput, GenerateOptions } from "../options/options.js";
 import { resolveOptions } from "../options/resolve.js";
 import type { ResolvedOptions } from "../options/resolved.js";
@@ -39,7 +40,6 @@ import {
   type TextEncoder,
   type UNet,
 } from "../runtime/networks.js";
-import type { Precision, RuntimeName } from "../runtime/runner.js";
 import { createT2iAdapter } from "../runtime/t2i-adapter.js";
 import { createTurns, type Turns } from "../runtime/turns.js";
 import type { PromptSyntax } from "../text/prompt.js";
@@ -48,50 +48,7 @@ import { cacheRoot } from "../weights/cache.js";
 import { openModel, openPart } from "../weights/model.js";
 import { type ModelSource, openNetwork } from "../weights/source.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
-import { clipTokenizerFolder, defaultModels, type LocateOptions, locateModel } from "./model-source.js";
-
-export interface LoadOptions {
-  /** Default "fp32". */
-  precision?: Precision;
-  /** "graph" (default) is the fast one, "eager" the reference. */
-  runtime?: RuntimeName;
-  /** Of a single file that says too little: a diffusers folder (or hub name) whose configs and tokenizers it shares. */
-  config?: string;
-  /** Of a single file: what its UNet predicts. Default: what the file says, or what its kind usually does. */
-  prediction?: "epsilon" | "v_prediction";
-  /**
-   * An autoencoder in place of the model's: a folder with config.json and weights, a single file (the original layout,
-   * alone or in a whole model), or a hub name.
-   */
-  vae?: string;
-  /** A small decoder (AutoencoderTiny, such as madebyollin/taesd) for results and previews: folder or hub name. */
-  taesd?: string;
-  /** Folder of LoRAs that prompts may name: `<lora:name:0.8>` is name.safetensors in it, or in a folder in it. */
-  loraDir?: string;
-  /** Encodes and decodes in tiles: always or never. Default: where a picture would take too much memory. */
-  vaeTiling?: boolean;
-  /**
-   * Default true: networks stay loaded after their use. False: text encoders, the UNet and the VAE, which are used one
-   * after another, each give their memory back, and are loaded anew for the next picture.
-   */
-  keepLoaded?: boolean;
-  /** Where converted weights and graphs are kept. Default: TFJS_DIFFUSION_CACHE, else the user's cache folder. */
-  cacheDir?: string;
-  /** Default: one for each physical core. */
-  threads?: number;
-  /** Bytes of private memory that the process that computes may take (on Linux); it is ended and started anew. */
-  memoryLimit?: number;
-  /** Milliseconds that one run of a network may take before its process counts as hung, and is started anew. */
-  hangMs?: number;
-  /** Of a hub model: branch, tag or commit. */
-  revision?: string;
-  /** For gated hub models. Default: HF_TOKEN, or the token file. */
-  token?: string;
-  /** Never asks the hub. */
-  offline?: boolean;
-  signal?: AbortSignal;
-  onProgress?: OnProgress;
-}
+import { clipTokenizerFolder, defaultModels, locateModel } from "./model-source.js";
 
 export interface GenerateResult {
   /** Empty when `output` is "latents". */
@@ -147,8 +104,8 @@ export class StableDiffusion {
    * @throws DiffusionError for models that cannot be found or used
    */
   static async load(model: string = defaultModels[0], options: LoadOptions = {}): Promise<StableDiffusion> {
+    checkLoadOptions(options);
     const { precision = "fp32", runtime = "graph", onProgress, signal } = options;
-    checkLoadOptions(precision, runtime, options);
     signal?.throwIfAborted();
     const variant = precision === "fp16" ? { variant: "fp16" as const } : {};
     const path = await locateModel(model, { ...located(options), ...variant });
@@ -478,26 +435,6 @@ function withoutMentions(resolved: ResolvedOptions): ResolvedOptions {
   const taken = (texts: readonly string[]) => texts.map((text) => takeMentions(text).text);
   const { prompts, prompts2 } = resolved;
   return { ...resolved, prompts: taken(prompts), ...(prompts2 && { prompts2: taken(prompts2) }) };
-}
-
-function checkLoadOptions(
-  precision: string,
-  runtime: string,
-  { threads, memoryLimit, hangMs, prediction, keepLoaded }: LoadOptions,
-): void {
-  if (!["fp32", "fp16", "bf16"].includes(precision))
-    throw new DiffusionError("BAD_OPTION", `precision must be fp32, fp16 or bf16, got ${precision}`);
-  if (!["graph", "eager"].includes(runtime))
-    throw new DiffusionError("BAD_OPTION", `runtime must be graph or eager, got ${runtime}`);
-  if (prediction !== undefined && !["epsilon", "v_prediction"].includes(prediction))
-    throw new DiffusionError("BAD_OPTION", `prediction must be epsilon or v_prediction, got ${prediction}`);
-  if (keepLoaded !== undefined && typeof keepLoaded !== "boolean")
-    throw new DiffusionError("BAD_OPTION", `keepLoaded must be true or false, got ${keepLoaded}`);
-  if (threads !== undefined && !(Number.isInteger(threads) && threads > 0))
-    throw new DiffusionError("BAD_OPTION", `threads must be a whole number above 0, got ${threads}`);
-  for (const [name, value] of Object.entries({ memoryLimit, hangMs }))
-    if (value !== undefined && !(value > 0))
-      throw new DiffusionError("BAD_OPTION", `${name} must be above 0, got ${value}`);
 }
 
 /** What can be read while the process that computes starts: checks the weights, loads the tokenizers. */

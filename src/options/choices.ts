@@ -1,0 +1,54 @@
+import type { ResampleFilter, ResizeMode } from "../image/resize.js";
+import type { RngName } from "../latents/rng.js";
+import type { InterpolationMode } from "../latents/upscale.js";
+import type { Precision, RuntimeName } from "../runtime/runner.js";
+import type { PromptSyntax } from "../text/prompt.js";
+
+/*
+ * The words that options take. Checks, the command line, the server and the page read these lists, and spell none of
+ * them; nothing but types is imported, so that the page can.
+ */
+
+/** The words of a type in the order given; one that is missing or unknown does not compile. */
+const all = <Word extends string>(words: Record<Word, true>): readonly [Word, ...Word[]] =>
+  Object.keys(words) as [Word, ...Word[]];
+
+/** The default stands first in each list. */
+export const promptSyntaxes = all<PromptSyntax>({ plain: true, a1111: true, compel: true });
+
+export const rngNames = all<RngName>({ torch: true, philox: true, seedrandom: true });
+
+export const resizeModes = all<ResizeMode>({ stretch: true, crop: true, fill: true });
+
+export const maskedContents = ["original", "fill", "noise", "nothing"] as const;
+/** What a masked part starts as: the image itself, its colours blurred, noise, or zeros. */
+export type MaskedContent = (typeof maskedContents)[number];
+
+export const outputs = ["image", "latents"] as const;
+export type Output = (typeof outputs)[number];
+
+/** "latent" works on the latents (bilinear, or as named), the others on pixels between a decoding and an encoding. */
+export type HiresUpscaler = "latent" | `latent-${Exclude<InterpolationMode, "bilinear">}` | ResampleFilter;
+
+export const hiresUpscalers = all<HiresUpscaler>({
+  latent: true,
+  "latent-nearest": true,
+  "latent-nearest-exact": true,
+  "latent-bicubic": true,
+  "latent-bilinear-antialiased": true,
+  "latent-bicubic-antialiased": true,
+  nearest: true,
+  box: true,
+  bilinear: true,
+  hamming: true,
+  bicubic: true,
+  lanczos: true,
+});
+
+export const precisions = all<Precision>({ fp32: true, fp16: true, bf16: true });
+
+export const runtimes = all<RuntimeName>({ graph: true, eager: true });
+
+export const predictions = ["epsilon", "v_prediction"] as const;
+/** What a UNet predicts: the noise, or the "velocity" between noise and image. */
+export type Prediction = (typeof predictions)[number];

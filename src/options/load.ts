@@ -1,0 +1,142 @@
+import { z } from "zod";
+import type { OnProgress } from "../events.js";
+import { firstProblem } from "../expectations.js";
+import type { Precision, RuntimeName } from "../runtime/runner.js";
+import { type Prediction, precisions, predictions, runtimes } from "./choices.js";
+import { refusal, unknownOption, withoutUndefined } from "./refusal.js";
+
+/** How a model of the hub is found and fetched, and who hears of it. */
+export interface FindOptions {
+  /** Of a hub model: branch, tag or commit. */
+  revision?: string;
+  /** For gated hub models. Default: HF_TOKEN, or the token file. */
+  token?: string;
+  /** Never asks the hub: what was downloaded before is used. Default false. */
+  offline?: boolean;
+  signal?: AbortSignal;
+  onProgress?: OnProgress;
+}
+
+export interface LocateOptions extends FindOptions {
+  /** Takes the float16 files of a model that has both. */
+  readonly variant?: "fp16";
+}
+
+export interface LoadOptions extends FindOptions {
+  /** Default "fp32". */
+  precision?: Precision;
+  /** "graph" (default) is the fast one, "eager" the reference. */
+  runtime?: RuntimeName;
+  /** Of a single file that says too little: a diffusers folder (or hub name) whose configs and tokenizers it shares. */
+  config?: string;
+  /** Of a single file: what its UNet predicts. Default: what the file says, or what its kind usually does. */
+  prediction?: Prediction;
+  /**
+   * An autoencoder in place of the model's: a folder with config.json and weights, a single file (the original layout,
+   * by itself or in a whole model), or a hub name.
+   */
+  vae?: string;
+  /** A small decoder (AutoencoderTiny, such as madebyollin/taesd) for results and previews: folder or hub name. */
+  taesd?: string;
+  /** Folder of LoRAs that prompts may name: `<lora:name:0.8>` is name.safetensors in it, or in a folder in it. */
+  loraDir?: string;
+  /** Encodes and decodes in tiles: always or never. Default: where a picture would take too much memory. */
+  vaeTiling?: boolean;
+  /**
+   * Default true: networks stay loaded after their use. False: text encoders, the UNet and the VAE, which are used one
+   * after another, each give their memory back, and are loaded anew for the next picture.
+   */
+  keepLoaded?: boolean;
+  /** Where converted weights and graphs are kept. Default: TFJS_DIFFUSION_CACHE, else the user's cache folder. */
+  cacheDir?: string;
+  /** Threads of the processor. Default: one for each physical core. */
+  threads?: number;
+  /** Bytes of private memory that the process that computes may take (on Linux); beyond it, it is ended and started anew. */
+  memoryLimit?: number;
+  /** Milliseconds that one run of a network may take before its process counts as hung, and is started anew. */
+  hangMs?: number;
+}
+
+/** Of a network that stands in a `tf.model`. */
+export interface LayerOptions extends LocateOptions {
+  /** As `StableDiffusion.load` takes it; absent: the default model. */
+  readonly model?: string;
+  /** Samples in a batch. Default 1. */
+  readonly batch?: number;
+  /** Sides of the picture in pixels. Default: the model's own. */
+  readonly width?: number;
+  readonly height?: number;
+}
+
+// Each says what a value must be.
+const text = z.string({ error: "text" }).optional();
+const flag = z.boolean({ error: "true or false" }).optional();
+const count = z
+  .int({ error: "a whole number above 0" })
+  .min(1, { error: "a whole number above 0" })
+  .optional();
+const amount = z.number({ error: "a number above 0" }).positive({ error: "above 0" }).optional();
+const oneOf = <T extends string>(words: readonly [T, ...T[]]) =>
+  z.enum(words, {
+    error: `${words.slice(0, -1).join(", ")}${words.length > 1 ? " or " : ""}${words.at(-1)}`,
+  });
+
+const finding = {
+  revision: text,
+  token: text,
+  offline: flag,
+  signal: z.instanceof(AbortSignal, { error: "an AbortSignal" }).optional(),
+  onProgress: z
+    .custom<OnProgress>((value) => typeof value === "function", { error: "a function" })
+    .optional(),
+} satisfies Record<keyof FindOptions, z.ZodType>;
+
+const loadSchema = z.strictObject({
+  ...finding,
+  precision: oneOf(precisions).optional(),
+  runtime: oneOf(runtimes).optional(),
+  config: text,
+  prediction: oneOf(predictions).optional(),
+  vae: text,
+  taesd: text,
+  loraDir: text,
+  vaeTiling: flag,
+  keepLoaded: flag,
+  cacheDir: text,
+  threads: count,
+  memoryLimit: amount,
+  hangMs: amount,
+} satisfies Record<keyof LoadOptions, z.ZodType>);
+
+const locateSchema = z.strictObject({
+  ...finding,
+  variant: oneOf(["fp16"]).optional(),
+} satisfies Record<keyof LocateOptions, z.ZodType>);
+
+const layerSchema = locateSchema.extend({
+  model: text,
+  batch: count,
+  width: count,
+  height: count,
+} satisfies Record<Exclude<keyof LayerOptions, keyof LocateOptions>, z.ZodType>);
+
+/** Options of loading a model, for those who tell them apart from those of a picture. */
+export const loadOptionNames: readonly string[] = Object.keys(loadSchema.shape);
+
+/**
+ * Refuses unknown options and values of the wrong kind, each in one sentence.
+ *
+ * @throws DiffusionError BAD_OPTION with the nearest name
+ */
+export const checkLoadOptions = (options: LoadOptions): void => check(loadSchema, options);
+export const checkLocateOptions = (options: LocateOptions): void => check(locateSchema, options);
+export const checkLayerOptions = (options: LayerOptions): void => check(layerSchema, options);
+
+function check(schema: z.ZodObject, options: object): void {
+  const given = withoutUndefined(options);
+  const { error } = schema.safeParse(given);
+  if (!error) return;
+  const { path, unknownKey } = firstProblem(error, given);
+  if (unknownKey !== undefined) throw unknownOption(path, unknownKey, Object.keys(schema.shape));
+  throw refusal(`${path || "options"} must be ${error.issues[0]!.message}, got ${String(given[path])}`);
+}
