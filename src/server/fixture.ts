@@ -7,11 +7,11 @@ import { encodePng, formatParameters, type Image } from "../index.js";
 import { createHandler, createListener, type HandlerOptions } from "./http/handler.js";
 import type { Parts } from "./jobs/accept.js";
 import { Jobs, type Work } from "./jobs/jobs.js";
-import { defaultLimits, type Limits } from "./jobs/limits.js";
 import { Models } from "./jobs/models.js";
 import { Preparations } from "./jobs/prepare.js";
-import type { StoredRequest } from "./jobs/request.js";
 import { openLocalQueue } from "./queue/local/local.js";
+import { defaultLimits, type Limits } from "./requests/limits.js";
+import type { StoredRequest } from "./requests/request.js";
 import { folderStore, type ImageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 

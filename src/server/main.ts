@@ -8,12 +8,12 @@ import { DiffusionError, type LoadOptions } from "../index.js";
 import { createListener } from "./http/handler.js";
 import type { Parts } from "./jobs/accept.js";
 import { Jobs } from "./jobs/jobs.js";
-import { defaultLimits, type Limits, sharedLimits } from "./jobs/limits.js";
 import { Models } from "./jobs/models.js";
 import { Preparations } from "./jobs/prepare.js";
 import { libraryWork } from "./jobs/work.js";
 import { openLocalQueue } from "./queue/local/local.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
+import { defaultLimits, type Limits, sharedLimits } from "./requests/limits.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 

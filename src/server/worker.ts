@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { defaultModels, type LoadOptions } from "../index.js";
 import { Jobs, type Work } from "./jobs/jobs.js";
-import { defaultLimits, type Limits } from "./jobs/limits.js";
 import { Models, optionLabel } from "./jobs/models.js";
 import { libraryWork } from "./jobs/work.js";
 import { checkFolders, defaultDataDir, version } from "./main.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
+import { defaultLimits, type Limits } from "./requests/limits.js";
 import { type ImageStore, imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 

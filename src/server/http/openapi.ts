@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { generateRequest, upscaleRequest } from "../jobs/request.js";
+import { generateRequest, upscaleRequest } from "../requests/request.js";
 import { chooseBody, prepareBody, tokensBody } from "./api/catalog.js";
 import { editsBody, generationsBody, variationsBody } from "./api/openai.js";
 import { detectBody } from "./api/sdapi-controlnet.js";

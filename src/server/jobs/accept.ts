@@ -1,12 +1,8 @@
 import { samplerPair } from "../../index.js";
 import type { NewJob } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
-import { decodeBase64, type ImageStore, readForeign, storeForeign } from "../storage/images.js";
-import type { Settings } from "../storage/settings.js";
-import { checkGrid, gridCells } from "./grid.js";
-import type { Jobs } from "./jobs.js";
-import type { Limits } from "./limits.js";
-import type { Models } from "./models.js";
+import { checkGrid, gridCells } from "../requests/grid.js";
+import type { Limits } from "../requests/limits.js";
 import {
   checked,
   checkLimits,
@@ -15,7 +11,11 @@ import {
   type StoredUpscale,
   storedRequest,
   type UpscaleRequest,
-} from "./request.js";
+} from "../requests/request.js";
+import { decodeBase64, type ImageStore, readForeign, storeForeign } from "../storage/images.js";
+import type { Settings } from "../storage/settings.js";
+import type { Jobs } from "./jobs.js";
+import type { Models } from "./models.js";
 import { upscalers } from "./work.js";
 
 /** What the APIs are made of: the same jobs, models, pictures and limits for all of them. */

@@ -11,10 +11,16 @@ import {
 import type { JobProgress } from "../queue/queue.js";
 import { splitJob } from "../queue/shards.js";
 import { Refusal } from "../refusal.js";
+import {
+  generateOptions,
+  parseSeed,
+  type StoredGenerate,
+  type StoredUpscale,
+  startOf,
+} from "../requests/request.js";
 import type { ImageStore } from "../storage/images.js";
 import type { Work, WorkHooks, WorkResult } from "./jobs.js";
 import type { Models } from "./models.js";
-import { generateOptions, parseSeed, type StoredGenerate, type StoredUpscale, startOf } from "./request.js";
 
 /** Upscalers that need no model; the web UI has them under the same names. */
 export const upscalers = ["Lanczos", "Nearest"] as const;
@@ -53,7 +59,7 @@ async function generatePictures(
     const skip = hooks.skippable();
     const progress = progressOf(image, count, hooks.progress);
     const one = cells[image] ?? startOf(request, image);
-    const options = await generateOptions(one, images, (name) => models.findControl(name));
+    const options = await generateOptions(one, images.get, (name) => models.findControl(name));
     let result: GenerateResult;
     try {
       const vae = await models.findVae(request.vae);

@@ -1,4 +1,5 @@
-import type { StoredRequest } from "../jobs/request.js";
+import { Refusal } from "../refusal.js";
+import type { StoredRequest } from "../requests/request.js";
 
 /**
  * The contract between those who accept jobs and those who run them. The default keeps jobs in this process with a
@@ -54,6 +55,9 @@ export interface Claim {
   /** Gives the job back to be tried again, unless it has been tried `maxAttempts` times: then it is lost. */
   release(reason: JobError): Promise<Job>;
 }
+
+/** The reason of a claim's signal when its job was cancelled. */
+export const cancelled = new Refusal(499, "CANCELLED", "the job was cancelled");
 
 /** A job that kills the process that runs it must not do so for ever. */
 export const maxAttempts = 2;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { numericSeed } from "../../index.js";
-import { gridCells } from "../jobs/grid.js";
-import { parseSeed, type StoredGenerate, startOf } from "../jobs/request.js";
+import { gridCells } from "../requests/grid.js";
+import { parseSeed, type StoredGenerate, startOf } from "../requests/request.js";
 import type { Job, JobProgress, JobResult, NewJob, Outcome } from "./queue.js";
 
 /** A job whose pictures are made by jobs of their own, and one of those. */

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { writeWhole } from "../../disk/durable-file.js";
 import { encodePng, type Image, readImage } from "../../index.js";
-import type { Limits } from "../jobs/limits.js";
 import { Refusal } from "../refusal.js";
+import type { Limits } from "../requests/limits.js";
 
 /** PNG files under the hash of their content. A folder here; an object store across machines. */
 export interface ImageStore {

@@ -11,9 +11,9 @@ import {
 import { type Parts, upscalingModels } from "../../jobs/accept.js";
 import type { ModelOption } from "../../jobs/models.js";
 import type { Preparations } from "../../jobs/prepare.js";
-import { checked } from "../../jobs/request.js";
 import { upscalers } from "../../jobs/work.js";
 import { Refusal } from "../../refusal.js";
+import { checked } from "../../requests/request.js";
 import { badJson } from "./native.js";
 
 export const prepareBody = z.strictObject({

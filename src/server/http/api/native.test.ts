@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { decodePng, encodePng } from "../../../index.js";
 import { base64Png, grey, plainWork, testServer, untilAborted } from "../../fixture.js";
-import type { StoredGenerate } from "../../jobs/request.js";
 import { splitJob } from "../../queue/shards.js";
+import type { StoredGenerate } from "../../requests/request.js";
 import type { JobView } from "./native.js";
 
 const body = { prompt: "a dog", width: 64, height: 64 };

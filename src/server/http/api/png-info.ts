@@ -1,5 +1,5 @@
 import { decodePng, parseFields } from "../../../index.js";
-import type { Limits } from "../../jobs/limits.js";
+import type { Limits } from "../../requests/limits.js";
 import { decodeBase64 } from "../../storage/images.js";
 
 /** What a PNG says about how it was made, as the web UI's API gives it. */

@@ -11,8 +11,8 @@ import {
 import { goldenPath } from "../../../testing/golden.js";
 import { base64Png, grey, testServer } from "../../fixture.js";
 import type { Work } from "../../jobs/jobs.js";
-import type { StoredGenerate } from "../../jobs/request.js";
 import { libraryWork } from "../../jobs/work.js";
+import type { StoredGenerate } from "../../requests/request.js";
 
 // The last test loads a model.
 vi.setConfig({ testTimeout: 180_000 });

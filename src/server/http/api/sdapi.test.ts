@@ -5,8 +5,8 @@ import { expect, test } from "vitest";
 import { createScheduler, decodePng, encodePng, readImage } from "../../../index.js";
 import { base64Png, grey, plainWork, testServer, untilAborted } from "../../fixture.js";
 import type { Work } from "../../jobs/jobs.js";
-import { generateOptions, type StoredGenerate } from "../../jobs/request.js";
 import { libraryWork } from "../../jobs/work.js";
+import { generateOptions, type StoredGenerate } from "../../requests/request.js";
 
 interface Answer {
   images: string[];
@@ -396,7 +396,7 @@ test("on a picture, samplers on noise levels run a step more than the library wo
     const stored = ran.at(-1) as StoredGenerate;
     // The record keeps what was asked for.
     expect(stored.strength).toBe(denoising_strength);
-    const { strength } = await generateOptions(stored, parts.images, () => Promise.reject());
+    const { strength } = await generateOptions(stored, parts.images.get, () => Promise.reject());
     const { timesteps } = createScheduler("euler", { steps, strength: strength! });
     runs.push(timesteps.length);
   }

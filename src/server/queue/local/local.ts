@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { storedRequest } from "../../jobs/request.js";
 import { Refusal } from "../../refusal.js";
+import { storedRequest } from "../../requests/request.js";
 import {
   type Claim,
+  cancelled,
   hasEnded,
   type Job,
   type JobQueue,
@@ -248,6 +249,3 @@ function localQueue(
     },
   };
 }
-
-/** The reason of a claim's signal when its job was cancelled. */
-export const cancelled = new Refusal(499, "CANCELLED", "the job was cancelled");

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Job as Delivery } from "bullmq";
 import { Refusal } from "../../refusal.js";
-import { cancelled } from "../local/local.js";
 import {
   type Claim,
+  cancelled,
   hasEnded,
   type Job,
   type JobError,

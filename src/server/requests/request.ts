@@ -2,7 +2,6 @@ import { z } from "zod";
 import { firstProblem, inWords } from "../../expectations.js";
 import { type GenerateOptions, nearest, preprocessors } from "../../index.js";
 import { Refusal } from "../refusal.js";
-import type { ImageStore } from "../storage/images.js";
 import { gridCells, gridRequest } from "./grid.js";
 import type { Limits } from "./limits.js";
 
@@ -186,11 +185,12 @@ export function startOf({ images, ...request }: StoredGenerate, i: number): Stor
 /**
  * The library's options for one picture of a stored request, without signal and progress.
  *
+ * @param read the picture of a key, undefined for one that is gone
  * @param findControl from the name of a ControlNet to its path
  */
 export async function generateOptions(
   request: StoredGenerate,
-  images: ImageStore,
+  read: (key: string) => Promise<Uint8Array | undefined>,
   findControl: (name: string) => Promise<{ readonly path: string }>,
 ): Promise<Omit<GenerateOptions, "image"> & { image?: Uint8Array }> {
   const {
@@ -209,22 +209,22 @@ export async function generateOptions(
     variation,
     ...rest
   } = request;
-  const read = async (key: string): Promise<Uint8Array> => {
-    const bytes = await images.get(key);
+  const picture = async (key: string): Promise<Uint8Array> => {
+    const bytes = await read(key);
     if (bytes) return bytes;
     throw new Refusal(410, "IMAGE_GONE", "a picture that this job starts from is no longer on disk");
   };
   const controls = (controlnet ?? []).map(async ({ model, image, ...control }) => ({
     ...withoutUndefined(control),
     model: (await findControl(model)).path,
-    image: await read(image),
+    image: await picture(image),
   }));
   const options = {
     ...rest,
     ...(webuiSteps && rest.strength !== undefined && { strength: webuiStrength(rest.strength, rest.steps) }),
     ...(seed !== undefined && { seed: parseSeed(seed) }),
-    ...(image && { image: await read(image) }),
-    ...(mask && { mask: await read(mask) }),
+    ...(image && { image: await picture(image) }),
+    ...(mask && { mask: await picture(mask) }),
     ...(controls.length > 0 && { controlnet: await Promise.all(controls) }),
     ...(expand && { expand: withoutUndefined(expand) }),
     ...(variation && {
