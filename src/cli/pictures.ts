@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { dirname, extname, join, parse, resolve } from "node:path";
-import { atomicFile, diskError, writeAll } from "../disk/whole-file.js";
+import { diskError } from "../disk/disk-error.js";
+import { writeWholeSync } from "../disk/whole-file.js";
 import { DiffusionError } from "../errors.js";
 
 /** Where the pictures of one call go. */
@@ -64,15 +65,7 @@ function checkExtension(out: string): void {
  * @throws DiffusionError DISK
  */
 export function writePicture(path: string, png: Uint8Array): void {
-  try {
-    atomicFile(path, (file) => writeAll(file, png));
-  } catch (error) {
-    if (!(error instanceof DiffusionError)) throw error;
-    throw new DiffusionError("DISK", error.message, {
-      hint: "free some space, or choose another place with --out",
-      cause: error,
-    });
-  }
+  writeWholeSync(path, png, { hint: "free some space, or choose another place with --out" });
 }
 
 /** A file name from a prompt: letters and digits of any script. */
@@ -95,11 +88,6 @@ function checkWritable(folder: string): void {
     if (!statSync(existing).isDirectory()) throw Object.assign(new Error(), { code: "ENOTDIR" });
     accessSync(existing, constants.W_OK | constants.X_OK);
   } catch (error) {
-    const known = diskError(folder, error);
-    if (!(known instanceof DiffusionError)) throw known;
-    throw new DiffusionError("DISK", known.message, {
-      hint: "choose another place with --out",
-      cause: error,
-    });
+    throw diskError(folder, error, "choose another place with --out");
   }
 }

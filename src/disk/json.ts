@@ -131,3 +131,13 @@ export function readJsonObject(path: string): JsonObject {
   if (!isJsonObject(value)) throw new DiffusionError("FILE_FORMAT", `${path}: expected a JSON object`);
   return value;
 }
+
+/** The text of a JSON file as Python writes it: scheduler configs hold -Infinity, which stands bare. */
+export function jsonText(value: unknown): string {
+  const text = JSON.stringify(
+    value,
+    (_key, item) => (typeof item === "number" && !Number.isFinite(item) ? `${item}` : item),
+    2,
+  );
+  return `${text.replace(/(?<=: |^\s*)"(-?Infinity|NaN)"(?=,?$)/gm, "$1")}\n`;
+}

@@ -1,13 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { mkdir, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { DiffusionError } from "../errors.js";
+import { diskError } from "./disk-error.js";
 
 /** What a writer that was killed leaves behind ends so; `isTemporary` recognises it. */
 const suffix = ".tmp";
 export const isTemporary = (name: string): boolean => name.startsWith(".") && name.endsWith(suffix);
 
-const temporary = (path: string): string =>
+const draftOf = (path: string): string =>
   join(dirname(path), `.${basename(path).slice(0, 100)}.${process.pid}.${randomUUID().slice(0, 8)}${suffix}`);
 
 /** One `write` may take less than it is given, and at most 2 GiB. */
@@ -17,100 +18,116 @@ export function writeAll(file: number, bytes: Uint8Array): void {
 }
 
 /**
- * Writes a file so that `path` is either what it was or complete: into a temporary file in the same folder (made
- * if need be), then renamed. `durable` also survives a power cut, at a few milliseconds a file.
+ * Makes `path` either what it was or complete: `make` makes a draft in the same folder (which is there by then), the
+ * draft is renamed. After an error nothing is left behind.
  *
- * @throws DiffusionError DISK when there is no space or no permission; the temporary file is gone then.
+ * @param make makes a file, a folder or a link at the path that it is given
+ * @param hint what to do where the disk refuses
+ * @throws DiffusionError DISK, and what `make` throws
  */
-export function atomicFile(
-  path: string,
-  write: (file: number) => void,
-  options: { durable?: boolean } = {},
-): void {
-  const draft = temporary(path);
-  cleanly(path, draft, () => {
-    const file = openSync(draft, "wx");
-    try {
-      write(file);
-      if (options.durable) fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(draft, path);
-    if (options.durable) syncFolder(dirname(path));
-  });
-}
-
-/**
- * Fills a folder so that `path` is either absent or complete. If another process was faster, its folder stays.
- *
- * @throws DiffusionError DISK
- */
-export function atomicFolder(path: string, fill: (folder: string) => void): void {
-  const draft = temporary(path);
-  cleanly(path, draft, () => {
-    mkdirSync(draft);
-    fill(draft);
-    try {
-      renameSync(draft, path);
-    } catch (error) {
-      if (!["ENOTEMPTY", "EEXIST", "EPERM"].includes(errorCode(error) ?? "")) throw error;
-      rmSync(draft, { recursive: true, force: true });
-    }
-  });
-}
-
-function cleanly(path: string, draft: string, write: () => void): void {
+export function placeWholeSync(path: string, make: (draft: string) => void, hint?: string): void {
+  const draft = draftOf(path);
   try {
     mkdirSync(dirname(path), { recursive: true });
-    write();
+    make(draft);
+    renameSync(draft, path);
   } catch (error) {
     try {
       rmSync(draft, { recursive: true, force: true });
     } catch {
       // the first error says more
     }
-    throw diskError(path, error);
+    throw diskError(path, error, hint);
   }
 }
 
-const errorCode = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code;
-
-const diskReasons = new Map([
-  ["ENOSPC", "there is no space left on the disk"],
-  ["EDQUOT", "the disk quota is used up"],
-  ["EFBIG", "the file would be larger than this disk or process allows"],
-  ["EACCES", "permission denied"],
-  ["EPERM", "permission denied"],
-  ["EROFS", "the disk is read-only"],
-  ["EIO", "the disk reports an error"],
-  ["ENOTDIR", "a part of the path is a file, not a folder"],
-  ["EEXIST", "a part of the path is a file, not a folder"],
-  ["EMFILE", "too many files are open"],
-]);
-
-/** Names what the disk refused; everything else passes unchanged. */
-export function diskError(path: string, error: unknown): unknown {
-  const reason = diskReasons.get(errorCode(error) ?? "");
-  if (!reason) return error;
-  return new DiffusionError("DISK", `${path} cannot be written: ${reason}`, {
-    hint: "Free some space, or choose another folder (TFJS_DIFFUSION_CACHE sets that of the cache).",
-    cause: error,
-  });
+/** `placeWholeSync`, without blocking. */
+export async function placeWhole(
+  path: string,
+  make: (draft: string) => Promise<unknown>,
+  hint?: string,
+): Promise<void> {
+  const draft = draftOf(path);
+  try {
+    const made = await mkdir(dirname(path), { recursive: true });
+    if (made !== undefined) await syncFolder(dirname(made));
+    await make(draft);
+    await rename(draft, path);
+  } catch (error) {
+    await rm(draft, { recursive: true, force: true }).catch(() => {});
+    throw diskError(path, error, hint);
+  }
 }
 
-function syncFolder(folder: string): void {
-  let file: number;
+/**
+ * Writes a file so that `path` is either what it was or complete.
+ *
+ * @param content a function writes into the open file itself, piece by piece
+ * @param options.durable also survives a power cut, at a few milliseconds a file
+ * @throws DiffusionError DISK
+ */
+export function writeWholeSync(
+  path: string,
+  content: string | Uint8Array | ((file: number) => void),
+  options: { durable?: boolean; hint?: string } = {},
+): void {
+  const write = (draft: string) => {
+    const file = openSync(draft, "wx");
+    try {
+      if (typeof content === "function") content(file);
+      else writeAll(file, typeof content === "string" ? Buffer.from(content) : content);
+      if (options.durable) fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+  };
+  placeWholeSync(path, write, options.hint);
+  if (options.durable) syncFolderSync(dirname(path));
+}
+
+/**
+ * `writeWholeSync`, without blocking and always durable.
+ *
+ * @param options.mode who may read it; default: as the process makes files
+ * @throws DiffusionError DISK
+ */
+export async function writeWhole(
+  path: string,
+  content: string | Uint8Array,
+  options: { mode?: number; hint?: string } = {},
+): Promise<void> {
+  const write = async (draft: string) => {
+    const file = await open(draft, "wx", options.mode);
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  };
+  await placeWhole(path, write, options.hint);
+  await syncFolder(dirname(path));
+}
+
+/** A name is on disk when its folder is: without this a file may be gone after a power failure, though its content is not. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r").catch(() => undefined); // not every system opens folders
+  await folder?.sync().catch(() => {}); // nor syncs them
+  await folder?.close();
+}
+
+function syncFolderSync(path: string): void {
+  let folder: number;
   try {
-    file = openSync(folder, "r");
+    folder = openSync(path, "r");
   } catch {
-    return; // not every system opens folders
+    return;
   }
   try {
-    fsyncSync(file);
+    fsyncSync(folder);
   } catch {
-    // nor syncs them
+    // as in `syncFolder`
   } finally {
-    closeSync(file);
+    closeSync(folder);
   }
 }

@@ -1,19 +1,6 @@
-import { randomUUID } from "node:crypto";
-import {
-  copyFile,
-  mkdir,
-  readdir,
-  readFile,
-  readlink,
-  rename,
-  rm,
-  stat,
-  symlink,
-  writeFile,
-} from "node:fs/promises";
-import { dirname, join, relative, sep } from "node:path";
-import { diskError } from "../disk/whole-file.js";
-import { DiffusionError } from "../errors.js";
+import { copyFile, readdir, readFile, readlink, stat, symlink } from "node:fs/promises";
+import { basename, dirname, join, relative, sep } from "node:path";
+import { isTemporary, placeWhole, writeWhole } from "../disk/whole-file.js";
 
 /**
  * The cache that all Hugging Face tools share:
@@ -61,9 +48,7 @@ export async function cachedCommit(cache: RepoCache, revision: string): Promise<
 
 export async function writeRef(cache: RepoCache, revision: string, commit: string): Promise<void> {
   if (isCommit(revision)) return;
-  const path = join(cache.folder, "refs", revision);
-  await mkdir(dirname(path), { recursive: true });
-  await replace(path, (draft) => writeFile(draft, commit));
+  await writeWhole(join(cache.folder, "refs", revision), commit, { hint: diskHint });
 }
 
 /** The revisions that a message can offer. */
@@ -93,8 +78,7 @@ export async function linkIntoSnapshot(
   const blob = cache.blob(etag);
   const target = relative(dirname(path), blob);
   if ((await readlink(path).catch(() => undefined)) === target) return;
-  await mkdir(dirname(path), { recursive: true });
-  await replace(path, async (draft) => {
+  const make = async (draft: string) => {
     if (copies) return copyFile(blob, draft);
     try {
       await symlink(target, draft);
@@ -102,22 +86,12 @@ export async function linkIntoSnapshot(
       if (!NO_SYMLINKS.has((error as NodeJS.ErrnoException).code ?? "")) throw error;
       await copyFile(blob, draft);
     }
-  });
+  };
+  await placeWhole(path, make, diskHint);
 }
 
 /** Windows without developer mode, FAT, some network drives. */
 const NO_SYMLINKS = new Set(["EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL"]);
-
-async function replace(path: string, write: (draft: string) => Promise<unknown>): Promise<void> {
-  const draft = `${path}.${randomUUID()}.incomplete`;
-  try {
-    await write(draft);
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  }
-}
 
 export const exists = (path: string): Promise<boolean> =>
   stat(path).then(
@@ -130,7 +104,10 @@ const list = (folder: string): Promise<string[]> => readdir(folder).catch(() => 
 async function walk(folder: string): Promise<string[]> {
   const paths = await readdir(folder, { recursive: true }).catch(() => []);
   const kept = await Promise.all(
-    paths.map(async (path) => !path.endsWith(".incomplete") && (await isFile(join(folder, path)))),
+    paths.map(
+      async (path) =>
+        !isTemporary(basename(path)) && !path.endsWith(".incomplete") && (await isFile(join(folder, path))),
+    ),
   );
   return paths
     .filter((_, i) => kept[i])
@@ -144,10 +121,5 @@ const isFile = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Says in words what the disk refused; anything else is passed on. */
-export function asDiskError(error: unknown, folder: string): unknown {
-  const known = diskError(folder, error);
-  if (known === error || !(known instanceof DiffusionError)) return error;
-  const hint = "Free some space, or set HF_HUB_CACHE to a folder of your own on a disk with more.";
-  return new DiffusionError("DISK", known.message, { hint, cause: error });
-}
+/** What to do where the disk refuses a download. */
+export const diskHint = "Free some space, or set HF_HUB_CACHE to a folder of your own on a disk with more.";

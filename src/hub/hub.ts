@@ -1,14 +1,16 @@
 import { mkdir, readFile, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
+import { diskError } from "../disk/disk-error.js";
+import { isJsonObject, type JsonObject, parseJson } from "../disk/json.js";
 import { DiffusionError, nearest } from "../errors.js";
 import type { OnProgress } from "../events.js";
 import { isShardIndex } from "../weights/weight-names.js";
 import { askRevision, describe, type HubQuestion } from "./api.js";
 import {
-  asDiskError,
   cachedCommit,
   cachedRepositories,
   cachedRevisions,
+  diskHint,
   exists,
   isCommit,
   isSafePath,
@@ -104,7 +106,7 @@ export async function fetchFromHub(
     return await fromHub(session);
   } catch (error) {
     if (!(error instanceof DiffusionError && error.cause instanceof Unreachable)) {
-      throw asDiskError(error, settings.cacheDir);
+      throw diskError(settings.cacheDir, error, diskHint);
     }
     const cached = await fromCache(session, "").catch(() => undefined);
     if (cached) return cached;
@@ -198,11 +200,11 @@ async function withShards(folder: string, { files, indexes }: FileChoice, fetch:
   return all;
 }
 
-async function readJson(path: string): Promise<unknown> {
+async function readJson(path: string): Promise<JsonObject> {
   const text = await readFile(path, "utf8");
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null) return value;
+    const value = parseJson(text, "python");
+    if (isJsonObject(value)) return value;
   } catch {
     // said below
   }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { atomicFile, writeAll } from "../disk/whole-file.js";
+import { writeWholeSync } from "../disk/whole-file.js";
 import type { GivenWeight } from "../ops/graph.js";
 import type { Shape } from "../ops/ops.js";
 import { graphsFolder } from "../weights/cache.js";
@@ -44,10 +44,10 @@ export function savedGraph(
   const { bytes, results, given } = write();
   const graph = digest(bytes);
   const file = graphFile(root, graph);
-  if (!isGraph(root, graph)) atomicFile(file, (descriptor) => writeAll(descriptor, bytes));
+  if (!isGraph(root, graph)) writeWholeSync(file, bytes);
   if (entryFile) {
     const entry: Entry = { graph, results, given };
-    atomicFile(entryFile, (descriptor) => writeAll(descriptor, Buffer.from(JSON.stringify(entry))));
+    writeWholeSync(entryFile, JSON.stringify(entry));
   }
   return { folder: join(root, graph), results, given };
 }

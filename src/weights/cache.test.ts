@@ -1,6 +1,5 @@
 import { fork } from "node:child_process";
 import {
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -14,7 +13,6 @@ import { homedir, tmpdir } from "node:os";
 import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
-import { atomicFolder } from "../disk/whole-file.js";
 import { thrown } from "../testing/thrown.js";
 import { cacheRoot, cleanModels, listModels, openWeightCache } from "./cache.js";
 
@@ -172,21 +170,6 @@ describe("list and clean", () => {
     openWeightCache(folder, key);
     expect(listModels(folder)[0]!.lastUsed.getTime()).toBeGreaterThan(1e12);
   });
-});
-
-test("a folder appears whole; the first of two stays; a failed one does not appear", () => {
-  const path = join(fresh(), "graphs/abc");
-  const fill = (text: string) => (folder: string) => writeFileSync(join(folder, "saved_model.pb"), text);
-  atomicFolder(path, fill("first"));
-  atomicFolder(path, fill("second"));
-  expect(readFileSync(join(path, "saved_model.pb"), "utf8")).toBe("first");
-  expect(() =>
-    atomicFolder(`${path}d`, () => {
-      throw new Error("no");
-    }),
-  ).toThrow("no");
-  expect(existsSync(`${path}d`)).toBe(false);
-  expect(readdirSync(dirname(path))).toEqual(["abc"]);
 });
 
 test("the root: option, environment, XDG, home", () => {

@@ -13,8 +13,9 @@ import {
 } from "node:fs";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
+import { diskError } from "../disk/disk-error.js";
 import { readJsonObject } from "../disk/json.js";
-import { atomicFile, diskError, isTemporary, writeAll } from "../disk/whole-file.js";
+import { isTemporary, writeWholeSync } from "../disk/whole-file.js";
 
 /** Changes when the files would be laid out differently; older folders are then merely old, never misread. */
 const version = "v1";
@@ -83,7 +84,7 @@ export function openWeightCache(root: string, key: WeightCacheKey): WeightCache 
       const bytes = make();
       const file = `${stem}.${bytes.length}-${checksum(bytes.length, sampled(bytes))}.bin`;
       // Not durable: after a power cut the checksum tells.
-      atomicFile(join(folder, file), (descriptor) => writeAll(descriptor, bytes));
+      writeWholeSync(join(folder, file), bytes);
       if (found && found !== file) rmSync(join(folder, found), { force: true });
       present.set(stem, file);
       return join(folder, file);
@@ -105,7 +106,7 @@ function markUsed(folder: string, { label, precision }: WeightCacheKey): void {
     utimesSync(path, new Date(), new Date());
   } catch {
     if (existsSync(path)) return; // a cache that is shared read-only
-    atomicFile(path, (file) => writeAll(file, Buffer.from(JSON.stringify({ label, precision }))));
+    writeWholeSync(path, JSON.stringify({ label, precision }));
   }
 }
 

@@ -1,7 +1,7 @@
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
-import { type JsonObject, readJsonObject } from "../disk/json.js";
-import { diskError } from "../disk/whole-file.js";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { type JsonObject, jsonText, readJsonObject } from "../disk/json.js";
+import { placeWholeSync } from "../disk/whole-file.js";
 import { DiffusionError } from "../errors.js";
 import { float32ToBfloat16, float32ToFloat16 } from "./float16.js";
 import { type TensorToWrite, writeSafetensors } from "./safetensors.js";
@@ -33,11 +33,9 @@ export function writeModel(
   const target = resolve(folder);
   if (existsSync(target))
     throw new DiffusionError("BAD_OPTION", `${folder} exists already; nothing was written`);
-  const draft = join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
-  try {
-    mkdirSync(draft, { recursive: true });
+  placeWholeSync(target, (draft) => {
     for (const [role, network] of networksOf(source)) {
-      mkdirSync(join(draft, role));
+      mkdirSync(join(draft, role), { recursive: true });
       writeJson(join(draft, role, "config.json"), network.config);
       const name = network.className.startsWith("CLIP") ? "model" : "diffusion_pytorch_model";
       writeWeights(network, join(draft, role, `${name}.safetensors`), precision, (done, total) =>
@@ -45,12 +43,7 @@ export function writeModel(
       );
     }
     writeRest(source, draft);
-    renameSync(draft, target);
-  } catch (error) {
-    throw error instanceof DiffusionError ? error : diskError(target, error);
-  } finally {
-    rmSync(draft, { recursive: true, force: true });
-  }
+  });
 }
 
 function networksOf({ unet, vae, textEncoders, settings }: ModelSource): [role: string, network: Network][] {
@@ -128,12 +121,4 @@ function setPadToken(folder: string, padToken: string): void {
   }
 }
 
-/** Scheduler configs hold -Infinity, which Python writes bare. */
-function writeJson(path: string, value: unknown): void {
-  const text = JSON.stringify(
-    value,
-    (_key, item) => (typeof item === "number" && !Number.isFinite(item) ? `${item}` : item),
-    2,
-  );
-  writeFileSync(path, `${text.replace(/(?<=: |^\s*)"(-?Infinity|NaN)"(?=,?$)/gm, "$1")}\n`);
-}
+const writeJson = (path: string, value: unknown): void => writeFileSync(path, jsonText(value));

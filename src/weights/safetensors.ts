@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { isJsonObject, type Json, parseJson, quoted } from "../disk/json.js";
-import { atomicFile, writeAll } from "../disk/whole-file.js";
+import { writeAll, writeWholeSync } from "../disk/whole-file.js";
 import { DiffusionError, internal, nearest } from "../errors.js";
 import { bitsOf, dtypeNames, isDtype, toFloat32 } from "./dtypes.js";
 import { sniff } from "./sniff.js";
@@ -247,7 +247,7 @@ export function writeSafetensors(
   const header = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, " ");
   header.writeBigUInt64LE(BigInt(header.length - 8));
   json.copy(header, 8);
-  atomicFile(
+  writeWholeSync(
     path,
     (file) => {
       writeAll(file, header);

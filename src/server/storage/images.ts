@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
-import { writeWhole } from "../../disk/durable-file.js";
+import { writeWhole } from "../../disk/whole-file.js";
 import { encodePng, type Image, readImage } from "../../index.js";
 import { Refusal } from "../refusal.js";
 import type { Limits } from "../requests/limits.js";
@@ -26,7 +26,7 @@ export function folderStore(folder: string): ImageStore {
   return {
     async put(png) {
       const key = createHash("sha256").update(png).digest("hex");
-      await writeWhole(path(key), png);
+      await writeWhole(path(key), png, { mode: 0o600 });
       return key;
     },
     get: (key) => readFile(path(key)).catch(whenMissing),

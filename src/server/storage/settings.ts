@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
-import { writeWhole } from "../../disk/durable-file.js";
+import { writeWhole } from "../../disk/whole-file.js";
 
 const schema = z.object({
   /** Label of the model that requests without one use. */
@@ -57,7 +57,7 @@ export async function openSettings(path: string): Promise<Settings> {
     },
     set(changes) {
       data = { ...data, ...changes };
-      const written = last.then(() => writeWhole(path, JSON.stringify(data, null, 2)));
+      const written = last.then(() => writeWhole(path, JSON.stringify(data, null, 2), { mode: 0o600 }));
       last = written.catch(() => {});
       return written;
     },

@@ -1,7 +1,7 @@
-import { type FileHandle, mkdir, open, readFile, rename } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { syncFolder } from "../../../disk/durable-file.js";
-import { DiffusionError } from "../../../index.js";
+import { diskError } from "../../../disk/disk-error.js";
+import { syncFolder, writeWhole } from "../../../disk/whole-file.js";
 
 /**
  * A file of JSON lines that is only ever appended to. What `append` has promised is on disk. A line that a crash cut
@@ -30,14 +30,19 @@ export async function openJournal(
     const { lines, damaged, torn } = parse(await readFile(path, "utf8").catch(whenMissing));
     for (const line of lines) read(line);
     const short = compact();
-    if (torn || damaged > 0 || lines.length > 2 * short.length + 100) await replace(path, short);
+    if (torn || damaged > 0 || lines.length > 2 * short.length + 100)
+      await writeWhole(path, short.map(lineOf).join(""), { mode: 0o600, hint });
     const file = await open(path, "a", 0o600);
     await syncFolder(dirname(path));
     return { ...appender(path, file), damaged };
   } catch (cause) {
-    throw diskError(path, cause);
+    throw diskError(path, cause, hint);
   }
 }
+
+const hint = "make room on the disk, or give another data folder";
+
+const lineOf = (entry: object): string => `${JSON.stringify(entry)}\n`;
 
 function parse(text: string): { lines: unknown[]; damaged: number; torn: boolean } {
   const pieces = text.split("\n");
@@ -54,20 +59,6 @@ function parse(text: string): { lines: unknown[]; damaged: number; torn: boolean
   return { lines, damaged, torn };
 }
 
-/** Written beside it and renamed, so that a crash leaves the old file or the new one. */
-async function replace(path: string, entries: readonly object[]): Promise<void> {
-  const beside = `${path}.new`;
-  const file = await open(beside, "w", 0o600);
-  try {
-    await file.writeFile(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(beside, path);
-  await syncFolder(dirname(path));
-}
-
 function appender(path: string, file: FileHandle): Journal {
   // One at a time: lines never interleave, and their order is that of the calls.
   let last: Promise<void> = Promise.resolve();
@@ -75,12 +66,12 @@ function appender(path: string, file: FileHandle): Journal {
   const write = async (entry: object) => {
     try {
       // A line that a full disk cut short is ended first, or it would swallow this one.
-      await file.appendFile(`${broken ? "\n" : ""}${JSON.stringify(entry)}\n`);
+      await file.appendFile(`${broken ? "\n" : ""}${lineOf(entry)}`);
       await file.datasync();
       broken = false;
     } catch (cause) {
       broken = true;
-      throw diskError(path, cause);
+      throw diskError(path, cause, hint);
     }
   };
   return {
@@ -99,13 +90,4 @@ function appender(path: string, file: FileHandle): Journal {
 function whenMissing(error: NodeJS.ErrnoException): string {
   if (error.code === "ENOENT") return "";
   throw error;
-}
-
-function diskError(path: string, cause: unknown): DiffusionError {
-  if (cause instanceof DiffusionError) return cause;
-  const full = (cause as NodeJS.ErrnoException).code === "ENOSPC";
-  return new DiffusionError("DISK", `${path}: ${(cause as Error).message}`, {
-    cause,
-    ...(full && { hint: "the disk is full: make room, and try again" }),
-  });
 }
