@@ -1,11 +1,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { adaptedModel } from "../src/adapters/change.js";
+import { adaptedModel } from "../src/adapters/adapted-checkpoint.js";
 import type { StableDiffusion as Model } from "../src/index.js";
-import { float32ToFloat16 } from "../src/weights/float16.js";
-import { writeSafetensors } from "../src/weights/safetensors.js";
-import { openFolder } from "../src/weights/source.js";
+import { openFolder } from "../src/weights/folder.js";
+import { float32ToFloat16 } from "../src/weights/formats/float16.js";
+import { writeSafetensors } from "../src/weights/formats/safetensors.js";
 import { folderBytes, library, progress } from "./processes.js";
 import { randomModel } from "./random-model.js";
 import { megabytes, ms, type Table } from "./table.js";

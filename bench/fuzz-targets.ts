@@ -12,7 +12,7 @@ import { goldenPath } from "../src/testing/golden.js";
 import { editPrompt } from "../src/text/editing.js";
 import { parsePrompt } from "../src/text/prompt.js";
 import { createTokenizer } from "../src/text/tokenizer.js";
-import { openSafetensors } from "../src/weights/safetensors.js";
+import { openSafetensors } from "../src/weights/formats/safetensors.js";
 import { propertyOf, type Target } from "./fuzz.js";
 import { damagedBytes, damagedJson, promptText } from "./fuzz-inputs.js";
 

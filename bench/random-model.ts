@@ -8,8 +8,8 @@ import type { KlConfig } from "../src/models/vae.js";
 import { parseVaeConfig } from "../src/models/vae-config.js";
 import { clipTokenizerFolder } from "../src/pipeline/model-source.js";
 import { requirements } from "../src/runtime/requirements.js";
-import { float32ToFloat16 } from "../src/weights/float16.js";
-import { writeSafetensors } from "../src/weights/safetensors.js";
+import { float32ToFloat16 } from "../src/weights/formats/float16.js";
+import { writeSafetensors } from "../src/weights/formats/safetensors.js";
 
 /** The sizes of published models; their weights are random here, which costs the same time. */
 export const architectures = {

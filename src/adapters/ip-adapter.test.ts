@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { goldenExtra, goldenPath } from "../testing/golden.js";
 import { thrown } from "../testing/thrown.js";
 import { openCheckpoint } from "../weights/checkpoint.js";
-import { openSafetensors, writeSafetensors } from "../weights/safetensors.js";
+import { openSafetensors, writeSafetensors } from "../weights/formats/safetensors.js";
 import {
   crossAttentions,
   openImageProjection,

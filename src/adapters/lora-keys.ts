@@ -1,4 +1,4 @@
-import { unetName } from "../weights/ldm-names.js";
+import { unetName } from "../weights/original/names.js";
 
 /** The networks that adapters change, by the names of their folders. */
 export type AdaptedNetwork = "unet" | "text_encoder" | "text_encoder_2";

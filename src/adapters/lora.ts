@@ -4,8 +4,8 @@ import { isJsonObject, type Json, type JsonObject, parseJson, quoted, readJsonOb
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { contentId } from "../weights/checkpoint.js";
+import { type AdapterFile, openTensorFile } from "../weights/formats/tensor-file.js";
 import { type LowRank, sumLowRank } from "../weights/low-rank.js";
-import { type AdapterFile, openTensorFile } from "../weights/tensor-file.js";
 import {
   type DeltaPlan,
   type MatMul,

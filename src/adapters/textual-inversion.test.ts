@@ -9,8 +9,8 @@ import type { Image } from "../image/image.js";
 import { decodePng, encodePng } from "../image/png.js";
 import { goldenCases, goldenPath, readTensors } from "../testing/golden.js";
 import { dictPickle, tensorPickle, torchArchive } from "../testing/torch-writer.js";
-import { writeSafetensors } from "../weights/safetensors.js";
-import { type AdapterFile, openTensorFile } from "../weights/tensor-file.js";
+import { writeSafetensors } from "../weights/formats/safetensors.js";
+import { type AdapterFile, openTensorFile } from "../weights/formats/tensor-file.js";
 import { type EncoderWidths, extendEmbeddings, readTextualInversion } from "./textual-inversion.js";
 
 const folder = mkdtempSync(join(tmpdir(), "inversion-"));

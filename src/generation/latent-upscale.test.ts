@@ -10,7 +10,7 @@ import { createNetworks } from "../runtime/networks.js";
 import { goldenExtra, goldenPath, readTensors, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
 import { latentUpscalerFacts, torchNumbers, writeLatentUpscaler } from "../testing/latent-upscaler.js";
-import { openFolder } from "../weights/source.js";
+import { openFolder } from "../weights/folder.js";
 
 const folder = writeLatentUpscaler(join(mkdtempSync(join(tmpdir(), "latent-upscaler-")), "tiny-x2"));
 const loaded = StableDiffusion.load(folder, { runtime: "eager", threads: 1 });

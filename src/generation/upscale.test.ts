@@ -20,7 +20,7 @@ import {
   withStepNoise,
 } from "../testing/pipeline-case.js";
 import { pseudoRandom } from "../testing/tiny.js";
-import { openFolder } from "../weights/source.js";
+import { openFolder } from "../weights/folder.js";
 import { denoise, type Predict } from "./denoise.js";
 import { alone } from "./guidance.js";
 import { decodeLatents } from "./latent-space.js";

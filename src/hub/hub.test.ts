@@ -28,7 +28,7 @@ import {
   type TestHub,
 } from "../testing/hub-server.js";
 import { stateArchive } from "../testing/torch-writer.js";
-import { openNetwork } from "../weights/source.js";
+import { openNetwork } from "../weights/folder.js";
 import { fetchFromHub, type HubOptions, parseHubReference } from "./hub.js";
 
 const bytes = (length: number, seed: number) =>

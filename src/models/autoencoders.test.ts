@@ -7,7 +7,7 @@ import { readVae } from "../runtime/model.js";
 import type { Run, RuntimeName } from "../runtime/runner.js";
 import { type GoldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
-import { openNetwork } from "../weights/source.js";
+import { openNetwork } from "../weights/folder.js";
 import { codebookWeight } from "./vq.js";
 
 const tolerance = { abs: 2e-5, rel: 1e-4 };

@@ -8,7 +8,7 @@ import { runnerOf } from "../runtime/networks.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { goldenExtra, readTensors, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
-import { openNetwork } from "../weights/source.js";
+import { openNetwork } from "../weights/folder.js";
 import { parseImageEncoderConfig } from "./clip-config.js";
 
 const tensors = readTensors(goldenExtra("ip-adapter/ip-adapter.safetensors"));

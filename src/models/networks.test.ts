@@ -5,8 +5,8 @@ import { createNetworks, type Networks, type UNet } from "../runtime/networks.js
 import type { RuntimeName } from "../runtime/runner.js";
 import { type GoldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
+import { openFolder, openNetwork } from "../weights/folder.js";
 import { openModel } from "../weights/model.js";
-import { openFolder, openNetwork } from "../weights/source.js";
 
 /**
  * Whole networks against the reference: every case op by op, and some of each kind as a graph, which costs a second

@@ -8,7 +8,7 @@ import type { RuntimeName } from "../runtime/runner.js";
 import { addFeatures, createT2iAdapter } from "../runtime/t2i-adapter.js";
 import { goldenExtra, readTensors, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
-import { openNetwork } from "../weights/source.js";
+import { openNetwork } from "../weights/folder.js";
 import { parseT2iAdapterConfig } from "./t2i-adapter-config.js";
 import { parseUNetConfig } from "./unet-config.js";
 

@@ -3,8 +3,8 @@ import { buildNetwork, type NetworkSpec } from "../models/network.js";
 import { checkLayerOptions, type LayerOptions } from "../options/load.js";
 import { type Model, ownSizes, readModel } from "../runtime/model.js";
 import { tfLayer } from "../runtime/tf-layer.js";
+import type { Network } from "../weights/folder.js";
 import { openModel } from "../weights/model.js";
-import type { Network } from "../weights/source.js";
 import { clipTokenizerFolder, defaultModels, locateModel } from "./model-source.js";
 
 /** The networks that can stand in a `tf.model`. */

@@ -45,8 +45,8 @@ import { createTurns, type Turns } from "../runtime/turns.js";
 import type { PromptSyntax } from "../text/prompt.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { cacheRoot } from "../weights/cache.js";
+import { type ModelSource, openNetwork } from "../weights/folder.js";
 import { openModel, openPart } from "../weights/model.js";
-import { type ModelSource, openNetwork } from "../weights/source.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
 import { clipTokenizerFolder, defaultModels, locateModel } from "./model-source.js";
 

@@ -4,7 +4,7 @@ import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
 import { parseT2iAdapterConfig } from "../models/t2i-adapter-config.js";
 import type { UNetConfig } from "../models/unet.js";
 import { parseControlNetConfig } from "../models/unet-config.js";
-import type { Network } from "../weights/source.js";
+import type { Network } from "../weights/folder.js";
 import { check, fileOf, type Model, placeOf } from "./model.js";
 
 /** Networks that stand beside a model. */

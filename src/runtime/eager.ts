@@ -6,7 +6,7 @@ import { Module } from "../nn/module.js";
 import { eagerOps } from "../ops/eager.js";
 import type { Tensor } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { float16ToFloat32, float32ToFloat16 } from "../weights/float16.js";
+import { float16ToFloat32, float32ToFloat16 } from "../weights/formats/float16.js";
 import { defaultView, toTensorFlow, viewShape } from "../weights/layout.js";
 import type { Precision, Runner } from "./runner.js";
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Adapters } from "../adapters/change.js";
+import type { Adapters } from "../adapters/adapted-checkpoint.js";
 import { goldenPath } from "../testing/golden.js";
 import { pseudoRandom, tinyUNet } from "../testing/tiny.js";
 import { Engine } from "./engine.js";

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
-import type { Adapters } from "../adapters/change.js";
+import type { Adapters } from "../adapters/adapted-checkpoint.js";
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import type { CallName, Calls, Reply, Status } from "./messages.js";

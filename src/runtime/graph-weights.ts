@@ -1,7 +1,7 @@
 import type { WeightFile, WeightView } from "../ops/graph.js";
 import { openWeightCache } from "../weights/cache.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { float32ToBfloat16, float32ToFloat16 } from "../weights/float16.js";
+import { float32ToBfloat16, float32ToFloat16 } from "../weights/formats/float16.js";
 import {
   defaultView,
   type WeightView as LayoutView,

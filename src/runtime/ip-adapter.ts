@@ -5,7 +5,7 @@ import { parseImageEncoderConfig } from "../models/clip-config.js";
 import { type ImageEncoderConfig, imageTokens } from "../models/clip-vision.js";
 import { type ImageProjectionConfig, resamplerHeadWidth } from "../models/image-projection.js";
 import type { Checkpoint, Tensors } from "../weights/checkpoint.js";
-import type { Network } from "../weights/source.js";
+import type { Network } from "../weights/folder.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
 import type { Engine } from "./engine.js";
 import { requireShape } from "./inputs.js";

@@ -14,7 +14,7 @@ import type { VaeConfig } from "../models/vae.js";
 import { parseVaeConfig } from "../models/vae-config.js";
 import { codebookWeight } from "../models/vq.js";
 import type { Shape } from "../ops/ops.js";
-import type { ModelSource, Network } from "../weights/source.js";
+import type { ModelSource, Network } from "../weights/folder.js";
 import { checkWeights, requirements } from "./requirements.js";
 
 /** A model whose configs are read and whose weights are known to fit them; no weight is loaded yet. */

@@ -1,4 +1,4 @@
-import { type Adapters, noAdapters } from "../adapters/change.js";
+import { type Adapters, noAdapters } from "../adapters/adapted-checkpoint.js";
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { pooledRows, type TextEncoderConfig } from "../models/clip.js";
@@ -8,8 +8,8 @@ import type { NetworkSpec } from "../models/network.js";
 import type { UNetSize } from "../models/unet.js";
 import type { VaeConfig } from "../models/vae.js";
 import { codebookWeight } from "../models/vq.js";
+import type { Network } from "../weights/folder.js";
 import type { ModelOpening } from "../weights/model.js";
-import type { Network } from "../weights/source.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
 import { plainVae, type Vae } from "./autoencoder.js";
 import { type ControlNet, controlNet } from "./controlnet.js";

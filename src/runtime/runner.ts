@@ -1,4 +1,4 @@
-import type { Adapters } from "../adapters/change.js";
+import type { Adapters } from "../adapters/adapted-checkpoint.js";
 import type { Values } from "../latents/latents.js";
 import type { NetworkSpec } from "../models/network.js";
 import type { Checkpoint } from "../weights/checkpoint.js";

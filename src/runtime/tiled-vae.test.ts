@@ -5,7 +5,7 @@ import type { KlConfig } from "../models/vae.js";
 import { goldenPath } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
 import { pseudoRandom } from "../testing/tiny.js";
-import { openFolder } from "../weights/source.js";
+import { openFolder } from "../weights/folder.js";
 import type { PlainVae } from "./autoencoder.js";
 import { readModel } from "./model.js";
 import { createNetworks } from "./networks.js";

@@ -1,4 +1,4 @@
-import { adaptCheckpoint } from "../adapters/change.js";
+import { adaptCheckpoint } from "../adapters/adapted-checkpoint.js";
 import { openImageProjection } from "../adapters/ip-adapter.js";
 import type { MatMul } from "../adapters/lora-delta.js";
 import { internal } from "../errors.js";

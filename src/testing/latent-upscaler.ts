@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createRng } from "../latents/rng.js";
-import { writeSafetensors } from "../weights/safetensors.js";
+import { writeSafetensors } from "../weights/formats/safetensors.js";
 import { goldenExtra, goldenPath } from "./golden.js";
 
 /** What golden-extra/latent-upscaler/make.py wrote down. */

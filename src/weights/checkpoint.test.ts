@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { goldenPath, readTensors } from "../testing/golden.js";
 import { type Checkpoint, type Mapping, openCheckpoint, openShards } from "./checkpoint.js";
-import { type TensorToWrite, writeSafetensors } from "./safetensors.js";
+import { type TensorToWrite, writeSafetensors } from "./formats/safetensors.js";
 
 const folder = mkdtempSync(join(tmpdir(), "checkpoint-"));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -3,9 +3,9 @@ import { realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { isJsonObject, quoted, readJsonObject } from "../disk/json.js";
 import { DiffusionError, internal, nearest } from "../errors.js";
-import { bitsOf, toFloat32 } from "./dtypes.js";
+import { bitsOf, toFloat32 } from "./formats/dtypes.js";
+import { openTensorFile, type TensorFile } from "./formats/tensor-file.js";
 import type { LowRank } from "./low-rank.js";
-import { openTensorFile, type TensorFile } from "./tensor-file.js";
 import { isShardName } from "./weight-names.js";
 
 /** The named tensors of one network, open for reading, in PyTorch's layout and under diffusers' current names. */

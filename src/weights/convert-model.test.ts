@@ -5,9 +5,9 @@ import { afterAll, describe, expect, it } from "vitest";
 import { goldenCase, goldenPath } from "../testing/golden.js";
 import { dictPickle, torchArchive } from "../testing/torch-writer.js";
 import { writeModel } from "./convert-model.js";
-import { float16ToFloat32, float32ToFloat16 } from "./float16.js";
+import { type ModelSource, openFolder } from "./folder.js";
+import { float16ToFloat32, float32ToFloat16 } from "./formats/float16.js";
 import { openModel } from "./model.js";
-import { type ModelSource, openFolder } from "./source.js";
 import { loadTokenizer } from "./tokenizer-files.js";
 
 const folder = mkdtempSync(join(tmpdir(), "convert-"));

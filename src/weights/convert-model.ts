@@ -3,9 +3,9 @@ import { join, resolve } from "node:path";
 import { type JsonObject, jsonText, readJsonObject } from "../disk/json.js";
 import { placeWholeSync } from "../disk/whole-file.js";
 import { DiffusionError } from "../errors.js";
-import { float32ToBfloat16, float32ToFloat16 } from "./float16.js";
-import { type TensorToWrite, writeSafetensors } from "./safetensors.js";
-import type { ModelSource, Network } from "./source.js";
+import type { ModelSource, Network } from "./folder.js";
+import { float32ToBfloat16, float32ToFloat16 } from "./formats/float16.js";
+import { type TensorToWrite, writeSafetensors } from "./formats/safetensors.js";
 
 /** How weights are stored; "same" as they are in the original. */
 export type StoredPrecision = "same" | "fp32" | "fp16" | "bf16";

@@ -1,12 +1,12 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { type ModelSource, type Network, openFolder, openNetwork, type SourceOptions } from "./folder.js";
 import {
   openSingleFile,
   openSingleFileControlNet,
   openSingleFileVae,
   type SingleFileOptions,
-} from "./single-file.js";
-import { type ModelSource, type Network, openFolder, openNetwork, type SourceOptions } from "./source.js";
+} from "./original/single-file.js";
 
 /** How a model is opened; the parts for single files are ignored for folders. */
 export type ModelOpening = SourceOptions & SingleFileOptions;

@@ -1,4 +1,4 @@
-import { DiffusionError } from "../errors.js";
+import { DiffusionError } from "../../errors.js";
 import { bfloat16ToFloat32, float16ToFloat32 } from "./float16.js";
 
 /** Bits per value of every type that the safetensors format names. */

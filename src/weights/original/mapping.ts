@@ -1,7 +1,7 @@
-import { currentNames, type Mapping, type Origin, type Tensors } from "./checkpoint.js";
-import { count, hintConvolutions, type Part, unetLevels, vaeLevels } from "./ldm-config.js";
-import { controlNetName, openClipName, unetName, vaeName } from "./ldm-names.js";
-import { below, type Parts, type TextPart, unetPrefix } from "./ldm-parts.js";
+import { currentNames, type Mapping, type Origin, type Tensors } from "../checkpoint.js";
+import { count, hintConvolutions, type Part, unetLevels, vaeLevels } from "./config.js";
+import { controlNetName, openClipName, unetName, vaeName } from "./names.js";
+import { below, type Parts, type TextPart, unetPrefix } from "./parts.js";
 
 /** The tensors as a mapping shows them. */
 export function mapped(stored: Tensors, mapping: Mapping): Part {

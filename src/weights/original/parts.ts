@@ -1,5 +1,5 @@
-import type { Tensors } from "./checkpoint.js";
-import type { Family, Part } from "./ldm-config.js";
+import type { Tensors } from "../checkpoint.js";
+import type { Family, Part } from "./config.js";
 
 /** Where single files have their UNet. */
 export const unetPrefix = "model.diffusion_model.";

@@ -1,7 +1,9 @@
 import { basename } from "node:path";
-import type { JsonObject } from "../disk/json.js";
-import { DiffusionError } from "../errors.js";
-import { currentNames, type Mapping, openCheckpoint, type Tensors } from "./checkpoint.js";
+import type { JsonObject } from "../../disk/json.js";
+import { DiffusionError } from "../../errors.js";
+import { currentNames, type Mapping, openCheckpoint, type Tensors } from "../checkpoint.js";
+import { type ModelSource, type Network, openFolder, type TokenizerSource } from "../folder.js";
+import { openTensorFile } from "../formats/tensor-file.js";
 import {
   clipConfig,
   controlNetConfig,
@@ -11,12 +13,10 @@ import {
   schedulerConfig,
   unetConfig,
   vaeConfig,
-} from "./ldm-config.js";
-import { controlNetMapping, mapped, textMapping, unetMapping, vaeMapping } from "./ldm-mapping.js";
-import { controlNetOf, type TextPart, vaeOf } from "./ldm-parts.js";
-import { findParts } from "./ldm-recognised.js";
-import { type ModelSource, type Network, openFolder, type TokenizerSource } from "./source.js";
-import { openTensorFile } from "./tensor-file.js";
+} from "./config.js";
+import { controlNetMapping, mapped, textMapping, unetMapping, vaeMapping } from "./mapping.js";
+import { controlNetOf, type TextPart, vaeOf } from "./parts.js";
+import { findParts } from "./recognise.js";
 
 export interface SingleFileOptions {
   /** Folder of CLIP's tokenizer, which no single file holds: the same for all of them. */

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync } from "node:fs";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError } from "../../errors.js";
 import { openEmbeddingPicture } from "./embedding-picture.js";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.js";
 import { openTorchFile } from "./torch-file.js";

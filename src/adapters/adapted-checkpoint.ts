@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import type { Values } from "../latents/latents.js";
 import { type Checkpoint, contentId } from "../weights/checkpoint.js";
-import type { ModelSource, Network } from "../weights/source.js";
-import { openTensorFile } from "../weights/tensor-file.js";
+import type { ModelSource, Network } from "../weights/folder.js";
+import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { withPictureAttention } from "./ip-adapter.js";
 import {
   adaptWeight,

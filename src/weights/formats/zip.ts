@@ -1,5 +1,5 @@
 import { fstatSync, readSync } from "node:fs";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError } from "../../errors.js";
 
 /** One stored (uncompressed) member of an archive: its bytes are `[offset, offset + size)` of the file. */
 export interface ZipEntry {

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { isJsonObject, type Json, parseJson, quoted } from "../disk/json.js";
-import { writeAll, writeWholeSync } from "../disk/whole-file.js";
-import { DiffusionError, internal, nearest } from "../errors.js";
+import { isJsonObject, type Json, parseJson, quoted } from "../../disk/json.js";
+import { writeAll, writeWholeSync } from "../../disk/whole-file.js";
+import { DiffusionError, internal, nearest } from "../../errors.js";
 import { bitsOf, dtypeNames, isDtype, toFloat32 } from "./dtypes.js";
 import { sniff } from "./sniff.js";
 

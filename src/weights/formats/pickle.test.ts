@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { DiffusionError } from "../errors.js";
-import { readsMutations } from "../testing/mutations.js";
-import { dictPickle, pickle, tensorPickle } from "../testing/torch-writer.js";
+import { DiffusionError } from "../../errors.js";
+import { readsMutations } from "../../testing/mutations.js";
+import { dictPickle, pickle, tensorPickle } from "../../testing/torch-writer.js";
 import { unpickle } from "./pickle.js";
 
 const read = (...parts: Uint8Array[]) => unpickle(Buffer.concat([pickle.proto, ...parts]), "test.ckpt").value;

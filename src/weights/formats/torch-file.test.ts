@@ -3,15 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
-import { readsMutations } from "../testing/mutations.js";
-import { dictPickle, pickle, tensorPickle, torchArchive, zipBytes } from "../testing/torch-writer.js";
+import { readsMutations } from "../../testing/mutations.js";
+import { dictPickle, pickle, tensorPickle, torchArchive, zipBytes } from "../../testing/torch-writer.js";
 import { openTorchFile } from "./torch-file.js";
 
 const folder = mkdtempSync(join(tmpdir(), "torch-file-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Files that torch 1.13.1 wrote. */
-const byTorch = (name: string) => fileURLToPath(new URL(`../testing/torch/${name}`, import.meta.url));
+const byTorch = (name: string) => fileURLToPath(new URL(`../../testing/torch/${name}`, import.meta.url));
 
 function written(bytes: Buffer): string {
   const path = join(folder, "file.ckpt");

@@ -1,6 +1,6 @@
-import type { JsonObject } from "../disk/json.js";
-import { DiffusionError } from "../errors.js";
-import type { Tensors } from "./checkpoint.js";
+import type { JsonObject } from "../../disk/json.js";
+import { DiffusionError } from "../../errors.js";
+import type { Tensors } from "../checkpoint.js";
 
 /**
  * What a single file leaves out, its configuration, from the names and shapes of its tensors; and by family what no

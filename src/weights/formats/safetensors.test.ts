@@ -14,9 +14,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { DiffusionError } from "../errors.js";
-import { goldenCases, goldenNumber, goldenPath, readTensors } from "../testing/golden.js";
-import { thrown } from "../testing/thrown.js";
+import { DiffusionError } from "../../errors.js";
+import { goldenCases, goldenNumber, goldenPath, readTensors } from "../../testing/golden.js";
+import { thrown } from "../../testing/thrown.js";
 import { openSafetensors, type TensorToWrite, writeSafetensors } from "./safetensors.js";
 
 const folder = mkdtempSync(join(tmpdir(), "safetensors-"));

@@ -1,8 +1,8 @@
 import { readFileSync, statSync } from "node:fs";
 import { inflateSync } from "node:zlib";
-import { isJsonObject, type Json, parseJson } from "../disk/json.js";
-import { DiffusionError } from "../errors.js";
-import { decodePng } from "../image/png.js";
+import { isJsonObject, type Json, parseJson } from "../../disk/json.js";
+import { DiffusionError } from "../../errors.js";
+import { decodePng } from "../../image/png.js";
 import type { TensorFile } from "./tensor-file.js";
 
 /** Text of a PNG that holds an embedding: JSON in base64. */

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { DiffusionError, nearest } from "../errors.js";
+import { DiffusionError, nearest } from "../../errors.js";
 import { bitsOf, toFloat32 } from "./dtypes.js";
 import { isKind, type PickleStorage, type PickleTensor, type PickleValue, unpickle } from "./pickle.js";
 import type { SafetensorsFile, TensorInfo } from "./safetensors.js";

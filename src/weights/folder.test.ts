@@ -6,8 +6,8 @@ import { parseJson, readJsonObject } from "../disk/json.js";
 import { goldenCases, goldenPath, readTensors } from "../testing/golden.js";
 import { thrown } from "../testing/thrown.js";
 import { stateArchive } from "../testing/torch-writer.js";
-import { writeSafetensors } from "./safetensors.js";
-import { openFolder, openNetwork } from "./source.js";
+import { openFolder, openNetwork } from "./folder.js";
+import { writeSafetensors } from "./formats/safetensors.js";
 
 const folder = mkdtempSync(join(tmpdir(), "source-"));
 afterAll(() => rmSync(folder, { recursive: true }));

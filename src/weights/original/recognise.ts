@@ -1,7 +1,7 @@
-import { DiffusionError } from "../errors.js";
-import type { Tensors } from "./checkpoint.js";
-import type { Part } from "./ldm-config.js";
-import { below, familyOf, type Parts, textsOf, unetPrefix, vaeOf, vaePrefixes } from "./ldm-parts.js";
+import { DiffusionError } from "../../errors.js";
+import type { Tensors } from "../checkpoint.js";
+import type { Part } from "./config.js";
+import { below, familyOf, type Parts, textsOf, unetPrefix, vaeOf, vaePrefixes } from "./parts.js";
 
 /**
  * Recognises what a file holds from the names of its tensors.

@@ -1,4 +1,4 @@
-import { DiffusionError } from "../errors.js";
+import { DiffusionError } from "../../errors.js";
 
 /**
  * What a pickle of tensors can hold. There is no value that can be called: a global is a name on an allow-list,

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { clipConfig, type Family, schedulerConfig, unetConfig, unetLevels } from "./ldm-config.js";
-import { unetName } from "./ldm-names.js";
+import { clipConfig, type Family, schedulerConfig, unetConfig, unetLevels } from "./config.js";
+import { unetName } from "./names.js";
 
 /** The tensors that a configuration is read from, of a UNet of the real size: channels, depth and context by level. */
 function unetPart(options: {
