@@ -81,7 +81,7 @@ const files = new Map<string, Map<string, GoldenTensor>>();
 
 /**
  * Resolves a tensor reference `{ file, key }` of a case. This is a plain reader for files that we trust, on
- * purpose not the library's own: a mistake in `weights/safetensors` must not hide itself.
+ * purpose not the library's own: a mistake in `weights/formats/safetensors` must not hide itself.
  */
 export function goldenTensor(reference: { file: string; key: string }): GoldenTensor {
   const tensors = files.get(reference.file) ?? readTensors(goldenPath(reference.file));
