@@ -1,4 +1,5 @@
-import type { Node, NodeWriter } from "../src/ops/nodes.js";
+import type { Node } from "../src/ops/graph-def.js";
+import type { NodeWriter } from "../src/ops/node-writer.js";
 import type { Form, Race } from "./race.js";
 
 /** Self-attention of [batch, rows, heads * width] on itself. */

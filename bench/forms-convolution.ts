@@ -1,7 +1,9 @@
-import type { Node, NodeWriter } from "../src/ops/nodes.js";
+import { convolve, convolveUpsampled } from "../src/ops/direct-convolution.js";
+import type { Node } from "../src/ops/graph-def.js";
+import { toTensorFlow } from "../src/ops/layout.js";
+import type { NodeWriter } from "../src/ops/node-writer.js";
 import { elements, type Shape } from "../src/ops/ops.js";
 import { upsampledWinogradConvolution } from "../src/ops/winograd.js";
-import { toTensorFlow } from "../src/weights/layout.js";
 import { type Form, noise, type Race, randomWeight, weight } from "./race.js";
 
 interface Convolution {
@@ -34,7 +36,7 @@ const ones = [1, 1, 1, 1] as const;
 
 const direct = (c: Convolution): Form => ({
   name: "Conv2D",
-  write: (w, [x]) => w.conv2d(x!, kernel(w, c), 1, "SAME", resultOf(c)),
+  write: (w, [x]) => convolve(w, x!, kernel(w, c), { stride: 1, padding: "SAME", shape: resultOf(c) }),
 });
 
 /** Nine shifted copies side by side, one product; `rows` of the image at a time. */
@@ -354,7 +356,11 @@ const resizeThenConvolve = (c: Convolution): Form => ({
   name: "ResizeNearestNeighbor, Conv2D 3x3",
   write: (w, [x]) => {
     const large = { ...c, side: 2 * c.side };
-    return w.conv2d(w.resize(x!, large.side, large.side), kernel(w, c), 1, "SAME", resultOf(large));
+    return convolve(w, w.resize(x!, large.side, large.side), kernel(w, c), {
+      stride: 1,
+      padding: "SAME",
+      shape: resultOf(large),
+    });
   },
 });
 
@@ -365,7 +371,11 @@ const phasesByConvolution = (c: Convolution): Form => ({
     const window = [c.batch, c.side + 1, c.side + 1, c.input];
     const phases = [0, 1, 2, 3].map((phase) => {
       const part = w.slice(padded, [0, phase >> 1, phase & 1, 0], window);
-      return w.conv2d(part, phaseKernel(w, c, phase, [2, 2, c.input, c.output]), 1, "VALID", resultOf(c));
+      return convolve(w, part, phaseKernel(w, c, phase, [2, 2, c.input, c.output]), {
+        stride: 1,
+        padding: "VALID",
+        shape: resultOf(c),
+      });
     });
     return joinPhases(w, phases, c);
   },
@@ -414,7 +424,7 @@ function torchKernel(c: Convolution): Float32Array {
 /** As it writes the others. */
 const transposedConvolution = (c: Convolution): Form => ({
   name: "transposed convolution 4x4",
-  write: (w, [x]) => w.convolveUpsampled(x!, upsampledKernel(w, c)),
+  write: (w, [x]) => convolveUpsampled(w, x!, upsampledKernel(w, c)),
 });
 
 /** What a pixel adds to the 4x4 results around it: taps 2 - result and 3 - result along each axis. */
@@ -509,10 +519,14 @@ export const products = (): Race[] =>
         name: "Conv2D 1x1",
         write(w, [x]) {
           const image = w.reshape(x!, [1, m, 1, k]);
-          return w.reshape(w.conv2d(image, randomWeight(w, [1, 1, k, n], "of"), 1, "SAME", [1, m, 1, n]), [
-            m,
-            n,
-          ]);
+          return w.reshape(
+            convolve(w, image, randomWeight(w, [1, 1, k, n], "of"), {
+              stride: 1,
+              padding: "SAME",
+              shape: [1, m, 1, n],
+            }),
+            [m, n],
+          );
         },
       },
     ],

@@ -1,4 +1,5 @@
-import type { Attributes, Node, NodeWriter } from "../src/ops/nodes.js";
+import type { Attributes, Node } from "../src/ops/graph-def.js";
+import type { NodeWriter } from "../src/ops/node-writer.js";
 import { type Form, type Race, randomWeight } from "./race.js";
 
 type Image = readonly [batch: number, height: number, width: number, channels: number];

@@ -4,7 +4,8 @@ import { Module } from "../src/nn/module.js";
 import { resnetBlock } from "../src/nn/resnet.js";
 import { type Cost, dryRunOps } from "../src/ops/dry-run.js";
 import { eagerOps } from "../src/ops/eager.js";
-import { graphOps, type WeightView } from "../src/ops/graph.js";
+import { graphOps } from "../src/ops/graph.js";
+import { viewName, viewShape, type WeightView } from "../src/ops/layout.js";
 import { elements, type Shape, type Tensor } from "../src/ops/ops.js";
 import { loadNative } from "../src/runtime/native.js";
 import { probe } from "../src/runtime/probe.js";
@@ -189,7 +190,7 @@ function graph({ inputs, forward }: Layer, weights: ReadonlyMap<string, Shape>):
     compute: "DT_FLOAT",
     weightFile: (name, view) => {
       const shape = weights.get(name)!;
-      const key = `layer ${shape.join("x")} ${typeof view === "string" ? view : Object.values(view)}`;
+      const key = `layer ${shape.join("x")} ${viewName(view)}`;
       return { path: weightFile(key, () => viewed(shape, view)), type: "DT_FLOAT" };
     },
     weightValues: (name, view) => viewed(weights.get(name)!, view),
@@ -199,15 +200,12 @@ function graph({ inputs, forward }: Layer, weights: ReadonlyMap<string, Shape>):
   return graphContender("graph", ops.body({ y: forward(module, given) }));
 }
 
+/** @param shape in TensorFlow's layout */
 function viewed(shape: Shape, view: WeightView): Float32Array {
+  // Values are random, so those of another form may be others.
+  if (!["same", "kernel", "matrix"].includes(view.layout)) return values(viewShape(inPyTorch(shape), view));
   const whole = values(shape);
-  if (view === "whole") return whole;
-  // Values are random: transposed or not.
-  if (view === "rows") return whole;
-  if (view === "winograd") return values([16, ...shape.slice(2)]);
-  if (view === "upsampled-winograd") return values([9, ...shape.slice(2)]);
-  if (view === "upsampled") return values([4, 4, shape[3]!, shape[2]!]);
-  if (view === "turned") return values([...shape.slice(0, 2), shape[3]!, shape[2]!]);
+  if (!view.columns) return whole;
   const [[from, to], width] = [view.columns, shape.at(-1)!];
   const height = whole.length / width;
   const out = new Float32Array(height * (to - from));
@@ -215,6 +213,9 @@ function viewed(shape: Shape, view: WeightView): Float32Array {
     out.set(whole.subarray(row * width + from, row * width + to), row * (to - from));
   return out;
 }
+
+const inPyTorch = (shape: Shape): Shape =>
+  shape.length === 4 ? [shape[3]!, shape[2]!, shape[0]!, shape[1]!] : [...shape].reverse();
 
 function eager({ inputs, forward }: Layer, weights: ReadonlyMap<string, Shape>): Contender {
   const { tf } = loadNative();

@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type FunctionBody, type Node, NodeWriter } from "../src/ops/nodes.js";
+import type { FunctionBody, Node } from "../src/ops/graph-def.js";
+import { NodeWriter } from "../src/ops/node-writer.js";
 import { elements, type Shape } from "../src/ops/ops.js";
 import { loadNative } from "../src/runtime/native.js";
 import { openSession } from "../src/runtime/session.js";

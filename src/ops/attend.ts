@@ -1,4 +1,5 @@
-import type { Node, NodeType, NodeWriter } from "./nodes.js";
+import type { Node, NodeType } from "./graph-def.js";
+import type { NodeWriter } from "./node-writer.js";
 
 export interface AttentionForm {
   readonly heads: number;

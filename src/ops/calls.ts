@@ -1,4 +1,5 @@
-import { type FunctionBody, type NodeDef, NodeWriter } from "./nodes.js";
+import type { FunctionBody, NodeDef } from "./graph-def.js";
+import { NodeWriter } from "./node-writer.js";
 
 /** The name under which a network is kept among the functions of its graph. */
 export const NETWORK = "network";

@@ -5,8 +5,8 @@ import { afterAll, expect, test } from "vitest";
 import { loadNative } from "../runtime/native.js";
 import { openSession } from "../runtime/session.js";
 import { pseudoRandom } from "../testing/tiny.js";
-import { toTensorFlow } from "../weights/layout.js";
 import { graphOps } from "./graph.js";
+import { toTensorFlow } from "./layout.js";
 import { suitsWinograd } from "./winograd.js";
 
 const native = loadNative();
@@ -37,9 +37,8 @@ function convolve(
     directConvolution,
     weightValues: () => new Float32Array(0),
     weightFile(name, view) {
-      const path = join(folder, `${name}-${shape}-${output}-${view}`);
-      const layout = typeof view !== "string" || view === "whole" ? "kernel" : view;
-      const values = toTensorFlow(kernel, stored, { layout });
+      const path = join(folder, `${name}-${shape}-${output}-${view.layout}`);
+      const values = toTensorFlow(kernel, stored, view);
       writeFileSync(path, new Uint8Array(values.buffer));
       return { path, type: "DT_FLOAT" };
     },

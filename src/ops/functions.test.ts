@@ -4,8 +4,9 @@ import { openSession } from "../runtime/session.js";
 import { pseudoRandom } from "../testing/tiny.js";
 import { attend } from "./attend.js";
 import { eagerOps } from "./eager.js";
+import type { FunctionBody, Node } from "./graph-def.js";
 import { im2col } from "./im2col.js";
-import { type FunctionBody, type Node, NodeWriter } from "./nodes.js";
+import { NodeWriter } from "./node-writer.js";
 import { elements, type Shape } from "./ops.js";
 import { winogradConvolution } from "./winograd.js";
 

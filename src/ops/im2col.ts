@@ -1,4 +1,5 @@
-import type { Node, NodeWriter } from "./nodes.js";
+import type { Node } from "./graph-def.js";
+import type { NodeWriter } from "./node-writer.js";
 import type { Shape } from "./ops.js";
 import { rowsPerStrip } from "./strips.js";
 

@@ -5,8 +5,8 @@ import { afterAll, expect, test } from "vitest";
 import { loadNative } from "../runtime/native.js";
 import { openSession } from "../runtime/session.js";
 import { pseudoRandom } from "../testing/tiny.js";
-import { toTensorFlow, type WeightView } from "../weights/layout.js";
 import { graphOps } from "./graph.js";
+import { toTensorFlow } from "./layout.js";
 
 const native = loadNative();
 const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
@@ -32,9 +32,8 @@ test.each([
       compute: "DT_FLOAT",
       fused: { layerNorm: true, swish: true, linearGelu: true },
       directConvolution: true,
-      weightValues: (_, view) => bias.slice(...(view as { columns: [number, number] }).columns),
-      weightFile(_, part) {
-        const view: WeightView = { layout: "matrix", ...(part as { columns: [number, number] }) };
+      weightValues: (_, view) => bias.slice(...view.columns!),
+      weightFile(_, view) {
         layouts.push(view.layout);
         const path = join(folder, `${rows}-${output}-${gelu}`);
         const values = toTensorFlow(weight, stored, view);

@@ -1,4 +1,5 @@
-import type { Node, NodeWriter } from "./nodes.js";
+import type { Node } from "./graph-def.js";
+import type { NodeWriter } from "./node-writer.js";
 
 /** What `Ops.matchRows` says, as nodes: argmax and sort on [S, D] similarities. */
 export function matchRows(w: NodeWriter, sources: Node, destinations: Node, merged: number): Node[] {

@@ -1,4 +1,5 @@
-import type { Node, NodeWriter } from "./nodes.js";
+import type { Node } from "./graph-def.js";
+import type { NodeWriter } from "./node-writer.js";
 import type { Shape } from "./ops.js";
 import { rowsPerStrip } from "./strips.js";
 
@@ -84,7 +85,7 @@ export function suitsWinograd(
   return isEven && tiles >= leastTiles && Math.min(input, output!) >= channels;
 }
 
-/** Whether a picture [B, H, W, I] is faster convolved in this form than as `NodeWriter.convolveUpsampled` when it is enlarged. */
+/** Whether a picture [B, H, W, I] is faster convolved in this form than as `convolveUpsampled` when it is enlarged. */
 export function suitsUpsampledWinograd([batch, height, width, input]: Shape, output: number): boolean {
   const { tiles, channels } = least.upsampled;
   return batch! * height! * width! >= tiles && Math.min(input!, output) >= channels;

@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { adaptWeight, type Contributions, lowRankChange, matchLora, planMerge } from "../adapters/lora.js";
-import type { WeightView } from "../ops/graph.js";
-import { type Node, NodeWriter } from "../ops/nodes.js";
+import type { Node } from "../ops/graph-def.js";
+import type { WeightView } from "../ops/layout.js";
+import { NodeWriter } from "../ops/node-writer.js";
 import { pseudoRandom } from "../testing/tiny.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { toFloat32 } from "../weights/formats/dtypes.js";
@@ -34,18 +35,18 @@ const shapes: Tensors = {
   "conv.weight": [6, 8, 3, 3],
   "odd.weight": [7, 4],
 };
-const views: [name: string, part: WeightView][] = [
-  ["to_q.weight", "whole"],
-  ["odd.weight", "whole"],
-  ["proj.weight", { columns: [0, 8] }],
-  ["proj.weight", { columns: [8, 16] }],
-  ["to_q.weight", "rows"],
-  ["proj.weight", { columns: [8, 16], layout: "rows" }],
-  ["conv.weight", "whole"],
-  ["conv.weight", "winograd"],
-  ["conv.weight", "upsampled"],
-  ["conv.weight", "upsampled-winograd"],
-  ["conv.weight", "turned"],
+const views: [name: string, view: WeightView][] = [
+  ["to_q.weight", { layout: "matrix" }],
+  ["odd.weight", { layout: "matrix" }],
+  ["proj.weight", { layout: "matrix", columns: [0, 8] }],
+  ["proj.weight", { layout: "matrix", columns: [8, 16] }],
+  ["to_q.weight", { layout: "rows" }],
+  ["proj.weight", { layout: "rows", columns: [8, 16] }],
+  ["conv.weight", { layout: "kernel" }],
+  ["conv.weight", { layout: "winograd" }],
+  ["conv.weight", { layout: "upsampled" }],
+  ["conv.weight", { layout: "upsampled-winograd" }],
+  ["conv.weight", { layout: "turned" }],
 ];
 
 /** Values like weights', some of them too small for normal numbers in float16. */
@@ -98,7 +99,7 @@ function open(dtype: Stored, changed?: Checkpoint["changed"], plan = loras()) {
 /** Converts all weights, as loading the model without adapters does. */
 function convert(dtype: Stored, precision: Precision): void {
   const file = convertedWeights(open(dtype).checkpoint, { precision, cacheRoot, label: "test" });
-  for (const [name, part] of views) file(name, part);
+  for (const [name, view] of views) file({ name, view });
 }
 
 /** All tensors that a graph is given, as float32, and the weights that were read in full for them. */

@@ -1,20 +1,21 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
-import type { GivenWeight } from "../ops/graph.js";
-import { type FunctionBody, type Node, NodeWriter } from "../ops/nodes.js";
+import type { FunctionBody, Node } from "../ops/graph-def.js";
+import type { GivenWeight } from "../ops/graph-tensors.js";
+import { viewName } from "../ops/layout.js";
+import { NodeWriter } from "../ops/node-writer.js";
 import { openWeightCache } from "../weights/cache.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { viewName, viewShape } from "../weights/layout.js";
-import { lowRankView } from "../weights/low-rank.js";
 import {
   encoders,
   isStoredExactly,
+  shapeOf,
   storedTypes,
   valuesOf,
-  viewOf,
   type WeightOptions,
 } from "./graph-weights.js";
+import { lowRankView } from "./low-rank-view.js";
 import type { Native } from "./native.js";
 import { openSession, type Session } from "./session.js";
 
@@ -51,10 +52,9 @@ export function takeAdapted(
   };
   const maker = tensorMaker(native, checkpoint, options);
   try {
-    const ids = wanted.map(({ name, view }) => {
-      const stored = viewOf(checkpoint, name, view);
-      const place = `${name} ${viewName(stored.view)}`;
-      const id = set.tensors.get(place) ?? maker.make(name, stored);
+    const ids = wanted.map((weight) => {
+      const place = `${weight.name} ${viewName(weight.view)}`;
+      const id = set.tensors.get(place) ?? maker.make(weight);
       set.tensors.set(place, id);
       return id;
     });
@@ -67,8 +67,6 @@ export function takeAdapted(
   }
 }
 
-type Stored = ReturnType<typeof viewOf>;
-
 function tensorMaker(native: Native, checkpoint: Checkpoint, options: WeightOptions) {
   const { binding } = native;
   const { precision, cacheRoot, label, onWeight } = options;
@@ -78,8 +76,9 @@ function tensorMaker(native: Native, checkpoint: Checkpoint, options: WeightOpti
   let buffer = new ArrayBuffer(0);
 
   /** From the file of the weight without adapters, where there is one that has lost no digits. */
-  const merged = (name: string, { dtype, shape, view }: Stored): number | undefined => {
-    if (!isStoredExactly(dtype, precision, view)) return undefined;
+  const merged = (weight: GivenWeight): number | undefined => {
+    const { name, view } = weight;
+    if (!isStoredExactly(checkpoint.tensors.get(name)!.dtype, precision, view)) return undefined;
     const file = base.find(name, viewName(view));
     const change = file === undefined ? undefined : checkpoint.changed?.lowRank?.(name);
     const factors = change && lowRankView(change, view);
@@ -88,19 +87,24 @@ function tensorMaker(native: Native, checkpoint: Checkpoint, options: WeightOpti
     const length = left.shape[0]! * right.shape[1]! * (precision === "fp32" ? 4 : 2);
     if (buffer.byteLength < length) buffer = new ArrayBuffer(length);
     const bytes = readWhole(file, new Uint8Array(buffer, 0, length));
-    return programs.merge.run({ left, right, bytes: bytesOf(bytes), shape: shapeOf(viewShape(shape, view)) });
+    return programs.merge.run({
+      left,
+      right,
+      bytes: bytesOf(bytes),
+      shape: integers(shapeOf(checkpoint, weight)),
+    });
   };
   return {
-    make(name: string, stored: Stored): number {
+    make(weight: GivenWeight): number {
       onWeight?.();
-      const shape = viewShape(stored.shape, stored.view);
+      const shape = shapeOf(checkpoint, weight);
       if (shape.length === 1)
-        return binding.createTensor(shape, binding.TF_FLOAT, valuesOf(checkpoint, name, stored).slice());
+        return binding.createTensor(shape, binding.TF_FLOAT, valuesOf(checkpoint, weight).slice());
       return (
-        merged(name, stored) ??
+        merged(weight) ??
         programs.store.run({
-          bytes: bytesOf(encoders[precision](valuesOf(checkpoint, name, stored))),
-          shape: shapeOf(shape),
+          bytes: bytesOf(encoders[precision](valuesOf(checkpoint, weight))),
+          shape: integers(shape),
         })
       );
     },
@@ -116,7 +120,7 @@ interface Given {
 }
 
 const bytesOf = (data: Uint8Array): Given => ({ shape: [data.length], data });
-const shapeOf = (shape: readonly number[]): Given => ({
+const integers = (shape: readonly number[]): Given => ({
   shape: [shape.length],
   data: Int32Array.from(shape),
 });

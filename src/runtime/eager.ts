@@ -4,10 +4,10 @@ import type { Values } from "../latents/latents.js";
 import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
 import { eagerOps } from "../ops/eager.js";
+import { defaultView, toTensorFlow, viewShape } from "../ops/layout.js";
 import type { Tensor } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { float16ToFloat32, float32ToFloat16 } from "../weights/formats/float16.js";
-import { defaultView, toTensorFlow, viewShape } from "../weights/layout.js";
 import type { Precision, Runner } from "./runner.js";
 
 /** Runs a network op by op: the reference for the graph, and the way on machines where that does not load. */

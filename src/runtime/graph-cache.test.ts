@@ -15,7 +15,7 @@ beforeEach(() => {
   written = 0;
 });
 
-const given = [{ name: "a.weight", view: "whole" }] as const;
+const given = [{ name: "a.weight", view: { layout: "matrix" } }] as const;
 
 /** Asks for the graph of a question; its bytes are the question. */
 function ask(question: string, program: string | undefined = "program"): SavedGraph {

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { writeWholeSync } from "../disk/whole-file.js";
-import type { GivenWeight } from "../ops/graph.js";
+import type { GivenWeight } from "../ops/graph-tensors.js";
 import type { Shape } from "../ops/ops.js";
 import { graphsFolder } from "../weights/cache.js";
 

@@ -1,14 +1,8 @@
-import type { WeightFile, WeightView } from "../ops/graph.js";
+import type { GivenWeight, WeightFile } from "../ops/graph-tensors.js";
+import { toTensorFlow, viewName, viewShape, type WeightView } from "../ops/layout.js";
 import { openWeightCache } from "../weights/cache.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { float32ToBfloat16, float32ToFloat16 } from "../weights/formats/float16.js";
-import {
-  defaultView,
-  type WeightView as LayoutView,
-  toTensorFlow,
-  viewName,
-  viewShape,
-} from "../weights/layout.js";
 import type { MappedWeight } from "./mapped-weights.js";
 import type { Precision } from "./runner.js";
 
@@ -25,41 +19,29 @@ export interface WeightOptions {
 export function convertedWeights(
   checkpoint: Checkpoint,
   { precision, cacheRoot, label, onWeight }: WeightOptions,
-): (name: string, part: WeightView) => MappedWeight {
+): (weight: GivenWeight) => MappedWeight {
   const cache = openWeightCache(cacheRoot, { id: checkpoint.id, precision, label });
-  return (name, part) => {
-    const stored = viewOf(checkpoint, name, part);
-    const path = cache.file(name, viewName(stored.view), () => {
+  return (weight) => {
+    const path = cache.file(weight.name, viewName(weight.view), () => {
       onWeight?.();
-      return encoders[precision](valuesOf(checkpoint, name, stored));
+      return encoders[precision](valuesOf(checkpoint, weight));
     });
-    return { path, type: storedTypes[precision], shape: viewShape(stored.shape, stored.view) };
+    return { path, type: storedTypes[precision], shape: shapeOf(checkpoint, weight) };
   };
 }
 
-interface Stored {
-  /** As the checkpoint has it. */
-  readonly shape: readonly number[];
-  readonly dtype: string;
-  readonly view: LayoutView;
-}
-
-export function viewOf({ tensors }: Checkpoint, name: string, part: WeightView): Stored {
-  const { shape, dtype } = tensors.get(name)!;
-  const plain = defaultView(name, shape);
-  const view: LayoutView =
-    part === "whole" ? plain : typeof part === "string" ? { layout: part } : { ...plain, ...part };
-  return { shape, dtype, view };
-}
+/** Of a weight in its view. */
+export const shapeOf = ({ tensors }: Checkpoint, { name, view }: GivenWeight): number[] =>
+  viewShape(tensors.get(name)!.shape, view);
 
 /** In TensorFlow's layout. */
-export const valuesOf = (checkpoint: Checkpoint, name: string, { shape, view }: Stored): Float32Array =>
-  toTensorFlow(checkpoint.readFloat32(name), shape, view);
+export const valuesOf = (checkpoint: Checkpoint, { name, view }: GivenWeight): Float32Array =>
+  toTensorFlow(checkpoint.readFloat32(name), checkpoint.tensors.get(name)!.shape, view);
 
 const halfTypes: Partial<Record<Precision, string>> = { fp16: "F16", bf16: "BF16" };
 
 /** Whether nothing is rounded on the way to a converted weight, or only as every sum in float32 is. */
-export const isStoredExactly = (dtype: string, precision: Precision, { layout }: LayoutView): boolean =>
+export const isStoredExactly = (dtype: string, precision: Precision, { layout }: WeightView): boolean =>
   precision === "fp32" ||
   (dtype === halfTypes[precision] && ["kernel", "matrix", "turned", "rows"].includes(layout));
 

@@ -3,12 +3,13 @@ import type { Values } from "../latents/latents.js";
 import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
 import { inParts } from "../ops/calls.js";
-import { type GivenWeight, graphOps } from "../ops/graph.js";
+import { graphOps } from "../ops/graph.js";
+import type { GivenWeight } from "../ops/graph-tensors.js";
 import { elements } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { type GivenTensors, takeAdapted } from "./adapted-weights.js";
 import { type SavedGraph, savedGraph, type WrittenGraph } from "./graph-cache.js";
-import { convertedWeights, storedTypes, valuesOf, viewOf, type WeightOptions } from "./graph-weights.js";
+import { convertedWeights, storedTypes, valuesOf, type WeightOptions } from "./graph-weights.js";
 import { mapWeights } from "./mapped-weights.js";
 import type { Native } from "./native.js";
 import type { Capabilities } from "./probe.js";
@@ -96,7 +97,7 @@ function takeWeights(
   const adapted = takeAdapted(native, checkpoint, options, given.filter(isChanged));
   try {
     const file = convertedWeights(checkpoint, options);
-    const files = given.filter((weight) => !isChanged(weight)).map(({ name, view }) => file(name, view));
+    const files = given.filter((weight) => !isChanged(weight)).map(file);
     const mapped = mapWeights(native, files);
     const [changed, unchanged] = [adapted.ids.values(), mapped.values()];
     return {
@@ -143,7 +144,7 @@ function writeGraph(
   const { perSample = network, precision, capabilities } = options;
   const { changed } = checkpoint;
   const graph = graphOps({
-    weightValues: (name, view) => valuesOf(checkpoint, name, viewOf(checkpoint, name, view)),
+    weightValues: (name, view) => valuesOf(checkpoint, { name, view }),
     givenType: (name) =>
       !isVector(checkpoint, name) || changed?.names.has(name) ? storedTypes[precision] : undefined,
     ...capabilities,

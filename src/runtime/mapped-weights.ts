@@ -1,5 +1,6 @@
-import type { WeightFile } from "../ops/graph.js";
-import { type Node, NodeWriter } from "../ops/nodes.js";
+import type { Node } from "../ops/graph-def.js";
+import type { WeightFile } from "../ops/graph-tensors.js";
+import { NodeWriter } from "../ops/node-writer.js";
 import type { Shape } from "../ops/ops.js";
 import type { Native } from "./native.js";
 import { openSession } from "./session.js";

@@ -2,9 +2,9 @@ import { DiffusionError, nearest } from "../errors.js";
 import { buildNetwork, type NetworkSpec } from "../models/network.js";
 import { Module } from "../nn/module.js";
 import { type Cost, dryRunOps } from "../ops/dry-run.js";
+import { defaultView, viewShape } from "../ops/layout.js";
 import type { Shape, Tensor } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { defaultView, viewShape } from "../weights/layout.js";
 
 /** What a dry run of a network finds: its weights with their shapes in TensorFlow's layout, and its arithmetic. */
 export interface Requirements extends Cost {

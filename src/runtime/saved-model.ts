@@ -1,6 +1,6 @@
 import { internal } from "../errors.js";
 import { graphNodes, NETWORK } from "../ops/calls.js";
-import type { Attribute, FunctionBody, NodeDef, NodeType } from "../ops/nodes.js";
+import type { Attribute, FunctionBody, NodeDef, NodeType } from "../ops/graph-def.js";
 import type { Shape } from "../ops/ops.js";
 import type { Message, Native } from "./native.js";
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ARGUMENTS, RESULTS } from "../ops/calls.js";
-import type { FunctionBody } from "../ops/nodes.js";
+import type { FunctionBody } from "../ops/graph-def.js";
 import type { Native } from "./native.js";
 import { encodeSavedModel } from "./saved-model.js";
 

@@ -3,9 +3,9 @@ import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
 import { dryRunOps } from "../ops/dry-run.js";
 import { eagerOps } from "../ops/eager.js";
+import { defaultView, toTensorFlow, viewShape } from "../ops/layout.js";
 import type { Shape, Tensor } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { defaultView, toTensorFlow, viewShape } from "../weights/layout.js";
 
 /**
  * A network as a `tf.layers.Layer` on the tfjs that is given, for those who compose with `tf.model(...)`. It takes

@@ -1,5 +1,4 @@
 import type { Values } from "../latents/latents.js";
-import { toTensorFlow, type WeightView } from "./layout.js";
 
 /**
  * A change of a weight [out, in, ...kernel] that is not multiplied out yet (LoRA, arXiv:2106.09685): up [out, rank]
@@ -30,27 +29,4 @@ export function sumLowRank(changes: readonly (LowRank & { readonly factor: numbe
     up: { shape: [out, rank], data: ups },
     down: { shape: [rank, ...down.shape.slice(1)], data: downs },
   };
-}
-
-/**
- * Two matrices, [rows, rank] and [rank, columns], whose product has the change's values in the order of a view. Views
- * are linear, and where outputs are the last axis the rank goes through them as outputs do.
- * @returns undefined where they are not
- */
-export function lowRankView({ up, down }: LowRank, view: WeightView): readonly [Values, Values] | undefined {
-  const [rank = 0] = down.shape;
-  if (view.layout === "rows") {
-    const left = toTensorFlow(up.data, up.shape, view);
-    return [
-      { shape: [left.length / rank, rank], data: left },
-      { shape: [rank, down.data.length / rank], data: down.data },
-    ];
-  }
-  if (!["kernel", "matrix", "winograd", "upsampled-winograd"].includes(view.layout)) return undefined;
-  const left = toTensorFlow(down.data, down.shape, { layout: view.layout });
-  const right = toTensorFlow(up.data, up.shape, { ...view, layout: "matrix" });
-  return [
-    { shape: [left.length / rank, rank], data: left },
-    { shape: [rank, right.length / rank], data: right },
-  ];
 }

@@ -1,12 +1,17 @@
-import type { Node, NodeWriter } from "./nodes.js";
+import type { Node } from "./graph-def.js";
+import type { NodeWriter } from "./node-writer.js";
 
-export interface GroupNormalization {
+/** What is multiplied with and added to what has mean 0 and variance 1. */
+interface Affine {
   /** [C] */
   readonly scale: Node;
   /** [C] */
   readonly shift: Node;
-  readonly groups: number;
   readonly epsilon: number;
+}
+
+export interface GroupNormalization extends Affine {
+  readonly groups: number;
 }
 
 /**
@@ -39,4 +44,23 @@ function membership(channels: number, groups: number): Float32Array {
   const values = new Float32Array(channels * groups);
   for (let c = 0; c < channels; c++) values[c * groups + Math.floor((c * groups) / channels)] = 1;
   return values;
+}
+
+/** Layer norm (Ba et al. 2016) of rows [N, C]. `isOne`: as one operation, where the library has it. */
+export function normalizeRows(
+  w: NodeWriter,
+  rows: Node,
+  { scale, shift, epsilon }: Affine,
+  isOne: boolean,
+): Node {
+  if (isOne) {
+    const attributes = { T: { type: "DT_FLOAT" }, epsilon: { float: epsilon } } as const;
+    return w.emit("_MklLayerNorm", [rows, scale, shift], rows.shape, "DT_FLOAT", attributes);
+  }
+  const full = (op: string, a: Node, b: Node) => w.elementwise(op, [a, b], rows.shape);
+  const difference = full("Sub", rows, w.mean(rows, 1));
+  const variance = w.mean(full("Mul", difference, difference), 1);
+  const steady = w.elementwise("AddV2", [variance, w.scalar(epsilon)], variance.shape);
+  const normal = full("Mul", difference, w.elementwise("Rsqrt", [steady], variance.shape));
+  return full("AddV2", full("Mul", normal, scale), shift);
 }

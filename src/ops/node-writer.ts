@@ -1,52 +1,5 @@
+import type { Attributes, FunctionBody, Node, NodeDef, NodeType } from "./graph-def.js";
 import { elements, type Shape } from "./ops.js";
-
-/** TensorFlow's numeric types, under the names that GraphDef gives them. */
-export type NodeType = "DT_FLOAT" | "DT_INT32" | "DT_HALF" | "DT_BFLOAT16" | "DT_UINT8";
-
-/** The attribute kinds of a NodeDef that this library writes. */
-export type Attribute =
-  | { readonly type: NodeType }
-  | { readonly shape: Shape }
-  | { readonly int: number }
-  | { readonly float: number }
-  | { readonly bool: boolean }
-  | { readonly string: string }
-  | { readonly strings: readonly string[] }
-  | { readonly ints: readonly number[] }
-  | { readonly types: readonly NodeType[] }
-  | { readonly bytes: Uint8Array }
-  | { readonly function: string }
-  | { readonly tensor: { readonly type: NodeType; readonly shape: Shape; readonly bytes: Uint8Array } };
-
-export type Attributes = Readonly<Record<string, Attribute>>;
-
-/** One node of a TensorFlow GraphDef, as plain data. */
-export interface NodeDef {
-  readonly name: string;
-  readonly op: string;
-  readonly inputs: readonly string[];
-  readonly attributes: Attributes;
-}
-
-/** An output of a node. */
-export interface Node {
-  readonly name: string;
-  readonly shape: Shape;
-  readonly type: NodeType;
-  /** What this is a reshape of; a reshape of a reshape is one of its source. Written down when a node needs it. */
-  readonly source?: Node;
-}
-
-/** Nodes that compute results from arguments: the body of a function, or of a graph whose inputs are the arguments. */
-export interface FunctionBody {
-  readonly arguments: readonly Node[];
-  /** Further arguments, which are the same for all parts of a batch. */
-  readonly shared?: readonly Node[];
-  readonly nodes: readonly NodeDef[];
-  readonly results: readonly (readonly [name: string, node: Node])[];
-  /** What the nodes call, by name; that of one name is the same throughout a graph. */
-  readonly functions?: ReadonlyMap<string, FunctionBody>;
-}
 
 /** Of a called function: the usual one of TensorFlow, which holds less memory, or one without queues and threads of its own. */
 type Executor = "" | "SINGLE_THREADED_EXECUTOR";
@@ -326,50 +279,6 @@ export class NodeWriter {
     const batch = a.shape.slice(0, -2).map((d, i) => Math.max(d, b.shape[i]!));
     const shape = [...batch, a.shape.at(-2)!, b.shape.at(transposeB ? -2 : -1)!];
     return this.emit("BatchMatMulV2", [a, b], shape, a.type, attributes);
-  }
-
-  conv2d(x: Node, kernel: Node, stride: number, padding: "SAME" | "VALID", shape: Shape): Node {
-    return this.emit("Conv2D", [x, kernel], shape, x.type, {
-      T: { type: x.type },
-      strides: { ints: [1, stride, stride, 1] },
-      padding: { string: padding },
-      data_format: { string: "NHWC" },
-      dilations: { ints: [1, 1, 1, 1] },
-    });
-  }
-
-  /**
-   * A 3x3 convolution of x [B, H, W, I] at twice its size, each pixel standing four times, without making that picture:
-   * what the pixels add to the results around them, a transposed convolution. 4/9 of the arithmetic (bench/NOTES.md).
-   *
-   * @param kernel [4, 4, O, I]
-   * @returns [B, 2 H, 2 W, O]
-   */
-  convolveUpsampled(x: Node, kernel: Node): Node {
-    return this.#convolveTransposed(x, kernel, 2);
-  }
-
-  /**
-   * A convolution that keeps the size of x [B, H, W, I], as the transposed one of the kernel that is turned by half a
-   * circle: oneDNN orders a kernel to its liking for this operation, not for Conv2D (bench/NOTES.md).
-   *
-   * @param kernel [height, width, O, I], both odd
-   * @returns [B, H, W, O]
-   */
-  convolveTurned(x: Node, kernel: Node): Node {
-    return this.#convolveTransposed(x, kernel, 1);
-  }
-
-  #convolveTransposed(x: Node, kernel: Node, stride: number): Node {
-    const [batch, height, width] = x.shape as [number, number, number];
-    const shape = [batch, stride * height, stride * width, kernel.shape[2]!];
-    return this.emit("Conv2DBackpropInput", [this.ints(...shape), kernel, x], shape, x.type, {
-      T: { type: x.type },
-      strides: { ints: [1, stride, stride, 1] },
-      padding: { string: "SAME" },
-      data_format: { string: "NHWC" },
-      dilations: { ints: [1, 1, 1, 1] },
-    });
   }
 
   biasAdd(x: Node, bias: Node): Node {

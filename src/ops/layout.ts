@@ -12,9 +12,9 @@ export interface WeightView {
    * that im2col makes (a 1x1 convolution is then the matrix [in, out]). The bytes are those of "kernel".
    * "winograd": a 3x3 convolution as [16, in, out], transformed for F(2x2, 3x3) (ops/winograd.ts).
    * "upsampled": a 3x3 convolution of a picture at twice the size as [4, 4, out, in], for the picture before it is
-   * enlarged (`NodeWriter.convolveUpsampled`); "upsampled-winograd": the same as [9, in, out] (ops/winograd.ts).
+   * enlarged (`convolveUpsampled`); "upsampled-winograd": the same as [9, in, out] (ops/winograd.ts).
    * "rows": a linear layer as [out, in], as PyTorch has it; columns are rows of it.
-   * "turned": a convolution as [height, width, out, in], last row and column first (`NodeWriter.convolveTurned`).
+   * "turned": a convolution as [height, width, out, in], last row and column first (`convolveTurned`).
    */
   readonly layout:
     | "same"
