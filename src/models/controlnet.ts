@@ -2,7 +2,9 @@ import { channels, conv2d } from "../nn/basic.js";
 import { layer, type Module } from "../nn/module.js";
 import type { Tensor } from "../ops/ops.js";
 import type { Network } from "./network.js";
-import { downPath, midBlock, timeEmbedding, type UNetConfig, type UNetSize, unet } from "./unet.js";
+import { downPath, timeEmbedding, type UNetSize, unet } from "./unet.js";
+import { midBlock } from "./unet-blocks.js";
+import type { UNetConfig } from "./unet-config.js";
 
 /** ControlNetModel (Zhang et al. 2023): the way down of a UNet that also sees a picture. */
 export interface ControlNetConfig {

@@ -20,8 +20,8 @@ import { openNetwork } from "../weights/folder.js";
 import { embedTimesteps } from "./timestep-embedding.js";
 import * as plain from "./unconditional.js";
 import { parseUNet2DConfig } from "./unconditional-config.js";
-import * as conditional from "./unet.js";
-import { parseUNetConfig } from "./unet-config.js";
+import * as conditional from "./unet-blocks.js";
+import { parseUNetConfig, type UNetConfig } from "./unet-config.js";
 
 /** Each kind of layer by itself, on tfjs in pure JavaScript, with the weights at its path in the checkpoint. */
 
@@ -34,7 +34,7 @@ interface Stage {
   /** The level that the path is in, in the order of the way down. */
   readonly level: number;
   readonly last: boolean;
-  readonly conditional?: conditional.UNetConfig;
+  readonly conditional?: UNetConfig;
   readonly plain?: plain.UNet2DConfig;
 }
 
@@ -176,9 +176,7 @@ function stageOf({ config, inputs }: GoldenCase): Stage {
     given: Object.fromEntries(given),
     level: way === "up" ? levels - 1 - index : index,
     last: index === levels - 1,
-    ...(isPlain
-      ? { plain: parsed as plain.UNet2DConfig }
-      : { conditional: parsed as conditional.UNetConfig }),
+    ...(isPlain ? { plain: parsed as plain.UNet2DConfig } : { conditional: parsed as UNetConfig }),
   };
 }
 

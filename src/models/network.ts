@@ -8,7 +8,8 @@ import { type KUNetConfig, type KUNetSize, kUnet } from "./k-unet.js";
 import { type T2iAdapterConfig, type T2iAdapterSize, t2iAdapter } from "./t2i-adapter.js";
 import { type TaesdConfig, taesdDecoder, taesdEncoder } from "./taesd.js";
 import { type UNet2DConfig, type UNet2DSize, unconditionalUNet } from "./unconditional.js";
-import { type UNetConfig, type UNetSize, unet } from "./unet.js";
+import { type UNetSize, unet } from "./unet.js";
+import type { UNetConfig } from "./unet-config.js";
 import { type KlConfig, type VaeSize, vaeDecoder, vaeEncoder } from "./vae.js";
 import { type VqConfig, vqDecoder, vqEncoder } from "./vq.js";
 

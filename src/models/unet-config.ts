@@ -13,8 +13,43 @@ import {
   spread,
   unusable,
 } from "./config.js";
-import type { ControlNetConfig } from "./controlnet.js";
-import type { UNetConfig } from "./unet.js";
+
+/** One resolution of the UNet, as seen from the way down. */
+export interface UNetLevel {
+  readonly channels: number; // 320
+  readonly layers: number; // 2
+  readonly crossAttention: boolean;
+  readonly heads: number; // 8
+  readonly transformerLayers: number; // 1
+  /** The first attention of each transformer block looks at the prompt, too (x4 upscaler). */
+  readonly onlyCrossAttention: boolean;
+}
+
+/** UNet2DConditionModel; the numbers are those of unet/config.json, with its per-level lists brought together. */
+export interface UNetConfig {
+  readonly inChannels: number; // 4, or 9 for inpainting, 8 for InstructPix2Pix, 7 for the x4 upscaler
+  readonly outChannels: number; // 4
+  readonly sampleSize: number; // 64
+  readonly levels: readonly UNetLevel[];
+  /** Up blocks, last level first; they may differ from the way down in `crossAttention`. */
+  readonly upCrossAttention: readonly boolean[];
+  readonly upTransformerLayers: readonly number[];
+  readonly midCrossAttention: boolean;
+  readonly crossAttentionDim: number; // 768
+  readonly linearProjection: boolean;
+  readonly normGroups: number; // 32
+  readonly epsilon: number; // 1e-5
+  readonly flipSinToCos: boolean;
+  readonly freqShift: number;
+  readonly downsamplePadding: number;
+  readonly timeScaleShift: boolean;
+  /** Width of the guidance embedding (LCM). */
+  readonly timeCondDim?: number; // 256
+  /** Rows of the class table (the x4 upscaler's noise level). */
+  readonly classes?: number; // 1000
+  /** SDXL's size conditioning: width of one sinusoidal embedding, and of all that is projected. */
+  readonly added?: { readonly timeWidth: number; readonly width: number }; // 256, 2816
+}
 
 const unetSchema = z.object({
   in_channels: count.default(4),
@@ -124,21 +159,3 @@ function addedEmbedding(c: z.infer<typeof unetSchema>, file: string) {
 
 const defaultBlocks = <T>(levels: number, most: T, last: T): T[] =>
   Array.from({ length: levels }, (_, i) => (i === levels - 1 ? last : most));
-
-const controlNetSchema = z.object({
-  conditioning_channels: count.default(3),
-  conditioning_embedding_out_channels: perLevel.default([16, 32, 96, 256]),
-  controlnet_conditioning_channel_order: z.literal("rgb").default("rgb"),
-  global_pool_conditions: z.boolean().default(false),
-});
-
-/** ControlNetModel: the keys of the UNet that it is half a copy of, and its own. */
-export function parseControlNetConfig(json: unknown, file: string): ControlNetConfig {
-  const c = parse(controlNetSchema, json, file);
-  return {
-    unet: parseUNetConfig(json, file),
-    conditioningChannels: c.conditioning_channels,
-    embeddingChannels: c.conditioning_embedding_out_channels,
-    globalPool: c.global_pool_conditions,
-  };
-}

@@ -1,46 +1,9 @@
-import { type PictureTokens, spatialTransformer } from "../nn/attention.js";
-import { channels, conv2d, groupNorm, timestepEmbedding } from "../nn/basic.js";
-import { layer, type Module } from "../nn/module.js";
-import { downsample, type ResnetOptions, resnetBlock, upsample } from "../nn/resnet.js";
+import { conv2d, groupNorm, timestepEmbedding } from "../nn/basic.js";
+import type { Module } from "../nn/module.js";
 import type { Tensor } from "../ops/ops.js";
 import type { Network, TensorSpec } from "./network.js";
-
-/** One resolution of the UNet, as seen from the way down. */
-export interface UNetLevel {
-  readonly channels: number; // 320
-  readonly layers: number; // 2
-  readonly crossAttention: boolean;
-  readonly heads: number; // 8
-  readonly transformerLayers: number; // 1
-  /** The first attention of each transformer block looks at the prompt, too (x4 upscaler). */
-  readonly onlyCrossAttention: boolean;
-}
-
-/** UNet2DConditionModel; the numbers are those of unet/config.json, with its per-level lists brought together. */
-export interface UNetConfig {
-  readonly inChannels: number; // 4, or 9 for inpainting, 8 for InstructPix2Pix, 7 for the x4 upscaler
-  readonly outChannels: number; // 4
-  readonly sampleSize: number; // 64
-  readonly levels: readonly UNetLevel[];
-  /** Up blocks, last level first; they may differ from the way down in `crossAttention`. */
-  readonly upCrossAttention: readonly boolean[];
-  readonly upTransformerLayers: readonly number[];
-  readonly midCrossAttention: boolean;
-  readonly crossAttentionDim: number; // 768
-  readonly linearProjection: boolean;
-  readonly normGroups: number; // 32
-  readonly epsilon: number; // 1e-5
-  readonly flipSinToCos: boolean;
-  readonly freqShift: number;
-  readonly downsamplePadding: number;
-  readonly timeScaleShift: boolean;
-  /** Width of the guidance embedding (LCM). */
-  readonly timeCondDim?: number; // 256
-  /** Rows of the class table (the x4 upscaler's noise level). */
-  readonly classes?: number; // 1000
-  /** SDXL's size conditioning: width of one sinusoidal embedding, and of all that is projected. */
-  readonly added?: { readonly timeWidth: number; readonly width: number }; // 256, 2816
-}
+import { type Context, downBlock, lastUpLayer, midBlock, upBlock } from "./unet-blocks.js";
+import type { UNetConfig, UNetLevel } from "./unet-config.js";
 
 export interface UNetSize {
   readonly batch: number;
@@ -57,14 +20,6 @@ export interface UNetSize {
   readonly mergeTokens?: number;
   /** DeepCache: also gives what the last layer of the way up begins with, or takes that and runs what is around it alone. */
   readonly deep?: "out" | "in";
-}
-
-/** What cross-attention looks at: the prompt [B, T, D], and the pictures of IP-Adapters. */
-export interface Context {
-  readonly text: Tensor;
-  readonly pictures?: readonly PictureTokens[];
-  /** Where self-attention works on fewer tokens. */
-  readonly mergeTokens?: { readonly height: number; readonly width: number; readonly ratio: number };
 }
 
 /**
@@ -212,41 +167,6 @@ export function downPath(
   return { h, skips };
 }
 
-export const downBlock = layer(
-  (
-    m: Module,
-    x: Tensor,
-    time: Tensor,
-    context: Context,
-    config: UNetConfig,
-    level: UNetLevel,
-    last: boolean,
-    feature?: Tensor,
-  ) => {
-    const outputs: Tensor[] = [];
-    let h = x;
-    for (let i = 0; i < level.layers; i++) {
-      h = resnetBlock(m.at("resnets", i), h, time, level.channels, resnetOptions(config));
-      if (level.crossAttention) h = transformer(m.at("attentions", i), h, context, config, level);
-      if (feature && level.crossAttention && i === level.layers - 1) h = m.ops.add(h, feature);
-      outputs.push(h);
-    }
-    if (!last) outputs.push(downsample(m.at("downsamplers", 0), h, config.downsamplePadding));
-    // Without attention it comes after the halving.
-    if (feature && !level.crossAttention) outputs.push(m.ops.add(outputs.pop()!, feature));
-    return outputs;
-  },
-);
-
-export const midBlock = layer((m: Module, x: Tensor, time: Tensor, context: Context, config: UNetConfig) => {
-  // Looks at itself first, even where only_cross_attention holds for all levels.
-  const level = { ...config.levels.at(-1)!, onlyCrossAttention: false };
-  let h = resnetBlock(m.at("resnets", 0), x, time, channels(x), resnetOptions(config));
-  if (!config.midCrossAttention) return h;
-  h = transformer(m.at("attentions", 0), h, context, config, level);
-  return resnetBlock(m.at("resnets", 1), h, time, channels(x), resnetOptions(config));
-});
-
 function upPath(
   m: Module,
   x: Tensor,
@@ -266,66 +186,6 @@ function upPath(
   });
   return h;
 }
-
-export const upBlock = layer(
-  (
-    m: Module,
-    x: Tensor,
-    skips: readonly Tensor[],
-    time: Tensor,
-    context: Context,
-    config: UNetConfig,
-    level: UNetLevel,
-    next: Tensor | undefined,
-  ) => {
-    let h = x;
-    skips.forEach((skip, i) => {
-      h = m.ops.concat([h, skip], 3);
-      h = resnetBlock(m.at("resnets", i), h, time, level.channels, resnetOptions(config));
-      if (level.crossAttention) h = transformer(m.at("attentions", i), h, context, config, level);
-    });
-    // To the size of the next skip connection, which is odd when the latents' size is.
-    return next ? upsample(m.at("upsamplers", 0), h, next.shape[1]!, next.shape[2]!) : h;
-  },
-);
-
-/** The last layer of the last up block, the only one that joins the first skip connection. */
-const lastUpLayer = layer(
-  (m: Module, x: Tensor, skip: Tensor, time: Tensor, context: Context, config: UNetConfig) => {
-    const level = config.levels[0]!;
-    const joined = m.ops.concat([x, skip], 3);
-    const h = resnetBlock(m.at("resnets", level.layers), joined, time, level.channels, resnetOptions(config));
-    if (!config.upCrossAttention.at(-1)) return h;
-    const up = { ...level, transformerLayers: config.upTransformerLayers.at(-1)! };
-    return transformer(m.at("attentions", level.layers), h, context, config, up);
-  },
-);
-
-const transformer = (
-  m: Module,
-  x: Tensor,
-  context: Context,
-  config: UNetConfig,
-  level: UNetLevel,
-): Tensor => {
-  const { mergeTokens: merging } = context;
-  const isThere = x.shape[1] === merging?.height && x.shape[2] === merging?.width;
-  return spatialTransformer(m, x, context.text, {
-    heads: level.heads,
-    layers: level.transformerLayers,
-    groups: config.normGroups,
-    linearProjection: config.linearProjection,
-    onlyCrossAttention: level.onlyCrossAttention,
-    ...(context.pictures && { pictures: context.pictures }),
-    ...(merging && isThere && { mergeTokens: merging.ratio }),
-  });
-};
-
-const resnetOptions = (config: UNetConfig): ResnetOptions => ({
-  groups: config.normGroups,
-  epsilon: config.epsilon,
-  timeScaleShift: config.timeScaleShift,
-});
 
 const head = (m: Module, x: Tensor, config: UNetConfig): Tensor => {
   const options = { groups: config.normGroups, epsilon: config.epsilon, activation: "silu" } as const;

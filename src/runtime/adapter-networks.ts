@@ -1,9 +1,9 @@
 import { DiffusionError } from "../errors.js";
 import type { ControlNetConfig } from "../models/controlnet.js";
+import { parseControlNetConfig } from "../models/controlnet-config.js";
 import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
 import { parseT2iAdapterConfig } from "../models/t2i-adapter-config.js";
-import type { UNetConfig } from "../models/unet.js";
-import { parseControlNetConfig } from "../models/unet-config.js";
+import type { UNetConfig } from "../models/unet-config.js";
 import type { Network } from "../weights/folder.js";
 import { check, fileOf, type Model, placeOf } from "./model.js";
 

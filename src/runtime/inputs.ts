@@ -4,7 +4,8 @@ import { type KUNetConfig, type KUNetSize, kTimeEmbedding } from "../models/k-un
 import type { Network } from "../models/network.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
 import type { UNet2DConfig, UNet2DSize } from "../models/unconditional.js";
-import { type UNetConfig, type UNetSize, unet } from "../models/unet.js";
+import { type UNetSize, unet } from "../models/unet.js";
+import type { UNetConfig } from "../models/unet-config.js";
 import type { Input } from "./runner.js";
 
 /** What callers give as plain numbers becomes what networks take; checked, because these calls are public. */

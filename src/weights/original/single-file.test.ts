@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { parseControlNetConfig } from "../../models/unet-config.js";
+import { parseControlNetConfig } from "../../models/controlnet-config.js";
 import { goldenCases, goldenPath } from "../../testing/golden.js";
 import { disposeTinyModels, tinyModel } from "../../testing/pipeline-case.js";
 import { thrown } from "../../testing/thrown.js";

@@ -1,0 +1,22 @@
+import { z } from "zod";
+import { count, parse, perLevel } from "./config.js";
+import type { ControlNetConfig } from "./controlnet.js";
+import { parseUNetConfig } from "./unet-config.js";
+
+const controlNetSchema = z.object({
+  conditioning_channels: count.default(3),
+  conditioning_embedding_out_channels: perLevel.default([16, 32, 96, 256]),
+  controlnet_conditioning_channel_order: z.literal("rgb").default("rgb"),
+  global_pool_conditions: z.boolean().default(false),
+});
+
+/** ControlNetModel: the keys of the UNet that it is half a copy of, and its own. */
+export function parseControlNetConfig(json: unknown, file: string): ControlNetConfig {
+  const c = parse(controlNetSchema, json, file);
+  return {
+    unet: parseUNetConfig(json, file),
+    conditioningChannels: c.conditioning_channels,
+    embeddingChannels: c.conditioning_embedding_out_channels,
+    globalPool: c.global_pool_conditions,
+  };
+}

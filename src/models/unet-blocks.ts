@@ -1,0 +1,109 @@
+import { type PictureTokens, spatialTransformer } from "../nn/attention.js";
+import { channels } from "../nn/basic.js";
+import { layer, type Module } from "../nn/module.js";
+import { downsample, type ResnetOptions, resnetBlock, upsample } from "../nn/resnet.js";
+import type { Tensor } from "../ops/ops.js";
+import type { UNetConfig, UNetLevel } from "./unet-config.js";
+
+/** What cross-attention looks at: the prompt [B, T, D], and the pictures of IP-Adapters. */
+export interface Context {
+  readonly text: Tensor;
+  readonly pictures?: readonly PictureTokens[];
+  /** Where self-attention works on fewer tokens. */
+  readonly mergeTokens?: { readonly height: number; readonly width: number; readonly ratio: number };
+}
+
+export const downBlock = layer(
+  (
+    m: Module,
+    x: Tensor,
+    time: Tensor,
+    context: Context,
+    config: UNetConfig,
+    level: UNetLevel,
+    last: boolean,
+    feature?: Tensor,
+  ) => {
+    const outputs: Tensor[] = [];
+    let h = x;
+    for (let i = 0; i < level.layers; i++) {
+      h = resnetBlock(m.at("resnets", i), h, time, level.channels, resnetOptions(config));
+      if (level.crossAttention) h = transformer(m.at("attentions", i), h, context, config, level);
+      if (feature && level.crossAttention && i === level.layers - 1) h = m.ops.add(h, feature);
+      outputs.push(h);
+    }
+    if (!last) outputs.push(downsample(m.at("downsamplers", 0), h, config.downsamplePadding));
+    // Without attention it comes after the halving.
+    if (feature && !level.crossAttention) outputs.push(m.ops.add(outputs.pop()!, feature));
+    return outputs;
+  },
+);
+
+export const midBlock = layer((m: Module, x: Tensor, time: Tensor, context: Context, config: UNetConfig) => {
+  // Looks at itself first, even where only_cross_attention holds for all levels.
+  const level = { ...config.levels.at(-1)!, onlyCrossAttention: false };
+  let h = resnetBlock(m.at("resnets", 0), x, time, channels(x), resnetOptions(config));
+  if (!config.midCrossAttention) return h;
+  h = transformer(m.at("attentions", 0), h, context, config, level);
+  return resnetBlock(m.at("resnets", 1), h, time, channels(x), resnetOptions(config));
+});
+
+export const upBlock = layer(
+  (
+    m: Module,
+    x: Tensor,
+    skips: readonly Tensor[],
+    time: Tensor,
+    context: Context,
+    config: UNetConfig,
+    level: UNetLevel,
+    next: Tensor | undefined,
+  ) => {
+    let h = x;
+    skips.forEach((skip, i) => {
+      h = m.ops.concat([h, skip], 3);
+      h = resnetBlock(m.at("resnets", i), h, time, level.channels, resnetOptions(config));
+      if (level.crossAttention) h = transformer(m.at("attentions", i), h, context, config, level);
+    });
+    // To the size of the next skip connection, which is odd when the latents' size is.
+    return next ? upsample(m.at("upsamplers", 0), h, next.shape[1]!, next.shape[2]!) : h;
+  },
+);
+
+/** The last layer of the last up block, the only one that joins the first skip connection. */
+export const lastUpLayer = layer(
+  (m: Module, x: Tensor, skip: Tensor, time: Tensor, context: Context, config: UNetConfig) => {
+    const level = config.levels[0]!;
+    const joined = m.ops.concat([x, skip], 3);
+    const h = resnetBlock(m.at("resnets", level.layers), joined, time, level.channels, resnetOptions(config));
+    if (!config.upCrossAttention.at(-1)) return h;
+    const up = { ...level, transformerLayers: config.upTransformerLayers.at(-1)! };
+    return transformer(m.at("attentions", level.layers), h, context, config, up);
+  },
+);
+
+const transformer = (
+  m: Module,
+  x: Tensor,
+  context: Context,
+  config: UNetConfig,
+  level: UNetLevel,
+): Tensor => {
+  const { mergeTokens: merging } = context;
+  const isThere = x.shape[1] === merging?.height && x.shape[2] === merging?.width;
+  return spatialTransformer(m, x, context.text, {
+    heads: level.heads,
+    layers: level.transformerLayers,
+    groups: config.normGroups,
+    linearProjection: config.linearProjection,
+    onlyCrossAttention: level.onlyCrossAttention,
+    ...(context.pictures && { pictures: context.pictures }),
+    ...(merging && isThere && { mergeTokens: merging.ratio }),
+  });
+};
+
+const resnetOptions = (config: UNetConfig): ResnetOptions => ({
+  groups: config.normGroups,
+  epsilon: config.epsilon,
+  timeScaleShift: config.timeScaleShift,
+});
