@@ -1,12 +1,11 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
+import type { ChildProcess } from "node:child_process";
 import type { Adapters } from "../adapters/adapted-checkpoint.js";
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import type { CallName, Calls, Reply, Status } from "./messages.js";
 import type { Input, RunnerRequest } from "./runner.js";
+import { type Guards, type Watch, watch } from "./watch.js";
+import { forkWorker, physicalCores, type WorkerSettings, workerError } from "./worker-process.js";
 
 type OnWeights = (done: number, total: number) => void;
 
@@ -15,25 +14,6 @@ interface Pending {
   reject(error: Error): void;
   readonly onProgress?: OnWeights;
   readonly watch: Watch;
-}
-
-/** Of one call. */
-interface Watch {
-  /** The process has said something. */
-  alive(): void;
-  /** The call is over. */
-  end(): void;
-}
-
-/** Starting, converting and loading take longer than a run: so many times `hangMs`, without a word of progress. */
-const LOADING_HANGS = 3;
-
-/** What ends the process that computes, besides its caller. */
-interface Guards {
-  /** Bytes of private memory; mapped weights, which the system may drop, do not count. Looked at on Linux only. */
-  readonly memoryLimit?: number;
-  /** Milliseconds that one run of a network may take; loading may be silent for three times as long. */
-  readonly hangMs?: number;
 }
 
 export interface EngineOptions extends Guards {
@@ -61,11 +41,7 @@ export interface NetworkUse {
  * errors, and starts it anew for the next call. While nothing is asked of it, it does not keep the caller alive.
  */
 export class Engine {
-  readonly #threads: number;
-  /** Threads take nodes, not parts of nodes: for graphs that compute the samples of a batch side by side. */
-  readonly #sideBySide: boolean;
-  /** The newest instruction set that oneDNN may use; by default what the CPU says it has. */
-  readonly #instructionSet: string | undefined;
+  readonly #settings: WorkerSettings;
   readonly #guards: Guards;
   readonly #pending = new Map<number, Pending>();
   #child: ChildProcess | undefined;
@@ -73,15 +49,13 @@ export class Engine {
   #calls = 0;
   #networks = 0;
 
-  constructor(options: EngineOptions & { instructionSet?: string } = {}) {
-    const { memoryLimit, hangMs } = options;
+  constructor(options: EngineOptions & Pick<WorkerSettings, "instructionSet"> = {}) {
+    const { memoryLimit, hangMs, threads = physicalCores(), sideBySide = false, instructionSet } = options;
     this.#guards = {
       ...(memoryLimit !== undefined && { memoryLimit }),
       ...(hangMs !== undefined && { hangMs }),
     };
-    this.#threads = options.threads ?? physicalCores();
-    this.#sideBySide = options.sideBySide ?? false;
-    this.#instructionSet = options.instructionSet;
+    this.#settings = { threads, sideBySide, ...(instructionSet && { instructionSet }) };
   }
 
   /**
@@ -179,7 +153,11 @@ export class Engine {
         resolve: (result) => resolve(result as Calls[N]["result"]),
         reject,
         ...(onProgress && { onProgress }),
-        watch: this.#watch(child, name),
+        watch: watch(child, {
+          ...this.#guards,
+          isRun: name === "run",
+          onEnd: (how, hint) => this.#lost(child, how, hint),
+        }),
       });
       this.#keepAlive(child);
       child.send({ id, name, args }, (error) => {
@@ -189,64 +167,9 @@ export class Engine {
     });
   }
 
-  /** Ends the process when a call takes too long or too much memory; what was asked of it is refused then. */
-  #watch(child: ChildProcess, name: CallName): Watch {
-    const { memoryLimit, hangMs } = this.#guards;
-    const silentMs = hangMs !== undefined && name !== "run" ? LOADING_HANGS * hangMs : hangMs;
-    const end = (how: string, hint: string) => {
-      this.#lost(child, how, hint);
-      child.kill("SIGKILL");
-    };
-    let hang: NodeJS.Timeout | undefined;
-    const alive = () => {
-      clearTimeout(hang);
-      if (silentMs !== undefined)
-        hang = setTimeout(
-          () =>
-            end(
-              `gave no answer for ${silentMs / 1000} s and was ended`,
-              "where pictures of this size take so long, allow more: hangMs, or --hang of a worker",
-            ),
-          silentMs,
-        );
-    };
-    alive();
-    const memory =
-      memoryLimit !== undefined
-        ? setInterval(() => {
-            const bytes = privateMemory(child.pid);
-            if (bytes > memoryLimit)
-              end(
-                `took ${Math.round(bytes / 2 ** 20)} MB of memory, more than the ${Math.round(memoryLimit / 2 ** 20)} MB it may, and was ended`,
-                "try a smaller size or precision fp16, or allow more: memoryLimit, or --memory of a worker",
-              );
-          }, 500)
-        : undefined;
-    return {
-      alive,
-      end() {
-        clearTimeout(hang);
-        clearInterval(memory);
-      },
-    };
-  }
-
   #start(): ChildProcess {
     if (this.#child) return this.#child;
-    const entry = workerEntry();
-    const child = fork(entry.path, [], {
-      serialization: "advanced",
-      stdio: ["ignore", "ignore", "pipe", "ipc"],
-      execArgv: entry.execArgv,
-      env: {
-        ...process.env,
-        TF_ENABLE_ONEDNN_OPTS: process.env.TF_ENABLE_ONEDNN_OPTS ?? "1",
-        // One node at a time and all threads in it, or the other way round.
-        TF_NUM_INTRAOP_THREADS: this.#sideBySide ? "1" : String(this.#threads),
-        TF_NUM_INTEROP_THREADS: this.#sideBySide ? String(this.#threads) : "1",
-        ...(this.#instructionSet && { ONEDNN_MAX_CPU_ISA: this.#instructionSet }),
-      },
-    });
+    const child = forkWorker(this.#settings);
     this.#stderr = "";
     child.stderr!.on("data", (chunk: Buffer) => {
       this.#stderr = (this.#stderr + chunk).slice(-4000);
@@ -295,57 +218,4 @@ export class Engine {
     const handles = [child, child.channel, child.stderr as unknown as { ref(): void; unref(): void } | null];
     for (const handle of handles) this.#pending.size > 0 ? handle?.ref() : handle?.unref();
   }
-}
-
-function workerError(
-  how: string,
-  stderr: string,
-  hint = "if it was out of memory, try a smaller size or precision fp16",
-): DiffusionError {
-  const last = stderr
-    .split("\n")
-    .filter((line) => line.trim() !== "" && !remark.test(line))
-    .at(-1);
-  return new DiffusionError("WORKER", `the process that computes ${how}${last ? `: ${last}` : ""}`, {
-    hint: `it is started again with the next call; ${hint}`,
-  });
-}
-
-/** What TensorFlow writes without being in trouble: "I0000 00:00:1795384339.57 …", "2026-11-22 21:50:21.19: W tensorflow/…". */
-const remark = /^(?:[IW]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IW] |WARNING: All log messages before absl)/;
-
-/** Memory that the process shares with no file, swapped out or not. 0 where the system does not tell. */
-function privateMemory(pid: number | undefined): number {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, "utf8");
-    const kilobytes = (name: string) =>
-      Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, "m").exec(status)?.[1] ?? 0);
-    return (kilobytes("RssAnon") + kilobytes("VmSwap")) * 1024;
-  } catch {
-    return 0;
-  }
-}
-
-/** The built worker next to the bundle, or its source, when the library itself runs from source. */
-function workerEntry(): { path: string; execArgv: string[] } {
-  const here = import.meta.url;
-  if (here.endsWith(".ts")) {
-    return { path: fileURLToPath(new URL("./worker.ts", here)), execArgv: ["--import", "tsx"] };
-  }
-  return { path: fileURLToPath(new URL("./runtime/worker.js", here)), execArgv: [] };
-}
-
-/** Two hardware threads of one core share its arithmetic units; more threads than cores are slower. */
-function physicalCores(): number {
-  try {
-    const text = readFileSync("/proc/cpuinfo", "utf8");
-    const cores = new Set(
-      text.split("\n\n").map((cpu) => cpu.match(/^(physical id|core id)\s*:.*$/gm)?.join()),
-    );
-    cores.delete(undefined);
-    if (cores.size > 0) return Math.min(cores.size, availableParallelism());
-  } catch {
-    // No Linux: what the system counts.
-  }
-  return availableParallelism();
 }

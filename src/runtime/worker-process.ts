@@ -1,0 +1,74 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { DiffusionError } from "../errors.js";
+
+/** What only the environment of a process can set, before TensorFlow is loaded in it. */
+export interface WorkerSettings {
+  readonly threads: number;
+  /** Threads take nodes, not parts of nodes: for graphs that compute the samples of a batch side by side. */
+  readonly sideBySide: boolean;
+  /** The newest instruction set that oneDNN may use; by default what the CPU says it has. */
+  readonly instructionSet?: string;
+}
+
+/** Starts a process that computes (`worker.ts`). */
+export function forkWorker({ threads, sideBySide, instructionSet }: WorkerSettings): ChildProcess {
+  const entry = workerEntry();
+  return fork(entry.path, [], {
+    serialization: "advanced",
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+    execArgv: entry.execArgv,
+    env: {
+      ...process.env,
+      TF_ENABLE_ONEDNN_OPTS: process.env.TF_ENABLE_ONEDNN_OPTS ?? "1",
+      // One node at a time and all threads in it, or the other way round.
+      TF_NUM_INTRAOP_THREADS: sideBySide ? "1" : String(threads),
+      TF_NUM_INTEROP_THREADS: sideBySide ? String(threads) : "1",
+      ...(instructionSet && { ONEDNN_MAX_CPU_ISA: instructionSet }),
+    },
+  });
+}
+
+/** The built worker next to the bundle, or its source, when the library itself runs from source. */
+function workerEntry(): { path: string; execArgv: string[] } {
+  const here = import.meta.url;
+  if (here.endsWith(".ts")) {
+    return { path: fileURLToPath(new URL("./worker.ts", here)), execArgv: ["--import", "tsx"] };
+  }
+  return { path: fileURLToPath(new URL("./runtime/worker.js", here)), execArgv: [] };
+}
+
+/** What the caller is told when the process is lost: how, and the last line that it wrote of its trouble. */
+export function workerError(
+  how: string,
+  stderr: string,
+  hint = "if it was out of memory, try a smaller size or precision fp16",
+): DiffusionError {
+  const last = stderr
+    .split("\n")
+    .filter((line) => line.trim() !== "" && !remark.test(line))
+    .at(-1);
+  return new DiffusionError("WORKER", `the process that computes ${how}${last ? `: ${last}` : ""}`, {
+    hint: `it is started again with the next call; ${hint}`,
+  });
+}
+
+/** What TensorFlow writes without being in trouble: "I0000 00:00:1795384339.57 …", "2026-11-22 21:50:21.19: W tensorflow/…". */
+const remark = /^(?:[IW]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IW] |WARNING: All log messages before absl)/;
+
+/** Two hardware threads of one core share its arithmetic units; more threads than cores are slower. */
+export function physicalCores(): number {
+  try {
+    const text = readFileSync("/proc/cpuinfo", "utf8");
+    const cores = new Set(
+      text.split("\n\n").map((cpu) => cpu.match(/^(physical id|core id)\s*:.*$/gm)?.join()),
+    );
+    cores.delete(undefined);
+    if (cores.size > 0) return Math.min(cores.size, availableParallelism());
+  } catch {
+    // No Linux: what the system counts.
+  }
+  return availableParallelism();
+}
