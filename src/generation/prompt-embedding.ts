@@ -1,6 +1,6 @@
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
-import type { TextEncoding } from "../runtime/networks.js";
+import type { TextEncoding } from "../runtime/text-encoder.js";
 import { type Chunk, emptyChunk, padChunks } from "../text/chunks.js";
 import { blendWithout, emphasize, emphasizeFromEmpty } from "../text/emphasis.js";
 import { type PromptRange, type PromptSyntax, parsePrompt } from "../text/prompt.js";

@@ -27,7 +27,7 @@ function vaeOf(golden: GoldenCase, runtime: RuntimeName): PlainVae {
   const network = networkOf(golden);
   const { engine, options } = runtimes[runtime];
   const weights = { model: join(network.path, ".."), role: "part", opening: options.opening } as const;
-  const run: Run = (spec, inputs) => engine.network({ ...options, spec, weights }).run(inputs);
+  const run: Run = (spec, inputs) => engine.runner({ ...options, spec, weights }).run(inputs);
   return plainVae(readVae(network), run, () => codebookOf(golden));
 }
 

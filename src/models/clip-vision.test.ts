@@ -4,7 +4,7 @@ import { clipPixels } from "../image/clip-pixels.js";
 import { readImage } from "../image/read.js";
 import type { Values } from "../latents/latents.js";
 import { readImageEncoder } from "../runtime/ip-adapter.js";
-import { runnerOf } from "../runtime/networks.js";
+import { runnerOf } from "../runtime/network-runner.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { goldenExtra, readTensors, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
 import { readControlNet } from "../runtime/adapter-networks.js";
-import { addResiduals } from "../runtime/controlnet.js";
+import { addResiduals, createControlNet } from "../runtime/controlnet.js";
 import { readModel } from "../runtime/model.js";
-import { createControlNet, createNetworks } from "../runtime/networks.js";
+import { createNetworks } from "../runtime/networks.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";

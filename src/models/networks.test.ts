@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
 import { readModel } from "../runtime/model.js";
-import { createNetworks, type Networks, type UNet } from "../runtime/networks.js";
+import { createNetworks, type Networks } from "../runtime/networks.js";
 import type { RuntimeName } from "../runtime/runner.js";
+import type { UNet } from "../runtime/unet.js";
 import { type GoldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
 import { openFolder, openNetwork } from "../weights/folder.js";
@@ -105,8 +106,8 @@ describe("weights, however they are stored", () => {
 /** Takes the UNet from a folder of its own. */
 function folderEngine(engine: typeof runtimes.eager.engine, folder: string): typeof engine {
   return {
-    network: (request: Parameters<typeof engine.network>[0]) =>
-      engine.network({ ...request, weights: { ...request.weights, model: folder, role: "part" } }),
+    runner: (request: Parameters<typeof engine.runner>[0]) =>
+      engine.runner({ ...request, weights: { ...request.weights, model: folder, role: "part" } }),
   } as typeof engine;
 }
 

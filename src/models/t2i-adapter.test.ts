@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
 import { readT2iAdapter } from "../runtime/adapter-networks.js";
 import { unetInputs } from "../runtime/inputs.js";
-import { runnerOf } from "../runtime/networks.js";
+import { runnerOf } from "../runtime/network-runner.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { addFeatures, createT2iAdapter } from "../runtime/t2i-adapter.js";
 import { goldenExtra, readTensors, toNhwc } from "../testing/golden.js";

@@ -30,18 +30,16 @@ import type { ResolvedOptions } from "../options/resolved.js";
 import { checkOptions } from "../options/schema.js";
 import { readControlNet, readT2iAdapter } from "../runtime/adapter-networks.js";
 import type { Vae } from "../runtime/autoencoder.js";
+import { createControlNet } from "../runtime/controlnet.js";
 import { Engine } from "../runtime/engine.js";
 import { openIpAdapter } from "../runtime/ip-adapter.js";
 import { isSmall, type Model, type Replacements, readConfigs, weightChecks } from "../runtime/model.js";
-import {
-  createControlNet,
-  createNetworks,
-  type NetworksOptions,
-  type TextEncoder,
-  type UNet,
-} from "../runtime/networks.js";
+import type { NetworksOptions } from "../runtime/network-runner.js";
+import { createNetworks } from "../runtime/networks.js";
 import { createT2iAdapter } from "../runtime/t2i-adapter.js";
+import type { TextEncoder } from "../runtime/text-encoder.js";
 import { createTurns, type Turns } from "../runtime/turns.js";
+import type { UNet } from "../runtime/unet.js";
 import type { PromptSyntax } from "../text/prompt.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { cacheRoot } from "../weights/cache.js";

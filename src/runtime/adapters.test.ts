@@ -49,7 +49,7 @@ function networksOf(
     return outputs;
   };
   const engine = {
-    network: (request: RunnerRequest) => ({
+    runner: (request: RunnerRequest) => ({
       load: async () => undefined,
       run: async (inputs: Readonly<Record<string, Input>>) => run(request, request.spec, inputs),
       unload: async () => undefined,

@@ -1,7 +1,10 @@
 import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { type ControlNetConfig, conditioningFactor } from "../models/controlnet.js";
+import type { AdapterNetwork } from "./adapter-networks.js";
+import type { Engine } from "./engine.js";
 import { badInput, requireShape, type UNetInput, unetInputs } from "./inputs.js";
+import { type NetworksOptions, type Place, runnerOf } from "./network-runner.js";
 import type { Run } from "./runner.js";
 
 export interface ControlNetInput extends Omit<UNetInput, "residuals"> {
@@ -20,7 +23,17 @@ export interface ControlNet {
   run(x: ControlNetInput): Promise<Values[]>;
 }
 
-export function controlNet(config: ControlNetConfig, run: Run): ControlNet {
+/** A ControlNet from a folder or a file of its own, for the models that it was made for. */
+export function createControlNet(
+  control: AdapterNetwork<ControlNetConfig>,
+  engine: Engine,
+  options: NetworksOptions,
+): ControlNet {
+  const weights: Place = { model: control.place, role: "part" };
+  return controlNet(control.config, runnerOf(weights, "controlnet", engine, options));
+}
+
+function controlNet(config: ControlNetConfig, run: Run): ControlNet {
   return {
     kind: "controlnet",
     config,

@@ -35,7 +35,7 @@ afterAll(async () => {
 
 test("converts with progress, runs, and gives the same numbers again", async () => {
   const progress: number[][] = [];
-  const network = engine.network(request);
+  const network = engine.runner(request);
   await network.load({ onProgress: (done, total) => progress.push([done, total]) });
   expect(progress.length).toBeGreaterThan(10);
   expect(progress.at(-1)![0]).toBe(progress.at(-1)![1]);
@@ -51,9 +51,9 @@ const lora = (scale: number): Adapters => ({
 });
 
 test("adapters are exchanged, and callers beside each other get their own", async () => {
-  const network = engine.network(request);
+  const network = engine.runner(request);
   const alone = async (adapters?: Adapters) => {
-    const fresh = engine.network(request);
+    const fresh = engine.runner(request);
     const { sample } = await fresh.run(inputs, { ...(adapters && { adapters }) });
     await fresh.unload();
     return sample!.data;
@@ -68,7 +68,7 @@ test("adapters are exchanged, and callers beside each other get their own", asyn
 });
 
 test("a LoRA that cannot be read is refused, and the network can be used again", async () => {
-  const network = engine.network(request);
+  const network = engine.runner(request);
   const { sample } = await network.run(inputs, { adapters: lora(1) });
   const broken: Adapters = {
     loras: [{ path: goldenPath("models/tiny-sd1/nothing.safetensors"), scales: { unet: 1, text: 0 } }],
@@ -79,7 +79,7 @@ test("a LoRA that cannot be read is refused, and the network can be used again",
 });
 
 test("the caller's event loop stays free while it computes", async () => {
-  const network = engine.network(request);
+  const network = engine.runner(request);
   let longest = 0;
   let before = performance.now();
   const timer = setInterval(() => {
@@ -94,14 +94,14 @@ test("the caller's event loop stays free while it computes", async () => {
 
 test("an error in the other process arrives with its code", async () => {
   const wrong = { ...request, weights: { ...request.weights, model: goldenPath("models/none") } };
-  await expect(engine.network(wrong).load()).rejects.toMatchObject({
+  await expect(engine.runner(wrong).load()).rejects.toMatchObject({
     name: "DiffusionError",
     code: "FILE_MISSING",
   });
 });
 
 test("a killed process is reported, and the next call starts another", async () => {
-  const network = engine.network(request);
+  const network = engine.runner(request);
   const want = await network.run(inputs);
   const call = network.run(inputs);
   const [pid] = childrenOf(process.pid);
@@ -118,7 +118,7 @@ test("a killed process is reported, and the next call starts another", async () 
 test("a process that hangs is ended and reported, and the next call starts another", async () => {
   const guarded = new Engine({ hangMs: 4000 });
   try {
-    const network = guarded.network(request);
+    const network = guarded.runner(request);
     const before = new Set(childrenOf(process.pid));
     const want = await network.run(inputs);
     const call = network.run(inputs);
@@ -139,7 +139,7 @@ test("one that hangs while it starts or loads, too", async () => {
   const guarded = new Engine({ hangMs: 500 });
   try {
     const before = new Set(childrenOf(process.pid));
-    const call = guarded.network(request).load();
+    const call = guarded.runner(request).load();
     await new Promise(setImmediate);
     const [pid] = childrenOf(process.pid).filter((child) => !before.has(child));
     process.kill(pid!, "SIGSTOP");
@@ -154,7 +154,7 @@ test("one that hangs while it starts or loads, too", async () => {
 
 test("a process that takes more memory than it may is ended and reported", async () => {
   const guarded = new Engine({ memoryLimit: 2 ** 20 });
-  await expect(guarded.network(request).run(inputs)).rejects.toMatchObject({
+  await expect(guarded.runner(request).run(inputs)).rejects.toMatchObject({
     code: "WORKER",
     message: expect.stringContaining("more than the 1 MB"),
     hint: expect.stringContaining("--memory"),
@@ -170,10 +170,10 @@ test("status tells of memory and of tensors that are held", async () => {
 });
 
 test("bf16 stays close to fp32, or is refused where the CPU lacks it", async () => {
-  const want = (await engine.network(request).run(inputs)).sample!.data;
+  const want = (await engine.runner(request).run(inputs)).sample!.data;
   const half = await Engine.forBfloat16().catch((error: unknown) => error);
   if (!(half instanceof Engine)) return expect(half).toMatchObject({ code: "UNSUPPORTED" });
-  const got = (await half.network({ ...request, precision: "bf16" }).run(inputs)).sample!.data;
+  const got = (await half.runner({ ...request, precision: "bf16" }).run(inputs)).sample!.data;
   await half.dispose();
   expect(got).toBeCloseTo32(want, { abs: 0.05 });
   expect(got).not.toEqual(want);

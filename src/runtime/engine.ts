@@ -23,14 +23,14 @@ export interface EngineOptions extends Guards {
 }
 
 /** A network in the other process; loaded when it is first run, and again after a crash. */
-export interface RemoteNetwork {
+export interface RemoteRunner {
   /** Loads the network if it is not, with these adapters over its weights; run() does so, too. */
-  load(options?: NetworkUse): Promise<void>;
-  run(inputs: Readonly<Record<string, Input>>, options?: NetworkUse): Promise<Record<string, Values>>;
+  load(options?: RunnerUse): Promise<void>;
+  run(inputs: Readonly<Record<string, Input>>, options?: RunnerUse): Promise<Record<string, Values>>;
   unload(): Promise<void>;
 }
 
-export interface NetworkUse {
+export interface RunnerUse {
   /** In place of those that it had; absent for none. */
   readonly adapters?: Adapters;
   readonly onProgress?: OnWeights;
@@ -47,7 +47,7 @@ export class Engine {
   #child: ChildProcess | undefined;
   #stderr = "";
   #calls = 0;
-  #networks = 0;
+  #runners = 0;
 
   constructor(options: EngineOptions & Pick<WorkerSettings, "instructionSet"> = {}) {
     const { memoryLimit, hangMs, threads = physicalCores(), sideBySide = false, instructionSet } = options;
@@ -74,8 +74,8 @@ export class Engine {
     });
   }
 
-  network(request: RunnerRequest): RemoteNetwork {
-    const key = `${request.spec.kind} ${++this.#networks}`;
+  runner(request: RunnerRequest): RemoteRunner {
+    const key = `${request.spec.kind} ${++this.#runners}`;
     let loaded: { readonly child: ChildProcess | undefined; readonly adapters: string } | undefined;
     // Between a load and its run nobody else may load other adapters.
     let turn: Promise<unknown> = Promise.resolve();
@@ -85,7 +85,7 @@ export class Engine {
       return result;
     };
     const isLoaded = (): boolean => loaded !== undefined && loaded.child === this.#child;
-    const load = async ({ adapters, onProgress }: NetworkUse): Promise<void> => {
+    const load = async ({ adapters, onProgress }: RunnerUse): Promise<void> => {
       const name = JSON.stringify(adapters);
       if (isLoaded() && loaded?.adapters === name) return;
       loaded = undefined;

@@ -10,7 +10,7 @@ import type { AdapterNetwork } from "./adapter-networks.js";
 import type { Engine } from "./engine.js";
 import { requireShape } from "./inputs.js";
 import { check, fileOf, folderOf, type Model } from "./model.js";
-import { type NetworksOptions, runnerOf } from "./networks.js";
+import { type NetworksOptions, runnerOf } from "./network-runner.js";
 import { checkWeights } from "./requirements.js";
 
 /** The two networks of an IP-Adapter that make tokens of a picture; what it adds to the UNet is there. */

@@ -4,7 +4,7 @@ import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
 import type { Engine } from "./engine.js";
 import { badInput, imageShape } from "./inputs.js";
-import { type NetworksOptions, runnerOf } from "./networks.js";
+import { type NetworksOptions, runnerOf } from "./network-runner.js";
 import type { Run } from "./runner.js";
 
 export interface T2iAdapter {

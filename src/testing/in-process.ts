@@ -5,10 +5,10 @@ import { afterAll } from "vitest";
 import type { Values } from "../latents/latents.js";
 import { buildNetwork } from "../models/network.js";
 import { eagerRunner } from "../runtime/eager.js";
-import type { Engine, NetworkUse } from "../runtime/engine.js";
+import type { Engine, RunnerUse } from "../runtime/engine.js";
 import { graphRunner } from "../runtime/graph.js";
 import { loadNative } from "../runtime/native.js";
-import type { NetworksOptions } from "../runtime/networks.js";
+import type { NetworksOptions } from "../runtime/network-runner.js";
 import { probe } from "../runtime/probe.js";
 import type { Input, Runner, RunnerRequest, RuntimeName } from "../runtime/runner.js";
 import { openWeights } from "../runtime/weights.js";
@@ -28,9 +28,9 @@ export function inProcess(runtime: RuntimeName) {
     return runner.run(inputs);
   };
   const engine = {
-    network: (request: RunnerRequest) => ({
+    runner: (request: RunnerRequest) => ({
       load: async () => undefined,
-      run: async (inputs: Readonly<Record<string, Input>>, { adapters }: NetworkUse = {}) =>
+      run: async (inputs: Readonly<Record<string, Input>>, { adapters }: RunnerUse = {}) =>
         run({ ...request, weights: { ...request.weights, ...(adapters && { adapters }) } }, inputs),
       unload: async () => undefined,
     }),

@@ -1,0 +1,96 @@
+import { type Adapters, noAdapters } from "../adapters/adapted-checkpoint.js";
+import type { NetworkSpec } from "../models/network.js";
+import type { UNetSize } from "../models/unet.js";
+import type { ModelOpening } from "../weights/model.js";
+import type { Engine, RemoteRunner } from "./engine.js";
+import type { Precision, Run, RunnerRequest, RuntimeName, WeightsReference } from "./runner.js";
+import { stageOf, type Turns } from "./turns.js";
+
+export interface NetworksOptions {
+  readonly runtime: RuntimeName;
+  readonly precision: Precision;
+  readonly cacheRoot: string;
+  readonly opening: ModelOpening;
+  /** Computes the samples of a batch apart; the engine must be made for it. */
+  readonly sideBySide?: boolean;
+  /** The VAE's way with large pictures: true always in tiles, false never; absent by memory. */
+  readonly tiling?: boolean;
+  /** Unloads networks when those of another stage are used. Absent: all stay loaded. */
+  readonly turns?: Turns;
+  /** Called while weights are converted or a network is loaded. */
+  readonly onLoad?: (network: string, done: number, total: number) => void;
+}
+
+export type Place = Pick<WeightsReference, "model" | "role" | "pipeline">;
+
+export type AdaptedRun = (...args: [...Parameters<Run>, adapters?: Adapters]) => ReturnType<Run>;
+
+/**
+ * Sizes of one network that stay loaded; a session keeps its memory, so the one used longest ago goes. Forms that
+ * take turns within a picture (with and without guidance, whole and shallow) count as one.
+ */
+const SIZES_KEPT = 3;
+
+const isAny = ({ loras, words, pictures }: Adapters): boolean =>
+  loras.length > 0 || words.length > 0 || pictures !== undefined;
+
+/** One network of a checkpoint, loaded at each size that it is called with, with and without adapters. `label` is for progress. */
+export function runnerOf(
+  place: Place,
+  label: string,
+  engine: Engine,
+  options: NetworksOptions,
+): AdaptedRun & { readonly unload: () => Promise<void> } {
+  const { turns, onLoad } = options;
+  const loaded = new Map<string, Map<string, RemoteRunner>>();
+  const stage = stageOf(label);
+  const adaptedBy = new Map<RemoteRunner, string>();
+  const unload = async () => {
+    const all = [...loaded.values()].flatMap((forms) => [...forms.values()]);
+    loaded.clear();
+    adaptedBy.clear();
+    for (const network of all) await network.unload();
+  };
+  turns?.onLeave(stage, unload);
+  /** Weights with adapters are in memory, so those of other adapters must go. */
+  const leaveOthers = async (now: Adapters, used: RemoteRunner) => {
+    const name = JSON.stringify(now);
+    for (const [network, adapters] of adaptedBy) {
+      if (adapters === name) continue;
+      adaptedBy.delete(network);
+      if (network !== used) await network.unload();
+    }
+    if (isAny(now)) adaptedBy.set(used, name);
+  };
+  const run: AdaptedRun = async (spec, inputs, adapters = noAdapters) => {
+    const { batch, deep, ...rest } = spec.size as UNetSize;
+    const isAdapted = isAny(adapters);
+    const key = `${spec.kind} ${JSON.stringify(rest)}`;
+    const forms = loaded.get(key) ?? new Map<string, RemoteRunner>();
+    const form = `${batch} ${deep}`;
+    const network = forms.get(form) ?? engine.runner(requestOf(spec, place, options));
+    forms.set(form, network);
+    loaded.delete(key);
+    loaded.set(key, forms);
+    const [oldest] = loaded;
+    if (loaded.size > SIZES_KEPT && oldest) {
+      loaded.delete(oldest[0]);
+      for (const old of oldest[1].values()) await old.unload();
+    }
+    await leaveOthers(adapters, network);
+    await turns?.enter(stage);
+    return network.run(inputs, {
+      ...(isAdapted && { adapters }),
+      onProgress: (done, total) => onLoad?.(label, done, total),
+    });
+  };
+  return Object.assign(run, { unload });
+}
+
+export function requestOf(
+  spec: NetworkSpec,
+  weights: Place,
+  { runtime, precision, cacheRoot, opening, sideBySide = false }: NetworksOptions,
+): RunnerRequest {
+  return { spec, weights: { ...weights, opening }, runtime, precision, cacheRoot, sideBySide };
+}
