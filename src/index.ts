@@ -24,25 +24,24 @@ export {
   type MaskedContent,
   maskedContents,
   type Output,
+  type Precision,
   type Prediction,
   precisions,
   promptSyntaxes,
+  type RuntimeName,
   resizeModes,
   rngNames,
   runtimes,
 } from "./options/choices.js";
+export type { ControlInput, ControlOptions, IpAdapterInput } from "./options/control-options.js";
+export type { Hires, ImageInput, ImageOptions, MaskInput, Tiles } from "./options/image-options.js";
 export { infotext, type Making } from "./options/infotext.js";
 export type { FindOptions, LayerOptions, LoadOptions, LocateOptions } from "./options/load.js";
-export type {
-  ControlInput,
-  GenerateOptions,
-  Hires,
-  ImageInput,
-  IpAdapterInput,
-  MaskInput,
-  SizeConditioning,
-} from "./options/options.js";
+export type { GenerateOptions } from "./options/options.js";
 export type { Mode, ResolvedOptions } from "./options/resolved.js";
+export type { RunOptions } from "./options/run-options.js";
+export type { SamplingOptions } from "./options/sampling-options.js";
+export type { SizeConditioning, TextOptions } from "./options/text-options.js";
 export { generate } from "./pipeline/generate.js";
 export { type LayerName, loadLayer } from "./pipeline/layers.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";

@@ -7,7 +7,7 @@ import { readImage } from "../image/read.js";
 import { fitImage } from "../image/resize.js";
 import { rowsOf } from "../latents/channels.js";
 import type { Values } from "../latents/latents.js";
-import type { ControlInput } from "../options/options.js";
+import type { ControlInput } from "../options/control-options.js";
 import { addResiduals, type ControlNet } from "../runtime/controlnet.js";
 import type { UNetInput } from "../runtime/inputs.js";
 import { addFeatures, type T2iAdapter } from "../runtime/t2i-adapter.js";

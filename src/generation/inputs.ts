@@ -2,7 +2,8 @@ import { flatten } from "../image/convert.js";
 import type { Image, Mask } from "../image/image.js";
 import { readImage } from "../image/read.js";
 import type { Latents } from "../latents/latents.js";
-import type { GenerateOptions, MaskInput } from "../options/options.js";
+import type { MaskInput } from "../options/image-options.js";
+import type { GenerateOptions } from "../options/options.js";
 
 /** The pictures that a call was given, read. */
 export interface Inputs {

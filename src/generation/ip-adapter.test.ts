@@ -2,7 +2,8 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import type { GenerateOptions, IpAdapterInput } from "../options/options.js";
+import type { IpAdapterInput } from "../options/control-options.js";
+import type { GenerateOptions } from "../options/options.js";
 import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { goldenExtra, goldenPath, readTensors, toNhwc } from "../testing/golden.js";

@@ -1,7 +1,6 @@
 import type { ResampleFilter, ResizeMode } from "../image/resize.js";
 import type { RngName } from "../latents/rng.js";
 import type { InterpolationMode } from "../latents/upscale.js";
-import type { Precision, RuntimeName } from "../runtime/runner.js";
 import type { PromptSyntax } from "../text/prompt.js";
 
 /*
@@ -45,9 +44,12 @@ export const hiresUpscalers = all<HiresUpscaler>({
   lanczos: true,
 });
 
-export const precisions = all<Precision>({ fp32: true, fp16: true, bf16: true });
+export const precisions = ["fp32", "fp16", "bf16"] as const;
+/** Of weights and arithmetic; README says what each costs and gives. */
+export type Precision = (typeof precisions)[number];
 
-export const runtimes = all<RuntimeName>({ graph: true, eager: true });
+export const runtimes = ["graph", "eager"] as const;
+export type RuntimeName = (typeof runtimes)[number];
 
 export const predictions = ["epsilon", "v_prediction"] as const;
 /** What a UNet predicts: the noise, or the "velocity" between noise and image. */

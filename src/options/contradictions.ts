@@ -1,24 +1,6 @@
-import type { GenerateOptions } from "./options.js";
+import { descriptions, type GenerateOptions, type OptionName as Name } from "./options.js";
 import { refusal } from "./refusal.js";
 import type { ModelTraits } from "./resolved.js";
-
-type Name = keyof GenerateOptions;
-
-/** What an option cannot be without: one of these. */
-const needs: Partial<Record<Name, readonly Name[]>> = {
-  strength: ["image"],
-  mask: ["image"],
-  expand: ["image"],
-  resizeMode: ["image"],
-  exactSteps: ["image"],
-  maskInvert: ["mask"],
-  onlyMasked: ["mask"],
-  maskBlur: ["mask", "expand"],
-  maskedContent: ["mask", "expand"],
-  expandStep: ["expand"],
-  seamStrength: ["expand"],
-  denoisingStart: ["image", "latents"],
-};
 
 /** Pairs that exclude each other, and why. */
 const contradictions: readonly (readonly [Name, Name, string])[] = [
@@ -40,24 +22,6 @@ const contradictions: readonly (readonly [Name, Name, string])[] = [
   ["hires", "denoisingEnd", "the second pass needs a finished first one"],
 ];
 
-const ofText = [
-  "prompt",
-  "negativePrompt",
-  "promptSyntax",
-  "promptEmbeds",
-  "negativePromptEmbeds",
-  "controlnet",
-  "ipAdapter",
-  "clipSkip",
-  "deepCache",
-  "tokenMerging",
-  "guidance",
-  "guidanceInterval",
-  "guidanceRescale",
-] as const;
-const ofImages = ["image", "mask", "expand", "hires"] as const;
-const ofTwoEncoders = ["prompt2", "negativePrompt2", "sizes"] as const;
-
 /**
  * Refuses options that contradict each other or the model: one place, one message each.
  *
@@ -68,25 +32,29 @@ export function refuseContradictions(options: GenerateOptions, model: ModelTrait
   const { name, hasText, textEncoders, sees } = model;
   if (hasText && !has("prompt") && !has("promptEmbeds"))
     throw refusal(`${name} needs a prompt`, 'pass prompt: "" to generate without one');
-  for (const key of ofText)
-    if (!hasText && has(key)) throw refusal(`${name} has no text encoder, so ${key} means nothing to it`);
-  for (const key of ofImages)
-    if (!hasText && sees !== "lowres" && has(key))
+  const given = descriptions.filter(([key]) => has(key));
+  for (const [key, { only }] of given)
+    if (only === "text" && !hasText)
+      throw refusal(`${name} has no text encoder, so ${key} means nothing to it`);
+  for (const [key, { not }] of given)
+    if (not?.includes("unconditional") && !hasText && sees !== "lowres")
       throw refusal(`${name} generates from noise alone, so it takes no ${key}`);
-  for (const key of ofTwoEncoders)
-    if (textEncoders < 2 && has(key)) throw refusal(`${key} is for models of the SDXL kind, ${name} is not`);
-  for (const key of Object.keys(needs) as Name[])
-    if (has(key) && !needs[key]!.some(has)) throw refusal(`${key} needs ${withArticle(needs[key]!)}`);
+  for (const [key, { only }] of given)
+    if (only === "sdxl" && textEncoders < 2)
+      throw refusal(`${key} is for models of the SDXL kind, ${name} is not`);
+  for (const [key, { needs }] of given)
+    if (needs && !needs.some((other) => has(other as Name)))
+      throw refusal(`${key} needs ${withArticle(needs)}`);
   for (const [a, b, why] of contradictions)
     if (has(a) && has(b)) throw refusal(`${a} and ${b} contradict each other`, why);
-  if (sees === "image") refuseForInstructions(has, name);
-  else if (has("imageGuidance"))
-    throw refusal(`imageGuidance is for models that follow instructions (InstructPix2Pix), ${name} is not`);
+  if (sees === "image") refuseForInstructions(options, name);
+  for (const [key, { only }] of given)
+    if (only === "instruct" && sees !== "image")
+      throw refusal(`${key} is for models that follow instructions (InstructPix2Pix), ${name} is not`);
   refuseLatents(options, model);
   if (sees === "lowres") refuseForUpscaling(options, model);
-  else
-    for (const key of ["noiseLevel", "tiles"] as const)
-      if (has(key)) throw refusal(`${key} is for upscalers, ${name} is none`);
+  for (const [key, { only }] of given)
+    if (only === "upscale" && sees !== "lowres") throw refusal(`${key} is for upscalers, ${name} is none`);
   refuseValues(options);
   refuseInterval(options, model);
 }
@@ -108,26 +76,15 @@ function refuseInterval(
 function refuseForUpscaling(options: GenerateOptions, { name, mostNoise }: ModelTraits): void {
   const { noiseLevel } = options;
   if (options.image === undefined) throw refusal(`${name} enlarges pictures and needs an image`);
-  for (const key of [
-    "mask",
-    "expand",
-    "hires",
-    "controlnet",
-    "ipAdapter",
-    "strength",
-    "exactSteps",
-    "denoisingStart",
-    "resizeMode",
-    "deepCache",
-    "tokenMerging",
-  ] as const)
-    if (options[key] !== undefined) throw refusal(`${name} enlarges the whole image, so it takes no ${key}`);
+  for (const [key, { not }] of descriptions)
+    if (options[key] !== undefined && not?.includes("upscale"))
+      throw refusal(`${name} enlarges the whole image, so it takes no ${key}`);
   if (noiseLevel === undefined) return;
   if (mostNoise === undefined) throw refusal(`${name} sees the image as it is, so it takes no noiseLevel`);
   if (noiseLevel > mostNoise) throw refusal(`noiseLevel must be 0 to ${mostNoise}, got ${noiseLevel}`);
 }
 
-/** As an image: for latent upscalers alone, one picture's, and of the size that they come in. */
+/** As an image: only for latent upscalers, of one picture, and of the size that they come in. */
 function refuseLatents({ image, width, height }: GenerateOptions, model: ModelTraits): void {
   if (typeof image !== "object" || !("shape" in image)) return;
   const { name, channels, factor, latentUpscaling } = model;
@@ -148,10 +105,11 @@ function refuseLatents({ image, width, height }: GenerateOptions, model: ModelTr
     throw refusal("latents are not resized, so image as latents excludes width and height");
 }
 
-function refuseForInstructions(has: (key: Name) => boolean, name: string): void {
-  if (!has("image")) throw refusal(`${name} changes pictures and needs an image`);
-  for (const key of ["strength", "mask", "expand", "denoisingStart", "exactSteps"] as const)
-    if (has(key)) throw refusal(`${name} starts from noise and sees the whole image, so it takes no ${key}`);
+function refuseForInstructions(options: GenerateOptions, name: string): void {
+  if (options.image === undefined) throw refusal(`${name} changes pictures and needs an image`);
+  for (const [key, { not }] of descriptions)
+    if (options[key] !== undefined && not?.includes("instruct"))
+      throw refusal(`${name} starts from noise and sees the whole image, so it takes no ${key}`);
 }
 
 function refuseValues({ strength, exactSteps, denoisingStart, denoisingEnd, hires }: GenerateOptions): void {
@@ -169,7 +127,7 @@ function refuseValues({ strength, exactSteps, denoisingStart, denoisingEnd, hire
   if (hires.strength === 0) throw refusal("hires.strength 0 leaves no step to run");
 }
 
-const withArticle = (names: readonly Name[]): string =>
+const withArticle = (names: readonly string[]): string =>
   names
     .map((name) =>
       name === "latents" || name === "expand" ? name : `${/^[aeiou]/.test(name) ? "an" : "a"} ${name}`,

@@ -1,9 +1,10 @@
 import { formatParameters, type Parameters } from "../image/parameters.js";
 import type { Preprocessor } from "../image/preprocess.js";
-import type { Precision } from "../runtime/runner.js";
 import { samplerPair } from "../schedulers/catalog.js";
 import type { SamplerPair } from "../schedulers/names.js";
-import type { ControlInput } from "./options.js";
+import type { Precision } from "./choices.js";
+import type { ControlInput } from "./control-options.js";
+import { descriptions } from "./options.js";
 import type { ResolvedOptions } from "./resolved.js";
 
 /** What made a picture. */
@@ -38,8 +39,7 @@ const scheduleLabels: Record<string, string> = {
  * here. Settings stand under the web UI's names where it has them.
  */
 export function infotext({ options, model, image = 0, scheduler, size, precision, version }: Making): string {
-  const { mode, rng, eta, guidanceRescale, guidanceInterval, deepCache, tokenMerging, strength, hires } =
-    options;
+  const { mode, rng, strength, hires } = options;
   const negativePrompt = options.negativePrompts[image];
   const parameters: Parameters = {
     prompt: options.prompts[image] ?? "",
@@ -57,15 +57,21 @@ export function infotext({ options, model, image = 0, scheduler, size, precision
       RNG: rngLabels[rng],
       ...(precision && precision !== "fp32" && { Precision: precision.toUpperCase() }),
       ...extrasOf(options, image),
-      ...(guidanceRescale > 0 && { "Guidance rescale": guidanceRescale }),
-      ...(guidanceInterval && { "Guidance interval": guidanceInterval.join(" to ") }),
-      ...(deepCache && { "DeepCache interval": deepCache.interval }),
-      ...(tokenMerging && { "Token merging ratio": tokenMerging }),
-      ...(eta !== undefined && { Eta: eta }),
+      ...labelled(options),
       ...(version && { Version: version }),
     },
   };
   return formatParameters(parameters);
+}
+
+/** The options that stand there under a name of their own, unless they are as they always are. */
+function labelled(options: ResolvedOptions): Record<string, string | number> {
+  const entries = descriptions.flatMap(([name, { label, fallback, inText }]) => {
+    const value: unknown = Reflect.get(options, name);
+    if (!label || value === undefined || value === fallback) return [];
+    return [[label, inText ? inText(value) : String(value)]];
+  });
+  return Object.fromEntries(entries);
 }
 
 function extrasOf(options: ResolvedOptions, image: number): Record<string, string | number> {

@@ -1,8 +1,14 @@
 import { z } from "zod";
 import type { OnProgress } from "../events.js";
 import { firstProblem } from "../expectations.js";
-import type { Precision, RuntimeName } from "../runtime/runner.js";
-import { type Prediction, precisions, predictions, runtimes } from "./choices.js";
+import {
+  type Precision,
+  type Prediction,
+  precisions,
+  predictions,
+  type RuntimeName,
+  runtimes,
+} from "./choices.js";
 import { refusal, unknownOption, withoutUndefined } from "./refusal.js";
 
 /** How a model of the hub is found and fetched, and who hears of it. */

@@ -7,7 +7,8 @@ import type { SchedulerConfig } from "../schedulers/config.js";
 import { schedulerConfig } from "../schedulers/scheduler.js";
 import { maskedContents } from "./choices.js";
 import { refuseContradictions } from "./contradictions.js";
-import type { GenerateOptions, IpAdapterInput } from "./options.js";
+import type { IpAdapterInput } from "./control-options.js";
+import { descriptions, type GenerateOptions, type NamesWith } from "./options.js";
 import type { Mode, ModelTraits, ResolvedOptions, Upscaling } from "./resolved.js";
 import { checkOptions } from "./schema.js";
 import { resolvedHires, sizeOf } from "./sizes.js";
@@ -39,23 +40,8 @@ export function resolveOptions(
     height,
     steps: options.steps ?? defaultSteps(model),
     guidance: options.guidance ?? defaultGuidance(model),
-    guidanceRescale: options.guidanceRescale ?? 0,
-    clipSkip: options.clipSkip ?? 0,
-    promptSyntax: options.promptSyntax ?? "plain",
-    rng: options.rng ?? "torch",
     scheduler: typeof scheduler === "function" ? "custom" : schedulerConfig(scheduler, model.scheduler),
-    output: options.output ?? "image",
-    ...asGiven(options, [
-      "seedSize",
-      "sizes",
-      "eta",
-      "denoisingStart",
-      "denoisingEnd",
-      "exactSteps",
-      "guidanceInterval",
-      "deepCache",
-      "tokenMerging",
-    ]),
+    ...kept(options),
     ...(mode === "instruct" && { imageGuidance: options.imageGuidance ?? 1.5 }),
     ...(mode === "upscale" ? { upscaling: upscalingOf(options, model) } : imageOptions(options, mode, model)),
     ...(options.controlnet && { controlnet: options.controlnet.map(({ image: _, ...rest }) => rest) }),
@@ -197,10 +183,13 @@ function checkLatents(
     );
 }
 
-function asGiven<K extends keyof GenerateOptions>(options: GenerateOptions, keys: readonly K[]) {
-  return Object.fromEntries(
-    keys.filter((key) => options[key] !== undefined).map((key) => [key, options[key]]),
-  ) as Pick<GenerateOptions, K>;
+/** What decides about the picture as it is given, or as it is without a word. */
+function kept(options: GenerateOptions) {
+  const values = descriptions.flatMap(([name, described]) => {
+    const value = options[name] ?? described.fallback;
+    return described.kept && value !== undefined ? [[name, value]] : [];
+  });
+  return Object.fromEntries(values) as Pick<ResolvedOptions, NamesWith<{ kept: true }>>;
 }
 
 const narrowed = (seed: bigint): number | bigint =>

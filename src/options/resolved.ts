@@ -5,7 +5,9 @@ import type { RngName } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import type { PromptSyntax } from "../text/prompt.js";
 import type { MaskedContent, Output } from "./choices.js";
-import type { ControlInput, GenerateOptions, Hires, IpAdapterInput, Tiles } from "./options.js";
+import type { ControlInput, IpAdapterInput } from "./control-options.js";
+import type { Hires, Tiles } from "./image-options.js";
+import type { GenerateOptions } from "./options.js";
 
 export type Mode = "txt2img" | "img2img" | "inpaint" | "outpaint" | "instruct" | "upscale" | "unconditional";
 

@@ -2,7 +2,8 @@ import { DiffusionError } from "../errors.js";
 import type { Size } from "../image/image.js";
 import { checkMargins } from "../image/outpaint.js";
 import { hiresUpscalers } from "./choices.js";
-import type { GenerateOptions, Hires } from "./options.js";
+import type { Hires } from "./image-options.js";
+import type { GenerateOptions } from "./options.js";
 import { refusal } from "./refusal.js";
 import type { Mode, ModelTraits, ResolvedOptions } from "./resolved.js";
 

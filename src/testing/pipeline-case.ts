@@ -3,8 +3,9 @@ import { expect } from "vitest";
 import type { Image } from "../image/image.js";
 import { decodePng } from "../image/png.js";
 import type { Latents } from "../latents/latents.js";
+import type { ImageInput } from "../options/image-options.js";
 import type { LoadOptions } from "../options/load.js";
-import type { GenerateOptions, ImageInput } from "../options/options.js";
+import type { GenerateOptions } from "../options/options.js";
 import { type GenerateResult, StableDiffusion } from "../pipeline/stable-diffusion.js";
 import {
   createScheduler,

@@ -1,0 +1,27 @@
+import { z } from "zod";
+import type { OnProgress } from "../events.js";
+import type { Latents } from "../latents/latents.js";
+import { type Output, outputs } from "./choices.js";
+import type { Descriptions } from "./described.js";
+import { values, whole } from "./kinds.js";
+
+/** What a run starts from and gives, and who follows it. */
+export interface RunOptions {
+  /** Unit noise to start from, [images, height / f, width / f, channels], in place of the seed's. */
+  latents?: Latents;
+  /** "latents" leaves out the decoding. Default "image". */
+  output?: Output;
+  /** Ends the run, before the next step at the latest, with the signal's reason. */
+  signal?: AbortSignal;
+  onProgress?: OnProgress;
+  /** Small pictures of the state in step events. */
+  preview?: boolean | { every: number };
+}
+
+export const runOptions = {
+  latents: { schema: values(4) },
+  output: { schema: z.enum(outputs), kept: true, fallback: outputs[0] },
+  signal: { schema: z.instanceof(AbortSignal) },
+  onProgress: { schema: z.custom<OnProgress>((value) => typeof value === "function") },
+  preview: { schema: z.union([z.boolean(), z.strictObject({ every: whole.min(1) })]) },
+} as const satisfies Descriptions<RunOptions>;

@@ -1,0 +1,129 @@
+import { z } from "zod";
+import type { Size } from "../image/image.js";
+import type { RngName, Seed } from "../latents/rng.js";
+import type { SchedulerChoice, SchedulerFactory } from "../schedulers/scheduler.js";
+import { rngNames } from "./choices.js";
+import type { Descriptions } from "./described.js";
+import { given, seed, share, size, whole } from "./kinds.js";
+
+/** How a picture comes about: its size, its noise, and the steps from one to the other. */
+export interface SamplingOptions {
+  /** Pixels, multiples of the VAE's factor (8). Default: the size of `image`, else the model's own. */
+  width?: number;
+  height?: number;
+  /** Denoising steps, default 20 (1000 for pixel-space DDPM, 4 for LCM, 75 and 100 for upscalers). */
+  steps?: number;
+  /** Default: the model's own. A config's `_class_name` names the rule. */
+  scheduler?: SchedulerChoice | SchedulerFactory;
+  /** Classifier-free guidance, default 7.5 (upscalers 9); 1 turns it off and halves the work. */
+  guidance?: number;
+  /** 0 to 1, default 0: how far over-exposure by guidance is corrected. */
+  guidanceRescale?: number;
+  /**
+   * Shares of the run [start, end]: guides only between them (Kynkäänniemi et al. 2024), and elsewhere asks the network
+   * only about the prompt, which halves the work of those steps. [0.2, 0.8] guides 12 of 20. Default: always.
+   */
+  guidanceInterval?: readonly [start: number, end: number];
+  /**
+   * Evaluates the whole UNet only every `interval` times, and in between only its outermost layers, on what the inner
+   * ones gave the last time (DeepCache, Ma et al. 2023, "DeepCache: Accelerating Diffusion Models for Free": uniform
+   * interval, branch 0). 2 to 5 is usual; the picture changes. Not for upscalers. Default: the whole UNet always.
+   */
+  deepCache?: { readonly interval: number };
+  /**
+   * Self-attention, where the picture is largest, works on fewer tokens (Bolya and Hoffman 2023, "Token Merging for Fast
+   * Stable Diffusion"): the share of them, above 0 and at most 0.75, that is merged into those that they are most
+   * like; 0.5 is usual. Pays for large pictures; the picture changes. Not for upscalers. Default: none.
+   */
+  tokenMerging?: number;
+  /** InstructPix2Pix: how close to stay to the image, default 1.5. */
+  imageGuidance?: number;
+  /** Share of fresh noise in DDIM and its like; the default is the scheduler's. */
+  eta?: number;
+  /** Image i of a call uses seed + i. Text goes through seedrandom. Absent: drawn, and returned. */
+  seed?: Seed;
+  /** Images for each prompt, default 1. */
+  count?: number;
+  /** "torch" (default) reproduces torch's CPU generator, "philox" its CUDA one. */
+  rng?: RngName;
+  /** Turns the seed's noise by `strength` towards another seed's; image i then uses variation seed + i and one seed. */
+  variation?: { readonly seed?: Seed; readonly strength: number };
+  /** Draws the noise for a picture of this size and puts it in the middle: keeps the composition at another size. */
+  seedSize?: Size;
+  /** 0 to 1: leaves out the steps before this share of the noise schedule; `image` or `latents` are taken as they are. */
+  denoisingStart?: number;
+  /** 0 to 1: stops at this share of the noise schedule, so that another model can go on from the latents. */
+  denoisingEnd?: number;
+}
+
+export const samplingOptions = {
+  width: {
+    schema: whole.min(1),
+    about: "pixels, a multiple of 8 (default: the model's own)",
+    flag: "<pixels>",
+  },
+  height: { schema: whole.min(1), about: "the same, of the other side", flag: "<pixels>" },
+  steps: { schema: whole.min(1), about: "denoising steps (default: 20)", flag: "<n>", axis: true },
+  scheduler: { schema: given<SchedulerChoice | SchedulerFactory>(), axis: true },
+  guidance: {
+    schema: z.number().min(0),
+    about: "how closely to follow the prompt; 1 is off (default: 7.5)",
+    ...{ only: "text", flag: "<scale>", axis: true },
+  },
+  guidanceRescale: {
+    schema: share,
+    about: "0 to 1, against over-exposure by guidance (default: 0)",
+    ...{ kept: true, fallback: 0, only: "text" },
+    ...{ flag: "<share>", served: true, axis: true, label: "Guidance rescale" },
+  },
+  guidanceInterval: {
+    schema: z.tuple([share, share]),
+    about:
+      "shares of the run that are guided, such as 0.2 and 0.8; the rest takes half the time (default: all)",
+    ...{ kept: true, only: "text", flag: "<start,end>", served: true, label: "Guidance interval" },
+    inText: (shares: readonly number[]) => shares.join(" to "),
+  },
+  deepCache: {
+    schema: z.strictObject({ interval: whole.min(2) }),
+    about: "evaluates the whole network only at every n-th step (default: at each)",
+    ...{ kept: true, only: "text", not: ["upscale"], label: "DeepCache interval" },
+    inText: ({ interval }: { interval: number }) => interval,
+  },
+  tokenMerging: {
+    schema: z.number().gt(0).max(0.75),
+    about: "share of the tokens that are merged in self-attention, 0.5; for large pictures (default: none)",
+    ...{ kept: true, only: "text", not: ["upscale"] },
+    ...{ flag: "<share>", served: true, axis: true, label: "Token merging ratio" },
+  },
+  imageGuidance: {
+    schema: z.number().min(0),
+    about: "InstructPix2Pix: how close to stay to the image (default: 1.5)",
+    ...{ only: "instruct", flag: "<scale>" },
+  },
+  eta: {
+    schema: share,
+    about: "share of fresh noise in DDIM and its like (default: the scheduler's)",
+    ...{ kept: true, flag: "<share>", served: true, axis: true, label: "Eta" },
+  },
+  seed: {
+    schema: seed,
+    about: "number or text; picture i uses seed + i (default: drawn)",
+    ...{ flag: "<n>", axis: true },
+  },
+  count: { schema: whole.min(1).max(1000), about: "pictures for each prompt (default: 1)" },
+  rng: {
+    schema: z.enum(rngNames),
+    about: "noise as torch draws it on the CPU (default), or with CUDA (philox)",
+    ...{ kept: true, fallback: rngNames[0], flag: "<name>", served: true, axis: true },
+  },
+  variation: {
+    schema: z.strictObject({ seed: seed.optional(), strength: share }),
+    about: "turns the noise of the seed towards that of another",
+  },
+  seedSize: { schema: size, about: "keeps the composition of a picture of this size", kept: true },
+  denoisingStart: {
+    schema: share,
+    ...{ kept: true, needs: ["image", "latents"], not: ["instruct", "upscale"] },
+  },
+  denoisingEnd: { schema: share, kept: true },
+} as const satisfies Descriptions<SamplingOptions>;

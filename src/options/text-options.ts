@@ -1,0 +1,75 @@
+import { z } from "zod";
+import type { Conditioning } from "../generation/prompt-embedding.js";
+import type { Size } from "../image/image.js";
+import type { PromptSyntax } from "../text/prompt.js";
+import { promptSyntaxes } from "./choices.js";
+import type { Descriptions } from "./described.js";
+import { size, values, whole } from "./kinds.js";
+
+/** SDXL's size conditioning in pixels: what the model is told about the picture that it is to make. */
+export interface SizeConditioning {
+  /** Size of the picture before it was scaled and cropped. Default: the size generated at. */
+  readonly original?: Size;
+  /** Left upper corner of the crop. Default 0, 0. */
+  readonly crop?: { readonly left: number; readonly top: number };
+  /** Size that it was cropped to. Default: the size generated at. */
+  readonly target?: Size;
+}
+
+/** What to draw, in words. */
+export interface TextOptions {
+  /** Absent only for models without a text encoder. Several prompts make `count` images each. */
+  prompt?: string | string[];
+  negativePrompt?: string | string[];
+  /**
+   * What signs in prompts mean: "plain" (default) nothing, and long prompts are cut, as in diffusers; "a1111" the web
+   * UI's attention, editing, AND and BREAK; "compel" its weights. The last two take prompts of any length, in chunks;
+   * "a1111" skips layers (`clipSkip`) for the negative prompt, too. `<lora:name:0.8>` is understood in each.
+   */
+  promptSyntax?: PromptSyntax;
+  /** In place of `prompt` and `negativePrompt`: what `encodePrompt` gave, or the like. */
+  promptEmbeds?: Conditioning;
+  negativePromptEmbeds?: Conditioning;
+  /** SDXL: for the second text encoder. Default: the same as for the first. */
+  prompt2?: string | string[];
+  negativePrompt2?: string | string[];
+  /**
+   * Text encoder layers left out at the end, counted as diffusers does: 1 is the penultimate one.
+   * Default 0. As there, the negative prompt is encoded by all layers.
+   */
+  clipSkip?: number;
+  /** SDXL: what the model is told about sizes; `negative` is for the negative prompt, by default the same. */
+  sizes?: SizeConditioning & { readonly negative?: SizeConditioning };
+}
+
+const text = z.union([z.string(), z.array(z.string()).min(1)]);
+const conditioning = z.strictObject({ context: values(3), pooled: values(2).optional() });
+const sizes = {
+  original: size.optional(),
+  crop: z.strictObject({ left: whole, top: whole }).optional(),
+  target: size.optional(),
+} satisfies Record<keyof SizeConditioning, z.ZodType>;
+
+export const textOptions = {
+  prompt: { schema: text, axis: true, only: "text" },
+  negativePrompt: { schema: text, axis: true, only: "text", about: "what to keep away from" },
+  promptSyntax: {
+    schema: z.enum(promptSyntaxes),
+    about: "how (x:1.3), [a:b:0.5], AND and BREAK in prompts are read (default: plain, as they stand)",
+    ...{ kept: true, fallback: promptSyntaxes[0] },
+    ...{ only: "text", flag: "<name>", served: true, axis: true },
+  },
+  promptEmbeds: { schema: conditioning, only: "text" },
+  negativePromptEmbeds: { schema: conditioning, only: "text" },
+  prompt2: { schema: text, only: "sdxl" },
+  negativePrompt2: { schema: text, only: "sdxl" },
+  clipSkip: {
+    schema: whole.min(0),
+    about: "text encoder layers to leave out at the end (default: 0)",
+    ...{ kept: true, fallback: 0, only: "text", flag: "<n>", axis: true },
+  },
+  sizes: {
+    schema: z.strictObject({ ...sizes, negative: z.strictObject(sizes).optional() }),
+    ...{ kept: true, only: "sdxl" },
+  },
+} as const satisfies Descriptions<TextOptions>;
