@@ -2,7 +2,6 @@ export type { LoraInfo, LoraScale, WordInfo } from "./adapters/set.js";
 export { DiffusionError, type ErrorCode, nearest } from "./errors.js";
 export type { OnProgress, ProgressEvent } from "./events.js";
 export type { IpAdapterInfo } from "./generation/ip-adapter.js";
-export type { Conditioning } from "./generation/prompt-embedding.js";
 export type { CannyOptions } from "./image/canny.js";
 export type { Image } from "./image/image.js";
 export { masks } from "./image/masks.js";
@@ -33,6 +32,7 @@ export {
   rngNames,
   runtimes,
 } from "./options/choices.js";
+export type { Conditioning } from "./options/conditioning.js";
 export type { ControlInput, ControlOptions, IpAdapterInput } from "./options/control-options.js";
 export type { Hires, ImageInput, ImageOptions, MaskInput, Tiles } from "./options/image-options.js";
 export { infotext, type Making } from "./options/infotext.js";
@@ -46,7 +46,8 @@ export { generate } from "./pipeline/generate.js";
 export { type LayerName, loadLayer } from "./pipeline/layers.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";
 export { defaultModels } from "./pipeline/model-source.js";
-export { type GenerateResult, StableDiffusion } from "./pipeline/stable-diffusion.js";
+export type { GenerateResult } from "./pipeline/run.js";
+export { StableDiffusion } from "./pipeline/stable-diffusion.js";
 export { cpuFlags } from "./runtime/probe.js";
 export {
   type SchedulerEntry,

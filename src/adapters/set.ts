@@ -1,12 +1,10 @@
 import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { DiffusionError, nearest } from "../errors.js";
-import type { Loaded } from "../generation/loaded.js";
 import { parseHubReference } from "../hub/hub.js";
-import type { LocateOptions } from "../options/load.js";
-import { locateModel } from "../pipeline/model-source.js";
 import { extractNetworks, type NetworkMention } from "../text/prompt.js";
 import type { Tokenizer } from "../text/tokenizer.js";
+import type { ModelSource } from "../weights/folder.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { type Adapters, adaptedModel, encoderWidths } from "./adapted-checkpoint.js";
 import { type Lora, openLora } from "./lora.js";
@@ -33,17 +31,31 @@ export interface WordInfo {
   readonly vectors: number;
 }
 
-/** The adapters of a model: which are loaded, how strongly they act, and what the model is with them. */
+/** Adapters that are used together, and the tokenizers that know their words, one for each text encoder. */
+export interface AdaptersInUse {
+  readonly adapters: Adapters;
+  readonly tokenizers: readonly Tokenizer[];
+}
+
+/** The folder or file of what is called by a path, or by a name on the hub, which is downloaded. */
+export type Locate = (name: string) => Promise<string>;
+
+/** The adapters of a model: which are loaded, how strongly they act, and which a prompt brings along. */
 export class AdapterSet {
-  readonly #base: Loaded;
+  readonly #source: ModelSource;
+  readonly #tokenizers: readonly Tokenizer[];
   readonly #folder: string | undefined;
   readonly #loras = new Map<string, LoraInfo>();
   readonly #words: WordInfo[] = [];
   #shapes: AdaptedModel | undefined;
 
-  /** @param folder where `<lora:name:1>` looks for adapters that are not loaded */
-  constructor(base: Loaded, folder?: string) {
-    this.#base = base;
+  /**
+   * @param tokenizers of the model, one for each text encoder
+   * @param folder where `<lora:name:1>` looks for adapters that are not loaded
+   */
+  constructor(source: ModelSource, tokenizers: readonly Tokenizer[], folder?: string) {
+    this.#source = source;
+    this.#tokenizers = tokenizers;
     this.#folder = folder;
     if (folder !== undefined && !existsSync(folder))
       throw new DiffusionError("FILE_MISSING", `loraDir: there is no folder ${folder}`);
@@ -90,7 +102,7 @@ export class AdapterSet {
     try {
       const { word, vectors } = readTextualInversion(file, widths, options);
       const info = { word, vectors, path };
-      withWords(this.#base.tokenizers, [...this.#words, info]); // refuses words that are taken
+      withWords(this.#tokenizers, [...this.#words, info]); // refuses words that are taken
       this.#words.push(info);
       return info;
     } finally {
@@ -110,12 +122,12 @@ export class AdapterSet {
   }
 
   /**
-   * The model with what is in use, and with what a prompt mentions in place of or beside it.
+   * What is in use, with what a prompt mentions in place of or beside it.
    *
-   * @param pictures files of the IP-Adapters that a call uses
+   * @param pictures files of the IP-Adapters that are used
    * @throws DiffusionError BAD_OPTION for a LoRA that is neither loaded nor in the folder
    */
-  applied(mentions: readonly NetworkMention[] = [], pictures: readonly string[] = []): Loaded {
+  inUse(mentions: readonly NetworkMention[] = [], pictures: readonly string[] = []): AdaptersInUse {
     const uses = new Map(this.loras.map((lora) => [lora.name, lora]));
     for (const { name, weight, unetWeight } of mentions)
       uses.set(name, { ...this.#mentioned(name), scale: { unet: unetWeight, text: weight } });
@@ -125,17 +137,17 @@ export class AdapterSet {
         scales: typeof scale === "number" ? { unet: scale, text: scale } : scale,
       }))
       .filter(({ scales }) => scales.unet !== 0 || scales.text !== 0);
-    const tokenizers = withWords(this.#base.tokenizers, this.#words);
+    const tokenizers = withWords(this.#tokenizers, this.#words);
     const words = this.#words.map((info) => ({
       ...info,
       ids: tokenizers.map((tokenizer) => tokenizer.words.get(info.word)![0]!),
     }));
     const adapters: Adapters = { loras, words, ...(pictures.length > 0 && { pictures }) };
-    return { ...this.#base, tokenizers, networks: this.#base.networks.adapted(adapters) };
+    return { adapters, tokenizers };
   }
 
   #model(): AdaptedModel {
-    this.#shapes ??= adaptedModel(this.#base.model.source);
+    this.#shapes ??= adaptedModel(this.#source);
     return this.#shapes;
   }
 
@@ -172,7 +184,7 @@ export function takeMentions(prompt: string): { text: string; mentions: readonly
 }
 
 /** An adapter's file or folder: a path, or a repository of the hub, which is downloaded. */
-export async function locateAdapter(path: string, options: LocateOptions): Promise<string> {
+export async function locateAdapter(path: string, locate: Locate): Promise<string> {
   if (existsSync(path)) return path;
   if (/\.(safetensors|pt|bin|ckpt)$/.test(path) && !path.includes(":"))
     throw new DiffusionError("FILE_MISSING", `there is no adapter ${path}`);
@@ -180,7 +192,7 @@ export async function locateAdapter(path: string, options: LocateOptions): Promi
     throw new DiffusionError("FILE_MISSING", `there is no adapter ${path}`, {
       hint: "give a file, a folder, or a hub name such as owner/name:file.safetensors",
     });
-  return locateModel(path, options);
+  return locate(path);
 }
 
 /** Name to path of the adapters in a folder and the folders in it, also those that links lead to. */

@@ -1,12 +1,12 @@
 import { DiffusionError } from "../errors.js";
 import type { Size } from "../image/image.js";
 import type { Values } from "../latents/latents.js";
+import type { Conditioning } from "../options/conditioning.js";
 import type { GenerateOptions } from "../options/options.js";
 import type { ResolvedOptions } from "../options/resolved.js";
 import type { SizeConditioning } from "../options/text-options.js";
 import type { Loaded } from "./loaded.js";
 import {
-  type Conditioning,
   createEmbedder,
   type Embedder,
   mostChunks,

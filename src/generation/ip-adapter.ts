@@ -1,6 +1,6 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, dirname, extname, join } from "node:path";
-import { locateAdapter } from "../adapters/set.js";
+import { type Locate, locateAdapter } from "../adapters/set.js";
 import { DiffusionError, nearest } from "../errors.js";
 import { parseHubReference } from "../hub/hub.js";
 import { clipPixels } from "../image/clip-pixels.js";
@@ -8,8 +8,6 @@ import { readImage } from "../image/read.js";
 import type { Values } from "../latents/latents.js";
 import type { IpAdapterInput } from "../options/control-options.js";
 import type { ImageInput } from "../options/image-options.js";
-import type { LocateOptions } from "../options/load.js";
-import { locateModel } from "../pipeline/model-source.js";
 import type { UNetInput } from "../runtime/inputs.js";
 import type { IpAdapter } from "../runtime/ip-adapter.js";
 import { batched } from "./conditioning.js";
@@ -36,12 +34,12 @@ export type OpenIpAdapter = (path: string, imageEncoder: string) => IpAdapter;
 /** The IP-Adapters of a model. */
 export class IpAdapterSet {
   readonly #open: OpenIpAdapter;
-  readonly #hub: LocateOptions;
+  readonly #locate: Locate;
   readonly #loaded = new Map<string, IpAdapterInfo & { readonly networks: IpAdapter }>();
 
-  constructor(open: OpenIpAdapter, hub: LocateOptions) {
+  constructor(open: OpenIpAdapter, locate: Locate) {
     this.#open = open;
-    this.#hub = hub;
+    this.#locate = locate;
   }
 
   get all(): readonly IpAdapterInfo[] {
@@ -49,12 +47,12 @@ export class IpAdapterSet {
   }
 
   async add(name: string, options: { name?: string; imageEncoder?: string } = {}): Promise<IpAdapterInfo> {
-    const path = await locateAdapter(name, this.#hub);
+    const path = await locateAdapter(name, this.#locate);
     if (statSync(path).isDirectory())
       throw new DiffusionError("BAD_OPTION", `${name} is a folder, and may hold several IP-Adapters`, {
         hint: `name the file, such as ${name}${existsSync(name) ? "/" : ":models/"}ip-adapter_sd15.safetensors`,
       });
-    const imageEncoder = await locateEncoder(options.imageEncoder ?? encoderBeside(name, path), this.#hub);
+    const imageEncoder = await locateEncoder(options.imageEncoder ?? encoderBeside(name, path), this.#locate);
     const info = { name: options.name ?? basename(name, extname(name)), path, imageEncoder };
     const networks = this.#open(path, imageEncoder);
     await this.#loaded.get(info.name)?.networks.unload();
@@ -126,16 +124,16 @@ function encoderBeside(name: string, path: string): string {
 }
 
 /** A folder with config.json and weights: on disk, a repository, or a folder of one (owner/name:folder). */
-async function locateEncoder(name: string, hub: LocateOptions): Promise<string> {
+async function locateEncoder(name: string, locate: Locate): Promise<string> {
   if (existsSync(name)) return statSync(name).isDirectory() ? name : dirname(name);
   const reference = parseHubReference(name);
   if (!reference)
     throw new DiffusionError("FILE_MISSING", `there is no image encoder ${name}`, {
       hint: "IP-Adapters come with one, a folder image_encoder; name it (imageEncoder), or owner/name:models/image_encoder",
     });
-  if (!reference.file) return locateModel(name, hub);
-  const config = await locateModel(`${name}/config.json`, hub);
-  await locateModel(`${name}/model.safetensors`, hub);
+  if (!reference.file) return locate(name);
+  const config = await locate(`${name}/config.json`);
+  await locate(`${name}/model.safetensors`);
   return dirname(config);
 }
 

@@ -18,7 +18,7 @@ export const encodeImage = (loaded: Loaded, image: Image): Promise<Posterior> =>
 
 /** The picture that latents stand for; models without a VAE work on pixels. A small decoder goes first. */
 export async function decodeLatents(
-  { networks }: Loaded,
+  { networks }: Pick<Loaded, "networks">,
   latents: Latents,
   options: VaeOptions = {},
 ): Promise<Image> {

@@ -1,7 +1,8 @@
+import type { Adapters } from "../adapters/adapted-checkpoint.js";
 import { DiffusionError } from "../errors.js";
+import { nameOfModel } from "../hub/cache.js";
 import type { Size } from "../image/image.js";
 import type { ModelTraits } from "../options/resolved.js";
-import { nameOfModel } from "../pipeline/model-source.js";
 import type { Vae } from "../runtime/autoencoder.js";
 import type { Model } from "../runtime/model.js";
 import type { Networks } from "../runtime/networks.js";
@@ -12,8 +13,16 @@ import type { Tokenizer } from "../text/tokenizer.js";
 export interface Loaded {
   readonly model: Model;
   readonly networks: Networks;
+  /** One for each text encoder. */
   readonly tokenizers: readonly Tokenizer[];
+  readonly traits: ModelTraits;
 }
+
+/** The same with these adapters over its weights, and the tokenizers that know their words. */
+export const withAdapters = (
+  loaded: Loaded,
+  { adapters, tokenizers }: { adapters: Adapters; tokenizers: readonly Tokenizer[] },
+): Loaded => ({ ...loaded, tokenizers, networks: loaded.networks.adapted(adapters) });
 
 /** What the UNet sees beside the latents, by how many channels that has. */
 const seen = { 5: "mask", 4: "image", 3: "lowres" } as const;
@@ -21,7 +30,8 @@ const seen = { 5: "mask", 4: "image", 3: "lowres" } as const;
 /** Channels of the latents; of pictures, for models that work on pixels. */
 const latentChannels = ({ vae, unet }: Model): number => vae?.latentChannels ?? unet.config.inChannels;
 
-export function traitsOf({ model }: Loaded): ModelTraits {
+/** What can be asked of a model, and what it does where nothing is asked. */
+export function traitsOf(model: Model): ModelTraits {
   const { source, textEncoders, unet, factor } = model;
   const channels = latentChannels(model);
   return {
@@ -46,15 +56,14 @@ export function traitsOf({ model }: Loaded): ModelTraits {
 }
 
 /** [1, h, w, C] of the latents of one picture. */
-export const latentShape = ({ model }: Loaded, { width, height }: Size): number[] => [
+export const latentShape = ({ traits: { factor, channels } }: Loaded, { width, height }: Size): number[] => [
   1,
-  height / model.factor,
-  width / model.factor,
-  latentChannels(model),
+  height / factor,
+  width / factor,
+  channels,
 ];
 
-export function vaeOf({ model, networks }: Loaded): Vae {
+export function vaeOf({ traits, networks }: Loaded): Vae {
   if (networks.vae) return networks.vae;
-  const name = nameOfModel(model.source.path);
-  throw new DiffusionError("MODEL_KIND", `${name} works on pixels and has no VAE`);
+  throw new DiffusionError("MODEL_KIND", `${traits.name} works on pixels and has no VAE`);
 }

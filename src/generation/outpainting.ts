@@ -14,7 +14,6 @@ import { createRng, type Rng } from "../latents/rng.js";
 import { type Call, timed } from "./call.js";
 import { fadeWidth } from "./inpainting.js";
 import { decodeLatents } from "./latent-space.js";
-import { traitsOf } from "./loaded.js";
 import { type Pass, runPass } from "./sampling.js";
 import { fromMasked } from "./starts.js";
 
@@ -35,7 +34,7 @@ interface Growth {
  */
 function growths({ resolved, loaded }: Call, image: Size): Growth[] {
   const { margins, step } = resolved.outpainting!;
-  const own = traitsOf(loaded).size;
+  const own = loaded.traits.size;
   let { width, height } = image;
   const passes = (["left", "right", "top", "bottom"] as const)
     .filter((side) => margins[side] > 0)

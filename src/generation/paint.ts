@@ -10,7 +10,6 @@ import { repainting } from "./inpainting.js";
 import type { Inputs } from "./inputs.js";
 import { decodeLatents } from "./latent-space.js";
 import { fromLowResLatents } from "./latent-upscale.js";
-import { traitsOf } from "./loaded.js";
 import { outpaint, outpaintingPasses } from "./outpainting.js";
 import { callsOf, type Pass, runPass } from "./sampling.js";
 import type { Beginning } from "./starts.js";
@@ -55,7 +54,7 @@ async function painter(call: Call, { image, mask, latents }: Inputs): Promise<Pa
     case "instruct":
       return single(call, size, await fromInstruction(call, fitted()));
     case "upscale":
-      if (traitsOf(call.loaded).latentUpscaling)
+      if (call.loaded.traits.latentUpscaling)
         return single(call, size, await fromLowResLatents(call, latents ?? image!, size));
       return single(call, size, fromLowRes(call, image!, size));
     case "txt2img":

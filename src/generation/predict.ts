@@ -1,6 +1,7 @@
 import type { Size } from "../image/image.js";
 import type { Values } from "../latents/latents.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
+import type { Conditioning } from "../options/conditioning.js";
 import type { ResolvedOptions } from "../options/resolved.js";
 import type { UNetInput } from "../runtime/inputs.js";
 import { addedConditions, batched, type Conditions } from "./conditioning.js";
@@ -18,8 +19,7 @@ import {
   within,
 } from "./guidance.js";
 import { latentUpscaler } from "./latent-upscale.js";
-import { type Loaded, traitsOf } from "./loaded.js";
-import type { Conditioning } from "./prompt-embedding.js";
+import type { Loaded } from "./loaded.js";
 import { inTiles, tilesFor } from "./upscale.js";
 
 /** What a pass is besides its conditions. */
@@ -46,7 +46,7 @@ export async function predictor(
   if (!upscaling) return predict;
   const { factor } = loaded.model;
   const cells = { width: pass.size.width / factor, height: pass.size.height / factor };
-  const { latentUpscaling } = traitsOf(loaded);
+  const { latentUpscaling } = loaded.traits;
   const plan = tilesFor(loaded.model, cells, upscaling, latentUpscaling && latentUpscaling.scale / factor);
   return plan ? inTiles(predict, plan, signal) : predict;
 }

@@ -1,18 +1,11 @@
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
+import type { Conditioning } from "../options/conditioning.js";
 import type { TextEncoding } from "../runtime/text-encoder.js";
 import { type Chunk, emptyChunk, padChunks } from "../text/chunks.js";
 import { blendWithout, emphasize, emphasizeFromEmpty } from "../text/emphasis.js";
 import { type PromptRange, type PromptSyntax, parsePrompt } from "../text/prompt.js";
 import type { Loaded } from "./loaded.js";
-
-/** What a prompt becomes before it reaches the UNet. */
-export interface Conditioning {
-  /** [1, T, D] */
-  readonly context: Values;
-  /** SDXL and latent upscalers: [1, P]. */
-  readonly pooled?: Values;
-}
 
 /** A prompt for each text encoder; most models have one. */
 export type Prompts = readonly [string, string];

@@ -8,7 +8,7 @@ import { createScheduler, type Scheduler } from "../schedulers/scheduler.js";
 import { type Call, timed } from "./call.js";
 import { controlsFor } from "./control.js";
 import { type DenoisingStep, denoise } from "./denoise.js";
-import { latentShape, traitsOf } from "./loaded.js";
+import { latentShape } from "./loaded.js";
 import { drawNoise } from "./noise.js";
 import { guidancePlan, predictor } from "./predict.js";
 import type { Beginning, Brush, Start } from "./starts.js";
@@ -114,11 +114,11 @@ async function withPreview({ options, preview }: Call, event: ReturnType<typeof 
 function schedulerFor({ loaded, options, resolved }: Call, pass: Pass): Scheduler {
   const { scheduler, eta } = resolved;
   const run = {
-    ...stepsOf(pass, loaded.model.unet.kind === "unet" && traitsOf(loaded).guidanceEmbedding),
+    ...stepsOf(pass, loaded.model.unet.kind === "unet" && loaded.traits.guidanceEmbedding),
     shape: latentShape(loaded, pass.size),
     ...(eta !== undefined && { eta }),
   };
-  if (typeof options.scheduler === "function") return options.scheduler(run, traitsOf(loaded).scheduler);
+  if (typeof options.scheduler === "function") return options.scheduler(run, loaded.traits.scheduler);
   return createScheduler(scheduler as SchedulerConfig, run);
 }
 
@@ -140,7 +140,7 @@ function rangeOf(
   { loaded }: Call,
   timesteps: readonly number[],
 ) {
-  const config = scheduler === "custom" ? traitsOf(loaded).scheduler : scheduler;
+  const config = scheduler === "custom" ? loaded.traits.scheduler : scheduler;
   const training = Number(config.num_train_timesteps ?? 1000);
   const cutoff = (share: number) => Math.round(training - share * training);
   const count = (holds: (t: number) => boolean) => timesteps.filter(holds).length;

@@ -16,7 +16,7 @@ import type { Scheduler } from "../schedulers/scheduler.js";
 import { type Call, timed } from "./call.js";
 import { batched } from "./conditioning.js";
 import { encodeImage, type Posterior, samplePosterior } from "./latent-space.js";
-import { latentShape, traitsOf, vaeOf } from "./loaded.js";
+import { latentShape, vaeOf } from "./loaded.js";
 import { drawNoise, firstNoise } from "./noise.js";
 
 /** What the denoising of one image begins with. */
@@ -114,7 +114,7 @@ export interface Masked {
 export async function fromMasked(call: Call, masked: Masked): Promise<Beginning> {
   const { image, mask, content, strength } = masked;
   const { loaded } = call;
-  const seesMask = traitsOf(loaded).sees === "mask";
+  const seesMask = loaded.traits.sees === "mask";
   const shape = latentShape(loaded, image);
   const cells = latentMask(mask, { height: shape[1]!, width: shape[2]! }, masked.rule);
   const source = content === "fill" ? fillMasked(image, mask) : image;
@@ -153,7 +153,7 @@ function withContent(
 /** What an inpainting model sees where nothing is kept: a mask of ones, and the latents of mid grey. */
 async function fullMask(call: Call, size: Size): Promise<(rng: Rng) => { beside?: Values }> {
   const { loaded } = call;
-  if (traitsOf(loaded).sees !== "mask") return () => ({});
+  if (loaded.traits.sees !== "mask") return () => ({});
   const { width, height } = size;
   const grey = { shape: [1, height, width, 3], data: new Float32Array(height * width * 3) };
   const posterior = await encoded(call, () => vaeOf(loaded).encode(grey));

@@ -30,6 +30,12 @@ export function repoCache(cacheDir: string, repo: string): RepoCache {
   };
 }
 
+/** What to call the model of a path: its folder or file, or its repository, whose folder has a commit's name. */
+export function nameOfModel(path: string): string {
+  const [, repository] = /models--.+?--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$/.exec(path) ?? [];
+  return repository ?? basename(path).replace(/\.(safetensors|ckpt)$/, "");
+}
+
 export const isCommit = (revision: string): boolean => /^[0-9a-f]{40}$/.test(revision);
 
 /** A path from outside that stays inside the folder that it is put into. */

@@ -1,8 +1,8 @@
 import { z } from "zod";
-import type { Conditioning } from "../generation/prompt-embedding.js";
 import type { Size } from "../image/image.js";
 import type { PromptSyntax } from "../text/prompt.js";
 import { promptSyntaxes } from "./choices.js";
+import type { Conditioning } from "./conditioning.js";
 import type { Descriptions } from "./described.js";
 import { size, values, whole } from "./kinds.js";
 

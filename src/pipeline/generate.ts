@@ -2,7 +2,8 @@ import { checkLoadOptions, type LoadOptions, loadOptionNames } from "../options/
 import type { GenerateOptions } from "../options/options.js";
 import { checkOptions, optionNames } from "../options/schema.js";
 import { defaultModels } from "./model-source.js";
-import { type GenerateResult, StableDiffusion } from "./stable-diffusion.js";
+import type { GenerateResult } from "./run.js";
+import { StableDiffusion } from "./stable-diffusion.js";
 
 /** Loaded models, by what they were loaded with; kept for later calls. */
 const models = new Map<string, Promise<StableDiffusion>>();

@@ -1,7 +1,9 @@
+import { traitsOf } from "../generation/loaded.js";
 import { checkLocateOptions, type LocateOptions } from "../options/load.js";
+import type { ModelTraits } from "../options/resolved.js";
 import { readModel } from "../runtime/model.js";
 import { openModel } from "../weights/model.js";
-import { clipTokenizerFolder, locateModel, nameOfModel } from "./model-source.js";
+import { clipTokenizerFolder, locateModel } from "./model-source.js";
 
 /** What a model is and can do, read from its configs and the headers of its weights. */
 export interface ModelInfo {
@@ -29,24 +31,22 @@ export interface ModelInfo {
 export async function describeModel(model: string, options: LocateOptions = {}): Promise<ModelInfo> {
   checkLocateOptions(options);
   const path = await locateModel(model, options);
-  const { source, unet, vae, factor, textEncoders } = readModel(
-    openModel(path, {
-      tokenizer: clipTokenizerFolder(),
-      ...(options.variant && { variant: options.variant }),
-    }),
-  );
-  const [tokenizer] = source.tokenizers;
-  const beside = unet.config.inChannels - (vae?.latentChannels ?? unet.config.inChannels);
+  const opening = { tokenizer: clipTokenizerFolder(), ...(options.variant && { variant: options.variant }) };
+  const read = readModel(openModel(path, opening));
+  const { name, sees, hasText, size, factor, scheduler } = traitsOf(read);
+  const [tokenizer] = read.source.tokenizers;
   return {
-    path,
-    name: nameOfModel(path),
-    kind: kinds[beside] ?? (textEncoders.length === 0 ? "unconditional" : "text"),
-    size: unet.config.sampleSize * factor,
-    factor,
-    scheduler: String(source.scheduler._class_name),
+    ...{ path, name, size, factor },
+    kind: sees === "latents" && !hasText ? "unconditional" : kinds[sees],
+    scheduler: String(scheduler._class_name),
     ...(tokenizer && { tokenizer: tokenizer.folder }),
   };
 }
 
-/** By how many channels the UNet has beside the latents. */
-const kinds: Partial<Record<number, ModelInfo["kind"]>> = { 3: "upscaling", 4: "instruct", 5: "inpainting" };
+/** By what the UNet sees beside the latents. */
+const kinds: Record<ModelTraits["sees"], ModelInfo["kind"]> = {
+  latents: "text",
+  mask: "inpainting",
+  image: "instruct",
+  lowres: "upscaling",
+};

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { packageFolder } from "../disk/package.js";
 import { DiffusionError, nearest } from "../errors.js";
 import { fetchFromHub, parseHubReference } from "../hub/hub.js";
@@ -18,12 +18,6 @@ const ownWeights = (name: string): string => join(packageFolder(), "weights", na
 export const clipTokenizerFolder = (): string => ownWeights("clip-tokenizer");
 
 export const defaultModelFolder = (name: (typeof defaultModels)[number]): string => ownWeights(name);
-
-/** What to call the model of a path: its folder or file, or its repository, whose folder has a commit's name. */
-export function nameOfModel(path: string): string {
-  const [, repository] = /models--.+?--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$/.exec(path) ?? [];
-  return repository ?? basename(path).replace(/\.(safetensors|ckpt)$/, "");
-}
 
 /**
  * The folder or file of a model: a path, the name of a default model, or a repository of the hub, which is

@@ -6,7 +6,8 @@ import type { Latents } from "../latents/latents.js";
 import type { ImageInput } from "../options/image-options.js";
 import type { LoadOptions } from "../options/load.js";
 import type { GenerateOptions } from "../options/options.js";
-import { type GenerateResult, StableDiffusion } from "../pipeline/stable-diffusion.js";
+import type { GenerateResult } from "../pipeline/run.js";
+import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import {
   createScheduler,
   type Scheduler,

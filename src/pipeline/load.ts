@@ -1,0 +1,186 @@
+import { setImmediate } from "node:timers/promises";
+import { AdapterSet, type Locate } from "../adapters/set.js";
+import type { OnProgress } from "../events.js";
+import type { Control } from "../generation/control.js";
+import { IpAdapterSet } from "../generation/ip-adapter.js";
+import { type Loaded, traitsOf } from "../generation/loaded.js";
+import { createPreviewer, type Previewer } from "../generation/previews.js";
+import { checkLoadOptions, type LoadOptions, type LocateOptions } from "../options/load.js";
+import { readControlNet, readT2iAdapter } from "../runtime/adapter-networks.js";
+import { createControlNet } from "../runtime/controlnet.js";
+import { Engine } from "../runtime/engine.js";
+import { openIpAdapter } from "../runtime/ip-adapter.js";
+import { isSmall, type Model, type Replacements, readConfigs, weightChecks } from "../runtime/model.js";
+import type { NetworksOptions } from "../runtime/network-runner.js";
+import { createNetworks } from "../runtime/networks.js";
+import { createT2iAdapter } from "../runtime/t2i-adapter.js";
+import { createTurns, type Turns } from "../runtime/turns.js";
+import type { Tokenizer } from "../text/tokenizer.js";
+import { cacheRoot } from "../weights/cache.js";
+import { type ModelSource, openNetwork } from "../weights/folder.js";
+import { type ModelOpening, openModel, openPart } from "../weights/model.js";
+import { loadTokenizer } from "../weights/tokenizer-files.js";
+import { clipTokenizerFolder, locateModel } from "./model-source.js";
+
+/** A loaded model with all that belongs to it, and the process that computes. */
+export interface Opened {
+  readonly loaded: Loaded;
+  readonly engine: Engine;
+  readonly adapters: AdapterSet;
+  readonly ipAdapters: IpAdapterSet;
+  /** The ControlNet or T2I-Adapter of a name; opened once. */
+  readonly control: (name: string) => Promise<Control["net"]>;
+  readonly preview: Previewer;
+  /** Finds adapters, on disk or on the hub. */
+  readonly locate: Locate;
+  /** Told about the conversion of weights. */
+  readonly listeners: Set<OnProgress>;
+  /** With `keepLoaded: false`. */
+  readonly turns?: Turns;
+}
+
+/**
+ * Finds and reads a model, and starts the process that computes. No weight is loaded yet.
+ *
+ * @param model a diffusers folder, a `.safetensors` file, a hub name, or the name of a default model
+ * @throws DiffusionError for models that cannot be found or used
+ */
+export async function load(model: string, options: LoadOptions): Promise<Opened> {
+  checkLoadOptions(options);
+  const { onProgress, signal } = options;
+  signal?.throwIfAborted();
+  const variant = variantOf(options);
+  const path = await locateModel(model, { ...located(options), ...variant });
+  const opening = await openingOf(options);
+  const source = openModel(path, opening);
+  const read = readConfigs(source, await openAutoencoders(options, source));
+  const engine = await engineFor(read, options);
+  try {
+    const tokenizers = await readRest(read, engine);
+    const opened = assemble(read, tokenizers, engine, { ...options, opening });
+    onProgress?.({ type: "load", network: "all", done: 1, total: 1 });
+    return opened;
+  } catch (error) {
+    await engine.dispose();
+    throw error;
+  }
+}
+
+/** What a model consists of, around the process that computes. */
+function assemble(
+  model: Model,
+  tokenizers: readonly Tokenizer[],
+  engine: Engine,
+  options: LoadOptions & { opening: ModelOpening },
+): Opened {
+  const { runtime = "graph", precision = "fp32", opening } = options;
+  const listeners = new Set<OnProgress>();
+  const turns = options.keepLoaded === false ? createTurns(() => engine.endIfIdle()) : undefined;
+  const networksOptions: NetworksOptions = {
+    ...{ runtime, precision, opening, cacheRoot: cacheRoot(options.cacheDir) },
+    sideBySide: isSideBySide(model, options),
+    ...(options.vaeTiling !== undefined && { tiling: options.vaeTiling }),
+    ...(turns && { turns }),
+    onLoad: (network, done, total) => {
+      for (const listener of listeners) listener({ type: "convert", network, done, total });
+    },
+  };
+  const { signal: _, ...hub } = elsewhere(options);
+  const locate = (name: string) => locateModel(name, hub);
+  const networks = createNetworks(model, engine, networksOptions);
+  const loaded = { model, networks, tokenizers, traits: traitsOf(model) };
+  const encoderOf = (folder: string) => openNetwork(folder, variantOf(options));
+  return {
+    ...{ loaded, engine, locate, listeners },
+    adapters: new AdapterSet(model.source, tokenizers, options.loraDir),
+    ipAdapters: new IpAdapterSet(
+      (file, folder) => openIpAdapter(model, { file, encoder: encoderOf(folder) }, engine, networksOptions),
+      locate,
+    ),
+    control: controlOpener(model, engine, networksOptions, options),
+    preview: createPreviewer(loaded),
+    ...(turns && { turns }),
+  };
+}
+
+/** Opens ControlNets and T2I-Adapters, each once; one that could not be opened is tried anew the next time. */
+function controlOpener(
+  { source, unet }: Model,
+  engine: Engine,
+  networksOptions: NetworksOptions,
+  options: LoadOptions,
+): Opened["control"] {
+  const known = new Map<string, Promise<Control["net"]>>();
+  const open = async (name: string) => {
+    const variant = variantOf(options);
+    const network = openPart(await locateModel(name, { ...elsewhere(options), ...variant }), source, variant);
+    return network.className === "T2IAdapter"
+      ? createT2iAdapter(readT2iAdapter(network, unet), engine, networksOptions)
+      : createControlNet(readControlNet(network, unet), engine, networksOptions);
+  };
+  return (name) => {
+    const net = known.get(name) ?? open(name);
+    known.set(name, net);
+    net.catch(() => known.delete(name));
+    return net;
+  };
+}
+
+/** Graphs of small networks compute the samples of a batch side by side; tfjs gives its operations all threads. */
+const isSideBySide = (model: Model, { runtime = "graph" }: LoadOptions): boolean =>
+  runtime === "graph" && isSmall(model);
+
+async function engineFor(model: Model, options: LoadOptions): Promise<Engine> {
+  const { threads, memoryLimit, hangMs, precision } = options;
+  const settings = {
+    sideBySide: isSideBySide(model, options),
+    ...(threads !== undefined && { threads }),
+    ...(memoryLimit !== undefined && { memoryLimit }),
+    ...(hangMs !== undefined && { hangMs }),
+  };
+  return precision === "bf16" ? Engine.forBfloat16(settings) : new Engine(settings);
+}
+
+async function openingOf(options: LoadOptions): Promise<ModelOpening> {
+  const { config, prediction } = options;
+  return {
+    tokenizer: clipTokenizerFolder(),
+    ...variantOf(options),
+    ...(config !== undefined && { config: await locateModel(config, elsewhere(options)) }),
+    ...(prediction && { prediction }),
+  };
+}
+
+const variantOf = ({ precision }: LoadOptions): { variant?: "fp16" } =>
+  precision === "fp16" ? { variant: "fp16" } : {};
+
+/** What can be read while the process that computes starts: checks the weights, loads the tokenizers. */
+async function readRest(model: Model, engine: Engine): Promise<Tokenizer[]> {
+  engine.start();
+  for (const check of weightChecks(model)) {
+    check();
+    await setImmediate(); // others may have something to do
+  }
+  return Promise.all(model.source.tokenizers.map(({ folder, ...own }) => loadTokenizer(folder, own)));
+}
+
+async function openAutoencoders(options: LoadOptions, source: ModelSource): Promise<Replacements> {
+  const variant = variantOf(options);
+  const open = async (name: string) =>
+    openPart(await locateModel(name, { ...elsewhere(options), ...variant }), source, variant);
+  return {
+    ...(options.vae !== undefined && { vae: await open(options.vae) }),
+    ...(options.taesd !== undefined && { taesd: await open(options.taesd) }),
+  };
+}
+
+/** For what comes from elsewhere: the revision is the model's; its own is part of its name (owner/name@revision). */
+function elsewhere(options: LoadOptions): LocateOptions {
+  const { revision: _, ...rest } = located(options);
+  return rest;
+}
+
+function located({ revision, token, offline, signal, onProgress }: LoadOptions) {
+  const given = { revision, token, offline, signal, onProgress };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
