@@ -1,6 +1,6 @@
+import { type KeptLatents, restoreKept } from "../latents/blend.js";
 import { concatChannels, rowsOf } from "../latents/channels.js";
 import type { Latents, Values } from "../latents/latents.js";
-import { type KeptLatents, restoreKept } from "../latents/mask.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { GuidancePlan } from "./guidance.js";
 

@@ -1,11 +1,12 @@
 import { DiffusionError } from "../errors.js";
 import { applyOverlay, boundingBox, cropRegion } from "../image/composite.js";
 import { fadeIn } from "../image/fade.js";
-import { binarise, mirror } from "../image/filters.js";
+import { binarise } from "../image/filters.js";
 import { channelsOf, crop, type Image, type Mask, type Size } from "../image/image.js";
+import { maskFromImage } from "../image/mask.js";
 import { matchColours } from "../image/match-colours.js";
 import { fitImage } from "../image/resize.js";
-import { maskFromImage } from "../latents/mask.js";
+import { mirror } from "../latents/extent.js";
 import type { Inpainting } from "../options/resolved.js";
 import type { Call } from "./call.js";
 import type { Masked } from "./starts.js";

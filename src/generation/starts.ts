@@ -1,15 +1,10 @@
 import { fillMasked } from "../image/composite.js";
 import { imagesToValues } from "../image/convert.js";
 import type { Image, Mask, Size } from "../image/image.js";
+import { type LatentMaskRule, latentMask, maskedImage } from "../image/mask.js";
+import { blendLatents, type KeptLatents } from "../latents/blend.js";
 import { concatChannels } from "../latents/channels.js";
 import type { Latents, Values } from "../latents/latents.js";
-import {
-  blendLatents,
-  type KeptLatents,
-  type LatentMaskRule,
-  latentMask,
-  maskedImage,
-} from "../latents/mask.js";
 import type { Rng } from "../latents/rng.js";
 import type { Inpainting } from "../options/resolved.js";
 import type { Scheduler } from "../schedulers/scheduler.js";

@@ -2,16 +2,11 @@ import { describe, expect, it } from "vitest";
 import { resizeValues } from "../latents/upscale.js";
 import { goldenCases, goldenTensor, toNhwc } from "../testing/golden.js";
 import { goldenImage } from "../testing/golden-image.js";
-import {
-  denormalise,
-  flatten,
-  hasTransparency,
-  imagesToValues,
-  normalise,
-  valuesToImages,
-} from "./convert.js";
-import { fitImage, sizeInMultiples } from "./resize.js";
+import { flatten, hasTransparency, imagesToValues, valuesToImages } from "./convert.js";
+import { fitImage } from "./resize.js";
 import "../testing/matchers.js";
+
+const down = (side: number, factor: number): number => side - (side % factor);
 
 const preprocess = goldenCases("preprocess");
 
@@ -19,7 +14,7 @@ describe("imagesToValues", () => {
   it.each(preprocess.filter((c) => c.inputs.image).map((c) => [c.id, c] as const))("%s", (_, c) => {
     const image = goldenImage(c.inputs.image);
     const { width = image.width, height = image.height, vae_scale_factor, resize_mode } = c.config;
-    const size = sizeInMultiples({ width, height }, vae_scale_factor);
+    const size = { width: down(width, vae_scale_factor), height: down(height, vae_scale_factor) };
     const got = imagesToValues([fitImage(image, size, resize_mode ?? "stretch")]);
     const want = toNhwc(goldenTensor(c.expected.tensor));
     expect(got.shape).toEqual(want.shape);
@@ -28,10 +23,13 @@ describe("imagesToValues", () => {
 
   it.each(preprocess.filter((c) => c.inputs.tensor).map((c) => [c.id, c] as const))("%s", (_, c) => {
     const values = toNhwc(goldenTensor(c.inputs.tensor));
-    const [height, width] = [values.shape[1]!, values.shape[2]!];
-    const size = sizeInMultiples({ width, height }, c.config.vae_scale_factor);
+    const [height, width] = values.shape.slice(1, 3).map((side) => down(side, c.config.vae_scale_factor));
     const want = toNhwc(goldenTensor(c.expected.tensor));
-    expect(normalise(resizeValues(values, size, "nearest"))).toEqual(want);
+    const got = resizeValues(values, { width: width!, height: height! }, "nearest");
+    expect(got.shape).toEqual(want.shape);
+    // diffusers brings pictures in [0, 1] to [-1, 1], and leaves alone what has negative values already
+    const signed = values.data.some((v) => v < 0) ? got.data : got.data.map((v) => Math.fround(2 * v) - 1);
+    expect(signed).toEqual(want.data);
   });
 
   it("batches grey, RGB and RGBA of one size", () => {
@@ -52,7 +50,6 @@ describe("valuesToImages", () => {
   const values = toNhwc(goldenTensor(c!.inputs.tensor));
 
   it("is diffusers' postprocess", () => {
-    expect(denormalise(values).data).toBeCloseTo32(goldenTensor(c!.expected.np).data, { abs: 1e-7 });
     const got = valuesToImages(values).flatMap(({ data }) => [...data]);
     expect(got).toEqual([...goldenTensor(c!.expected.uint8).data]);
   });

@@ -28,18 +28,6 @@ export function imagesToValues(images: readonly Image[]): Values {
   return { shape: [images.length, height, width, 3], data };
 }
 
-/** Pictures in [0, 1] to [-1, 1]; values that are already partly negative are returned as they are, as diffusers does. */
-export function normalise(values: Values): Values {
-  if (values.data.some((v) => v < 0)) return values;
-  return { shape: values.shape, data: values.data.map((v) => f(2 * v) - 1) };
-}
-
-/** x / 2 + 0.5, cut to [0, 1]: what a VAE decodes, as a float picture. */
-export const denormalise = (values: Values): Values => ({
-  shape: values.shape,
-  data: values.data.map((v) => Math.min(1, Math.max(0, f(v / 2) + 0.5))),
-});
-
 /**
  * What a VAE decodes ([B, H, W, 3] or [B, H, W, 1] in [-1, 1]) as images of bytes: x / 2 + 0.5, cut to [0, 1],
  * times 255, halves rounded to even. Throws when a value is not a number.

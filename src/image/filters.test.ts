@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { mirror } from "../latents/extent.js";
 import { goldenCases, goldenTensor } from "../testing/golden.js";
 import { goldenImage } from "../testing/golden-image.js";
-import { binarise, blurMask, gaussianBlur, grayscale, invert, mirror, roundHalfToEven } from "./filters.js";
+import { binarise, blurMask, gaussianBlur, grayscale, invert, roundHalfToEven } from "./filters.js";
 
 describe("gaussianBlur", () => {
   it.each(goldenCases("blur").map((c) => [c.id, c] as const))("%s is Pillow's, to the bit", (_, c) => {

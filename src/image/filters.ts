@@ -1,4 +1,5 @@
 import { DiffusionError } from "../errors.js";
+import { mirror } from "../latents/extent.js";
 import { channelsOf, type Image, type Mask } from "./image.js";
 
 /** Where a line lies in the bytes: its first byte and the distance between neighbours. */
@@ -127,15 +128,6 @@ function convolveLine(data: Uint8Array, { start, step }: Line, before: Uint8Arra
     for (let k = 0; k < kernel.length; k++) sum += kernel[k]! * before[mirror(i + k - half, before.length)]!;
     data[at] = sum >> 8;
   }
-}
-
-/** The index inside 0..length-1 that `i` lands on when the line is mirrored at its ends, edges not repeated. */
-export function mirror(i: number, length: number): number {
-  if (i >= 0 && i < length) return i;
-  if (length === 1) return 0;
-  const period = 2 * (length - 1);
-  const at = ((i % period) + period) % period;
-  return at < length ? at : period - at;
 }
 
 /** Rounding as numpy and OpenCV do it: a half goes to the even neighbour. */

@@ -1,4 +1,7 @@
 import { DiffusionError } from "../errors.js";
+import { checkSize, type Region, type Size } from "../latents/extent.js";
+
+export { checkSize, type Region, type Size };
 
 /** Pixels in row order: RGB, or RGBA when `data` is width * height * 4 long. */
 export interface Image {
@@ -12,20 +15,6 @@ export interface Mask {
   readonly width: number;
   readonly height: number;
   readonly data: Uint8Array;
-}
-
-/** Width and height in pixels (or latent cells, where said so). */
-export interface Size {
-  readonly width: number;
-  readonly height: number;
-}
-
-/** A rectangle in pixels; `right` and `bottom` are the first column and row outside it. */
-export interface Region {
-  readonly left: number;
-  readonly top: number;
-  readonly right: number;
-  readonly bottom: number;
 }
 
 /** Bytes per pixel: 1 (grey or mask), 3 (RGB) or 4 (RGBA). Throws BAD_IMAGE when the data do not fit the size. */
@@ -45,20 +34,6 @@ export function checkMask(mask: Image | Mask): asserts mask is Mask {
     throw new DiffusionError("BAD_IMAGE", `a mask has one byte a pixel, got ${channelsOf(mask)}`, {
       hint: "Call maskFromImage on it first.",
     });
-}
-
-/** Throws unless both sides are whole numbers of at least 1. */
-export function checkSize(
-  { width, height }: Size,
-  what: string,
-  code: "BAD_IMAGE" | "BAD_OPTION" = "BAD_OPTION",
-): void {
-  for (const [side, value] of Object.entries({ width, height }))
-    if (!Number.isSafeInteger(value) || value < 1)
-      throw new DiffusionError(
-        code,
-        `the ${side} of ${what} must be a whole number of at least 1, got ${value}`,
-      );
 }
 
 /** Throws unless the two have the same width and height; `what` names them for the message. */

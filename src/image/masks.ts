@@ -1,16 +1,8 @@
-import {
-  blendLatents,
-  feather,
-  inpaintingInput,
-  latentMask,
-  maskedImage,
-  maskFromImage,
-  prepareMask,
-  restoreKept,
-} from "../latents/mask.js";
+import { blendLatents, inpaintingInput, restoreKept } from "../latents/blend.js";
 import { applyOverlay, boundingBox, cropRegion, fillMasked } from "./composite.js";
 import { fadeIn } from "./fade.js";
 import { binarise, blurMask, invert } from "./filters.js";
+import { feather, latentMask, maskedImage, maskFromImage, prepareMask } from "./mask.js";
 import { outpaintCanvas, outpaintPasses, seamMask } from "./outpaint.js";
 
 /**

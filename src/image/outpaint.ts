@@ -1,8 +1,9 @@
 import { DiffusionError } from "../errors.js";
+import { mirror } from "../latents/extent.js";
 import type { Values } from "../latents/latents.js";
 import { resizeValues } from "../latents/upscale.js";
 import { flatten } from "./convert.js";
-import { gaussianBlur, mirror } from "./filters.js";
+import { gaussianBlur } from "./filters.js";
 import { channelsOf, crop, type Image, type Mask, type Region } from "./image.js";
 
 /** How far a picture is to grow on each side, in pixels. */

@@ -205,7 +205,7 @@ function withoutAlpha(rgba: ArrayLike<number>): Uint8Array {
   return rgb;
 }
 
-/** RGBA of `depth` bits a channel reduced to 8; pixels of the colour that tRNS names lose their alpha alone. */
+/** RGBA of `depth` bits a channel reduced to 8; pixels of the colour that tRNS names lose only their alpha. */
 function withTransparentColor(samples: ArrayLike<number>, depth: number, key: Uint8Array): Uint8Array {
   if (key.length !== 2 && key.length !== 6)
     throw badPng(`its transparent colour (tRNS) has ${key.length} bytes`);

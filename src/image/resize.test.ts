@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { goldenCases, goldenTensor } from "../testing/golden.js";
 import { goldenImage } from "../testing/golden-image.js";
 import { crop, type Image, paste } from "./image.js";
-import { fitImage, type ResampleFilter, resize, sizeInMultiples } from "./resize.js";
+import { fitImage, type ResampleFilter, resize } from "./resize.js";
 
 const bytes = (length: number, step: number): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (i * step) % 256);
@@ -120,12 +120,5 @@ describe("crop and paste", () => {
     expect([...paste(image, patch, 5, 0).data]).toEqual([1, 2, 3, 4]);
     expect(() => crop(image, { left: 1, top: 0, right: 3, bottom: 1 })).toThrow(/inside the image of 2x2/);
     expect(() => crop(image, { left: 1, top: 0, right: 1, bottom: 1 })).toThrow(/at least 1, got 0/);
-  });
-});
-
-describe("sizeInMultiples", () => {
-  it("rounds down, but not to nothing", () => {
-    expect(sizeInMultiples({ width: 70, height: 61 }, 8)).toEqual({ width: 64, height: 56 });
-    expect(sizeInMultiples({ width: 1, height: 8 }, 8)).toEqual({ width: 8, height: 8 });
   });
 });

@@ -240,13 +240,3 @@ function extendColumns(canvas: Image, middle: Image, strip: number): Image {
   const after = resize(middle, size, "bicubic", { left: width, top: 0, right: width, bottom: height });
   return paste(paste(canvas, before, 0, 0), after, strip + width, 0);
 }
-
-/**
- * The size that a network of this factor can take: both sides rounded down to a multiple of `factor`, as
- * diffusers does, but at least one factor (an image of one pixel becomes one latent cell).
- */
-export function sizeInMultiples({ width, height }: Size, factor: number): Size {
-  checkSize({ width, height }, "an image");
-  const down = (n: number): number => Math.max(factor, n - (n % factor));
-  return { width: down(width), height: down(height) };
-}

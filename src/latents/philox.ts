@@ -1,5 +1,5 @@
 import { size } from "./latents.js";
-import type { Rng } from "./rng.js";
+import type { Rng } from "./random-stream.js";
 
 const ROUNDS = 10;
 const UNIT = 2 ** -32;

@@ -3,15 +3,10 @@ import { DiffusionError, nearest } from "../errors.js";
 import { boxMuller } from "./box-muller.js";
 import { size } from "./latents.js";
 import { philox } from "./philox.js";
+import type { Rng } from "./random-stream.js";
 import { torchCpu } from "./torch-cpu.js";
 
-/** A stream of random numbers. A tensor is drawn in C order of the shape given; torch draws latents as NCHW. */
-export interface Rng {
-  /** Standard normal numbers. */
-  normal(shape: readonly number[]): Float32Array;
-  /** Uniform numbers in [0, 1). */
-  uniform(shape: readonly number[]): Float32Array;
-}
+export type { Rng };
 
 /** "torch" is torch's CPU generator, "philox" its CUDA one, "seedrandom" the npm package of that name. */
 export type RngName = "torch" | "philox" | "seedrandom";

@@ -1,7 +1,6 @@
 import { DiffusionError, internal } from "../errors.js";
-import { mirror } from "../image/filters.js";
-import { checkSize, type Region, type Size } from "../image/image.js";
 import { axesOf } from "./channels.js";
+import { checkSize, mirror, type Region, type Size } from "./extent.js";
 import type { Values } from "./latents.js";
 
 /** The part of [B, H, W, C] inside `region`. */

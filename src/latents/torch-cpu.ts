@@ -2,7 +2,7 @@ import { boxMuller } from "./box-muller.js";
 import { log, sincos } from "./float32-math.js";
 import { size } from "./latents.js";
 import { mersenneTwister } from "./mersenne.js";
-import type { Rng } from "./rng.js";
+import type { Rng } from "./random-stream.js";
 
 const TWO_PI = Math.fround(2 * Math.PI);
 const BLOCK = 16;

@@ -1,5 +1,5 @@
 import { DiffusionError, nearest } from "../errors.js";
-import { checkSize, type Size } from "../image/image.js";
+import { checkSize, type Size } from "./extent.js";
 import type { Values } from "./latents.js";
 
 /**

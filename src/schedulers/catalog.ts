@@ -1,4 +1,4 @@
-import { sigmaSchedules } from "./config.js";
+import { sigmaSchedules } from "./lists.js";
 import { parsedName, type SamplerPair } from "./names.js";
 import { type Rule, rules } from "./registry.js";
 
@@ -14,7 +14,7 @@ export interface SchedulerEntry {
   /** Whether it works on noise levels, so that a schedule type ("karras") can be put behind it. */
   readonly takesSchedule: boolean;
   readonly order: string;
-  /** Network calls for N steps, in words: "N", "2N - 1". */
+  /** Evaluations of the network for N steps, in words: "N", "2N - 1". */
   readonly calls: string;
   /** Whether it adds noise on the way; "eta": only with `eta` above 0. */
   readonly stochastic: boolean | "eta";

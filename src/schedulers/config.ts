@@ -1,4 +1,5 @@
 import { DiffusionError, nearest } from "../errors.js";
+import { sigmaSchedules } from "./lists.js";
 
 /**
  * A diffusers `scheduler_config.json`, or a part of one. Keys that a class does not know are ignored, keys that
@@ -56,22 +57,6 @@ const orNull =
   <T>(check: Check<T>): Check<T | null> =>
   (key, value) =>
     value === null ? null : check(key, value);
-
-/** Schedules of noise levels (sigmas) by AUTOMATIC1111's names; `sigmas.ts` has the formulas. */
-export const sigmaSchedules = [
-  "uniform",
-  "karras",
-  "exponential",
-  "polyexponential",
-  "sgm_uniform",
-  "kl_optimal",
-  "align_your_steps",
-  "simple",
-  "normal",
-  "ddim_uniform",
-  "beta",
-] as const;
-export type SigmaSchedule = (typeof sigmaSchedules)[number];
 
 /** Every key that some scheduler reads, and what it may be. Names and meanings are those of diffusers. */
 const checks = {

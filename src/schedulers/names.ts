@@ -1,9 +1,10 @@
 import { DiffusionError, nearest } from "../errors.js";
-import { type SchedulerConfig, type SigmaSchedule, sigmaSchedules } from "./config.js";
-import { type Rule, type RuleName, rules } from "./registry.js";
+import type { SchedulerConfig } from "./config.js";
+import { type SchedulerRule, type SigmaSchedule, sigmaSchedules } from "./lists.js";
+import { type Rule, rules } from "./registry.js";
 
 /** A rule, or a rule with one of AUTOMATIC1111's schedules behind it: "euler", "dpmpp_2m_karras". */
-export type SchedulerName = RuleName | `${RuleName}_${SigmaSchedule}`;
+export type SchedulerName = SchedulerRule | `${SchedulerRule}_${SigmaSchedule}`;
 
 /** AUTOMATIC1111's pair: a sampler's and a schedule type's label, such as "DPM++ 2M" and "Karras". */
 export interface SamplerPair {
@@ -23,13 +24,13 @@ const scheduleLabels: Record<string, SigmaSchedule | "automatic"> = {
 
 interface Named {
   readonly rule: Rule;
-  readonly name: RuleName;
+  readonly name: SchedulerRule;
   readonly schedule?: SigmaSchedule | "automatic" | undefined;
   /** Labels mean AUTOMATIC1111's own levels (k-diffusion), our names mean those of diffusers. */
   readonly label: boolean;
 }
 
-const entries = Object.entries(rules) as [RuleName, Rule][];
+const entries = Object.entries(rules) as [SchedulerRule, Rule][];
 
 /**
  * Our names ("dpmpp_2m_karras"), diffusers' classes ("EulerDiscreteScheduler", "EulerDiscrete"), AUTOMATIC1111's
@@ -108,7 +109,7 @@ export function namedKeys({ rule, name, schedule, label }: Named): SchedulerConf
 
 function scheduleKeys(
   rule: Rule,
-  name: RuleName,
+  name: SchedulerRule,
   schedule: Named["schedule"],
   label: boolean,
 ): SchedulerConfig {

@@ -43,14 +43,14 @@ export interface Run {
 /** The next sample from the network's output for this one. */
 export type Step = (
   output: Float32Array,
-  call: number,
+  evaluation: number,
   sample: Float32Array,
   noise: NoiseSource,
 ) => Float32Array;
 
 /**
- * What a rule computes before the first network call. `call` counts network calls from 0, over the whole run, even
- * when image to image leaves out the first `begin` calls.
+ * What a rule computes before the first evaluation. `evaluation` counts evaluations from 0, over the whole run, even
+ * when image to image leaves out the first `begin` evaluations.
  */
 export interface Plan {
   readonly timesteps: readonly number[];
@@ -60,9 +60,9 @@ export interface Plan {
   /** The levels of the whole run, where the noise is meant to come from one Brownian path over them. */
   readonly brownian?: NoiseRange;
   /** What the network's input is divided by. */
-  inputScale(call: number): number;
-  /** A sample at this call is signal * clean + noise * noise. */
-  mix(call: number): readonly [signal: number, noise: number];
+  inputScale(evaluation: number): number;
+  /** A sample at this evaluation is signal * clean + noise * noise. */
+  mix(evaluation: number): readonly [signal: number, noise: number];
   /** Opens a history of its own. */
   start(): Step;
 }
@@ -83,7 +83,7 @@ export function alphaFrame(timesteps: readonly number[], alphas: Float32Array, b
     initNoiseSigma: 1,
     begin,
     inputScale: () => 1,
-    mix: (call) => rootsOf(alphas[timesteps[call]!]!),
+    mix: (evaluation) => rootsOf(alphas[timesteps[evaluation]!]!),
   };
 }
 
@@ -105,8 +105,8 @@ export function sigmaFrame(
     sigmas,
     initNoiseSigma: initialSigma(c, sigmas),
     begin,
-    inputScale: (call) => inputScaleOf(sigmas[call]!),
-    mix: (call) => [1, sigmas[call]!],
+    inputScale: (evaluation) => inputScaleOf(sigmas[evaluation]!),
+    mix: (evaluation) => [1, sigmas[evaluation]!],
   };
 }
 
@@ -135,8 +135,8 @@ export function solverFrame(
     initNoiseSigma: c.dialect === "k-diffusion" ? levelOf(sigmas[0]!).sigma : 1,
     begin,
     inputScale: () => 1,
-    mix: (call) => {
-      const { alpha, sigma } = levelOf(sigmas[call]!);
+    mix: (evaluation) => {
+      const { alpha, sigma } = levelOf(sigmas[evaluation]!);
       return [alpha, sigma];
     },
   };

@@ -1,5 +1,6 @@
-import type { ClassDefaults, SchedulerConfig, Settings, SigmaSchedule } from "./config.js";
+import type { ClassDefaults, SchedulerConfig, Settings } from "./config.js";
 import { classDefaults, kDiffusionDefaults } from "./config.js";
+import type { SchedulerRule, SigmaSchedule } from "./lists.js";
 import type { Plan, Run } from "./plan.js";
 import { ddim } from "./rules/ddim.js";
 import { ddpm } from "./rules/ddpm.js";
@@ -23,34 +24,6 @@ import { restart } from "./rules/restart.js";
 import { tcd } from "./rules/tcd.js";
 import { uniPc } from "./rules/unipc.js";
 
-/** Named one by one, so that declarations of what takes a name stay small. */
-export type RuleName =
-  | "ddim"
-  | "ddpm"
-  | "pndm"
-  | "euler"
-  | "euler_a"
-  | "dpmpp_2m"
-  | "dpmpp_2m_sde"
-  | "dpmpp_2m_sde_heun"
-  | "dpmpp_3m_sde"
-  | "dpmpp_sde"
-  | "dpm_single"
-  | "lms"
-  | "heun"
-  | "dpm2"
-  | "dpm2_a"
-  | "deis"
-  | "unipc"
-  | "lcm"
-  | "tcd"
-  | "edm_euler"
-  | "ipndm"
-  | "dpmpp_2s_a"
-  | "restart"
-  | "dpm_fast"
-  | "dpm_adaptive";
-
 /** One scheduler: who it is, and the function that plans a run of it. */
 export interface Rule {
   /** The diffusers class, where there is one. */
@@ -60,7 +33,7 @@ export interface Rule {
   readonly aliases?: readonly string[];
   readonly paper: string;
   readonly order: string;
-  /** Network calls for N steps. */
+  /** Evaluations of the network for N steps. */
   readonly calls: string;
   /** What the rule adds at every step: nothing, independent noise, or increments of a Brownian path. */
   readonly noise: "none" | "gaussian" | "brownian" | "eta";
@@ -78,7 +51,7 @@ export interface Rule {
 
 const of = (className: keyof typeof classDefaults) => ({ className, defaults: classDefaults[className] });
 
-export const rules: Readonly<Record<RuleName, Rule>> = {
+export const rules: Readonly<Record<SchedulerRule, Rule>> = {
   ddim: {
     ...of("DDIMScheduler"),
     label: "DDIM",

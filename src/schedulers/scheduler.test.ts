@@ -2,14 +2,14 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DiffusionError } from "../errors.js";
 import { schedulerEntries } from "./catalog.js";
-import { type SchedulerConfig, sigmaSchedules } from "./config.js";
+import type { SchedulerConfig } from "./config.js";
+import { sigmaSchedules } from "./lists.js";
 import type { Run } from "./plan.js";
 import {
   createScheduler,
   type Scheduler,
   type SchedulerChoice,
   schedulerConfig,
-  schedulerFor,
   stableDiffusion,
 } from "./scheduler.js";
 
@@ -97,12 +97,6 @@ describe("names", () => {
     expect(timesteps("euler", model)).toEqual([751, 501, 251, 1]);
     expect(timesteps("ddim", stableDiffusion)).toEqual([751, 501, 251, 1]);
     expect(timesteps("pndm", stableDiffusion)).toEqual([751, 501, 501, 251, 1]);
-  });
-
-  it("runs a user's own factory and the model's own scheduler", () => {
-    const own: Scheduler = createScheduler("ddim", { steps: 3 });
-    expect(schedulerFor(stableDiffusion, { steps: 3 }, () => own)).toBe(own);
-    expect(schedulerFor(stableDiffusion, { steps: 3 }).timesteps).toHaveLength(4);
   });
 });
 

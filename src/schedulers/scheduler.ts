@@ -10,17 +10,17 @@ export type SchedulerFactory = (run: Run, model: SchedulerConfig) => Scheduler;
 export type SchedulerChoice = SchedulerName | (string & {}) | SamplerPair | SchedulerConfig;
 
 /**
- * One run: what happens between two network calls. Arrays are samples of any shape, flat; results are new arrays. A
- * step is the index of a network call. Steps are taken in order; step 0, or one
- * out of order, begins a new history.
+ * One run: what happens between two evaluations of the network. Arrays are samples of any shape, flat; results are
+ * new arrays. `step` is the index of an evaluation. Steps are taken in order; step 0, or one out of order, begins a
+ * new history.
  */
 export interface Scheduler {
   /**
-   * The timestep of every network call, as diffusers' `timesteps`: rules of higher order have more calls than
+   * The timestep of every evaluation, as diffusers' `timesteps`: rules of higher order have more evaluations than
    * steps. "dpm_adaptive" finds its timesteps on the way: its list grows with every step, so read `length` anew.
    */
   readonly timesteps: readonly number[];
-  /** Noise level at every call and behind the last one, for the rules that work on sigmas. */
+  /** Noise level at every evaluation and behind the last one, for the rules that work on sigmas. */
   readonly sigmas?: readonly number[];
   /** What unit noise is multiplied by to become the first sample. */
   readonly initNoiseSigma: number;
@@ -80,20 +80,6 @@ export function schedulerConfig(
   return { ...model, ...namedKeys(parsedName(scheduler)) };
 }
 
-/**
- * The pipeline's way: any choice of a user, on a model with this scheduler_config.json. Without a choice the model's
- * own scheduler is used.
- */
-export function schedulerFor(
-  model: SchedulerConfig,
-  run: Run,
-  choice: SchedulerChoice | SchedulerFactory = model,
-): Scheduler {
-  return typeof choice === "function"
-    ? choice(run, model)
-    : createScheduler(schedulerConfig(choice, model), run);
-}
-
 const isConfig = (scheduler: SchedulerChoice): scheduler is SchedulerConfig =>
   typeof scheduler === "object" && !("sampler" in scheduler);
 
@@ -138,11 +124,11 @@ function running(plan: Plan): Scheduler {
       return scale === 1 ? sample : divided(sample, scale);
     },
     step(output, i, sample, noise = missingNoise) {
-      const call = checked(i);
+      const evaluation = checked(i);
       fitting("output", output, sample, 2);
       if (!step || i === 0 || i !== expected) step = plan.start();
       expected = i + 1;
-      return step(output, call, sample, noise);
+      return step(output, evaluation, sample, noise);
     },
     addNoise(clean, noise, i) {
       fitting("noise", noise, clean, 1);

@@ -1,6 +1,7 @@
 import { DiffusionError } from "../errors.js";
 import { betaQuantile } from "./beta-distribution.js";
-import type { Settings, SigmaSchedule } from "./config.js";
+import type { Settings } from "./config.js";
+import type { SigmaSchedule } from "./lists.js";
 import type { Run } from "./plan.js";
 import { type NoiseSchedule, noiseSchedule } from "./schedule.js";
 import { firstStep, intervalTimesteps, linspace, pointTimesteps, roundHalfEven } from "./spacing.js";

@@ -34,7 +34,7 @@ export function emphasizeFromEmpty(
 }
 
 /**
- * What compel does for weights below 1 besides: the embedding is mixed with those of the prompt without the
+ * What compel also does for weights below 1: the embedding is mixed with those of the prompt without the
  * words in question, each as strong as `tan((1 - weight) * pi / 2)`, so that at weight 0 they are gone.
  */
 export function blendWithout(

@@ -30,7 +30,7 @@ const specialTokens = z.object({
 });
 
 /**
- * Names of the special tokens. Stable Diffusion 2 pads with "!" by `special_tokens_map.json` alone: that file
+ * Names of the special tokens. Stable Diffusion 2 pads with "!" by `special_tokens_map.json` only: that file
  * wins, as in transformers, unless `tokenizer_config.json` is of the newer kind that lists its added tokens.
  */
 export function readSpecialTokens(files: TokenizerFiles) {

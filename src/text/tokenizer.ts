@@ -6,7 +6,7 @@ import { malformed, readDefinition, readSpecialTokens, type TokenizerFiles } fro
 export interface Tokenizer {
   /** Ids with begin and end tokens, cut to `maxLength` (the end token stays) and padded to it. */
   encode(text: string, options?: { maxLength?: number }): number[];
-  /** Ids of the text alone: no begin, end or padding, not cut. */
+  /** Ids of the text only: no begin, end or padding, not cut. */
   tokens(text: string): number[];
   /** The text of some ids without begin and end tokens, as the model sees it: lower case, words and marks apart. */
   decode(ids: readonly number[]): string;

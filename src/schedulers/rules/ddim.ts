@@ -16,15 +16,15 @@ export function ddim(c: Settings, run: Run): Plan {
   const finalAlpha = c.set_alpha_to_one ? 1 : alphas[0]!;
   const eta = run.eta ?? 0;
 
-  const previousAlpha = (call: number): number => {
-    const previous = run.timesteps ? (timesteps[call + 1] ?? -1) : timesteps[call]! - stride;
+  const previousAlpha = (evaluation: number): number => {
+    const previous = run.timesteps ? (timesteps[evaluation + 1] ?? -1) : timesteps[evaluation]! - stride;
     return previous >= 0 ? alphas[previous]! : finalAlpha;
   };
 
   return {
     ...alphaFrame(timesteps, alphas, firstStep(n, run.strength)),
-    start: () => (output, call, sample, noise) => {
-      const [now, next] = [alphas[timesteps[call]!]!, previousAlpha(call)];
+    start: () => (output, evaluation, sample, noise) => {
+      const [now, next] = [alphas[timesteps[evaluation]!]!, previousAlpha(evaluation)];
       const [alpha, sigma] = rootsOf(now);
       const clean = predictedClean(c, sample, output, alpha, sigma, run.shape?.[0] ?? 1);
       const direction = run.useClippedModelOutput

@@ -15,9 +15,9 @@ export function ddpm(c: Settings, run: Run): Plan {
 
   return {
     ...alphaFrame(timesteps, alphas, firstStep(n, run.strength)),
-    start: () => (output, call, sample, noise) => {
-      const t = timesteps[call]!;
-      const [now, next] = [alphas[t]!, call + 1 < n ? alphas[timesteps[call + 1]!]! : 1];
+    start: () => (output, evaluation, sample, noise) => {
+      const t = timesteps[evaluation]!;
+      const [now, next] = [alphas[t]!, evaluation + 1 < n ? alphas[timesteps[evaluation + 1]!]! : 1];
       const [alpha, sigma] = rootsOf(now);
       const split = splitVariance(output, sample.length, run.shape?.at(-1));
       const clean = predictedClean(c, sample, split.output, alpha, sigma, run.shape?.[0] ?? 1);

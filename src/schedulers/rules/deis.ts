@@ -19,12 +19,12 @@ export function deis(c: Settings, run: Run): Plan {
 
   const start = (): Step => {
     let history: Float32Array[] = []; // newest first
-    return (output, call, sample) => {
-      const [s0, t] = [levels[call]!, levels[call + 1]!];
+    return (output, evaluation, sample) => {
+      const [s0, t] = [levels[evaluation]!, levels[evaluation + 1]!];
       const clean = converted(c, "dpmsolver++", s0, sample, output, run.shape?.[0] ?? 1);
       const epsilon = quotient(sample, s0.alpha, clean, s0.sigma);
       history = [epsilon, ...history].slice(0, c.solver_order);
-      const most = few && call === n - 1 ? 1 : few && call === n - 2 ? 2 : c.solver_order;
+      const most = few && evaluation === n - 1 ? 1 : few && evaluation === n - 2 ? 2 : c.solver_order;
       const order = Math.min(history.length, most);
       if (t.sigma === 0) return clean; // the first-order step to no noise at all
       if (order === 1) {
@@ -32,7 +32,7 @@ export function deis(c: Settings, run: Run): Plan {
         return linear([k.sample, sample], [k.d0, epsilon]);
       }
       const rhos = levels
-        .slice(call - order + 1, call + 1)
+        .slice(evaluation - order + 1, evaluation + 1)
         .reverse()
         .map((l) => f32(l.sigma / l.alpha));
       const end = f32(t.sigma / t.alpha);

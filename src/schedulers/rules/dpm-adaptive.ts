@@ -5,18 +5,18 @@ import { pointGrid } from "../sigmas.js";
 import { f32, linear } from "../vector.js";
 import { ancestralTime, epsilonSolver, lastPositive } from "./dpm-fast.js";
 import { sigmaOf, timeOf } from "./dpmpp-sde.js";
-import { type Call, type Sampler, steps } from "./staged.js";
+import { type Evaluation, type Sampler, steps } from "./staged.js";
 
 /** k-diffusion's defaults: tolerances of the error per step, the first step, and the least factor that is accepted. */
 const [relative, absolute, firstWidth, acceptable] = [0.05, 0.0078, 0.05, 0.81];
 /** Far more than any model needs; only a network that returns nonsense gets there. */
-const mostCalls = 3000;
+const mostEvaluations = 3000;
 
 /**
  * DPM adaptive: DPM-Solver-23 (Lu et al. 2022, arXiv:2206.00927, appendix C) with ancestral noise; k-diffusion's
  * `sample_dpm_adaptive`. The error of every step decides the width of the next, so nobody knows the number of
- * network calls beforehand: `timesteps` holds the next call only and grows with every step until the run is done.
- * `steps` in the run only places the start of image to image. A rejected step costs two calls: the noise predicted
+ * evaluations beforehand: `timesteps` holds the next evaluation only and grows with every step until the run is done.
+ * `steps` in the run only places the start of image to image. A rejected step costs two evaluations: the noise predicted
  * at its start is kept.
  */
 export function dpmAdaptive(c: Settings, run: Run): Plan {
@@ -28,7 +28,7 @@ export function dpmAdaptive(c: Settings, run: Run): Plan {
     let [t, width] = [start, firstWidth];
     let lower = sample;
     while (t < end - 1e-5) {
-      const answer = yield solver.call(sample, t);
+      const answer = yield solver.evaluation(sample, t);
       const epsilon = solver.epsilon(answer, t);
       for (let accepted = false; !accepted; ) {
         const next = Math.min(end, f32(t + width));
@@ -47,23 +47,26 @@ export function dpmAdaptive(c: Settings, run: Run): Plan {
     return sample;
   }
 
-  const firstCall: Call = solver.call(new Float32Array(0), start);
-  const calls: Call[] = [firstCall];
-  const timesteps: number[] = [firstCall.timestep];
+  const firstEvaluation: Evaluation = solver.evaluation(new Float32Array(0), start);
+  const evaluations: Evaluation[] = [firstEvaluation];
+  const timesteps: number[] = [firstEvaluation.timestep];
   return {
     timesteps,
     initNoiseSigma: initialSigma(c, sigmas),
     begin: 0,
-    inputScale: (call) => inputScaleOf(calls[call]!.sigma),
-    mix: (call) => [1, calls[call]!.sigma],
+    inputScale: (evaluation) => inputScaleOf(evaluations[evaluation]!.sigma),
+    mix: (evaluation) => [1, evaluations[evaluation]!.sigma],
     start: () => {
-      calls.length = 1;
+      evaluations.length = 1;
       timesteps.length = 1;
-      return steps(sampler, (call) => {
-        if (calls.length >= mostCalls)
-          throw new DiffusionError("BAD_OPTION", `dpm_adaptive did not come to an end in ${mostCalls} calls`);
-        calls.push(call);
-        timesteps.push(call.timestep);
+      return steps(sampler, (evaluation) => {
+        if (evaluations.length >= mostEvaluations)
+          throw new DiffusionError(
+            "BAD_OPTION",
+            `dpm_adaptive did not come to an end in ${mostEvaluations} evaluations`,
+          );
+        evaluations.push(evaluation);
+        timesteps.push(evaluation.timestep);
       });
     },
   };

@@ -5,11 +5,11 @@ import { pointGrid, sigmaToTimestep } from "../sigmas.js";
 import { f32, linear, quotient } from "../vector.js";
 import { sigmaOf, timeOf } from "./dpmpp-sde.js";
 import { ancestral } from "./euler-ancestral.js";
-import { type Answer, type Call, type Sampler, stagedPlan } from "./staged.js";
+import { type Answer, type Evaluation, type Sampler, stagedPlan } from "./staged.js";
 
 /**
  * DPM fast: DPM-Solver-fast (Lu et al. 2022, arXiv:2206.00927, section 3.4) with ancestral noise; k-diffusion's
- * `sample_dpm_fast`. N calls in groups of three, equally long in log sigma; ends at the lowest level, not at 0.
+ * `sample_dpm_fast`. N evaluations in groups of three, equally long in log sigma; ends at the lowest level, not at 0.
  */
 export function dpmFast(c: Settings, run: Run): Plan {
   const { sigmas, first, schedule } = pointGrid(c, run);
@@ -22,7 +22,7 @@ export function dpmFast(c: Settings, run: Run): Plan {
       const t = f32(start + ((end - start) * i) / orders.length);
       const next = f32(start + ((end - start) * (i + 1)) / orders.length);
       const { until, up } = ancestralTime(t, next, end, run.eta);
-      const answer = yield solver.call(sample, t);
+      const answer = yield solver.evaluation(sample, t);
       const { sample: x, epsilon } = { sample: answer.sample, epsilon: solver.epsilon(answer, t) };
       const h = f32(until - t);
       sample = linear([1, x], [-f32(sigmaOf(until) * f32(Math.expm1(h))), epsilon]);
@@ -34,7 +34,7 @@ export function dpmFast(c: Settings, run: Run): Plan {
   });
 }
 
-/** The orders of the groups for n calls: threes, and what is left; a whole number of threes ends with 2 and 1. */
+/** The orders of the groups for n evaluations: threes, and what is left; a whole number of threes ends with 2 and 1. */
 function groups(n: number): number[] {
   const threes = Array<number>(Math.floor(n / 3)).fill(3);
   return n % 3 === 0 ? [...threes.slice(1), 2, 1] : [...threes, n % 3];
@@ -53,7 +53,7 @@ export function ancestralTime(t: number, next: number, end: number, eta = 1): { 
 
 /** The second- and third-order steps of DPM-Solver on noise predictions, in time t = -log sigma. */
 export function epsilonSolver(c: Settings, table: Float32Array) {
-  const call = (sample: Float32Array, t: number): Call => {
+  const evaluation = (sample: Float32Array, t: number): Evaluation => {
     const sigma = sigmaOf(t);
     return { sample, sigma, timestep: sigmaToTimestep(sigma, table) };
   };
@@ -71,22 +71,22 @@ export function epsilonSolver(c: Settings, table: Float32Array) {
     until: number,
     r: number,
     order: number,
-  ): Generator<Call, { low: Float32Array; high: Float32Array }, Answer> {
+  ): Generator<Evaluation, { low: Float32Array; high: Float32Array }, Answer> {
     const h = f32(until - t);
     const grow = (share: number) => f32(Math.expm1(f32(share * h)));
     const at = (share: number) => f32(t + f32(share * h));
     const from = (time: number, share: number) =>
       linear([1, sample], [-f32(sigmaOf(time) * grow(share)), first]);
     const s1 = at(r);
-    const change1 = linear([1, epsilon(yield call(from(s1, r), s1), s1)], [-1, first]);
+    const change1 = linear([1, epsilon(yield evaluation(from(s1, r), s1), s1)], [-1, first]);
     const low = linear([1, from(until, 1)], [-f32(f32(sigmaOf(until) / (2 * r)) * grow(1)), change1]);
     if (order === 2) return { low, high: low };
     const r2 = 2 * r;
     const s2 = at(r2);
     const phi = (share: number) => f32(f32(grow(share) / f32(share * h)) - 1);
     const inner = linear([1, from(s2, r2)], [-f32(f32(sigmaOf(s2) * 2) * phi(r2)), change1]);
-    const change2 = linear([1, epsilon(yield call(inner, s2), s2)], [-1, first]);
+    const change2 = linear([1, epsilon(yield evaluation(inner, s2), s2)], [-1, first]);
     return { low, high: linear([1, from(until, 1)], [-f32(f32(sigmaOf(until) / r2) * phi(1)), change2]) };
   }
-  return { call, epsilon, higher };
+  return { evaluation, epsilon, higher };
 }

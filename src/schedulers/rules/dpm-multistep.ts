@@ -22,18 +22,20 @@ export function dpmMultistep(c: Settings, run: Run): Plan {
 
   const start = (): Step => {
     let history: Float32Array[] = [];
-    return (raw, call, sample, noise) => {
-      const [s0, t] = [levels[call]!, levels[call + 1]!];
+    return (raw, evaluation, sample, noise) => {
+      const [s0, t] = [levels[evaluation]!, levels[evaluation + 1]!];
       const { output } = splitVariance(raw, sample.length, run.shape?.at(-1));
       const m0 = converted(c, algorithm, s0, sample, output, run.shape?.[0] ?? 1);
       history = [...history, m0].slice(-c.solver_order);
-      const fresh = algorithm.startsWith("sde") ? noise(sigmas[call]!, sigmas[call + 1]!) : undefined;
+      const fresh = algorithm.startsWith("sde")
+        ? noise(sigmas[evaluation]!, sigmas[evaluation + 1]!)
+        : undefined;
       const k = coefficients(c, algorithm, s0, t);
-      const order = Math.min(history.length, orderAt(c, call, n, sigmas));
+      const order = Math.min(history.length, orderAt(c, evaluation, n, sigmas));
       if (order === 1) return solved(k, sample, [[k.d0, m0]], fresh);
 
       const h = f32(t.lambda - s0.lambda);
-      const r0 = f32(f32(s0.lambda - levels[call - 1]!.lambda) / h);
+      const r0 = f32(f32(s0.lambda - levels[evaluation - 1]!.lambda) / h);
       const m1 = history.at(-2)!;
       const d10 = scaledDifference(f32(1 / r0), m0, m1);
       if (order === 2) {
@@ -48,7 +50,7 @@ export function dpmMultistep(c: Settings, run: Run): Plan {
           fresh,
         );
       }
-      const r1 = f32(f32(levels[call - 1]!.lambda - levels[call - 2]!.lambda) / h);
+      const r1 = f32(f32(levels[evaluation - 1]!.lambda - levels[evaluation - 2]!.lambda) / h);
       const d11 = scaledDifference(f32(1 / r1), m1, history.at(-3)!);
       const bend = scaledDifference(1, d10, d11);
       const onBend = f32(k.d1 * f32(r0 / f32(r0 + r1))) + f32(k.d2 / f32(r0 + r1));
@@ -73,10 +75,10 @@ export function dpmMultistep(c: Settings, run: Run): Plan {
 }
 
 /** The highest order that a step may have: the last ones are lower when there are few steps. */
-function orderAt(c: Settings, call: number, n: number, sigmas: readonly number[]): number {
+function orderAt(c: Settings, evaluation: number, n: number, sigmas: readonly number[]): number {
   const few = c.lower_order_final && c.dialect === "diffusers" && n < 15;
-  if (call === n - 1 && (c.euler_at_final || few || sigmas[n] === 0)) return 1;
-  return call === n - 2 && few ? Math.min(2, c.solver_order) : c.solver_order;
+  if (evaluation === n - 1 && (c.euler_at_final || few || sigmas[n] === 0)) return 1;
+  return evaluation === n - 2 && few ? Math.min(2, c.solver_order) : c.solver_order;
 }
 
 /** The forms that integrate the noise cannot end at sigma 0, where log sigma is infinite. */

@@ -8,8 +8,8 @@ import { refuseZeroEnd } from "./dpm-multistep.js";
 import { coefficients, converted, solved } from "./dpm-solver.js";
 
 /**
- * DPM-Solver and DPM-Solver++ as singlestep methods: groups of one to three calls, each group starting from its
- * own first sample. Lu et al. 2022 (arXiv:2206.00927, algorithms 1 and 2; arXiv:2211.01095). N calls.
+ * DPM-Solver and DPM-Solver++ as singlestep methods: groups of one to three evaluations, each group starting from its
+ * own first sample. Lu et al. 2022 (arXiv:2206.00927, algorithms 1 and 2; arXiv:2211.01095). N evaluations.
  */
 export function dpmSinglestep(c: Settings, run: Run): Plan {
   const algorithm = c.algorithm_type === "deis" ? "dpmsolver++" : c.algorithm_type;
@@ -28,19 +28,21 @@ export function dpmSinglestep(c: Settings, run: Run): Plan {
   const start = (): Step => {
     let history: Float32Array[] = []; // oldest first, at most solver_order
     let base: Float32Array | undefined;
-    return (raw, call, sample, noise) => {
+    return (raw, evaluation, sample, noise) => {
       const { output } = splitVariance(raw, sample.length, run.shape?.at(-1));
-      const model = converted(c, algorithm, levels[call]!, sample, output, run.shape?.[0] ?? 1);
+      const model = converted(c, algorithm, levels[evaluation]!, sample, output, run.shape?.[0] ?? 1);
       history = [...history, model].slice(-c.solver_order);
-      const fresh = algorithm.startsWith("sde") ? noise(sigmas[call]!, sigmas[call + 1]!) : undefined;
-      const order = Math.min(orders[call]!, history.length);
+      const fresh = algorithm.startsWith("sde")
+        ? noise(sigmas[evaluation]!, sigmas[evaluation + 1]!)
+        : undefined;
+      const order = Math.min(orders[evaluation]!, history.length);
       if (order === 1 || !base) base = sample;
-      const origin = levels[call - order + 1]!;
-      const k = coefficients(c, algorithm, origin, levels[call + 1]!);
+      const origin = levels[evaluation - order + 1]!;
+      const k = coefficients(c, algorithm, origin, levels[evaluation + 1]!);
       const [m0, ...rest] = history.slice(-order) as [Float32Array, ...Float32Array[]];
-      const h = f32(levels[call + 1]!.lambda - origin.lambda);
+      const h = f32(levels[evaluation + 1]!.lambda - origin.lambda);
       const differences = rest.map((m, i) => {
-        const r = f32(f32(levels[call - order + 2 + i]!.lambda - origin.lambda) / h);
+        const r = f32(f32(levels[evaluation - order + 2 + i]!.lambda - origin.lambda) / h);
         return { r, d: scaledDifference(f32(1 / r), m, m0) };
       });
       const terms: Term[] = [[k.d0, m0]];
@@ -59,7 +61,7 @@ export function dpmSinglestep(c: Settings, run: Run): Plan {
 }
 
 /**
- * The order of every call. Groups 1, 2 (, 3) repeat; where the number of steps does not divide, or the run ends at
+ * The order of every evaluation. Groups 1, 2 (, 3) repeat; where the number of steps does not divide, or the run ends at
  * sigma 0, the last groups are shortened, whatever `lower_order_final` says.
  */
 function orderList(c: Settings, n: number, zeroEnd: boolean): number[] {

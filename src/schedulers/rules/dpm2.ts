@@ -9,7 +9,7 @@ import { type Answer, type Sampler, stagedPlan } from "./staged.js";
 
 /**
  * DPM2 and DPM2 ancestral: DPM-Solver-2 with the midpoint in log sigma, in the manner of algorithm 2 of Karras et
- * al. 2022 (arXiv:2206.00364); k-diffusion's `sample_dpm_2` and `sample_dpm_2_ancestral`. 2N - 1 calls.
+ * al. 2022 (arXiv:2206.00364); k-diffusion's `sample_dpm_2` and `sample_dpm_2_ancestral`. 2N - 1 evaluations.
  */
 export const dpm2 = (c: Settings, run: Run): Plan => secondOrder(c, run, 0);
 export const dpm2Ancestral = (c: Settings, run: Run): Plan => secondOrder(c, run, run.eta ?? 1);

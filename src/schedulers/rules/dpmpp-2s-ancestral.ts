@@ -8,7 +8,7 @@ import { towards } from "./euler.js";
 import { ancestral } from "./euler-ancestral.js";
 import { type Answer, type Sampler, stagedPlan } from "./staged.js";
 
-/** DPM++ 2S ancestral: DPM-Solver++(2S) (arXiv:2211.01095); k-diffusion's `sample_dpmpp_2s_ancestral`. 2N - 1 calls. */
+/** DPM++ 2S ancestral: DPM-Solver++(2S) (arXiv:2211.01095); k-diffusion's `sample_dpmpp_2s_ancestral`. 2N - 1 evaluations. */
 export function dpmpp2sAncestral(c: Settings, run: Run): Plan {
   const { timesteps, sigmas, first, schedule } = pointGrid(c, run);
   const clean = ({ sample, output }: Answer, sigma: number) =>

@@ -8,7 +8,7 @@ import { ancestral } from "./euler-ancestral.js";
 import { type Answer, type Sampler, stagedPlan } from "./staged.js";
 
 /**
- * DPM++ SDE: DPM-Solver++ (arXiv:2211.01095) as a stochastic solver with two calls per step; k-diffusion's
+ * DPM++ SDE: DPM-Solver++ (arXiv:2211.01095) as a stochastic solver with two evaluations per step; k-diffusion's
  * `sample_dpmpp_sde`. Its noise is meant to come from one Brownian path: both portions of a step overlap.
  */
 export function dpmppSde(c: Settings, run: Run): Plan {

@@ -27,10 +27,10 @@ export function edmEuler(c: Settings, run: Run): Plan {
     sigmas,
     initNoiseSigma: Math.sqrt(max ** 2 + 1),
     begin: firstStep(n, run.strength),
-    inputScale: (call) => f32(Math.sqrt(norm(sigmas[call]!))),
-    mix: (call) => [1, sigmas[call]!],
-    start: () => (output, call, sample, noise) => {
-      const sigma = sigmas[call]!;
+    inputScale: (evaluation) => f32(Math.sqrt(norm(sigmas[evaluation]!))),
+    mix: (evaluation) => [1, sigmas[evaluation]!],
+    start: () => (output, evaluation, sample, noise) => {
+      const sigma = sigmas[evaluation]!;
       const level = churn(run.churn, sigma, n + 1);
       const noisy =
         level > sigma
@@ -39,7 +39,7 @@ export function edmEuler(c: Settings, run: Run): Plan {
       const sign = c.prediction_type === "v_prediction" ? -1 : 1;
       const out = f32(f32(sign * level * c.sigma_data) / f32(Math.sqrt(norm(level))));
       const clean = linear([f32(data / norm(level)), noisy], [out, output]);
-      return towards(noisy, clean, level, sigmas[call + 1]!);
+      return towards(noisy, clean, level, sigmas[evaluation + 1]!);
     },
   };
 }

@@ -10,8 +10,8 @@ export function eulerAncestral(c: Settings, run: Run): Plan {
   const { timesteps, sigmas, first } = pointGrid(c, run);
   return {
     ...sigmaFrame(c, timesteps, sigmas, first),
-    start: () => (output, call, sample, noise) => {
-      const [from, to] = [sigmas[call]!, sigmas[call + 1]!];
+    start: () => (output, evaluation, sample, noise) => {
+      const [from, to] = [sigmas[evaluation]!, sigmas[evaluation + 1]!];
       const clean = denoised(c.prediction_type, sample, output, from);
       const { down, up } = ancestral(from, to, run.eta);
       return linear([1, towards(sample, clean, from, down)], [up, noise(from, to)]);

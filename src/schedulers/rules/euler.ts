@@ -11,8 +11,8 @@ export function euler(c: Settings, run: Run): Plan {
   const shown = continuous ? sigmas.slice(0, -1).map((s) => f32(0.25 * f32(Math.log(s)))) : timesteps;
   return {
     ...sigmaFrame(c, shown, sigmas, first),
-    start: () => (output, call, sample, noise) => {
-      const sigma = sigmas[call]!;
+    start: () => (output, evaluation, sample, noise) => {
+      const sigma = sigmas[evaluation]!;
       const churned = churn(run.churn, sigma, sigmas.length - 1);
       const noisy =
         churned > sigma
@@ -20,7 +20,7 @@ export function euler(c: Settings, run: Run): Plan {
           : sample;
       const level = c.prediction_type === "v_prediction" ? sigma : churned;
       const clean = denoised(c.prediction_type, noisy, output, level);
-      return towards(noisy, clean, churned, sigmas[call + 1]!);
+      return towards(noisy, clean, churned, sigmas[evaluation + 1]!);
     },
   };
 }

@@ -5,7 +5,7 @@ import { pointGrid } from "../sigmas.js";
 import { f32, linear, quotient } from "../vector.js";
 import { type Answer, type Sampler, stagedPlan } from "./staged.js";
 
-/** Heun: Karras et al. 2022 (arXiv:2206.00364), algorithm 1. Two calls per step, one for the last: 2N - 1. */
+/** Heun: Karras et al. 2022 (arXiv:2206.00364), algorithm 1. Two evaluations per step, one for the last: 2N - 1. */
 export function heun(c: Settings, run: Run): Plan {
   const { timesteps, sigmas, first } = pointGrid(c, run);
   const slope = ({ sample, output }: Answer, sigma: number): Float32Array =>

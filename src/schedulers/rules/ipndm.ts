@@ -20,12 +20,12 @@ export function ipndm(c: Settings, run: Run): Plan {
 
   const start = (): Step => {
     let slopes: Float32Array[] = [];
-    return (output, call, sample) => {
-      const [beta, alpha] = [betas[call]!, alphas[call]!];
+    return (output, evaluation, sample) => {
+      const [beta, alpha] = [betas[evaluation]!, alphas[evaluation]!];
       slopes = [...slopes.slice(-3), linear([beta, sample], [alpha, output])];
       const slope = adamsBashforth(slopes);
       const clean = quotient(sample, beta, slope, Math.max(alpha, 1e-8));
-      return linear([alphas[call + 1]!, clean], [betas[call + 1]!, slope]);
+      return linear([alphas[evaluation + 1]!, clean], [betas[evaluation + 1]!, slope]);
     };
   };
   return {
@@ -35,7 +35,7 @@ export function ipndm(c: Settings, run: Run): Plan {
     initNoiseSigma: 1,
     begin: firstStep(n, run.strength),
     inputScale: () => 1,
-    mix: (call) => [alphas[call]!, betas[call]!],
+    mix: (evaluation) => [alphas[evaluation]!, betas[evaluation]!],
     start,
   };
 }

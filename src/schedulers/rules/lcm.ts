@@ -18,8 +18,8 @@ export function lcm(c: Settings, run: Run): Plan {
 
   return {
     ...alphaFrame(timesteps, alphas, firstStep(timesteps.length, run.strength)),
-    start: () => (output, call, sample, noise) => {
-      const t = timesteps[call]!;
+    start: () => (output, evaluation, sample, noise) => {
+      const t = timesteps[evaluation]!;
       const [alpha, sigma] = rootsOf(alphas[t]!);
       const clean = predictedClean(c, sample, output, alpha, sigma, run.shape?.[0] ?? 1);
       const scaled = f32(t * c.timestep_scaling);
@@ -28,8 +28,8 @@ export function lcm(c: Settings, run: Run): Plan {
         [f32(scaled / f32(Math.sqrt(width))), clean],
         [f32(sigmaData ** 2 / width), sample],
       );
-      if (call === n - 1) return denoised;
-      const [signal, level] = rootsOf(alphas[timesteps[call + 1] ?? t]!);
+      if (evaluation === n - 1) return denoised;
+      const [signal, level] = rootsOf(alphas[timesteps[evaluation + 1] ?? t]!);
       return linear([signal, denoised], [level, noise(sigma, level)]);
     },
   };

@@ -14,14 +14,14 @@ export function lms(c: Settings, run: Run): Plan {
 
   const start = (): Step => {
     let slopes: Float32Array[] = []; // newest first
-    return (output, call, sample) => {
-      const sigma = sigmas[call]!;
+    return (output, evaluation, sample) => {
+      const sigma = sigmas[evaluation]!;
       const clean = denoised(c.prediction_type, sample, output, sigma);
       slopes = [quotient(sample, 1, clean, sigma), ...slopes].slice(0, most);
-      const order = Math.min(call + 1, most);
+      const order = Math.min(evaluation + 1, most);
       const terms = slopes
         .slice(0, order)
-        .map((slope, j): Term => [coefficient(sigmas, call, j, order), slope]);
+        .map((slope, j): Term => [coefficient(sigmas, evaluation, j, order), slope]);
       return linear([1, sample], [1, linear(...(terms as [Term, ...Term[]]))]);
     };
   };

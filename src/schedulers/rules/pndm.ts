@@ -9,8 +9,8 @@ import { divided, f32, linear, type Term } from "../vector.js";
 
 /**
  * PNDM: Liu et al. 2022 (arXiv:2202.09778). A linear multistep method of order four over DDIM's transfer (eq. 11).
- * With `skip_prk_steps` (PLMS, as Stable Diffusion ships it) the first interval is done twice: N + 1 calls. Without,
- * three Runge-Kutta intervals of four calls each come first: N + 9 calls.
+ * With `skip_prk_steps` (PLMS, as Stable Diffusion ships it) the first interval is done twice: N + 1 evaluations. Without,
+ * three Runge-Kutta intervals of four evaluations each come first: N + 9 evaluations.
  */
 export function pndm(c: Settings, run: Run): Plan {
   refuseCustom("pndm", run, "timesteps", "sigmas");
@@ -23,7 +23,7 @@ export function pndm(c: Settings, run: Run): Plan {
   const stride = Math.floor(c.num_train_timesteps / n);
   const half = Math.floor(stride / 2);
   const spaced = pointTimesteps(c, n).map(roundHalfEven);
-  const { prk, timesteps } = callTimesteps(spaced, c.skip_prk_steps, half);
+  const { prk, timesteps } = evaluationTimesteps(spaced, c.skip_prk_steps, half);
   const alphaAt = (t: number) => (t >= 0 ? alphas[t]! : c.set_alpha_to_one ? 1 : alphas[0]!);
 
   const transfer = (sample: Float32Array, from: number, to: number, output: Float32Array): Float32Array => {
@@ -43,7 +43,7 @@ export function pndm(c: Settings, run: Run): Plan {
     let base: Float32Array | undefined;
     let sum: Float32Array | undefined;
 
-    const rungeKutta: Step = (output, call, sample) => {
+    const rungeKutta: Step = (output, evaluation, sample) => {
       const stage = done % 4;
       const weight = stage === 0 || stage === 3 ? 1 / 6 : 1 / 3;
       sum = sum ? linear([1, sum], [weight, output]) : linear([weight, output]);
@@ -53,19 +53,19 @@ export function pndm(c: Settings, run: Run): Plan {
       }
       const used = stage === 3 ? sum : output;
       if (stage === 3) sum = undefined;
-      return transfer(base!, prk[done - stage]!, timesteps[call]! - (done % 2 ? 0 : half), used);
+      return transfer(base!, prk[done - stage]!, timesteps[evaluation]! - (done % 2 ? 0 : half), used);
     };
 
-    const multistep: Step = (output, call, sample) => {
-      const t = timesteps[call]!;
+    const multistep: Step = (output, evaluation, sample) => {
+      const t = timesteps[evaluation]!;
       if (done === 1) return transfer(base!, t + stride, t, linear([0.5, output], [0.5, outputs[0]!]));
       outputs = [...outputs.slice(-3), output];
       if (done === 0) base = sample;
       return transfer(sample, t, t - stride, adamsBashforth(outputs));
     };
 
-    return (output, call, sample, noise) => {
-      const next = (done < prk.length ? rungeKutta : multistep)(output, call, sample, noise);
+    return (output, evaluation, sample, noise) => {
+      const next = (done < prk.length ? rungeKutta : multistep)(output, evaluation, sample, noise);
       done++;
       return next;
     };
@@ -74,8 +74,8 @@ export function pndm(c: Settings, run: Run): Plan {
   return { ...alphaFrame(timesteps, alphas, firstStep(n, run.strength)), start };
 }
 
-/** The timesteps of the network calls, falling; `prk` are those of the Runge-Kutta stages. */
-function callTimesteps(spaced: number[], skipPrk: boolean, half: number) {
+/** The timesteps of the evaluations, falling; `prk` are those of the Runge-Kutta stages. */
+function evaluationTimesteps(spaced: number[], skipPrk: boolean, half: number) {
   if (skipPrk) {
     const repeated = spaced[1];
     const timesteps = repeated === undefined ? spaced : [spaced[0]!, repeated, ...spaced.slice(1)];

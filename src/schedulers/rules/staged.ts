@@ -3,12 +3,12 @@ import type { Settings } from "../config.js";
 import { initialSigma, inputScaleOf, type NoiseSource, type Plan, type Step } from "../plan.js";
 
 /** What a sampler wants the network to see next. */
-export interface Call {
+export interface Evaluation {
   readonly sample: Float32Array;
   readonly timestep: number;
   /** The level of the sample: the network sees sample / sqrt(sigma^2 + 1). */
   readonly sigma: number;
-  /** The level to which `addNoise` brings a clean sample at this call, where that is not `sigma`. */
+  /** The level to which `addNoise` brings a clean sample at this evaluation, where that is not `sigma`. */
   readonly level?: number;
 }
 
@@ -19,24 +19,27 @@ export interface Answer {
   readonly noise: NoiseSource;
 }
 
-/** A sampler with several network calls per step, written from top to bottom; returns the finished sample. */
-export type Sampler = Generator<Call, Float32Array, Answer>;
+/** A sampler with several evaluations per step, written from top to bottom; returns the finished sample. */
+export type Sampler = Generator<Evaluation, Float32Array, Answer>;
 
 const nothing = new Float32Array(0);
 
-/** The calls of a sampler whose course does not depend on what the network says: a run on empty samples. */
-export function rehearse(sampler: (sample: Float32Array) => Sampler): Call[] {
-  const calls: Call[] = [];
+/** The evaluations of a sampler whose course does not depend on what the network says: a run on empty samples. */
+export function rehearse(sampler: (sample: Float32Array) => Sampler): Evaluation[] {
+  const evaluations: Evaluation[] = [];
   const run = sampler(nothing);
   for (let next = run.next(); !next.done; ) {
-    calls.push(next.value);
+    evaluations.push(next.value);
     next = run.next({ sample: nothing, output: nothing, noise: () => nothing });
   }
-  return calls;
+  return evaluations;
 }
 
-/** Runs a sampler call by call. `onCall` hears of every further call. */
-export function steps(sampler: (sample: Float32Array) => Sampler, onCall?: (call: Call) => void): Step {
+/** Runs a sampler evaluation by evaluation. `onEvaluation` hears of every further evaluation. */
+export function steps(
+  sampler: (sample: Float32Array) => Sampler,
+  onEvaluation?: (evaluation: Evaluation) => void,
+): Step {
   let run: Sampler | undefined;
   return (output, _, sample, noise) => {
     if (!run) {
@@ -48,7 +51,7 @@ export function steps(sampler: (sample: Float32Array) => Sampler, onCall?: (call
       if (!next.value) throw internal("a sampler was stepped behind its end");
       return next.value;
     }
-    onCall?.(next.value);
+    onEvaluation?.(next.value);
     return next.value.sample;
   };
 }
@@ -59,15 +62,15 @@ export function stagedPlan(
   sigmas: readonly number[],
   sampler: (sample: Float32Array) => Sampler,
 ): Plan {
-  const calls = rehearse(sampler);
-  const levels = calls.map((call) => call.level ?? call.sigma);
+  const evaluations = rehearse(sampler);
+  const levels = evaluations.map((evaluation) => evaluation.level ?? evaluation.sigma);
   return {
-    timesteps: calls.map((call) => call.timestep),
+    timesteps: evaluations.map((evaluation) => evaluation.timestep),
     sigmas: [...levels, sigmas.at(-1)!],
     initNoiseSigma: initialSigma(c, sigmas),
     begin: 0,
-    inputScale: (call) => inputScaleOf(calls[call]!.sigma),
-    mix: (call) => [1, levels[call]!],
+    inputScale: (evaluation) => inputScaleOf(evaluations[evaluation]!.sigma),
+    mix: (evaluation) => [1, levels[evaluation]!],
     start: () => steps(sampler),
   };
 }

@@ -19,15 +19,15 @@ export function tcd(c: Settings, run: Run): Plan {
 
   return {
     ...alphaFrame(timesteps, alphas, firstStep(timesteps.length, run.strength)),
-    start: () => (output, call, sample, noise) => {
-      const [alpha, sigma] = rootsOf(alphas[timesteps[call]!]!);
-      const next = timesteps[call + 1] ?? 0;
+    start: () => (output, evaluation, sample, noise) => {
+      const [alpha, sigma] = rootsOf(alphas[timesteps[evaluation]!]!);
+      const next = timesteps[evaluation + 1] ?? 0;
       const inner = alphas[Math.floor(f32(f32(1 - eta) * next))]!;
       const clean = cleanOf(c.prediction_type, sample, output, alpha, sigma);
       const epsilon = noiseOf(c.prediction_type, sample, output, alpha, sigma);
       const [signal, level] = rootsOf(inner);
       const noised = linear([signal, clean], [level, epsilon]);
-      if (eta === 0 || call === n - 1) return noised;
+      if (eta === 0 || evaluation === n - 1) return noised;
       const ratio = f32(alphas[next]! / inner);
       const fresh = noise(level, f32(Math.sqrt(f32(1 - alphas[next]!))));
       return linear([f32(Math.sqrt(ratio)), noised], [f32(Math.sqrt(f32(1 - ratio))), fresh]);

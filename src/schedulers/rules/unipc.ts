@@ -6,8 +6,8 @@ import { addDifferences, f32, linear, type Term } from "../vector.js";
 import { converted } from "./dpm-solver.js";
 
 /**
- * UniPC: Zhao et al. 2023 (arXiv:2302.04867), algorithms 5 and 6 (B1 and B2). Every call corrects the sample that
- * the last step predicted, then predicts the next one: one call per step.
+ * UniPC: Zhao et al. 2023 (arXiv:2302.04867), algorithms 5 and 6 (B1 and B2). Every evaluation corrects the sample that
+ * the last step predicted, then predicts the next one: one evaluation per step.
  */
 export function uniPc(c: Settings, run: Run): Plan {
   const { timesteps, sigmas, first } = intervalGrid(c, run, {
@@ -22,15 +22,24 @@ export function uniPc(c: Settings, run: Run): Plan {
   const start = (): Step => {
     let history: Float32Array[] = []; // newest first
     let last: { sample: Float32Array; order: number } | undefined;
-    return (output, call, raw) => {
-      const model = converted(unthresholded, algorithm, levels[call]!, raw, output, run.shape?.[0] ?? 1);
-      const corrects = last && call > 0 && !c.disable_corrector.includes(call - 1);
-      const sample = corrects ? update(c, levels, call - 1, last!.sample, history, last!.order, model) : raw;
+    return (output, evaluation, raw) => {
+      const model = converted(
+        unthresholded,
+        algorithm,
+        levels[evaluation]!,
+        raw,
+        output,
+        run.shape?.[0] ?? 1,
+      );
+      const corrects = last && evaluation > 0 && !c.disable_corrector.includes(evaluation - 1);
+      const sample = corrects
+        ? update(c, levels, evaluation - 1, last!.sample, history, last!.order, model)
+        : raw;
       history = [model, ...history].slice(0, c.solver_order);
-      const left = c.lower_order_final ? timesteps.length - call : c.solver_order;
+      const left = c.lower_order_final ? timesteps.length - evaluation : c.solver_order;
       const order = Math.min(c.solver_order, left, history.length);
       last = { sample, order };
-      return update(c, levels, call, sample, history, order);
+      return update(c, levels, evaluation, sample, history, order);
     };
   };
   return { ...solverFrame(c, timesteps, sigmas, first), start };

@@ -1,23 +1,21 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { cropRegion } from "../image/composite.js";
-import { imagesToValues } from "../image/convert.js";
-import { crop, type Mask } from "../image/image.js";
+import { blendLatents, inpaintingInput, restoreKept } from "../latents/blend.js";
+import type { Latents, Values } from "../latents/latents.js";
 import { type GoldenCase, goldenCases, goldenTensor, toNhwc } from "../testing/golden.js";
 import { goldenImage } from "../testing/golden-image.js";
 import "../testing/matchers.js";
-import type { Latents, Values } from "./latents.js";
+import { cropRegion } from "./composite.js";
+import { imagesToValues } from "./convert.js";
+import { crop, type Mask } from "./image.js";
 import {
-  blendLatents,
   feather,
-  inpaintingInput,
   type LatentMaskRule,
   latentMask,
   maskedImage,
   maskFromImage,
   maskValues,
   prepareMask,
-  restoreKept,
 } from "./mask.js";
 
 const gray = (width: number, ...data: number[]): Mask => ({

@@ -1,11 +1,11 @@
 import { DiffusionError } from "../errors.js";
-import { hasTransparency } from "../image/convert.js";
-import { binarise, blurMask, grayscale, invert } from "../image/filters.js";
-import { checkMask, checkSize, type Image, type Mask, type Size } from "../image/image.js";
-import { fitImage, type ResizeMode, resize } from "../image/resize.js";
-import { axesOf, concatChannels, repeatBatch } from "./channels.js";
-import type { Latents, Values } from "./latents.js";
-import { resizeValues } from "./upscale.js";
+import { axesOf } from "../latents/channels.js";
+import type { Values } from "../latents/latents.js";
+import { resizeValues } from "../latents/upscale.js";
+import { hasTransparency } from "./convert.js";
+import { binarise, blurMask, grayscale, invert } from "./filters.js";
+import { checkMask, checkSize, type Image, type Mask, type Size } from "./image.js";
+import { fitImage, type ResizeMode, resize } from "./resize.js";
 
 /** How a picture says what to repaint. */
 export interface MaskReading {
@@ -113,57 +113,3 @@ export function maskedImage(image: Values, mask: Mask): Values {
     if (mask.data[i % pixels]! >= 128) data.fill(0, i * channels, (i + 1) * channels);
   return { shape: image.shape, data };
 }
-
-/**
- * mask * repainted + (1 - mask) * kept. `mask` is [1 or B, h, w, 1]; `kept` may have a smaller batch, which is
- * repeated. Where the mask is 0 or 1 the chosen side comes through bit-identical.
- *
- * Masked content "noise" is blendLatents(noise, original, mask), "nothing" the same with zeros.
- */
-export function blendLatents(repainted: Latents, kept: Latents, mask: Values): Latents {
-  const { batch, channels } = axesOf(repainted);
-  const [under, weights] = [repeatBatch(kept, batch), repeatBatch(mask, batch).data];
-  if (under.data.length !== repainted.data.length || weights.length * channels !== repainted.data.length)
-    throw new DiffusionError(
-      "LAYER_SHAPE",
-      `latents [${repainted.shape.join(", ")}], kept latents [${kept.shape.join(", ")}] and mask [${mask.shape.join(", ")}] do not fit each other`,
-    );
-  const data = under.data.slice();
-  for (let i = 0; i < data.length; i++) {
-    const weight = weights[Math.floor(i / channels)]!;
-    if (weight === 1) data[i] = repainted.data[i]!;
-    else if (weight !== 0) data[i] = weight * repainted.data[i]! + (1 - weight) * data[i]!;
-  }
-  return { shape: repainted.shape, data };
-}
-
-/** What a run needs to hold the kept part in place: clean latents, the noise of the run, and the mask. */
-export interface KeptLatents {
-  readonly original: Latents;
-  readonly noise: Latents;
-  readonly mask: Values;
-}
-
-/**
- * The latents after step `step` with the kept part put back at the noise level of the step after it, or clean
- * after the last one. This is how a UNet without mask channels inpaints.
- */
-export function restoreKept(
-  latents: Latents,
-  { original, noise, mask }: KeptLatents,
-  scheduler: {
-    readonly timesteps: readonly number[];
-    addNoise(clean: Float32Array, noise: Float32Array, step: number): Float32Array;
-  },
-  step: number,
-): Latents {
-  const { batch } = axesOf(latents);
-  const clean = repeatBatch(original, batch);
-  if (step + 1 >= scheduler.timesteps.length) return blendLatents(latents, clean, mask);
-  const data = scheduler.addNoise(clean.data, repeatBatch(noise, batch).data, step + 1);
-  return blendLatents(latents, { shape: latents.shape, data }, mask);
-}
-
-/** The nine channels of an inpainting UNet: latents (4), mask (1), latents of the masked picture (4). */
-export const inpaintingInput = (latents: Latents, mask: Values, maskedLatents: Latents): Values =>
-  concatChannels([latents, mask, maskedLatents]);
