@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Values } from "../latents/latents.js";
 import { type Checkpoint, contentId } from "../weights/checkpoint.js";
-import type { ModelSource, Network } from "../weights/folder.js";
+import { type ModelSource, openWeights, type WeightsPlace } from "../weights/component.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { withPictureAttention } from "./ip-adapter.js";
 import {
@@ -38,20 +38,22 @@ export const noAdapters: Adapters = { loras: [], words: [] };
 /** Where transformers keeps the rows that tokens are looked up in. */
 export const tokenTable = "text_model.embeddings.token_embedding.weight";
 
-/** The networks of a model that adapters may change, under the names that adapters use. */
-const partsOf = ({ unet, textEncoders }: ModelSource): [AdaptedNetwork, Network][] => [
-  ["unet", unet],
-  ...textEncoders.map((network, i): [AdaptedNetwork, Network] => [
-    i === 0 ? "text_encoder" : "text_encoder_2",
-    network,
-  ]),
-];
+/** Where the networks are that adapters may change, under the names that adapters use. */
+export type AdaptedPlaces = { readonly [network in AdaptedNetwork]?: WeightsPlace };
+
+export const adaptedPlaces = ({ unet, textEncoders: [first, second] }: ModelSource): AdaptedPlaces => ({
+  unet: unet.weights,
+  ...(first && { text_encoder: first.weights }),
+  ...(second && { text_encoder_2: second.weights }),
+});
 
 /** Names and shapes of all tensors that an adapter may change. */
-export function adaptedModel(source: ModelSource): AdaptedModel {
+export const adaptedModel = (source: ModelSource): AdaptedModel => namesAt(adaptedPlaces(source));
+
+function namesAt(places: AdaptedPlaces): AdaptedModel {
   return Object.fromEntries(
-    partsOf(source).map(([name, network]) => {
-      const checkpoint = network.open();
+    Object.entries(places).map(([name, place]) => {
+      const checkpoint = openWeights(place);
       checkpoint.close();
       return [name, checkpoint.tensors];
     }),
@@ -72,15 +74,16 @@ export function encoderWidths(model: AdaptedModel): EncoderWidths | undefined {
  * A network's weights with adapters over them. Tensors that none of them touches are those of the checkpoint, and
  * keep their place in the cache. Closing it closes the checkpoint and the adapters.
  *
+ * @param places all networks of the model that an adapter may change: which of them a key means can depend on the others
  * @param matMul multiplies the factors of LoRA
  * @throws DiffusionError for adapters that do not fit, as `openLora` and `readTextualInversion`
  */
 export function adaptCheckpoint(
   checkpoint: Checkpoint,
   network: AdaptedNetwork,
-  { source, adapters, matMul }: { source: ModelSource; adapters: Adapters; matMul: MatMul },
+  { places, adapters, matMul }: { places: AdaptedPlaces; adapters: Adapters; matMul: MatMul },
 ): Checkpoint {
-  const model = adaptedModel(source);
+  const model = namesAt(places);
   const uses: { lora: OpenLora; scale: number }[] = [];
   const close = () => {
     for (const { lora } of uses) lora.close();

@@ -4,7 +4,7 @@ import { DiffusionError, nearest } from "../errors.js";
 import { parseHubReference } from "../hub/hub.js";
 import { extractNetworks, type NetworkMention } from "../text/prompt.js";
 import type { Tokenizer } from "../text/tokenizer.js";
-import type { ModelSource } from "../weights/folder.js";
+import type { ModelSource } from "../weights/component.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { type Adapters, adaptedModel, encoderWidths } from "./adapted-checkpoint.js";
 import { type Lora, openLora } from "./lora.js";

@@ -7,7 +7,7 @@ import { defaultModels, describeModel } from "../index.js";
 import { clipTokenizerFolder, defaultModelFolder } from "../pipeline/model-source.js";
 import { readModel } from "../runtime/model.js";
 import { cacheRoot, cleanModels, graphsFolder, listModels } from "../weights/cache.js";
-import type { ModelSource, Network } from "../weights/folder.js";
+import type { Component, ModelSource } from "../weights/component.js";
 import { openModel } from "../weights/model.js";
 import { readAge } from "./arguments.js";
 import { type Session, say, sayJson } from "./session.js";
@@ -96,16 +96,16 @@ async function list(session: Session, cacheDir: string | undefined): Promise<voi
 const open = async (model: string, { signal }: Session): Promise<ModelSource> =>
   openModel((await describeModel(model, { signal })).path, { tokenizer: clipTokenizerFolder() });
 
-function networksOf({ unet, vae, textEncoders }: ModelSource): [part: string, network: Network][] {
-  const encoders = textEncoders.map((network, i): [string, Network] => [
+function networksOf({ unet, vae, textEncoders }: ModelSource): [part: string, network: Component][] {
+  const encoders = textEncoders.map((network, i): [string, Component] => [
     i === 0 ? "text encoder" : `text encoder ${i + 1}`,
     network,
   ]);
-  return [...encoders, ["UNet", unet], ...(vae ? [["VAE", vae] satisfies [string, Network]] : [])];
+  return [...encoders, ["UNet", unet], ...(vae ? [["VAE", vae] satisfies [string, Component]] : [])];
 }
 
 /** How many numbers a network has, and how they are stored. */
-function measure(network: Network): { parameters: number; tensors: number; dtypes: string[] } {
+function measure(network: Component): { parameters: number; tensors: number; dtypes: string[] } {
   const checkpoint = network.open();
   try {
     const tensors = [...checkpoint.tensors.values()];
@@ -126,7 +126,7 @@ async function info(session: Session, model: string): Promise<void> {
   const networks = networksOf(source).map(([part, network]) => ({
     part,
     className: network.className,
-    path: network.path,
+    path: network.weights.path,
     ...measure(network),
   }));
   if (session.json) return sayJson({ ...described, pipeline: source.pipeline, networks });

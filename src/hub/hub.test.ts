@@ -28,7 +28,7 @@ import {
   type TestHub,
 } from "../testing/hub-server.js";
 import { stateArchive } from "../testing/torch-writer.js";
-import { openNetwork } from "../weights/folder.js";
+import { openComponentFolder } from "../weights/folder.js";
 import { fetchFromHub, type HubOptions, parseHubReference } from "./hub.js";
 
 const bytes = (length: number, seed: number) =>
@@ -339,7 +339,7 @@ describe("repositories from before safetensors", () => {
       files: { "config.json": config, "diffusion_pytorch_model.bin": stateArchive(tensors) },
     };
     const { folder } = await fetch("owner/taesd");
-    const checkpoint = openNetwork(folder).open();
+    const checkpoint = openComponentFolder(folder).open();
     for (const [name, { data }] of tensors) expect(checkpoint.readFloat32(name)).toEqual(data);
     checkpoint.close();
   });
@@ -361,7 +361,7 @@ describe("repositories from before safetensors", () => {
     };
     const { folder, files } = await fetch("owner/sharded-pickles");
     expect(files).toHaveLength(5);
-    const checkpoint = openNetwork(join(folder, "vae")).open();
+    const checkpoint = openComponentFolder(join(folder, "vae")).open();
     for (const [name, { data }] of tensors) expect(checkpoint.readFloat32(name)).toEqual(data);
     checkpoint.close();
     expect((await fetch("owner/sharded-pickles", { offline: true })).files).toEqual(files);

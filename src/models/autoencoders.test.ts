@@ -4,17 +4,19 @@ import type { Values } from "../latents/latents.js";
 import { quantise } from "../latents/quantise.js";
 import { type PlainVae, plainVae } from "../runtime/autoencoder.js";
 import { readVae } from "../runtime/model.js";
+import { referenceTo } from "../runtime/network-runner.js";
 import type { Run, RuntimeName } from "../runtime/runner.js";
 import { type GoldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
-import { openNetwork } from "../weights/folder.js";
+import { openComponentFolder } from "../weights/folder.js";
 import { codebookWeight } from "./vq.js";
 
 const tolerance = { abs: 2e-5, rel: 1e-4 };
 const runtimes = { eager: inProcess("eager"), graph: inProcess("graph") };
 const values = (reference: { file: string; key: string }): Values => toNhwc(goldenTensor(reference));
 
-const networkOf = ({ config }: GoldenCase) => openNetwork(goldenPath(join(config.model, config.component)));
+const networkOf = ({ config }: GoldenCase) =>
+  openComponentFolder(goldenPath(join(config.model, config.component)));
 
 function codebookOf(golden: GoldenCase): Float32Array {
   const checkpoint = networkOf(golden).open();
@@ -26,7 +28,7 @@ function codebookOf(golden: GoldenCase): Float32Array {
 function vaeOf(golden: GoldenCase, runtime: RuntimeName): PlainVae {
   const network = networkOf(golden);
   const { engine, options } = runtimes[runtime];
-  const weights = { model: join(network.path, ".."), role: "part", opening: options.opening } as const;
+  const weights = referenceTo(network);
   const run: Run = (spec, inputs) => engine.runner({ ...options, spec, weights }).run(inputs);
   return plainVae(readVae(network), run, () => codebookOf(golden));
 }

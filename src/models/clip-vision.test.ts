@@ -4,11 +4,11 @@ import { clipPixels } from "../image/clip-pixels.js";
 import { readImage } from "../image/read.js";
 import type { Values } from "../latents/latents.js";
 import { readImageEncoder } from "../runtime/ip-adapter.js";
-import { runnerOf } from "../runtime/network-runner.js";
+import { referenceTo, runnerOf } from "../runtime/network-runner.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { goldenExtra, readTensors, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
-import { openNetwork } from "../weights/folder.js";
+import { openComponentFolder } from "../weights/folder.js";
 import { parseImageEncoderConfig } from "./clip-config.js";
 
 const tensors = readTensors(goldenExtra("ip-adapter/ip-adapter.safetensors"));
@@ -45,8 +45,9 @@ describe.each<RuntimeName>(["eager", "graph"])("CLIP's image encoder, %s", (runt
   const { engine, options } = inProcess(runtime);
 
   it.each(cases.map((c) => [c.picture, c] as const))("%s: embedding and tokens", async (_, c) => {
-    const { config } = readImageEncoder(openNetwork(folder));
-    const run = runnerOf({ model: folder, role: "part" }, "image_encoder", engine, options);
+    const encoder = readImageEncoder(openComponentFolder(folder));
+    const { config } = encoder;
+    const run = runnerOf(referenceTo(encoder), "image_encoder", engine, options);
     const got = await run({ kind: "image_encoder", config, size: { batch: 1 } }, { image: values(c.pixels) });
     const tolerance = { abs: 2e-5, rel: 1e-4 };
     expect(got.projected!.data).toBeCloseTo32(values(c.embedding).data, tolerance);
@@ -54,8 +55,9 @@ describe.each<RuntimeName>(["eager", "graph"])("CLIP's image encoder, %s", (runt
   });
 
   it("takes several pictures at once", async () => {
-    const { config } = readImageEncoder(openNetwork(folder));
-    const run = runnerOf({ model: folder, role: "part" }, "image_encoder", engine, options);
+    const encoder = readImageEncoder(openComponentFolder(folder));
+    const { config } = encoder;
+    const run = runnerOf(referenceTo(encoder), "image_encoder", engine, options);
     const both = cases.map(({ pixels }) => values(pixels).data);
     const image = { shape: [2, 30, 30, 3], data: Float32Array.from(both.flatMap((data) => [...data])) };
     const { projected } = await run({ kind: "image_encoder", config, size: { batch: 2 } }, { image });

@@ -7,7 +7,7 @@ import { createNetworks } from "../runtime/networks.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
-import { openFolder, openNetwork } from "../weights/folder.js";
+import { openComponentFolder, openFolder } from "../weights/folder.js";
 
 const tolerance = { abs: 2e-5, rel: 1e-4 };
 const values = (reference: { file: string; key: string }): Values => toNhwc(goldenTensor(reference));
@@ -21,7 +21,7 @@ describe.each<RuntimeName>(["eager", "graph"])("ControlNet, %s", (runtime) => {
     async (_, golden) => {
       const { config, inputs, expected } = golden;
       const control = createControlNet(
-        readControlNet(openNetwork(goldenPath(config.controlnet))),
+        readControlNet(openComponentFolder(goldenPath(config.controlnet))),
         engine,
         options,
       );

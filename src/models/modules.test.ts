@@ -16,7 +16,7 @@ import { defaultView, toTensorFlow, viewShape } from "../ops/layout.js";
 import type { Tensor } from "../ops/ops.js";
 import { type GoldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { openNetwork } from "../weights/folder.js";
+import { openComponentFolder } from "../weights/folder.js";
 import { embedTimesteps } from "./timestep-embedding.js";
 import * as plain from "./unconditional.js";
 import { parseUNet2DConfig } from "./unconditional-config.js";
@@ -153,7 +153,7 @@ const tensor = (reference: { file: string; key: string }): Tensor => {
 };
 
 function stageOf({ config, inputs }: GoldenCase): Stage {
-  const network = openNetwork(goldenPath(`${config.model}/${config.component}`));
+  const network = openComponentFolder(goldenPath(`${config.model}/${config.component}`));
   const checkpoint = checkpoints.get(config.model) ?? network.open();
   checkpoints.set(config.model, checkpoint);
   const get = (name: string): Tensor => {
@@ -207,7 +207,7 @@ describe("layers by themselves", () => {
 describe("sinusoidal embeddings", () => {
   const inNetworks = goldenCases("module").filter((c) => c.config.type === "Timesteps");
   it.each(inNetworks.map((c) => [c.id, c] as const))("%s", (_, { config, inputs, expected }) => {
-    const network = openNetwork(goldenPath(`${config.model}/${config.component}`));
+    const network = openComponentFolder(goldenPath(`${config.model}/${config.component}`));
     const parsed =
       network.className === "UNet2DModel"
         ? parseUNet2DConfig(network.config, "")

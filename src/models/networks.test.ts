@@ -6,7 +6,7 @@ import type { RuntimeName } from "../runtime/runner.js";
 import type { UNet } from "../runtime/unet.js";
 import { type GoldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
-import { openFolder, openNetwork } from "../weights/folder.js";
+import { openComponentFolder, openFolder } from "../weights/folder.js";
 import { openModel } from "../weights/model.js";
 
 /**
@@ -93,23 +93,13 @@ describe("weights, however they are stored", () => {
     const { unet, variant } = golden.config;
     const model = openFolder(goldenPath("models/tiny-sd1"));
     const { engine, options } = runtimes[runtime];
-    const folder = goldenPath(unet);
-    const network = openNetwork(folder, variant ? { variant } : {});
-    const opening = { tokenizer: "", ...(variant && { variant }) };
+    const network = openComponentFolder(goldenPath(unet), variant ? { variant } : {});
     const read = readModel({ ...model, unet: network });
-    const networks = createNetworks(read, folderEngine(engine, folder), { ...options, opening });
+    const networks = createNetworks(read, engine, options);
     const got = await runUNet(networks.unet, golden);
     expect(got.data).toBeCloseTo32(values(golden.expected.sample).data, { abs: 1e-5, rel: 1e-4 });
   });
 });
-
-/** Takes the UNet from a folder of its own. */
-function folderEngine(engine: typeof runtimes.eager.engine, folder: string): typeof engine {
-  return {
-    runner: (request: Parameters<typeof engine.runner>[0]) =>
-      engine.runner({ ...request, weights: { ...request.weights, model: folder, role: "part" } }),
-  } as typeof engine;
-}
 
 describe("single files in the original layout", () => {
   it.each(goldenCases("single-file").map((c) => [c.id, c] as const))("%s", async (_, golden) => {
@@ -117,7 +107,7 @@ describe("single files in the original layout", () => {
     const { engine, options } = runtimes.eager;
     const opening = { tokenizer: "", config: goldenPath(config.config_from) };
     const model = readModel(openModel(goldenPath(config.checkpoint), opening));
-    const networks = createNetworks(model, engine, { ...options, opening });
+    const networks = createNetworks(model, engine, options);
     const text = await networks.textEncoders[0]!.run({ ids: [inputs.ids] });
     expect(text.last.data).toBeCloseTo32(values(expected.text).data, tolerance);
     const noise = await networks.unet.run({

@@ -3,12 +3,12 @@ import { describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
 import { readT2iAdapter } from "../runtime/adapter-networks.js";
 import { unetInputs } from "../runtime/inputs.js";
-import { runnerOf } from "../runtime/network-runner.js";
+import { referenceTo, runnerOf } from "../runtime/network-runner.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { addFeatures, createT2iAdapter } from "../runtime/t2i-adapter.js";
 import { goldenExtra, readTensors, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
-import { openNetwork } from "../weights/folder.js";
+import { openComponentFolder } from "../weights/folder.js";
 import { parseT2iAdapterConfig } from "./t2i-adapter-config.js";
 import { parseUNetConfig } from "./unet-config.js";
 
@@ -27,7 +27,7 @@ describe.each<RuntimeName>(["eager", "graph"])("T2I-Adapter, %s", (runtime) => {
   const { engine, options } = inProcess(runtime);
 
   it.each(cases.features.map((c) => [c.adapter, c] as const))("%s: features", async (name, c) => {
-    const adapter = createT2iAdapter(readT2iAdapter(openNetwork(folder(name))), engine, options);
+    const adapter = createT2iAdapter(readT2iAdapter(openComponentFolder(folder(name))), engine, options);
     const got = await adapter.run(values(c.image));
     const want = c.features.map(values);
     expect(got.map(({ shape }) => shape)).toEqual(want.map(({ shape }) => shape));
@@ -36,8 +36,9 @@ describe.each<RuntimeName>(["eager", "graph"])("T2I-Adapter, %s", (runtime) => {
 
   it("a UNet as SDXL's with four of them, the last for the middle", async () => {
     const { sample, context, timestep, features, output } = cases.unet;
-    const config = parseUNetConfig(openNetwork(folder("unet")).config, "unet");
-    const run = runnerOf({ model: folder("unet"), role: "part" }, "unet", engine, options);
+    const component = openComponentFolder(folder("unet"));
+    const config = parseUNetConfig(component.config, "unet");
+    const run = runnerOf(referenceTo(component), "unet", engine, options);
     const given = { sample: values(sample), context: values(context), timestep };
     const { inputs, size } = unetInputs(config, { ...given, features: features.map(values) });
     const outputs = await run({ kind: "unet", config, size }, inputs);
@@ -60,7 +61,7 @@ describe("features", () => {
   });
 
   it("of another kind of UNet are refused", () => {
-    const config = parseUNetConfig(openNetwork(folder("unet")).config, "unet");
+    const config = parseUNetConfig(openComponentFolder(folder("unet")).config, "unet");
     const given = { sample: values(cases.unet.sample), context: values(cases.unet.context), timestep: 1 };
     expect(() => unetInputs(config, { ...given, features: [feature(1)] })).toThrow(
       /features\.0: expected \[2,4,8,8\], got \[1,1,1,1\]/,

@@ -3,7 +3,7 @@ import { buildNetwork, type NetworkSpec } from "../models/network.js";
 import { checkLayerOptions, type LayerOptions } from "../options/load.js";
 import { type Model, ownSizes, readModel } from "../runtime/model.js";
 import { tfLayer } from "../runtime/tf-layer.js";
-import type { Network } from "../weights/folder.js";
+import type { Component } from "../weights/component.js";
 import { openModel } from "../weights/model.js";
 import { clipTokenizerFolder, defaultModels, locateModel } from "./model-source.js";
 
@@ -60,13 +60,13 @@ export async function loadLayer<Tf extends TensorFlow>(
 /** Side of the model's own pictures. */
 const own = ({ unet, factor }: Model): number => unet.config.sampleSize * factor;
 
-function choose(model: Model, name: LayerName): { spec: NetworkSpec; network: Network } {
+function choose(model: Model, name: LayerName): { spec: NetworkSpec; network: Component } {
   const { source, vaeSource } = model;
   const sizes = ownSizes(model);
-  const candidates: [NetworkSpec | undefined, Network | undefined][] = [
+  const candidates: [NetworkSpec | undefined, Component | undefined][] = [
     [sizes.textEncoders[0], source.textEncoders[0]],
     [sizes.unet, source.unet],
-    ...sizes.vae.map((spec): [NetworkSpec, Network | undefined] => [spec, vaeSource]),
+    ...sizes.vae.map((spec): [NetworkSpec, Component | undefined] => [spec, vaeSource]),
   ];
   const [spec, network] = candidates.find(([spec]) => spec?.kind === name) ?? [];
   if (spec && network) return { spec, network };

@@ -17,8 +17,9 @@ import { createT2iAdapter } from "../runtime/t2i-adapter.js";
 import { createTurns, type Turns } from "../runtime/turns.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { cacheRoot } from "../weights/cache.js";
-import { type ModelSource, openNetwork } from "../weights/folder.js";
-import { type ModelOpening, openModel, openPart } from "../weights/model.js";
+import type { ModelSource } from "../weights/component.js";
+import { openComponentFolder } from "../weights/folder.js";
+import { type ModelOpening, openComponent, openModel } from "../weights/model.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
 import { clipTokenizerFolder, locateModel } from "./model-source.js";
 
@@ -51,13 +52,12 @@ export async function load(model: string, options: LoadOptions): Promise<Opened>
   signal?.throwIfAborted();
   const variant = variantOf(options);
   const path = await locateModel(model, { ...located(options), ...variant });
-  const opening = await openingOf(options);
-  const source = openModel(path, opening);
+  const source = openModel(path, await openingOf(options));
   const read = readConfigs(source, await openAutoencoders(options, source));
   const engine = await engineFor(read, options);
   try {
     const tokenizers = await readRest(read, engine);
-    const opened = assemble(read, tokenizers, engine, { ...options, opening });
+    const opened = assemble(read, tokenizers, engine, options);
     onProgress?.({ type: "load", network: "all", done: 1, total: 1 });
     return opened;
   } catch (error) {
@@ -71,13 +71,13 @@ function assemble(
   model: Model,
   tokenizers: readonly Tokenizer[],
   engine: Engine,
-  options: LoadOptions & { opening: ModelOpening },
+  options: LoadOptions,
 ): Opened {
-  const { runtime = "graph", precision = "fp32", opening } = options;
+  const { runtime = "graph", precision = "fp32" } = options;
   const listeners = new Set<OnProgress>();
   const turns = options.keepLoaded === false ? createTurns(() => engine.endIfIdle()) : undefined;
   const networksOptions: NetworksOptions = {
-    ...{ runtime, precision, opening, cacheRoot: cacheRoot(options.cacheDir) },
+    ...{ runtime, precision, cacheRoot: cacheRoot(options.cacheDir) },
     sideBySide: isSideBySide(model, options),
     ...(options.vaeTiling !== undefined && { tiling: options.vaeTiling }),
     ...(turns && { turns }),
@@ -89,7 +89,7 @@ function assemble(
   const locate = (name: string) => locateModel(name, hub);
   const networks = createNetworks(model, engine, networksOptions);
   const loaded = { model, networks, tokenizers, traits: traitsOf(model) };
-  const encoderOf = (folder: string) => openNetwork(folder, variantOf(options));
+  const encoderOf = (folder: string) => openComponentFolder(folder, variantOf(options));
   return {
     ...{ loaded, engine, locate, listeners },
     adapters: new AdapterSet(model.source, tokenizers, options.loraDir),
@@ -113,7 +113,11 @@ function controlOpener(
   const known = new Map<string, Promise<Control["net"]>>();
   const open = async (name: string) => {
     const variant = variantOf(options);
-    const network = openPart(await locateModel(name, { ...elsewhere(options), ...variant }), source, variant);
+    const network = openComponent(
+      await locateModel(name, { ...elsewhere(options), ...variant }),
+      source,
+      variant,
+    );
     return network.className === "T2IAdapter"
       ? createT2iAdapter(readT2iAdapter(network, unet), engine, networksOptions)
       : createControlNet(readControlNet(network, unet), engine, networksOptions);
@@ -167,7 +171,7 @@ async function readRest(model: Model, engine: Engine): Promise<Tokenizer[]> {
 async function openAutoencoders(options: LoadOptions, source: ModelSource): Promise<Replacements> {
   const variant = variantOf(options);
   const open = async (name: string) =>
-    openPart(await locateModel(name, { ...elsewhere(options), ...variant }), source, variant);
+    openComponent(await locateModel(name, { ...elsewhere(options), ...variant }), source, variant);
   return {
     ...(options.vae !== undefined && { vae: await open(options.vae) }),
     ...(options.taesd !== undefined && { taesd: await open(options.taesd) }),

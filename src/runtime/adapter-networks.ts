@@ -4,13 +4,12 @@ import { parseControlNetConfig } from "../models/controlnet-config.js";
 import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
 import { parseT2iAdapterConfig } from "../models/t2i-adapter-config.js";
 import type { UNetConfig } from "../models/unet-config.js";
-import type { Network } from "../weights/folder.js";
+import type { Component, WeightsPlace } from "../weights/component.js";
 import { check, fileOf, type Model, placeOf } from "./model.js";
 
 /** Networks that stand beside a model. */
 export interface AdapterNetwork<Config> {
-  /** A folder, or a file that one is alone in. */
-  readonly place: string;
+  readonly weights: WeightsPlace;
   readonly config: Config;
 }
 
@@ -19,7 +18,7 @@ export interface AdapterNetwork<Config> {
  *
  * @param base the UNet that it is for
  */
-export function readControlNet(network: Network, base?: Model["unet"]): AdapterNetwork<ControlNetConfig> {
+export function readControlNet(network: Component, base?: Model["unet"]): AdapterNetwork<ControlNetConfig> {
   if (network.className !== "ControlNetModel")
     throw new DiffusionError(
       "MODEL_KIND",
@@ -33,11 +32,11 @@ export function readControlNet(network: Network, base?: Model["unet"]): AdapterN
     ]);
   const edge = 2 ** config.unet.levels.length;
   check(network, [{ kind: "controlnet", config, size: { batch: 1, height: edge, width: edge, tokens: 1 } }]);
-  return { place: placeOf(network), config };
+  return { weights: network.weights, config };
 }
 
 /** Reads a T2I-Adapter's config and checks its weights against it, as `readControlNet`. */
-export function readT2iAdapter(network: Network, base?: Model["unet"]): AdapterNetwork<T2iAdapterConfig> {
+export function readT2iAdapter(network: Component, base?: Model["unet"]): AdapterNetwork<T2iAdapterConfig> {
   const config = parseT2iAdapterConfig(network.config, fileOf(network));
   if (base)
     requireBase(network, base, ({ levels }) => {
@@ -47,7 +46,7 @@ export function readT2iAdapter(network: Network, base?: Model["unet"]): AdapterN
     });
   const edge = 2 ** config.blocks.length;
   check(network, [{ kind: "t2i_adapter", config, size: { batch: 1, height: edge, width: edge } }]);
-  return { place: placeOf(network), config };
+  return { weights: network.weights, config };
 }
 
 const levelsOf = ({ levels }: Pick<UNetConfig, "levels">): string =>
@@ -55,7 +54,7 @@ const levelsOf = ({ levels }: Pick<UNetConfig, "levels">): string =>
 
 /** Refuses a network that goes beside another kind of UNet: what it has and what the UNet has must be the same. */
 function requireBase(
-  network: Network,
+  network: Component,
   base: Model["unet"],
   compare: (config: UNetConfig) => readonly (readonly [string, number | string, number | string])[],
 ): void {

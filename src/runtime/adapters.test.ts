@@ -7,6 +7,7 @@ import { buildNetwork, type NetworkSpec } from "../models/network.js";
 import { goldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { runGoldenUNet } from "../testing/golden-unet.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
+import { openWeights } from "../weights/component.js";
 import { openFolder } from "../weights/folder.js";
 import { openSafetensors } from "../weights/formats/safetensors.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
@@ -21,8 +22,6 @@ const open: { close(): void }[] = [];
 afterAll(() => {
   for (const file of open) file.close();
 });
-
-const roles = { unet: "unet", "text_encoder.0": "text_encoder", "text_encoder.1": "text_encoder_2" } as const;
 
 /**
  * A golden model whose networks run here, op by op, on weights that `change` may replace.
@@ -40,9 +39,8 @@ function networksOf(
     vocabularySize: config.vocabularySize + words,
   }));
   const run = (request: RunnerRequest, spec: NetworkSpec, inputs: Readonly<Record<string, Input>>) => {
-    const role = request.weights.role as keyof typeof roles;
-    const network = role === "unet" ? source.unet : source.textEncoders[Number(role.at(-1))]!;
-    const checkpoint = change(roles[role], network.open());
+    const { network, places } = request.weights.adapted!;
+    const checkpoint = change(network, openWeights(places[network]!));
     const runner = eagerRunner(loadNative().tf, buildNetwork(spec), checkpoint, "fp32");
     const outputs = runner.run(inputs);
     runner.dispose();
@@ -59,7 +57,6 @@ function networksOf(
     runtime: "eager",
     precision: "fp32",
     cacheRoot: "",
-    opening: { tokenizer: "" },
   });
 }
 

@@ -4,7 +4,7 @@ import { type ControlNetConfig, conditioningFactor } from "../models/controlnet.
 import type { AdapterNetwork } from "./adapter-networks.js";
 import type { Engine } from "./engine.js";
 import { badInput, requireShape, type UNetInput, unetInputs } from "./inputs.js";
-import { type NetworksOptions, type Place, runnerOf } from "./network-runner.js";
+import { type NetworksOptions, referenceTo, runnerOf } from "./network-runner.js";
 import type { Run } from "./runner.js";
 
 export interface ControlNetInput extends Omit<UNetInput, "residuals"> {
@@ -29,8 +29,7 @@ export function createControlNet(
   engine: Engine,
   options: NetworksOptions,
 ): ControlNet {
-  const weights: Place = { model: control.place, role: "part" };
-  return controlNet(control.config, runnerOf(weights, "controlnet", engine, options));
+  return controlNet(control.config, runnerOf(referenceTo(control), "controlnet", engine, options));
 }
 
 function controlNet(config: ControlNetConfig, run: Run): ControlNet {

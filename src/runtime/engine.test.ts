@@ -3,17 +3,23 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Adapters } from "../adapters/adapted-checkpoint.js";
+import { type Adapters, adaptedPlaces } from "../adapters/adapted-checkpoint.js";
 import { goldenPath } from "../testing/golden.js";
 import { pseudoRandom, tinyUNet } from "../testing/tiny.js";
+import { openFolder } from "../weights/folder.js";
 import { Engine } from "./engine.js";
 import type { RunnerRequest } from "./runner.js";
 
 const cacheRoot = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
 const { spec } = tinyUNet();
+const source = openFolder(goldenPath("models/tiny-sd1"));
 const request: RunnerRequest = {
   spec,
-  weights: { model: goldenPath("models/tiny-sd1"), role: "unet", opening: { tokenizer: "" } },
+  weights: {
+    label: "tiny-sd1 unet",
+    weights: source.unet.weights,
+    adapted: { network: "unet", places: adaptedPlaces(source) },
+  },
   runtime: "graph",
   precision: "fp32",
   cacheRoot,
@@ -93,7 +99,8 @@ test("the caller's event loop stays free while it computes", async () => {
 });
 
 test("an error in the other process arrives with its code", async () => {
-  const wrong = { ...request, weights: { ...request.weights, model: goldenPath("models/none") } };
+  const nowhere = { ...source.unet.weights, path: goldenPath("models/none") };
+  const wrong = { ...request, weights: { ...request.weights, weights: nowhere } };
   await expect(engine.runner(wrong).load()).rejects.toMatchObject({
     name: "DiffusionError",
     code: "FILE_MISSING",

@@ -5,12 +5,12 @@ import { parseImageEncoderConfig } from "../models/clip-config.js";
 import { type ImageEncoderConfig, imageTokens } from "../models/clip-vision.js";
 import { type ImageProjectionConfig, resamplerHeadWidth } from "../models/image-projection.js";
 import type { Checkpoint, Tensors } from "../weights/checkpoint.js";
-import type { Network } from "../weights/folder.js";
+import type { Component } from "../weights/component.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
 import type { Engine } from "./engine.js";
 import { requireShape } from "./inputs.js";
 import { check, fileOf, folderOf, type Model } from "./model.js";
-import { type NetworksOptions, runnerOf } from "./network-runner.js";
+import { type NetworksOptions, referenceTo, runnerOf } from "./network-runner.js";
 import { checkWeights } from "./requirements.js";
 
 /** The two networks of an IP-Adapter that make tokens of a picture; what it adds to the UNet is there. */
@@ -27,7 +27,7 @@ export interface IpAdapter {
 }
 
 /** Reads an image encoder's config and checks its weights against it. Throws as `readModel`. */
-export function readImageEncoder(network: Network): AdapterNetwork<ImageEncoderConfig> {
+export function readImageEncoder(network: Component): AdapterNetwork<ImageEncoderConfig> {
   const folder = folderOf(network);
   if (network.className !== "CLIPVisionModelWithProjection")
     throw new DiffusionError(
@@ -36,7 +36,7 @@ export function readImageEncoder(network: Network): AdapterNetwork<ImageEncoderC
     );
   const config = parseImageEncoderConfig(network.config, fileOf(network));
   check(network, [{ kind: "image_encoder", config, size: { batch: 1 } }]);
-  return { place: folder, config };
+  return { weights: network.weights, config };
 }
 
 /**
@@ -62,7 +62,7 @@ export function readImageProjection(
     if (config.embedding !== given)
       throw new DiffusionError(
         "WEIGHT_SHAPE",
-        `${path} takes ${config.embedding} channels, the image encoder in ${encoder.place} gives ${given}`,
+        `${path} takes ${config.embedding} channels, the image encoder in ${encoder.weights.path} gives ${given}`,
         { hint: "the IP-Adapter was made for another image encoder: name its folder (imageEncoder)" },
       );
     checkWeights(checkpoint, [{ kind: "image_projection", config, size: { batch: 1, length: 1 } }]);
@@ -109,7 +109,7 @@ const layersOf = (tensors: Tensors): number =>
  */
 export function openIpAdapter(
   { unet, source }: Model,
-  { file, encoder: network }: { file: string; encoder: Network },
+  { file, encoder: network }: { file: string; encoder: Component },
   engine: Engine,
   options: NetworksOptions,
 ): IpAdapter {
@@ -131,9 +131,9 @@ export function createIpAdapter(
   engine: Engine,
   options: NetworksOptions,
 ): IpAdapter {
-  const runEncoder = runnerOf({ model: encoder.place, role: "part" }, "image_encoder", engine, options);
+  const runEncoder = runnerOf(referenceTo(encoder), "image_encoder", engine, options);
   const runProjection = runnerOf(
-    { model: path, role: "image_projection" },
+    { label: `${path} image_projection`, weights: { imageProjection: path } },
     "image_encoder.projection",
     engine,
     options,

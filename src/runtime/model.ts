@@ -13,7 +13,7 @@ import type { VaeConfig } from "../models/vae.js";
 import { parseVaeConfig } from "../models/vae-config.js";
 import { codebookWeight } from "../models/vq.js";
 import type { Shape } from "../ops/ops.js";
-import type { ModelSource, Network } from "../weights/folder.js";
+import type { Component, ModelSource } from "../weights/component.js";
 import { checkWeights, requirements } from "./requirements.js";
 
 /** A model whose configs are read and whose weights are known to fit them; no weight is loaded yet. */
@@ -26,9 +26,9 @@ export interface Model {
     | { readonly kind: "unconditional_unet"; readonly config: UNet2DConfig };
   readonly vae?: VaeConfig;
   /** Where its VAE is: the model's own, or the one taken in its place. */
-  readonly vaeSource?: Network;
+  readonly vaeSource?: Component;
   /** A small decoder for results and previews. */
-  readonly taesd?: { readonly config: VaeConfig; readonly source: Network };
+  readonly taesd?: { readonly config: VaeConfig; readonly source: Component };
   /** Pixels per latent cell in each direction; 1 without a VAE. */
   readonly factor: number;
 }
@@ -36,9 +36,9 @@ export interface Model {
 /** Autoencoders from elsewhere. */
 export interface Replacements {
   /** In place of the model's VAE. */
-  readonly vae?: Network;
+  readonly vae?: Component;
   /** Decodes in its place. */
-  readonly taesd?: Network;
+  readonly taesd?: Component;
 }
 
 /**
@@ -82,7 +82,7 @@ export function weightChecks({ source, textEncoders, unet, vae, vaeSource, taesd
   ];
 }
 
-function readUNet(network: Network): Model["unet"] {
+function readUNet(network: Component): Model["unet"] {
   const { config, className } = network;
   if (className === "UNet2DModel")
     return { kind: "unconditional_unet", config: parseUNet2DConfig(config, fileOf(network)) };
@@ -132,7 +132,7 @@ function readOwnVae({ vae, pipeline }: ModelSource): VaeConfig | undefined {
   return { ...readVae(vae), ...unscaled };
 }
 
-function readReplacement({ vae, path }: ModelSource, network: Network): VaeConfig {
+function readReplacement({ vae, path }: ModelSource, network: Component): VaeConfig {
   if (!vae) throw new DiffusionError("BAD_OPTION", `${path} works on pixels and takes no VAE`);
   const { latentChannels, factor } = parseVaeConfig(vae.config, vae.className, fileOf(vae));
   const config = readVae(network);
@@ -145,28 +145,28 @@ function readReplacement({ vae, path }: ModelSource, network: Network): VaeConfi
 }
 
 /** An autoencoder's config, of whatever kind. */
-export const readVae = (network: Network): VaeConfig =>
+export const readVae = (network: Component): VaeConfig =>
   parseVaeConfig(network.config, network.className, fileOf(network));
 
 /** Throws as `readModel`. */
-export function checkVae(network: Network, config: VaeConfig): void {
+export function checkVae(network: Component, config: VaeConfig): void {
   const codebook: (readonly [string, Shape])[] =
     config.kind === "vq" ? [[codebookWeight, [config.codes, config.latentChannels]]] : [];
   check(network, vaeSpecs(config, 2), codebook);
 }
 
 /** The folder of a network's config and weights. */
-export const folderOf = (network: Network): string => join(network.path, "..");
+export const folderOf = (network: Component): string => join(network.weights.path, "..");
 
-export const fileOf = (network: Network): string => join(folderOf(network), "config.json");
+export const fileOf = (network: Component): string => join(folderOf(network), "config.json");
 
 /** What people call it: its folder, or the file that it is alone in. */
-export const placeOf = (network: Network): string =>
-  existsSync(fileOf(network)) ? folderOf(network) : network.path;
+export const placeOf = (network: Component): string =>
+  existsSync(fileOf(network)) ? folderOf(network) : network.weights.path;
 
 /** Throws unless a network's weights are those of all networks that share them. */
 export function check(
-  network: Network,
+  network: Component,
   specs: readonly NetworkSpec[],
   others: readonly (readonly [string, Shape])[] = [],
 ): void {

@@ -1,7 +1,7 @@
 import { type Adapters, noAdapters } from "../adapters/adapted-checkpoint.js";
 import type { NetworkSpec } from "../models/network.js";
 import type { UNetSize } from "../models/unet.js";
-import type { ModelOpening } from "../weights/model.js";
+import type { Component } from "../weights/component.js";
 import type { Engine, RemoteRunner } from "./engine.js";
 import type { Precision, Run, RunnerRequest, RuntimeName, WeightsReference } from "./runner.js";
 import { stageOf, type Turns } from "./turns.js";
@@ -10,7 +10,6 @@ export interface NetworksOptions {
   readonly runtime: RuntimeName;
   readonly precision: Precision;
   readonly cacheRoot: string;
-  readonly opening: ModelOpening;
   /** Computes the samples of a batch apart; the engine must be made for it. */
   readonly sideBySide?: boolean;
   /** The VAE's way with large pictures: true always in tiles, false never; absent by memory. */
@@ -21,7 +20,11 @@ export interface NetworksOptions {
   readonly onLoad?: (network: string, done: number, total: number) => void;
 }
 
-export type Place = Pick<WeightsReference, "model" | "role" | "pipeline">;
+/** A component that stands beside a model: a ControlNet, another VAE. */
+export const referenceTo = ({ weights }: Pick<Component, "weights">): WeightsReference => ({
+  label: `${weights.path} part`,
+  weights,
+});
 
 export type AdaptedRun = (...args: [...Parameters<Run>, adapters?: Adapters]) => ReturnType<Run>;
 
@@ -36,7 +39,7 @@ const isAny = ({ loras, words, pictures }: Adapters): boolean =>
 
 /** One network of a checkpoint, loaded at each size that it is called with, with and without adapters. `label` is for progress. */
 export function runnerOf(
-  place: Place,
+  reference: WeightsReference,
   label: string,
   engine: Engine,
   options: NetworksOptions,
@@ -68,7 +71,7 @@ export function runnerOf(
     const key = `${spec.kind} ${JSON.stringify(rest)}`;
     const forms = loaded.get(key) ?? new Map<string, RemoteRunner>();
     const form = `${batch} ${deep}`;
-    const network = forms.get(form) ?? engine.runner(requestOf(spec, place, options));
+    const network = forms.get(form) ?? engine.runner(requestOf(spec, reference, options));
     forms.set(form, network);
     loaded.delete(key);
     loaded.set(key, forms);
@@ -89,8 +92,8 @@ export function runnerOf(
 
 export function requestOf(
   spec: NetworkSpec,
-  weights: Place,
-  { runtime, precision, cacheRoot, opening, sideBySide = false }: NetworksOptions,
+  weights: WeightsReference,
+  { runtime, precision, cacheRoot, sideBySide = false }: NetworksOptions,
 ): RunnerRequest {
-  return { spec, weights: { ...weights, opening }, runtime, precision, cacheRoot, sideBySide };
+  return { spec, weights, runtime, precision, cacheRoot, sideBySide };
 }

@@ -1,14 +1,14 @@
-import { type Adapters, noAdapters } from "../adapters/adapted-checkpoint.js";
+import { type Adapters, adaptedPlaces, noAdapters } from "../adapters/adapted-checkpoint.js";
 import { frequenciesWeight } from "../models/k-unet.js";
 import type { NetworkSpec } from "../models/network.js";
 import type { VaeConfig } from "../models/vae.js";
 import { codebookWeight } from "../models/vq.js";
-import type { Network } from "../weights/folder.js";
+import type { Component } from "../weights/component.js";
 import { plainVae, type Vae } from "./autoencoder.js";
 import type { Engine } from "./engine.js";
 import { badInput } from "./inputs.js";
 import { type Model, ownSizes } from "./model.js";
-import { type NetworksOptions, type Place, requestOf, runnerOf } from "./network-runner.js";
+import { type NetworksOptions, referenceTo, requestOf, runnerOf } from "./network-runner.js";
 import type { Run, WeightsReference } from "./runner.js";
 import { type TextEncoder, textEncoder } from "./text-encoder.js";
 import { anySizeVae } from "./tiled-vae.js";
@@ -29,11 +29,18 @@ export interface Networks {
 
 export function createNetworks(model: Model, engine: Engine, options: NetworksOptions): Networks {
   const { source, vae, vaeSource, taesd } = model;
-  const ownPlace = (role: WeightsReference["role"]): Place => ({ model: source.path, role });
-  const own = (role: WeightsReference["role"]) => runnerOf(ownPlace(role), role, engine, options);
-  const partPlace = ({ path }: Network): Place => ({ model: path, role: "part", pipeline: source.pipeline });
-  const vaePlace = vaeSource && (vaeSource === source.vae ? ownPlace("vae") : partPlace(vaeSource));
-  const autoencoder = (config: VaeConfig, network: Network, run: Run): Vae => {
+  const places = adaptedPlaces(source);
+  const ofModel = (role: string, { weights }: Component): WeightsReference => ({
+    label: `${source.path} ${role}`,
+    weights,
+  });
+  const encoderAt = (i: number): WeightsReference => ({
+    ...ofModel(`text_encoder.${i}`, source.textEncoders[i]!),
+    adapted: { network: i === 0 ? "text_encoder" : "text_encoder_2", places },
+  });
+  const unetAt: WeightsReference = { ...ofModel("unet", source.unet), adapted: { network: "unet", places } };
+  const vaeAt = vaeSource && (vaeSource === source.vae ? ofModel("vae", vaeSource) : referenceTo(vaeSource));
+  const autoencoder = (config: VaeConfig, network: Component, run: Run): Vae => {
     let codebook: Float32Array | undefined;
     const whole = plainVae(config, run, () => {
       codebook ??= readWeight(network, codebookWeight);
@@ -43,33 +50,36 @@ export function createNetworks(model: Model, engine: Engine, options: NetworksOp
   };
   const autoencoders = {
     ...(vae && {
-      vae: autoencoder(vae, vaeSource!, runnerOf(vaePlace!, "vae", engine, options)),
+      vae: autoencoder(vae, vaeSource!, runnerOf(vaeAt!, "vae", engine, options)),
     }),
     ...(taesd && {
       taesd: autoencoder(
         taesd.config,
         taesd.source,
-        runnerOf(partPlace(taesd.source), "taesd", engine, options),
+        runnerOf(referenceTo(taesd.source), "taesd", engine, options),
       ),
     }),
   };
   const prepare = async (signal?: AbortSignal): Promise<void> => {
     const sizes = ownSizes(model);
-    const all: [Place, NetworkSpec][] = [
-      ...sizes.textEncoders.map((spec, i): [Place, NetworkSpec] => [ownPlace(`text_encoder.${i}`), spec]),
-      [ownPlace("unet"), sizes.unet],
-      ...sizes.vae.map((spec): [Place, NetworkSpec] => [vaePlace!, spec]),
-      ...sizes.taesd.map((spec): [Place, NetworkSpec] => [partPlace(taesd!.source), spec]),
+    const all: [WeightsReference, NetworkSpec][] = [
+      ...sizes.textEncoders.map((spec, i): [WeightsReference, NetworkSpec] => [encoderAt(i), spec]),
+      [unetAt, sizes.unet],
+      ...sizes.vae.map((spec): [WeightsReference, NetworkSpec] => [vaeAt!, spec]),
+      ...sizes.taesd.map((spec): [WeightsReference, NetworkSpec] => [referenceTo(taesd!.source), spec]),
     ];
-    for (const [place, spec] of all) {
+    for (const [reference, spec] of all) {
       signal?.throwIfAborted();
-      const network = engine.runner(requestOf(spec, place, options));
+      const network = engine.runner(requestOf(spec, reference, options));
       await network.load({ onProgress: (done, total) => options.onLoad?.(spec.kind, done, total) });
       await network.unload();
     }
   };
-  const encoders = model.textEncoders.map((config, i) => ({ config, run: own(`text_encoder.${i}`) }));
-  const runUNet = own("unet");
+  const encoders = model.textEncoders.map((config, i) => ({
+    config,
+    run: runnerOf(encoderAt(i), `text_encoder.${i}`, engine, options),
+  }));
+  const runUNet = runnerOf(unetAt, "unet", engine, options);
   let known: Float32Array | undefined;
   const frequencies = () => {
     known ??= readWeight(source.unet, frequenciesWeight);
@@ -102,7 +112,7 @@ export function createNetworks(model: Model, engine: Engine, options: NetworksOp
   return adapted(noAdapters);
 }
 
-function readWeight(network: Network, name: string): Float32Array {
+function readWeight(network: Component, name: string): Float32Array {
   const checkpoint = network.open();
   try {
     return checkpoint.readFloat32(name);

@@ -1,8 +1,9 @@
-import type { Adapters } from "../adapters/adapted-checkpoint.js";
+import type { AdaptedPlaces, Adapters } from "../adapters/adapted-checkpoint.js";
+import type { AdaptedNetwork } from "../adapters/lora-keys.js";
 import type { Values } from "../latents/latents.js";
 import type { NetworkSpec } from "../models/network.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import type { ModelOpening } from "../weights/model.js";
+import type { WeightsPlace } from "../weights/component.js";
 
 /**
  * What the words mean here, and nowhere else.
@@ -31,18 +32,16 @@ export interface Runner {
   dispose(): void;
 }
 
-/**
- * Where a network's weights are: a model on disk and which of its networks, one network alone ("part"), or an
- * IP-Adapter's file ("image_projection").
- */
+/** Which weights a network gets; plain data. */
 export interface WeightsReference {
-  readonly model: string;
-  readonly role: "unet" | "vae" | `text_encoder.${number}` | "part" | "image_projection";
-  readonly opening: ModelOpening;
-  /** What is laid over the weights of a UNet or text encoder. */
+  /** The model and its network, for people who list the cache. */
+  readonly label: string;
+  /** A component's, or those in an IP-Adapter's file that make tokens of a picture. */
+  readonly weights: WeightsPlace | { readonly imageProjection: string };
+  /** Of networks that adapters may change: which of the model's it is, and where all of them are. */
+  readonly adapted?: { readonly network: AdaptedNetwork; readonly places: AdaptedPlaces };
+  /** What is laid over the weights. */
   readonly adapters?: Adapters;
-  /** Of a part: the class of the pipeline that it is for. */
-  readonly pipeline?: string;
 }
 
 /** All that the process that computes must know to make a runner; plain data. */

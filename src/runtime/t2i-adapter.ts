@@ -4,7 +4,7 @@ import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
 import type { Engine } from "./engine.js";
 import { badInput, imageShape } from "./inputs.js";
-import { type NetworksOptions, runnerOf } from "./network-runner.js";
+import { type NetworksOptions, referenceTo, runnerOf } from "./network-runner.js";
 import type { Run } from "./runner.js";
 
 export interface T2iAdapter {
@@ -16,11 +16,11 @@ export interface T2iAdapter {
 
 /** A T2I-Adapter from a folder of its own, for the models that it was made for. */
 export function createT2iAdapter(
-  { place, config }: AdapterNetwork<T2iAdapterConfig>,
+  adapter: AdapterNetwork<T2iAdapterConfig>,
   engine: Engine,
   options: NetworksOptions,
 ): T2iAdapter {
-  return t2iAdapter(config, runnerOf({ model: place, role: "part" }, "t2i_adapter", engine, options));
+  return t2iAdapter(adapter.config, runnerOf(referenceTo(adapter), "t2i_adapter", engine, options));
 }
 
 function t2iAdapter(config: T2iAdapterConfig, run: Run): T2iAdapter {

@@ -1,25 +1,18 @@
 import { adaptCheckpoint } from "../adapters/adapted-checkpoint.js";
 import { openImageProjection } from "../adapters/ip-adapter.js";
 import type { MatMul } from "../adapters/lora-delta.js";
-import { internal } from "../errors.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { openModel, openPart } from "../weights/model.js";
+import { openWeights } from "../weights/component.js";
 import type { Native } from "./native.js";
 import type { WeightsReference } from "./runner.js";
 
 /** Opens what a request refers to, with its adapters laid over it. Throws what opening and adapting throw. */
-export function openWeights(native: Native, reference: WeightsReference): Checkpoint {
-  const { model, role, opening, adapters, pipeline } = reference;
-  if (role === "part") return openPart(model, { pipeline: pipeline ?? "" }, opening).open();
-  if (role === "image_projection") return openImageProjection(model);
-  const source = openModel(model, opening);
-  const encoder = Number(role.slice("text_encoder.".length));
-  const network = role === "unet" ? source.unet : role === "vae" ? source.vae : source.textEncoders[encoder];
-  if (!network) throw internal(`${model} has no ${role}`);
-  const checkpoint = network.open();
-  if (!adapters || role === "vae") return checkpoint;
-  const name = role === "unet" ? role : encoder === 0 ? "text_encoder" : "text_encoder_2";
-  return adaptCheckpoint(checkpoint, name, { source, adapters, matMul: matMulOf(native) });
+export function openReference(native: Native, { weights, adapted, adapters }: WeightsReference): Checkpoint {
+  if ("imageProjection" in weights) return openImageProjection(weights.imageProjection);
+  const checkpoint = openWeights(weights);
+  if (!adapters || !adapted) return checkpoint;
+  const { network, places } = adapted;
+  return adaptCheckpoint(checkpoint, network, { places, adapters, matMul: matMulOf(native) });
 }
 
 /** Without `tf.tidy`, which would look for tensors among the numbers of the result, one by one: 100 times slower. */

@@ -12,7 +12,7 @@ import { loadNative, type Native } from "./native.js";
 import { probe, runsBfloat16 } from "./probe.js";
 import { requirements } from "./requirements.js";
 import type { Runner, RunnerRequest } from "./runner.js";
-import { openWeights } from "./weights.js";
+import { openReference } from "./weights.js";
 
 const runners = new Map<string, Runner>();
 
@@ -54,7 +54,7 @@ function makeRunner(request: RunnerRequest, progress: Progress, before?: Runner)
   const native = loadNative();
   let old = before;
   try {
-    const checkpoint = openWeights(native, request.weights);
+    const checkpoint = openReference(native, request.weights);
     const { spec, precision, runtime } = request;
     // An eager runner reads the checkpoint until it is disposed of.
     if (runtime === "eager") return eagerRunner(native.tf, buildNetwork(spec), checkpoint, precision);
@@ -84,7 +84,7 @@ function makeGraphRunner(
     ...(sideBySide && isUNet && spec.size.batch > 1 && { perSample: buildNetwork(one) }),
     precision,
     cacheRoot,
-    label: `${weights.model} ${weights.role}`,
+    label: weights.label,
     capabilities: probe(native),
     question: [spec, sideBySide],
     onWeight() {

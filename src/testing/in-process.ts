@@ -11,7 +11,7 @@ import { loadNative } from "../runtime/native.js";
 import type { NetworksOptions } from "../runtime/network-runner.js";
 import { probe } from "../runtime/probe.js";
 import type { Input, Runner, RunnerRequest, RuntimeName } from "../runtime/runner.js";
-import { openWeights } from "../runtime/weights.js";
+import { openReference } from "../runtime/weights.js";
 
 /** Options and an engine for `createNetworks` that run the networks here: no other process, no messages. */
 export function inProcess(runtime: RuntimeName) {
@@ -35,14 +35,14 @@ export function inProcess(runtime: RuntimeName) {
       unload: async () => undefined,
     }),
   } as unknown as Engine;
-  const options: NetworksOptions = { runtime, precision: "fp32", cacheRoot, opening: { tokenizer: "" } };
+  const options: NetworksOptions = { runtime, precision: "fp32", cacheRoot };
   return { engine, options };
 }
 
 function makeRunner({ spec, weights, runtime, precision }: RunnerRequest, cacheRoot: string): Runner {
   const native = loadNative();
   const network = buildNetwork(spec);
-  const checkpoint = openWeights(native, weights);
+  const checkpoint = openReference(native, weights);
   if (runtime === "eager") return eagerRunner(native.tf, network, checkpoint, precision);
   const capabilities = probe(native);
   const runner = graphRunner(native, network, checkpoint, {

@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import { type JsonObject, jsonText, readJsonObject } from "../disk/json.js";
 import { placeWholeSync } from "../disk/whole-file.js";
 import { DiffusionError } from "../errors.js";
-import type { ModelSource, Network } from "./folder.js";
+import type { Component, ModelSource } from "./component.js";
 import { float32ToBfloat16, float32ToFloat16 } from "./formats/float16.js";
 import { type TensorToWrite, writeSafetensors } from "./formats/safetensors.js";
 
@@ -46,12 +46,17 @@ export function writeModel(
   });
 }
 
-function networksOf({ unet, vae, textEncoders, settings }: ModelSource): [role: string, network: Network][] {
+function networksOf({
+  unet,
+  vae,
+  textEncoders,
+  settings,
+}: ModelSource): [role: string, network: Component][] {
   const roles = encoderRoles(textEncoders.length, settings);
   return [
     ["unet", unet],
-    ...(vae ? [[vae.className === "VQModel" ? "vqvae" : "vae", vae] satisfies [string, Network]] : []),
-    ...textEncoders.map((network, i): [string, Network] => [`text_encoder${roles[i]}`, network]),
+    ...(vae ? [[vae.className === "VQModel" ? "vqvae" : "vae", vae] satisfies [string, Component]] : []),
+    ...textEncoders.map((network, i): [string, Component] => [`text_encoder${roles[i]}`, network]),
   ];
 }
 
@@ -62,7 +67,7 @@ function encoderRoles(count: number, settings: JsonObject): readonly string[] {
 }
 
 function writeWeights(
-  network: Network,
+  network: Component,
   path: string,
   precision: StoredPrecision,
   onTensor: (done: number, total: number) => void,

@@ -6,7 +6,7 @@ import { parseJson, readJsonObject } from "../disk/json.js";
 import { goldenCases, goldenPath, readTensors } from "../testing/golden.js";
 import { thrown } from "../testing/thrown.js";
 import { stateArchive } from "../testing/torch-writer.js";
-import { openFolder, openNetwork } from "./folder.js";
+import { openComponentFolder, openFolder } from "./folder.js";
 import { writeSafetensors } from "./formats/safetensors.js";
 
 const folder = mkdtempSync(join(tmpdir(), "source-"));
@@ -24,7 +24,7 @@ describe("golden models open", () => {
         const checkpoint = network.open();
         const sizes = [...checkpoint.tensors.values()].map(({ shape }) => shape.reduce((a, b) => a * b, 1));
         checkpoint.close();
-        return [basename(dirname(network.path)), sizes.reduce((a, b) => a + b, 0)];
+        return [basename(dirname(network.weights.path)), sizes.reduce((a, b) => a + b, 0)];
       }),
     );
     expect(parameters).toEqual(config.parameters);
@@ -36,7 +36,7 @@ describe("golden models open", () => {
 
   test.each(["tiny-controlnet", "tiny-taesd"])("%s, a single network", (name) => {
     const [model] = goldenCases("model").filter(({ id }) => id === `model/${name}`);
-    const network = openNetwork(goldenPath(`models/${name}`));
+    const network = openComponentFolder(goldenPath(`models/${name}`));
     const checkpoint = network.open();
     const count = [...checkpoint.tensors.values()].reduce(
       (sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1),
@@ -57,8 +57,11 @@ const rounding: Record<string, number> = { fp32: 0, sharded: 0, fp16: 2 ** -11, 
 test.each(goldenCases("storage").map((c) => [c.id, c] as const))(
   "%s is found and read",
   (id, { config, files }) => {
-    const network = openNetwork(goldenPath(config.unet), config.variant ? { variant: config.variant } : {});
-    expect(files.map(goldenPath)).toContain(network.path);
+    const network = openComponentFolder(
+      goldenPath(config.unet),
+      config.variant ? { variant: config.variant } : {},
+    );
+    expect(files.map(goldenPath)).toContain(network.weights.path);
     const checkpoint = network.open();
     const want = readTensors(goldenPath("models/tiny-sd1/unet/diffusion_pytorch_model.safetensors"));
     expect([...checkpoint.tensors.keys()].sort()).toEqual([...want.keys()].sort());
@@ -79,7 +82,8 @@ test("of several weights the variant asked for is taken, else the plain ones, el
     const path = mkdtempSync(join(folder, "unet-"));
     writeFileSync(join(path, "config.json"), '{"_class_name": "UNet2DConditionModel"}');
     for (const name of names) writeFileSync(join(path, name), '{"weight_map": {}}');
-    return (variant?: string) => basename(openNetwork(path, variant === undefined ? {} : { variant }).path);
+    return (variant?: string) =>
+      basename(openComponentFolder(path, variant === undefined ? {} : { variant }).weights.path);
   };
   const [plain, half] = ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"];
   const both = files(plain, half, "diffusion_pytorch_model.bin");
@@ -116,7 +120,7 @@ describe("weights in shards", () => {
     const path = mkdtempSync(join(folder, `${role}-`));
     const from = goldenPath(`models/tiny-sd1/${role}`);
     cpSync(join(from, "config.json"), join(path, "config.json"));
-    const original = openNetwork(from).open();
+    const original = openComponentFolder(from).open();
     const tensors = [...original.tensors].map(([name, { shape }]) => {
       return [name, { shape, data: original.readFloat32(name) }] as const;
     });
@@ -145,8 +149,8 @@ describe("weights in shards", () => {
 
   test.each(cases)("%s: %s, .%s, variant %s", (role, stem, ending, variant) => {
     const { path, index, map, write, shard, tensors } = sharded(role, stem, ending, variant);
-    const open = () => openNetwork(path, variant === null ? {} : { variant });
-    expect(basename(open().path)).toBe(index);
+    const open = () => openComponentFolder(path, variant === null ? {} : { variant });
+    expect(basename(open().weights.path)).toBe(index);
     const checkpoint = open().open();
     expect([...checkpoint.tensors.keys()].sort()).toEqual(tensors.map(([name]) => name).sort());
     for (const [name, { data }] of tensors) expect(checkpoint.readFloat32(name)).toEqual(data);
@@ -168,10 +172,10 @@ describe("weights in shards", () => {
  * Opens whatever part of a model a folder of `bad/folders` holds. What is wrong only for the network, the scheduler
  * or the tokenizer has to pass here, with its configuration intact.
  */
-function openPart(path: string): void {
+function openComponent(path: string): void {
   const isWhole = existsSync(join(path, "model_index.json")) || basename(path) === "index-missing";
   if (isWhole) openFolder(path);
-  else if (existsSync(join(path, "unet"))) openNetwork(join(path, "unet")).open().close();
+  else if (existsSync(join(path, "unet"))) openComponentFolder(join(path, "unet")).open().close();
   else readJsonObject(join(path, "scheduler/scheduler_config.json"));
 }
 
@@ -196,7 +200,7 @@ describe("golden bad folders", () => {
   test.each(own.map((c) => [basename(c.id), c] as const))("%s", (name, { files, expected }) => {
     const path = goldenPath(files[0]!.split("/").slice(0, 3).join("/"));
     expect(expected.verdict).toBe("reject");
-    const { message, code } = thrown(() => openPart(path));
+    const { message, code } = thrown(() => openComponent(path));
     expect(message).toMatch(messages[name] ?? /./);
     expect(code).not.toBe("INTERNAL");
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();
@@ -208,7 +212,7 @@ describe("golden bad folders", () => {
   test.each(others.map((c) => [basename(c.id), c] as const))(
     "%s is handed on as it stands",
     (_, { files }) => {
-      openPart(goldenPath(files[0]!.split("/").slice(0, 3).join("/")));
+      openComponent(goldenPath(files[0]!.split("/").slice(0, 3).join("/")));
       const config = files.find((file) => file.endsWith("config.json"))!;
       expect(Object.keys(readJsonObject(goldenPath(config)))).toContain("_class_name");
     },

@@ -2,45 +2,9 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type JsonObject, readJsonObject } from "../disk/json.js";
 import { DiffusionError, nearest } from "../errors.js";
-import { type Checkpoint, openCheckpoint, openShards, readShardIndex } from "./checkpoint.js";
+import { readShardIndex } from "./checkpoint.js";
+import { type Component, component, type ModelSource } from "./component.js";
 import { isShardIndex, type Naming, weightNames } from "./weight-names.js";
-
-/** One network of a model on disk. Its configuration is what the file says, not checked yet. */
-export interface Network {
-  /** diffusers' or transformers' class: UNet2DConditionModel, AutoencoderKL, CLIPTextModel, … */
-  readonly className: string;
-  readonly config: JsonObject;
-  /** The weights: a file, or the index of its shards. */
-  readonly path: string;
-  /** @throws DiffusionError as `openCheckpoint` and `openShards` */
-  open(): Checkpoint;
-}
-
-export interface TokenizerSource {
-  /** vocab.json and merges.txt, or tokenizer.json. */
-  readonly folder: string;
-  /** Overrides what the folder says. */
-  readonly padToken?: string;
-}
-
-/** A whole model on disk, whatever it is stored as. */
-export interface ModelSource {
-  readonly path: string;
-  /** diffusers' class of the pipeline, a key of `pipelines`. */
-  readonly pipeline: string;
-  /** model_index.json, for its flags (`force_zeros_for_empty_prompt`, `max_noise_level`). */
-  readonly settings: JsonObject;
-  readonly unet: Network;
-  /** AutoencoderKL, AutoencoderTiny or VQModel. */
-  readonly vae?: Network;
-  /** None, one, or SDXL's two, with a tokenizer each. */
-  readonly textEncoders: readonly Network[];
-  readonly tokenizers: readonly TokenizerSource[];
-  /** scheduler_config.json with its `_class_name`. */
-  readonly scheduler: JsonObject;
-  /** Of upscalers: noises the image that is upscaled. */
-  readonly lowResScheduler?: JsonObject;
-}
 
 export interface SourceOptions {
   /** Prefers weights called `….<variant>.safetensors` (or .bin); where there are none, the plain ones are taken. */
@@ -104,17 +68,17 @@ export function openFolder(folder: string, options: SourceOptions = {}): ModelSo
   for (const role of components.keys())
     if (!isFolder(join(folder, role))) throw lacks(folder, role, pipeline);
 
-  const network = (role: string) =>
-    openNetwork(join(folder, role), { ...options, className: components.get(role)! });
+  const at = (role: string) =>
+    openComponentFolder(join(folder, role), { ...options, className: components.get(role)! });
   const config = (role: string) => readJsonObject(join(folder, role, "scheduler_config.json"));
   const encoders = ["", "_2"].filter((suffix) => has(`text_encoder${suffix}`) && has(`tokenizer${suffix}`));
   return {
     path: folder,
     pipeline,
     settings,
-    unet: network("unet"),
-    ...(has("vae") ? { vae: network("vae") } : has("vqvae") ? { vae: network("vqvae") } : {}),
-    textEncoders: encoders.map((suffix) => network(`text_encoder${suffix}`)),
+    unet: at("unet"),
+    ...(has("vae") ? { vae: at("vae") } : has("vqvae") ? { vae: at("vqvae") } : {}),
+    textEncoders: encoders.map((suffix) => at(`text_encoder${suffix}`)),
     tokenizers: encoders.map((suffix) => ({ folder: join(folder, `tokenizer${suffix}`) })),
     scheduler: { _class_name: components.get("scheduler")!, ...config("scheduler") },
     ...(has("low_res_scheduler") ? { lowResScheduler: config("low_res_scheduler") } : {}),
@@ -229,16 +193,16 @@ function classOf(config: JsonObject): string | undefined {
 }
 
 /**
- * Opens the folder of one network: config.json and its weights (a ControlNet, a VAE, a part of a model).
+ * Opens the folder of one component: config.json and its weights (a ControlNet, a VAE, a UNet).
  *
  * @param options.className what the model_index.json says; else the config.json says it
  * @param options.file the weights, where they are not to be looked for
  * @throws DiffusionError FILE_MISSING, FILE_FORMAT
  */
-export function openNetwork(
+export function openComponentFolder(
   folder: string,
   options: SourceOptions & { className?: string; file?: string } = {},
-): Network {
+): Component {
   const config = readJsonObject(join(folder, "config.json"));
   const className = options.className ?? classOf(config);
   if (className === undefined)
@@ -248,9 +212,8 @@ export function openNetwork(
     );
   const naming = className.startsWith("CLIP") ? "transformers" : "diffusers";
   const path = options.file ?? findWeights(folder, naming, options.variant);
-  const isSharded = isShardIndex(path);
-  if (isSharded) requireShards(folder, path);
-  return { className, config, path, open: () => (isSharded ? openShards(path) : openCheckpoint(path)) };
+  if (isShardIndex(path)) requireShards(folder, path);
+  return component(className, config, { path, layout: { by: "diffusers" } });
 }
 
 /** A model of which a shard is missing is refused before minutes go into the others. */

@@ -1,6 +1,7 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { type ModelSource, type Network, openFolder, openNetwork, type SourceOptions } from "./folder.js";
+import type { Component, ModelSource } from "./component.js";
+import { openComponentFolder, openFolder, type SourceOptions } from "./folder.js";
 import {
   openSingleFile,
   openSingleFileControlNet,
@@ -23,22 +24,22 @@ export function openModel(path: string, options: ModelOpening): ModelSource {
 }
 
 /**
- * Opens one network that stands alone: a diffusers folder or the file of weights in it, a ControlNet in a file of its
+ * Opens one component that stands by itself: a diffusers folder or the file of weights in it, a ControlNet in a file of its
  * own, or a VAE in the original layout, in a file of its own or in a whole model's.
  *
  * @param base the model that it is for: what the file does not say is as there
- * @throws DiffusionError as `openNetwork` and `openSingleFileVae`
+ * @throws DiffusionError as `openComponentFolder` and `openSingleFileVae`
  */
-export function openPart(
+export function openComponent(
   path: string,
   base: Pick<ModelSource, "pipeline"> & Partial<Pick<ModelSource, "unet">>,
   options: SourceOptions,
-): Network {
-  if (!isFile(path)) return openNetwork(path, options);
+): Component {
+  if (!isFile(path)) return openComponentFolder(path, options);
   const folder = dirname(path);
   const isDiffusers = basename(path).startsWith("diffusion_pytorch_model");
   if (isDiffusers && existsSync(join(folder, "config.json")))
-    return openNetwork(folder, { ...options, file: path });
+    return openComponentFolder(folder, { ...options, file: path });
   const controlNet = openSingleFileControlNet(path, base.unet);
   if (controlNet) return controlNet;
   return openSingleFileVae(path, base.pipeline.includes("XL") ? "sdxl" : "sd1");

@@ -1,7 +1,7 @@
 import { currentNames, type Mapping, type Origin, type Tensors } from "../checkpoint.js";
 import { count, hintConvolutions, type Part, unetLevels, vaeLevels } from "./config.js";
 import { controlNetName, openClipName, unetName, vaeName } from "./names.js";
-import { below, type Parts, type TextPart, unetPrefix } from "./parts.js";
+import { below, type TextPart } from "./parts.js";
 
 /** The tensors as a mapping shows them. */
 export function mapped(stored: Tensors, mapping: Mapping): Part {
@@ -13,21 +13,32 @@ export function mapped(stored: Tensors, mapping: Mapping): Part {
   );
 }
 
-export const unetMapping = (unet: Part): Mapping => {
-  const layers = unetLevels(unet).map(({ resnets }) => resnets);
-  return () => new Map([...unet.keys()].map((name) => [unetName(name, layers), { from: unetPrefix + name }]));
-};
+export const unetMapping =
+  (prefix: string): Mapping =>
+  (stored) => {
+    const part = below(stored, prefix);
+    const layers = unetLevels(part).map(({ resnets }) => resnets);
+    return new Map([...part.keys()].map((name) => [unetName(name, layers), { from: prefix + name }]));
+  };
 
-export const controlNetMapping = ({ prefix, part }: Parts["vae"]): Mapping => {
-  const layers = unetLevels(part).map(({ resnets }) => resnets);
-  const hints = hintConvolutions(part).length;
-  return () =>
-    new Map([...part.keys()].map((name) => [controlNetName(name, layers, hints), { from: prefix + name }]));
-};
+/** A ControlNet's, in the original layout or in diffusers' in a file of its own. */
+export const controlNetMapping =
+  (prefix: string): Mapping =>
+  (stored) => {
+    const part = below(stored, prefix);
+    if (!part.has("input_hint_block.0.weight")) return currentNames(stored);
+    const layers = unetLevels(part).map(({ resnets }) => resnets);
+    const hints = hintConvolutions(part).length;
+    return new Map(
+      [...part.keys()].map((name) => [controlNetName(name, layers, hints), { from: prefix + name }]),
+    );
+  };
 
-export const vaeMapping = ({ prefix, part }: Parts["vae"]): Mapping => {
-  const levels = vaeLevels(part);
-  return () => {
+export const vaeMapping =
+  (prefix: string): Mapping =>
+  (stored) => {
+    const part = below(stored, prefix);
+    const levels = vaeLevels(part);
     const origins = new Map<string, Origin>();
     for (const [name, { shape }] of part) {
       if (!/^(encoder|decoder|quant_conv|post_quant_conv)\./.test(name)) continue; // discriminators of the training
@@ -37,7 +48,6 @@ export const vaeMapping = ({ prefix, part }: Parts["vae"]): Mapping => {
     }
     return origins;
   };
-};
 
 export function textMapping(text: TextPart): Mapping {
   return (stored) => {

@@ -7,10 +7,11 @@ import { goldenCases, goldenPath } from "../../testing/golden.js";
 import { disposeTinyModels, tinyModel } from "../../testing/pipeline-case.js";
 import { thrown } from "../../testing/thrown.js";
 import type { Checkpoint } from "../checkpoint.js";
-import { type ModelSource, openFolder, openNetwork } from "../folder.js";
+import type { ModelSource } from "../component.js";
+import { openComponentFolder, openFolder } from "../folder.js";
 import { float16ToFloat32, float32ToFloat16 } from "../formats/float16.js";
 import { openSafetensors, type TensorToWrite, writeSafetensors } from "../formats/safetensors.js";
-import { openModel, openPart } from "../model.js";
+import { openComponent, openModel } from "../model.js";
 import { openSingleFile, openSingleFileVae } from "./single-file.js";
 
 const folder = mkdtempSync(join(tmpdir(), "single-file-"));
@@ -301,7 +302,7 @@ describe("other architectures, written in the original layout", () => {
 
 describe("a ControlNet alone", () => {
   const base = () => openFolder(goldenPath("models/tiny-sd1")).unet;
-  const net = () => openNetwork(goldenPath("models/tiny-controlnet"));
+  const net = () => openComponentFolder(goldenPath("models/tiny-controlnet"));
   /** The inverse, by the numbers that the original gives its layers. */
   const originalName = (name: string) => {
     const [, place, rest = ""] =
@@ -332,7 +333,7 @@ describe("a ControlNet alone", () => {
     ["with diffusers' names", "shuffle.safetensors", (name: string) => name],
   ])("%s", (_, file, rename) => {
     const path = write(file, rename);
-    const network = openPart(path, { pipeline: "StableDiffusionPipeline", unet: base() }, {});
+    const network = openComponent(path, { pipeline: "StableDiffusionPipeline", unet: base() }, {});
     const [got, want] = [tensorsOf(network.open()), tensorsOf(net().open())];
     expect([...got.keys()].sort()).toEqual([...want.keys()].sort());
     for (const [name, { data }] of want) expect(got.get(name)!.data).toBeCloseTo32(data, {});

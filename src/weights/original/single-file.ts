@@ -1,8 +1,15 @@
 import { basename } from "node:path";
 import type { JsonObject } from "../../disk/json.js";
 import { DiffusionError } from "../../errors.js";
-import { currentNames, type Mapping, openCheckpoint, type Tensors } from "../checkpoint.js";
-import { type ModelSource, type Network, openFolder, type TokenizerSource } from "../folder.js";
+import type { Tensors } from "../checkpoint.js";
+import {
+  type Component,
+  component,
+  type Layout,
+  type ModelSource,
+  type TokenizerSource,
+} from "../component.js";
+import { openFolder } from "../folder.js";
 import { openTensorFile } from "../formats/tensor-file.js";
 import {
   clipConfig,
@@ -14,8 +21,8 @@ import {
   unetConfig,
   vaeConfig,
 } from "./config.js";
-import { controlNetMapping, mapped, textMapping, unetMapping, vaeMapping } from "./mapping.js";
-import { controlNetOf, type TextPart, vaeOf } from "./parts.js";
+import { mapped, textMapping } from "./mapping.js";
+import { controlNetOf, type TextPart, unetPrefix, vaeOf } from "./parts.js";
 import { findParts } from "./recognise.js";
 
 export interface SingleFileOptions {
@@ -37,11 +44,8 @@ export function openSingleFile(path: string, options: SingleFileOptions): ModelS
   const { stored, metadata } = readNames(path);
   const { unet, vae, texts, family } = named(path, () => findParts(stored));
   const base = options.config === undefined ? undefined : openFolder(options.config);
-  const encoders = texts.map((text) => ({ mapping: textMapping(text), ...text }));
   const configs = named(path, () => {
-    const encoderConfigs = encoders.map(({ mapping, openClip }) =>
-      clipConfig(mapped(stored, mapping), { openClip }),
-    );
+    const encoderConfigs = texts.map((text) => clipConfig(mapped(stored, textMapping(text)), text));
     const pooled = encoderConfigs[1]?.projection_dim as number | undefined;
     return {
       encoders: base?.textEncoders.map(({ config }) => config) ?? encoderConfigs,
@@ -56,9 +60,11 @@ export function openSingleFile(path: string, options: SingleFileOptions): ModelS
     path,
     pipeline,
     settings: base?.settings ?? settingsOf(pipeline, family),
-    unet: network(path, configs.unet, unetMapping(unet)),
-    vae: network(path, configs.vae, vaeMapping(vae)),
-    textEncoders: encoders.map(({ mapping }, i) => network(path, configs.encoders[i]!, mapping)),
+    unet: componentAt(path, configs.unet, { by: "original", network: "unet", prefix: unetPrefix }),
+    vae: componentAt(path, configs.vae, { by: "original", network: "vae", prefix: vae.prefix }),
+    textEncoders: texts.map((text, i) =>
+      componentAt(path, configs.encoders[i]!, { by: "original", network: "text", ...text }),
+    ),
     tokenizers: base?.tokenizers ?? texts.map((text) => tokenizerOf(options.tokenizer, text)),
     scheduler: base?.scheduler ?? schedulerConfig(family, pipeline, prediction, stored.has("ztsnr")),
     ...lowRes,
@@ -70,14 +76,11 @@ export function openSingleFile(path: string, options: SingleFileOptions): ModelS
  *
  * @throws DiffusionError as `openSingleFile`
  */
-export function openSingleFileVae(path: string, family: Family = "sd1"): Network {
+export function openSingleFileVae(path: string, family: Family = "sd1"): Component {
   const vae = vaeOf(readNames(path).stored);
   if (!vae) throw new DiffusionError("MODEL_KIND", `${path} holds no VAE in the original layout`);
-  return network(
-    path,
-    named(path, () => vaeConfig(vae.part, family)),
-    vaeMapping(vae),
-  );
+  const config = named(path, () => vaeConfig(vae.part, family));
+  return componentAt(path, config, { by: "original", network: "vae", prefix: vae.prefix });
 }
 
 /**
@@ -86,17 +89,13 @@ export function openSingleFileVae(path: string, family: Family = "sd1"): Network
  * @param base the UNet that it is for: what shapes do not tell is as there; without it, only the weights can be used
  * @returns undefined where the file holds none
  */
-export function openSingleFileControlNet(path: string, base?: Network): Network | undefined {
+export function openSingleFileControlNet(path: string, base?: Component): Component | undefined {
   const found = controlNetOf(readNames(path).stored);
   if (!found) return undefined;
   // Nothing in the file tells the one published kind that averages over the picture.
   const isShuffle = /shuffle/i.test(basename(path));
-  const isOriginal = found.part.has("input_hint_block.0.weight");
-  return network(
-    path,
-    named(path, () => controlNetConfig(found.part, base?.config ?? {}, isShuffle)),
-    isOriginal ? controlNetMapping(found) : currentNames,
-  );
+  const config = named(path, () => controlNetConfig(found.part, base?.config ?? {}, isShuffle));
+  return componentAt(path, config, { by: "original", network: "controlnet", prefix: found.prefix });
 }
 
 function readNames(path: string): { stored: Tensors; metadata: ReadonlyMap<string, string> } {
@@ -165,8 +164,8 @@ function settingsOf(pipeline: string, family: Family): JsonObject {
 const tokenizerOf = (folder: string, { openClip }: TextPart): TokenizerSource =>
   openClip ? { folder, padToken: "!" } : { folder };
 
-function network(path: string, config: JsonObject, mapping: Mapping): Network {
+/** A network of the file, under the class that its configuration names. */
+function componentAt(path: string, config: JsonObject, layout: Layout): Component {
   const [architecture] = Array.isArray(config.architectures) ? config.architectures : [];
-  const className = String(config._class_name ?? architecture);
-  return { className, config, path, open: () => openCheckpoint(path, mapping) };
+  return component(String(config._class_name ?? architecture), config, { path, layout });
 }
