@@ -185,6 +185,14 @@ describe("models", () => {
     mkdirSync(weights, { recursive: true });
     writeFileSync(join(weights, "model.json"), JSON.stringify({ label: "some unet", precision: "fp32" }));
     expect((await run(["models", "list", "--cache-dir", own])).stdout).toContain("some unet  fp32");
+    const gone = join(own, "weights", "1".repeat(24));
+    mkdirSync(gone);
+    const description = { label: "gone unet", precision: "fp16", sources: [[join(work, "no-such-model")]] };
+    writeFileSync(join(gone, "model.json"), JSON.stringify(description));
+    expect((await run(["models", "clean", "--cache-dir", own])).stdout).toMatch(
+      /^removed gone unet fp16, [\d.]+ k?B\n.* freed .*\nkept some unet fp32, .*, used \d{4}-\d\d-\d\d$/m,
+    );
+    expect(existsSync(gone)).toBe(false);
     expect((await run(["models", "clean", "--cache-dir", own])).stdout).toMatch(/^0 B freed/);
     expect(existsSync(weights)).toBe(true);
     const cleaned = await run(["models", "clean", "--all", "--cache-dir", own]);

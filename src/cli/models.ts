@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { cachedRepositories, repoCache } from "../hub/cache.js";
@@ -6,7 +6,14 @@ import { hubSettings } from "../hub/settings.js";
 import { defaultModels, describeModel } from "../index.js";
 import { clipTokenizerFolder, defaultModelFolder } from "../pipeline/model-source.js";
 import { readModel } from "../runtime/model.js";
-import { cacheRoot, cleanModels, graphsFolder, listModels } from "../weights/cache.js";
+import {
+  type CachedModel,
+  cleanGraphs,
+  cleanModels,
+  isOrphan,
+  listModels,
+} from "../weights/cache-entries.js";
+import { cacheRoot } from "../weights/cache-root.js";
 import type { Component, ModelSource } from "../weights/component.js";
 import { openModel } from "../weights/model.js";
 import { readAge } from "./arguments.js";
@@ -33,7 +40,9 @@ export function addModels(program: Command, session: Session): void {
     .action((model: string) => verify(session, model));
   models
     .command("clean")
-    .description("Removes converted weights, which are made again when they are needed. Models stay.")
+    .description(
+      "Removes converted weights whose model is gone or that were not used for long, and tells what stays. They are made again when they are needed. Models stay.",
+    )
     .option("--older-than <age>", "not used for so long: 12h, 30d, 8w (default: 30d)", readAge)
     .option("--all", "all of them, and the saved graphs")
     .option("--cache-dir <folder>", "where converted weights are")
@@ -88,7 +97,7 @@ async function list(session: Session, cacheDir: string | undefined): Promise<voi
       label,
       precision,
       bytesInWords(bytes),
-      `used ${lastUsed.toISOString().slice(0, 10)}`,
+      `used ${dayOf(lastUsed)}`,
     ]),
   );
 }
@@ -167,18 +176,22 @@ const monthMs = readAge("30d");
 function clean(session: Session, { olderThan = monthMs, all, cacheDir }: CleanFlags): void {
   const root = cacheRoot(cacheDir);
   const before = Date.now() - olderThan;
-  const removed = cleanModels(root, ({ lastUsed }) => all || lastUsed.getTime() < before);
-  const graphs = all ? bytesOf(graphsFolder(root)) : 0;
-  if (all) rmSync(graphsFolder(root), { recursive: true, force: true });
-  const bytes = removed.reduce((sum, model) => sum + model.bytes, graphs);
+  const isOld = (lastUsed: Date) => all === true || lastUsed.getTime() < before;
+  const removed = cleanModels(root, (model) => isOld(model.lastUsed) || isOrphan(model));
+  const kept = listModels(root);
+  const bytes = removed.reduce((sum, model) => sum + model.bytes, cleanGraphs(root, isOld));
   if (session.json) {
-    sayJson({ removed: removed.map(({ label, precision }) => ({ label, precision })), bytes });
+    const shown = ({ label, precision }: CachedModel) => ({ label, precision });
+    sayJson({ removed: removed.map(shown), kept: kept.map(shown), bytes });
     return;
   }
   for (const { label, precision, bytes } of removed)
     say(`removed ${label} ${precision}, ${bytesInWords(bytes)}`);
-  const kept = all
-    ? ""
-    : ` (not used for ${Math.round(olderThan / readAge("1d"))} days; --all takes the rest)`;
-  say(`${bytesInWords(bytes)} freed${kept}`);
+  const days = Math.round(olderThan / readAge("1d"));
+  const rest = all ? "" : ` (not used for ${days} days, or of models that are gone; --all takes the rest)`;
+  say(`${bytesInWords(bytes)} freed${rest}`);
+  for (const { label, precision, bytes, lastUsed } of kept)
+    say(`kept ${label} ${precision}, ${bytesInWords(bytes)}, used ${dayOf(lastUsed)}`);
 }
+
+const dayOf = (time: Date): string => time.toISOString().slice(0, 10);

@@ -16,7 +16,7 @@ import { createNetworks } from "../runtime/networks.js";
 import { createT2iAdapter } from "../runtime/t2i-adapter.js";
 import { createTurns, type Turns } from "../runtime/turns.js";
 import type { Tokenizer } from "../text/tokenizer.js";
-import { cacheRoot } from "../weights/cache.js";
+import { cacheRoot } from "../weights/cache-root.js";
 import type { ModelSource } from "../weights/component.js";
 import { openComponentFolder } from "../weights/folder.js";
 import { type ModelOpening, openComponent, openModel } from "../weights/model.js";

@@ -5,11 +5,11 @@ import type { FunctionBody, Node } from "../ops/graph-def.js";
 import type { GivenWeight } from "../ops/graph-tensors.js";
 import { viewName } from "../ops/layout.js";
 import { NodeWriter } from "../ops/node-writer.js";
-import { openWeightCache } from "../weights/cache.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import {
   encoders,
   isStoredExactly,
+  openCacheOf,
   shapeOf,
   storedTypes,
   valuesOf,
@@ -71,8 +71,11 @@ function tensorMaker(native: Native, checkpoint: Checkpoint, options: WeightOpti
   const { binding } = native;
   const { precision, cacheRoot, label, onWeight } = options;
   const type = storedTypes[precision];
-  const base = openWeightCache(cacheRoot, { id: checkpoint.id, precision, label });
-  const programs = { merge: program(native, mergeBody(type)), store: program(native, storeBody(type)) };
+  const base = openCacheOf(checkpoint, { precision, cacheRoot, label });
+  const programs = {
+    merge: program(native, mergeBody(type), cacheRoot),
+    store: program(native, storeBody(type), cacheRoot),
+  };
   let buffer = new ArrayBuffer(0);
 
   /** From the file of the weight without adapters, where there is one that has lost no digits. */
@@ -126,7 +129,7 @@ const integers = (shape: readonly number[]): Given => ({
 });
 
 /** A small graph whose one result stays in TensorFlow's memory; loaded when it is first run. */
-function program(native: Native, body: FunctionBody) {
+function program(native: Native, body: FunctionBody, cacheRoot: string) {
   const { binding } = native;
   let session: Session | undefined;
   const typeOf = ({ data }: Given) =>
@@ -137,7 +140,7 @@ function program(native: Native, body: FunctionBody) {
         : binding.TF_UINT8;
   return {
     run(given: Readonly<Record<string, Given | Values>>): number {
-      session ??= openSession(native, body);
+      session ??= openSession(native, body, cacheRoot);
       const ids: number[] = [];
       try {
         for (const { name } of body.arguments) {

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { writeWholeSync } from "../disk/whole-file.js";
 import type { GivenWeight } from "../ops/graph-tensors.js";
 import type { Shape } from "../ops/ops.js";
-import { graphsFolder } from "../weights/cache.js";
+import { trimCache } from "../weights/cache-entries.js";
+import { graphsFolder, writingCache } from "../weights/cache-root.js";
 
 /** A graph on disk that TensorFlow can load. */
 export interface SavedGraph {
@@ -43,22 +44,51 @@ export function savedGraph(
   if (known) return known;
   const { bytes, results, given } = write();
   const graph = digest(bytes);
-  const file = graphFile(root, graph);
-  if (!isGraph(root, graph)) writeWholeSync(file, bytes);
+  const folder = keptGraph(cacheRoot, bytes);
   if (entryFile) {
     const entry: Entry = { graph, results, given };
-    writeWholeSync(entryFile, JSON.stringify(entry));
+    writingCache(cacheRoot, () => writeWholeSync(entryFile, JSON.stringify(entry)));
   }
-  return { folder: join(root, graph), results, given };
+  return { folder, results, given };
+}
+
+/** Whether this process has seen to the cache's bound; conversions of weights do so by themselves. */
+let isTrimmed = false;
+
+/**
+ * The folder of a graph with these bytes, written only if it is not there yet.
+ *
+ * @throws DiffusionError DISK
+ */
+export function keptGraph(cacheRoot: string, bytes: Uint8Array): string {
+  const root = graphsFolder(cacheRoot);
+  const graph = digest(bytes);
+  if (!isGraph(root, graph)) {
+    if (!isTrimmed) trimCache(cacheRoot);
+    isTrimmed = true;
+    writingCache(cacheRoot, () => writeWholeSync(graphFile(root, graph), bytes));
+  }
+  return join(root, graph);
 }
 
 const digest = (of: string | Uint8Array): string =>
   createHash("sha256").update(of).digest("hex").slice(0, 24);
 const graphFile = (root: string, graph: string): string => join(root, graph, "saved_model.pb");
 
+/** Whether a graph is there, undamaged; it counts as used then. */
 function isGraph(root: string, graph: string): boolean {
   const file = graphFile(root, graph);
-  return existsSync(file) && digest(readFileSync(file)) === graph;
+  try {
+    if (digest(readFileSync(file)) !== graph) return false;
+  } catch {
+    return false; // not there yet
+  }
+  try {
+    utimesSync(file, new Date(), new Date());
+  } catch {
+    // a cache that is shared read-only
+  }
+  return true;
 }
 
 function readEntry(root: string, file: string): SavedGraph | undefined {

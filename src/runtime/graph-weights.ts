@@ -1,7 +1,8 @@
 import type { GivenWeight, WeightFile } from "../ops/graph-tensors.js";
 import { toTensorFlow, viewName, viewShape, type WeightView } from "../ops/layout.js";
-import { openWeightCache } from "../weights/cache.js";
+import { openWeightCache, type WeightCache } from "../weights/cache.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
+import { contentKey } from "../weights/content-key.js";
 import { float32ToBfloat16, float32ToFloat16 } from "../weights/formats/float16.js";
 import type { MappedWeight } from "./mapped-weights.js";
 import type { Precision } from "./runner.js";
@@ -20,7 +21,7 @@ export function convertedWeights(
   checkpoint: Checkpoint,
   { precision, cacheRoot, label, onWeight }: WeightOptions,
 ): (weight: GivenWeight) => MappedWeight {
-  const cache = openWeightCache(cacheRoot, { id: checkpoint.id, precision, label });
+  const cache = openCacheOf(checkpoint, { precision, cacheRoot, label });
   return (weight) => {
     const path = cache.file(weight.name, viewName(weight.view), () => {
       onWeight?.();
@@ -28,6 +29,16 @@ export function convertedWeights(
     });
     return { path, type: storedTypes[precision], shape: shapeOf(checkpoint, weight) };
   };
+}
+
+/** The folder of a checkpoint's converted weights. */
+export function openCacheOf(
+  checkpoint: Checkpoint,
+  { precision, cacheRoot, label }: Pick<WeightOptions, "precision" | "cacheRoot" | "label">,
+): WeightCache {
+  const source = checkpoint.stored?.files.map(({ path }) => path);
+  const id = contentKey(cacheRoot, checkpoint);
+  return openWeightCache(cacheRoot, { id, precision, label, ...(source && { source }) });
 }
 
 /** Of a weight in its view. */

@@ -7,6 +7,7 @@ import { graphOps } from "../ops/graph.js";
 import type { GivenWeight } from "../ops/graph-tensors.js";
 import { elements } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
+import { contentKey } from "../weights/content-key.js";
 import { type GivenTensors, takeAdapted } from "./adapted-weights.js";
 import { type SavedGraph, savedGraph, type WrittenGraph } from "./graph-cache.js";
 import { convertedWeights, storedTypes, valuesOf, type WeightOptions } from "./graph-weights.js";
@@ -98,7 +99,7 @@ function takeWeights(
   try {
     const file = convertedWeights(checkpoint, options);
     const files = given.filter((weight) => !isChanged(weight)).map(file);
-    const mapped = mapWeights(native, files);
+    const mapped = mapWeights(native, files, options.cacheRoot);
     const [changed, unchanged] = [adapted.ids.values(), mapped.values()];
     return {
       ids: given.map((weight) => (isChanged(weight) ? changed : unchanged).next().value!),
@@ -123,7 +124,7 @@ function findGraph(
   const changed = [...(checkpoint.changed?.names ?? [])].filter((name) => isVector(checkpoint, name));
   const question = options.question !== undefined && [
     options.question,
-    checkpoint.id,
+    contentKey(cacheRoot, checkpoint),
     changed.sort(),
     precision,
     capabilities,

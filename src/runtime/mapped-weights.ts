@@ -16,7 +16,11 @@ const wait: Node = { name: "wait", shape: [1], type: "DT_INT32" };
  * Files of weights as tensors of TensorFlow's. Nothing is read or copied: a tensor's memory is the mapped file, for as
  * long as the tensor lives.
  */
-export function mapWeights(native: Native, files: readonly MappedWeight[]): readonly number[] {
+export function mapWeights(
+  native: Native,
+  files: readonly MappedWeight[],
+  cacheRoot: string,
+): readonly number[] {
   if (files.length === 0) return [];
   const w = new NodeWriter();
   const results = files.map(({ path, shape, type }, i): [string, Node] => [
@@ -24,7 +28,7 @@ export function mapWeights(native: Native, files: readonly MappedWeight[]): read
     w.mapped(path, shape, type),
   ]);
   const { binding } = native;
-  const session = openSession(native, { arguments: [wait], nodes: w.nodes, results });
+  const session = openSession(native, { arguments: [wait], nodes: w.nodes, results }, cacheRoot);
   const given = binding.createTensor(wait.shape, binding.TF_INT32, Int32Array.of(0));
   try {
     return session.run([given]);

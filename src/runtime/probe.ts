@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { internal } from "../errors.js";
+import { DiffusionError, internal } from "../errors.js";
 import { type FusedNodes, type GraphOps, graphOps } from "../ops/graph.js";
 import type { Tensor } from "../ops/ops.js";
 import type { Native } from "./native.js";
@@ -15,13 +15,18 @@ export interface Capabilities {
 
 let known: Capabilities | undefined;
 
-/** Tries each node once in a graph of its own; where it is lacking or wrong, graphs use the plain form. */
-export function probe(native: Native): Capabilities {
+/**
+ * Tries each node once in a graph of its own; where it is lacking or wrong, graphs use the plain form.
+ *
+ * @param cacheRoot where the graphs are kept, as for `openSession`
+ * @throws DiffusionError DISK
+ */
+export function probe(native: Native, cacheRoot?: string): Capabilities {
   known ??= {
     fused: {
-      layerNorm: runs(native, layerNorm),
-      swish: runs(native, swish),
-      linearGelu: runs(native, linearGelu),
+      layerNorm: runs(native, layerNorm, cacheRoot),
+      swish: runs(native, swish, cacheRoot),
+      linearGelu: runs(native, linearGelu, cacheRoot),
     },
     directConvolution: convolvesDirectly(),
   };
@@ -89,7 +94,7 @@ const noWeights = (): never => {
   throw internal("a probe has no weights");
 };
 
-function runs(native: Native, { compute, emit, expected }: Trial): boolean {
+function runs(native: Native, { compute, emit, expected }: Trial, cacheRoot?: string): boolean {
   const { binding } = native;
   try {
     const graph = graphOps({
@@ -99,7 +104,7 @@ function runs(native: Native, { compute, emit, expected }: Trial): boolean {
       weightValues: noWeights,
     });
     const body = graph.body({ y: emit(graph, graph.input("x", [2, 2], "float32")) });
-    const session = openSession(native, body);
+    const session = openSession(native, body, cacheRoot);
     const input = binding.createTensor([2, 2], binding.TF_FLOAT, Float32Array.of(1, 2, 4, 2));
     try {
       const [result] = session.run([input]) as [number];
@@ -110,7 +115,8 @@ function runs(native: Native, { compute, emit, expected }: Trial): boolean {
       binding.deleteTensor(input);
       session.close();
     }
-  } catch {
+  } catch (error) {
+    if (error instanceof DiffusionError && error.code === "DISK") throw error; // it says nothing of the node
     return false;
   }
 }

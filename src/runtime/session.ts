@@ -2,7 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ARGUMENTS, RESULTS } from "../ops/calls.js";
+
 import type { FunctionBody } from "../ops/graph-def.js";
+
+import { keptGraph } from "./graph-cache.js";
 import type { Native } from "./native.js";
 import { encodeSavedModel } from "./saved-model.js";
 
@@ -26,11 +29,19 @@ export function loadSession({ binding }: Native, folder: string, results: number
   };
 }
 
-/** A graph that is not kept on disk. */
-export function openSession(native: Native, body: FunctionBody): Session {
+/**
+ * A graph that is written at each start.
+ *
+ * @param cacheRoot where it is kept, so that nothing has to be written when it is there; without it, it is a file of
+ * the moment in the system's temporary folder
+ * @throws DiffusionError DISK
+ */
+export function openSession(native: Native, body: FunctionBody, cacheRoot?: string): Session {
+  const bytes = encodeSavedModel(body, native);
+  if (cacheRoot !== undefined) return loadSession(native, keptGraph(cacheRoot, bytes), body.results.length);
   const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-graph-"));
   try {
-    writeFileSync(join(folder, "saved_model.pb"), encodeSavedModel(body, native));
+    writeFileSync(join(folder, "saved_model.pb"), bytes);
     return loadSession(native, folder, body.results.length);
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -85,7 +85,7 @@ function makeGraphRunner(
     precision,
     cacheRoot,
     label: weights.label,
-    capabilities: probe(native),
+    capabilities: probe(native, cacheRoot),
     question: [spec, sideBySide],
     onWeight() {
       // Vectors are written into the graph; what is converted are the others.

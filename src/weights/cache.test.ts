@@ -14,7 +14,9 @@ import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { thrown } from "../testing/thrown.js";
-import { cacheRoot, cleanModels, listModels, openWeightCache } from "./cache.js";
+import { openWeightCache } from "./cache.js";
+import { cleanModels, isOrphan, listModels, trimCache } from "./cache-entries.js";
+import { cacheLimit, cacheRoot } from "./cache-root.js";
 
 const root = mkdtempSync(join(tmpdir(), "cache-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -179,4 +181,91 @@ test("the root: option, environment, XDG, home", () => {
   expect(cacheRoot(undefined, { XDG_CACHE_HOME: "/xdg" })).toBe("/xdg/tfjs-diffusion");
   expect(cacheRoot(undefined, { XDG_CACHE_HOME: "relative" })).toBe(join(homedir(), ".cache/tfjs-diffusion"));
   expect(cacheRoot("relative", {})).toBe(resolve("relative"));
+});
+
+describe("the bound of the cache", () => {
+  const hour = 3600;
+  const now = 1_000_000;
+  /** Entries of 1000 bytes each, the first used longest ago: hours before now. */
+  function filled(hours: readonly number[]): string {
+    const folder = fresh();
+    for (const [i, ago] of hours.entries()) {
+      const cache = openWeightCache(folder, { id: String(i), precision: "fp16", label: `model ${ago}` });
+      writeFileSync(join(cache.folder, "x.bin"), bytes(1000));
+      utimesSync(join(cache.folder, "model.json"), now - ago * hour, now - ago * hour);
+    }
+    return folder;
+  }
+  const left = (folder: string) => listModels(folder).map(({ label }) => label);
+
+  test("removes what was used longest ago, and nothing of the last hour", () => {
+    const folder = filled([50, 3, 0.5, 20]);
+    trimCache(folder, 5000, now * 1000);
+    expect(left(folder)).toHaveLength(4);
+    trimCache(folder, 2500, now * 1000);
+    expect(left(folder)).toEqual(["model 0.5", "model 3"]);
+    trimCache(folder, 0, now * 1000);
+    expect(left(folder)).toEqual(["model 0.5"]);
+  });
+
+  test("counts graphs too", () => {
+    const folder = filled([3]);
+    for (const [name, ago] of [
+      ["old", 9],
+      ["new", 2],
+    ] as const) {
+      const file = join(folder, "graphs", name, "saved_model.pb");
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, bytes(1000));
+      utimesSync(file, now - ago * hour, now - ago * hour);
+    }
+    trimCache(folder, 2500, now * 1000);
+    expect(readdirSync(join(folder, "graphs"))).toEqual(["new"]);
+    expect(left(folder)).toEqual(["model 3"]);
+  });
+
+  test("is said in gigabytes, or none", () => {
+    const limit = (text?: string) =>
+      cacheLimit(text === undefined ? {} : { TFJS_DIFFUSION_CACHE_LIMIT: text });
+    expect([limit(), limit("2.5"), limit("0"), limit("none")]).toEqual([30e9, 2.5e9, 0, Infinity]);
+    for (const text of ["much", "-1", "10GB"])
+      expect(thrown(() => limit(text))).toMatchObject({
+        code: "BAD_OPTION",
+        message: expect.stringContaining(`TFJS_DIFFUSION_CACHE_LIMIT is "${text}"`),
+      });
+  });
+
+  test("is seen to whenever another network is converted", () => {
+    const folder = filled([200]);
+    process.env.TFJS_DIFFUSION_CACHE_LIMIT = "0";
+    try {
+      openWeightCache(folder, key);
+    } finally {
+      delete process.env.TFJS_DIFFUSION_CACHE_LIMIT;
+    }
+    expect(left(folder)).toEqual([key.label]);
+  });
+});
+
+describe("whose weights they are", () => {
+  test("the places of their files are kept, the latest first", () => {
+    const folder = fresh();
+    for (const place of ["/a/x", "/b/x", "/b/x"]) openWeightCache(folder, { ...key, source: [place] });
+    expect(listModels(folder)[0]!.sources).toEqual([["/b/x"], ["/a/x"]]);
+    for (let i = 0; i < 20; i++) openWeightCache(folder, { ...key, source: [`/${i}`] });
+    expect(listModels(folder)[0]!.sources).toHaveLength(8);
+  });
+
+  test("they are orphans when no place has all its files any more", () => {
+    const folder = fresh();
+    const [one, two] = [join(folder, "1"), join(folder, "2")];
+    for (const path of [one, two]) writeFileSync(path, "");
+    const is = (...sources: string[][]) => isOrphan({ label: "", precision: "", sources });
+    expect([is(), is([one, two]), is([one, "/none"]), is(["/none"], [two])]).toEqual([
+      false,
+      false,
+      true,
+      false,
+    ]);
+  });
 });

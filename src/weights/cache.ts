@@ -1,41 +1,22 @@
 import { createHash } from "node:crypto";
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statSync,
-  utimesSync,
-} from "node:fs";
-import { homedir } from "node:os";
-import { isAbsolute, join, resolve } from "node:path";
-import { diskError } from "../disk/disk-error.js";
-import { readJsonObject } from "../disk/json.js";
+import { closeSync, fstatSync, openSync, readSync, rmSync, utimesSync } from "node:fs";
+import { join } from "node:path";
 import { isTemporary, writeWholeSync } from "../disk/whole-file.js";
+import { describe, list, modelFile, removeStale, trimCache } from "./cache-entries.js";
+import { weightsFolder, writingCache } from "./cache-root.js";
 
 /** Changes when the files would be laid out differently; older folders are then merely old, never misread. */
 const version = "v1";
-const modelFile = "model.json";
-
-/** The folder for everything that can be made again: the option, else TFJS_DIFFUSION_CACHE, else XDG's. */
-export function cacheRoot(option?: string, env: NodeJS.ProcessEnv = process.env): string {
-  const own = option || env.TFJS_DIFFUSION_CACHE;
-  if (own) return resolve(own);
-  const xdg = env.XDG_CACHE_HOME; // to be ignored when relative, says the specification
-  return join(xdg && isAbsolute(xdg) ? xdg : join(homedir(), ".cache"), "tfjs-diffusion");
-}
 
 /** What a cache of weights belongs to. */
 export interface WeightCacheKey {
-  /** `Checkpoint.id`, with whatever changes the values after it (a LoRA, say) hashed in. */
+  /** `contentKey` of the checkpoint. */
   readonly id: string;
   readonly precision: string;
   /** The model and its network, for people who list the cache. */
   readonly label: string;
+  /** The files that it is made of: when they are gone, nobody needs it. */
+  readonly source?: readonly string[];
 }
 
 /** Converted weights of one network, one raw little-endian file per tensor and view. */
@@ -55,14 +36,18 @@ export interface WeightCache {
 
 /**
  * Opens the folder of one network's converted weights, and makes it if need be. Several processes may fill it at the
- * same time: a file appears by being renamed, and the same weights give the same bytes.
+ * same time: a file appears by being renamed, and the same weights give the same bytes. When all is there already,
+ * nothing has to be written, so a cache may be read-only.
  *
  * @param root as `cacheRoot` gives
  * @throws DiffusionError DISK
  */
 export function openWeightCache(root: string, key: WeightCacheKey): WeightCache {
   const folder = join(weightsFolder(root), digest(`${key.id} ${key.precision}`, 24));
-  markUsed(folder, key);
+  if (!markUsed(folder, key)) {
+    trimCache(root);
+    writingCache(root, () => writeDescription(folder, key));
+  }
   const present = new Map<string, string>();
   for (const name of list(folder)) {
     const stem = /^(.+)\.\d+-[0-9a-f]{16}\.bin$/.exec(name)?.[1];
@@ -84,7 +69,7 @@ export function openWeightCache(root: string, key: WeightCacheKey): WeightCache 
       const bytes = make();
       const file = `${stem}.${bytes.length}-${checksum(bytes.length, sampled(bytes))}.bin`;
       // Not durable: after a power cut the checksum tells.
-      writeWholeSync(join(folder, file), bytes);
+      writingCache(root, () => writeWholeSync(join(folder, file), bytes));
       if (found && found !== file) rmSync(join(folder, found), { force: true });
       present.set(stem, file);
       return join(folder, file);
@@ -92,7 +77,6 @@ export function openWeightCache(root: string, key: WeightCacheKey): WeightCache 
   };
 }
 
-const weightsFolder = (root: string): string => join(root, "weights");
 const digest = (text: string, length: number): string =>
   createHash("sha256").update(`${version} ${text}`).digest("hex").slice(0, length);
 
@@ -100,34 +84,30 @@ const digest = (text: string, length: number): string =>
 const fileStem = (name: string, view: string): string =>
   `${name.replace(/[^\w.-]/g, "_").slice(0, 120)}.${view}.${digest(JSON.stringify([name, view]), 8)}`;
 
-function markUsed(folder: string, { label, precision }: WeightCacheKey): void {
-  const path = join(folder, modelFile);
+/** The latest places where the files of an entry were met; more would be a list that only grows. */
+const placesKept = 8;
+
+/** Sets the time of the last use, if that can be written. False when there is no such entry yet. */
+function markUsed(folder: string, key: WeightCacheKey): boolean {
+  const { label, sources } = describe(folder);
+  if (label === "unknown") return false;
   try {
-    utimesSync(path, new Date(), new Date());
+    const isNew = key.source && !sources.some((files) => String(files) === String(key.source));
+    if (isNew) writeDescription(folder, key, sources);
+    utimesSync(join(folder, modelFile), new Date(), new Date());
   } catch {
-    if (existsSync(path)) return; // a cache that is shared read-only
-    writeWholeSync(path, JSON.stringify({ label, precision }));
+    // a cache that is shared read-only
   }
+  return true;
 }
 
-/** A temporary file of this age belongs to a process that was killed. */
-const staleMs = 24 * 3600 * 1000;
-
-function removeStale(path: string): void {
-  try {
-    const age = Date.now() - statSync(path).mtimeMs;
-    if (age > staleMs) rmSync(path, { recursive: true, force: true });
-  } catch {
-    // gone already, or not ours to remove
-  }
-}
-
-function list(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
+function writeDescription(
+  folder: string,
+  { label, precision, source }: WeightCacheKey,
+  others: readonly (readonly string[])[] = [],
+): void {
+  const sources = source ? [source, ...others].slice(0, placesKept) : others;
+  writeWholeSync(join(folder, modelFile), JSON.stringify({ label, precision, sources }));
 }
 
 /** The checksum reads three pieces of this size: a thousand tensors are checked in some 20 ms. */
@@ -164,70 +144,9 @@ function isIntact(path: string): boolean {
       return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, start));
     });
     return checksum(stat.size, pieces) === sum;
+  } catch {
+    return false; // the disk cannot read it: it is made again
   } finally {
     closeSync(file);
   }
 }
-
-export interface CachedModel {
-  readonly label: string;
-  readonly precision: string;
-  readonly bytes: number;
-  readonly lastUsed: Date;
-  readonly folder: string;
-}
-
-/** What the cache holds, the one last used first. Folders that are not ours are not listed. */
-export function listModels(root: string): CachedModel[] {
-  const models: CachedModel[] = [];
-  for (const name of list(weightsFolder(root))) {
-    const folder = join(weightsFolder(root), name);
-    const used = statSync(join(folder, modelFile), { throwIfNoEntry: false });
-    if (!/^[0-9a-f]{24}$/.test(name) || !used) continue;
-    models.push({ ...describe(folder), bytes: size(folder), lastUsed: used.mtime, folder });
-  }
-  return models.sort((a, b) => b.lastUsed.getTime() - a.lastUsed.getTime());
-}
-
-function describe(folder: string): { label: string; precision: string } {
-  try {
-    const { label, precision } = readJsonObject(join(folder, modelFile));
-    return { label: String(label), precision: String(precision) };
-  } catch {
-    return { label: "unknown", precision: "unknown" };
-  }
-}
-
-const size = (folder: string): number =>
-  list(folder).reduce(
-    (sum, name) => sum + (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0),
-    0,
-  );
-
-/**
- * Removes the models that `which` picks, and returns them. Each disappears at once; a process that has its weights
- * mapped keeps them.
- *
- * @throws DiffusionError DISK
- */
-export function cleanModels(
-  root: string,
-  which: (model: CachedModel) => boolean = () => true,
-): CachedModel[] {
-  const removed = listModels(root).filter(which);
-  for (const { folder } of removed) {
-    const trash = join(weightsFolder(root), `.${digest(folder, 8)}.${process.pid}.tmp`);
-    try {
-      renameSync(folder, trash);
-      rmSync(trash, { recursive: true, force: true });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw diskError(folder, error); // else another was faster
-    }
-  }
-  for (const name of list(weightsFolder(root)))
-    if (isTemporary(name)) removeStale(join(weightsFolder(root), name));
-  return removed;
-}
-
-/** The folder of saved graphs (runtime/graph-cache.ts). */
-export const graphsFolder = (root: string): string => join(root, "graphs");

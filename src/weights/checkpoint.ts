@@ -12,8 +12,10 @@ import { isShardName } from "./weight-names.js";
 export interface Checkpoint {
   /** The file, or the index of its shards. */
   readonly path: string;
-  /** The same for the same weights in the same place, another after any of them changed; a key for caches. */
+  /** The same for the same weights in the same place, another after any of them changed; a key for this process. */
   readonly id: string;
+  /** What it is made of, for a key that holds in other places too (content-key.ts). */
+  readonly stored?: { readonly files: readonly FoundFile[]; readonly use: unknown };
   readonly tensors: ReadonlyMap<string, { readonly dtype: string; readonly shape: readonly number[] }>;
   /** Tensors that adapters have changed, and a key for caches of those; `id` goes for the others. */
   readonly changed?: {
@@ -26,6 +28,17 @@ export interface Checkpoint {
   read(name: string): Uint8Array<ArrayBuffer>;
   readFloat32(name: string): Float32Array;
   close(): void;
+}
+
+/** A file of tensors as it was found, by which it is recognised without being read whole. */
+export interface FoundFile {
+  /** Without links. */
+  readonly path: string;
+  readonly size: number;
+  /** Milliseconds. */
+  readonly modified: number;
+  /** A hash of its header and of a few values. */
+  readonly samples: string;
 }
 
 /** Where a tensor comes from, when it is not simply stored under its name. */
@@ -130,7 +143,7 @@ function assemble(
   };
   return {
     path,
-    id: contentId(files, [...origins]),
+    ...identity(files, [...origins]),
     tensors,
     read,
     readFloat32(name) {
@@ -169,25 +182,33 @@ function transposeBytes(bytes: Uint8Array, [rows, columns]: [number, number], wi
 const samples = 48;
 
 /**
- * A key for what is made of some files, from path, size, time of change, header, and a few values: package managers
- * set one time for all files, and a retrained model has the header of the one before.
+ * A key for what is made of some files where they lie, from path, size, time of change, header, and a few values:
+ * package managers set one time for all files, and a retrained model has the header of the one before.
  *
  * @param use what is made of them, as plain data
  */
-export function contentId(files: readonly TensorFile[], use: unknown): string {
-  const hash = createHash("sha256");
-  for (const file of files) {
-    hash.update(JSON.stringify([realpathSync(file.path), file.size, file.modified]));
-    hash.update(file.header);
-    const names = [...file.tensors.keys()];
-    const step = Math.max(1, Math.floor(names.length / samples));
-    for (let i = 0; i < names.length; i += step) {
-      const { bytes } = file.tensors.get(names[i]!)!;
-      const middle = Math.floor(bytes / 2);
-      hash.update(file.read(names[i]!, [middle, Math.min(bytes, middle + 64)]));
-    }
+export const contentId = (files: readonly TensorFile[], use: unknown): string => identity(files, use).id;
+
+function identity(files: readonly TensorFile[], use: unknown): Required<Pick<Checkpoint, "id" | "stored">> {
+  const found = files.map((file) => ({
+    path: realpathSync(file.path),
+    size: file.size,
+    modified: file.modified,
+    samples: samplesOf(file),
+  }));
+  const hash = createHash("sha256").update(JSON.stringify([found, use]));
+  return { id: hash.digest("hex").slice(0, 32), stored: { files: found, use } };
+}
+
+function samplesOf(file: TensorFile): string {
+  const hash = createHash("sha256").update(file.header);
+  const names = [...file.tensors.keys()];
+  const step = Math.max(1, Math.floor(names.length / samples));
+  for (let i = 0; i < names.length; i += step) {
+    const { bytes } = file.tensors.get(names[i]!)!;
+    const middle = Math.floor(bytes / 2);
+    hash.update(file.read(names[i]!, [middle, Math.min(bytes, middle + 64)]));
   }
-  hash.update(JSON.stringify(use));
   return hash.digest("hex").slice(0, 32);
 }
 
