@@ -4,16 +4,10 @@ import { type Checkpoint, contentId } from "../weights/checkpoint.js";
 import { type ModelSource, openWeights, type WeightsPlace } from "../weights/component.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { withPictureAttention } from "./ip-adapter.js";
-import {
-  adaptWeight,
-  type Contributions,
-  lowRankChange,
-  type OpenLora,
-  openLora,
-  planMerge,
-} from "./lora.js";
+import { type OpenLora, openLora } from "./lora.js";
 import type { MatMul } from "./lora-delta.js";
 import type { AdaptedModel, AdaptedNetwork } from "./lora-keys.js";
+import { adaptWeight, type Contributions, lowRankChange, planMerge } from "./lora-merge.js";
 import { type EncoderWidths, extendEmbeddings, readTextualInversion } from "./textual-inversion.js";
 
 /** What is laid over a model's weights; plain data, the same for the same adapters in use. */

@@ -6,18 +6,20 @@ import { afterAll, describe, expect, it } from "vitest";
 import { goldenCase, goldenCases, goldenExtra, goldenPath, readTensors } from "../testing/golden.js";
 import { thrown } from "../testing/thrown.js";
 import { openCheckpoint } from "../weights/checkpoint.js";
-import { openSafetensors, type SafetensorsFile } from "../weights/formats/safetensors.js";
-import type { AdapterFile } from "../weights/formats/tensor-file.js";
-import { adaptWeight, type Lora, type LoraTarget, matchLora, openLora, planMerge } from "./lora.js";
+import { openSafetensors } from "../weights/formats/safetensors.js";
+import type { AdapterFile, TensorFile } from "../weights/formats/tensors.js";
+import { type Lora, matchLora, openLora } from "./lora.js";
 import type { MatMul } from "./lora-delta.js";
 import type { AdaptedModel } from "./lora-keys.js";
+import { adaptWeight, planMerge } from "./lora-merge.js";
+import type { LoraTarget } from "./lora-target.js";
 
 const open: { close(): void }[] = [];
 afterAll(() => {
   for (const file of open) file.close();
 });
 
-function golden(path: string): SafetensorsFile {
+function golden(path: string): TensorFile {
   const file = openSafetensors(goldenPath(path));
   open.push(file);
   return file;

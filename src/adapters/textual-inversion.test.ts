@@ -10,7 +10,8 @@ import { decodePng, encodePng } from "../image/png.js";
 import { goldenCases, goldenPath, readTensors } from "../testing/golden.js";
 import { dictPickle, tensorPickle, torchArchive } from "../testing/torch-writer.js";
 import { writeSafetensors } from "../weights/formats/safetensors.js";
-import { type AdapterFile, openTensorFile } from "../weights/formats/tensor-file.js";
+import { openTensorFile } from "../weights/formats/tensor-file.js";
+import type { AdapterFile } from "../weights/formats/tensors.js";
 import { type EncoderWidths, extendEmbeddings, readTextualInversion } from "./textual-inversion.js";
 
 const folder = mkdtempSync(join(tmpdir(), "inversion-"));

@@ -1,7 +1,7 @@
 import { basename, extname } from "node:path";
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
-import type { AdapterFile } from "../weights/formats/tensor-file.js";
+import type { AdapterFile } from "../weights/formats/tensors.js";
 
 /** Widths of the model's text encoders; only SDXL has the second. */
 export interface EncoderWidths {

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { adaptWeight, type LoraUse, matchLora, planMerge } from "../adapters/lora.js";
+import { matchLora } from "../adapters/lora.js";
 import type { AdaptedModel, AdaptedNetwork } from "../adapters/lora-keys.js";
+import { adaptWeight, type LoraUse, planMerge } from "../adapters/lora-merge.js";
 import { extendEmbeddings, readTextualInversion } from "../adapters/textual-inversion.js";
 import type { Values } from "../latents/latents.js";
 import { buildNetwork, type NetworkSpec } from "../models/network.js";

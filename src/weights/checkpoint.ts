@@ -4,7 +4,8 @@ import { dirname, join } from "node:path";
 import { isJsonObject, quoted, readJsonObject } from "../disk/json.js";
 import { DiffusionError, internal, nearest } from "../errors.js";
 import { bitsOf, toFloat32 } from "./formats/dtypes.js";
-import { openTensorFile, type TensorFile } from "./formats/tensor-file.js";
+import { openTensorFile } from "./formats/tensor-file.js";
+import type { TensorFile } from "./formats/tensors.js";
 import type { LowRank } from "./low-rank.js";
 import { isShardName } from "./weight-names.js";
 

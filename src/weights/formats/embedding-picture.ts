@@ -3,7 +3,7 @@ import { inflateSync } from "node:zlib";
 import { isJsonObject, type Json, parseJson } from "../../disk/json.js";
 import { DiffusionError } from "../../errors.js";
 import { decodePng } from "../../image/png.js";
-import type { TensorFile } from "./tensor-file.js";
+import type { TensorFile } from "./tensors.js";
 
 /** Text of a PNG that holds an embedding: JSON in base64. */
 const KEYWORD = "sd-ti-embedding";

@@ -4,36 +4,10 @@ import { writeAll, writeWholeSync } from "../../disk/whole-file.js";
 import { DiffusionError, internal, nearest } from "../../errors.js";
 import { bitsOf, dtypeNames, isDtype, toFloat32 } from "./dtypes.js";
 import { sniff } from "./sniff.js";
+import type { TensorFile, TensorInfo } from "./tensors.js";
 
 /** The reference implementation's cap on the header. */
 const maxHeaderBytes = 100_000_000;
-
-export interface TensorInfo {
-  /** As the format names it: F32, F16, BF16, I64, … */
-  readonly dtype: string;
-  /** PyTorch's order. */
-  readonly shape: readonly number[];
-  /** Where the values begin in the file, and how many bytes they are. */
-  readonly offset: number;
-  readonly bytes: number;
-}
-
-/** An open file: its header is in memory, values are read when asked for, so files may be of any size. */
-export interface SafetensorsFile {
-  readonly path: string;
-  readonly metadata: ReadonlyMap<string, string>;
-  readonly tensors: ReadonlyMap<string, TensorInfo>;
-  /** The header as it stands in the file, for keys of caches. */
-  readonly header: Uint8Array;
-  readonly size: number;
-  /** Milliseconds. */
-  readonly modified: number;
-  /** The stored bytes, in a buffer of their own; `range` picks some of them, counted from the tensor's start. */
-  read(name: string, range?: readonly [start: number, end: number]): Uint8Array<ArrayBuffer>;
-  /** The values as float32, whatever they are stored as. */
-  readFloat32(name: string): Float32Array;
-  close(): void;
-}
 
 /**
  * Opens a file and checks the whole header, as the format asks: tensors contiguous from 0, no holes, no overlaps,
@@ -41,7 +15,7 @@ export interface SafetensorsFile {
  *
  * @throws DiffusionError FILE_MISSING, FILE_FORMAT (naming file and tensor), UNSUPPORTED, DISK
  */
-export function openSafetensors(path: string): SafetensorsFile {
+export function openSafetensors(path: string): TensorFile {
   let file: number;
   try {
     file = openSync(path, "r");
@@ -64,10 +38,7 @@ export function openSafetensors(path: string): SafetensorsFile {
   }
 }
 
-function opened(
-  fields: Omit<SafetensorsFile, "read" | "readFloat32" | "close">,
-  file: number,
-): SafetensorsFile {
+function opened(fields: Omit<TensorFile, "read" | "readFloat32" | "close">, file: number): TensorFile {
   const { path, tensors } = fields;
   let closed = false;
   const find = (name: string): TensorInfo => {
@@ -78,7 +49,7 @@ function opened(
       ...(near === undefined ? {} : { hint: `The nearest is ${quoted(near)}.` }),
     });
   };
-  const read: SafetensorsFile["read"] = (name, range) => {
+  const read: TensorFile["read"] = (name, range) => {
     const info = find(name);
     const [start, end] = range ?? [0, info.bytes];
     if (closed) throw internal(`${path} is read after it was closed`);

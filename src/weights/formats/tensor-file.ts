@@ -1,17 +1,9 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { DiffusionError } from "../../errors.js";
 import { openEmbeddingPicture } from "./embedding-picture.js";
-import { openSafetensors, type SafetensorsFile } from "./safetensors.js";
+import { openSafetensors } from "./safetensors.js";
+import type { TensorFile } from "./tensors.js";
 import { openTorchFile } from "./torch-file.js";
-
-/** A file of named tensors in either of the two formats. */
-export type TensorFile = SafetensorsFile;
-
-/** What adapters need of one. */
-export interface AdapterFile extends Pick<TensorFile, "path" | "readFloat32"> {
-  readonly tensors: ReadonlyMap<string, { readonly dtype: string; readonly shape: readonly number[] }>;
-  readonly metadata?: ReadonlyMap<string, string>;
-}
 
 /**
  * Opens safetensors, a pickle of torch's (.ckpt, .bin, .pt), of which nothing is executed, or a picture with an

@@ -1,9 +1,10 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { DiffusionError, nearest } from "../../errors.js";
 import { bitsOf, toFloat32 } from "./dtypes.js";
-import { isKind, type PickleStorage, type PickleTensor, type PickleValue, unpickle } from "./pickle.js";
-import type { SafetensorsFile, TensorInfo } from "./safetensors.js";
+import { unpickle } from "./pickle.js";
+import { isKind, type PickleStorage, type PickleTensor, type PickleValue } from "./pickle-values.js";
 import { sniff } from "./sniff.js";
+import type { TensorFile, TensorInfo } from "./tensors.js";
 import { readZip } from "./zip.js";
 
 /** `offset` is where the first element lies; the bytes follow it in C order if `contiguous`, as nearly always. */
@@ -13,7 +14,7 @@ export interface TorchTensorInfo extends TensorInfo {
 
 /** An open `.ckpt`, `.bin` or `.pt`: what an open safetensors file offers, so that either can be read. */
 export interface TorchFile
-  extends Pick<SafetensorsFile, "path" | "size" | "modified" | "read" | "readFloat32" | "close"> {
+  extends Pick<TensorFile, "path" | "size" | "modified" | "read" | "readFloat32" | "close"> {
   readonly tensors: ReadonlyMap<string, TorchTensorInfo>;
   /** Everything that the pickle holds. */
   readonly value: PickleValue;

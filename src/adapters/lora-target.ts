@@ -1,0 +1,113 @@
+import type { Values } from "../latents/latents.js";
+import type { AdapterFile } from "../weights/formats/tensors.js";
+import type { LowRank } from "../weights/low-rank.js";
+import {
+  type DeltaPlan,
+  type MatMul,
+  type PartShapes,
+  type PartValues,
+  plainMatMul,
+  planDelta,
+} from "./lora-delta.js";
+import type { AdaptedTensor, LoraPart } from "./lora-keys.js";
+
+/** One tensor that an adapter changes. */
+export interface LoraTarget extends AdaptedTensor {
+  readonly method: DeltaPlan["method"];
+  readonly rank: number | undefined;
+  /** Whether the change depends on the weight that it is made to (DoRA, arXiv:2402.09353). */
+  readonly decomposed: boolean;
+  /**
+   * Changes a weight in place.
+   * @param weight float32, PyTorch's layout
+   * @param scale 0 leaves it as it is; negative is allowed
+   */
+  apply(weight: Float32Array, scale: number, matMul?: MatMul): void;
+  /** The change as two thin matrices, where it is no more than that; `factor` is alpha / rank. */
+  readonly lowRank?: () => LowRank & { readonly factor: number };
+}
+
+/** What a file's configuration says of a module's alpha. */
+export type Alpha = { readonly alpha: number; readonly rootRank: boolean } | undefined;
+/**
+ * How the parts of one module change a tensor.
+ *
+ * @returns undefined where they do not fit it, or are not all there
+ */
+export function targetOf(
+  file: AdapterFile,
+  tensor: AdaptedTensor,
+  keys: ReadonlyMap<LoraPart, string>,
+  configured: Alpha,
+): LoraTarget | undefined {
+  const shapes: PartShapes = Object.fromEntries(
+    [...keys].map(([part, key]) => [part, file.tensors.get(key)!.shape]),
+  );
+  const plan = planDelta(shapes, tensor.shape);
+  const axis = magnitudeAxis(shapes, tensor.shape);
+  if (!plan || axis === "misfit") return undefined;
+
+  const read = (part: LoraPart): Values | undefined => {
+    const key = keys.get(part);
+    return key === undefined
+      ? undefined
+      : { shape: file.tensors.get(key)!.shape, data: file.readFloat32(key) };
+  };
+  const strength = strengthOf(plan.rank, read("alpha")?.data[0], configured);
+  const parts = (): PartValues =>
+    Object.fromEntries([...keys.keys()].filter((part) => part !== "alpha").map((part) => [part, read(part)]));
+  const { factors } = plan;
+  return {
+    ...tensor,
+    method: plan.method,
+    rank: plan.rank,
+    decomposed: axis !== undefined,
+    ...(factors && axis === undefined && { lowRank: () => ({ ...factors(parts()), factor: strength }) }),
+    apply(weight, scale, matMul = plainMatMul) {
+      if (scale === 0) return;
+      const change = plan.compute(parts(), matMul, weight);
+      const factor = scale * strength;
+      for (let i = 0; i < weight.length; i++) weight[i] = weight[i]! + factor * change[i]!;
+      if (axis !== undefined)
+        renormalise(weight, tensor.shape, axis, (read("magnitude") ?? read("dora_scale"))!.data);
+    },
+  };
+}
+
+/** alpha / rank (rank-stabilised: alpha / sqrt(rank)); no alpha means alpha = rank. */
+function strengthOf(rank: number | undefined, alpha: number | undefined, configured: Alpha): number {
+  if (rank === undefined) return 1;
+  if (alpha !== undefined) return alpha / rank;
+  if (configured === undefined) return 1;
+  return configured.alpha / (configured.rootRank ? Math.sqrt(rank) : rank);
+}
+
+/**
+ * DoRA keeps a length for each output (PEFT: [out], for kernels [1, out, 1, 1]; newer LyCORIS: [out, 1, ...]) or for
+ * each input channel (older LyCORIS: [1, in, ...]).
+ */
+function magnitudeAxis(
+  { magnitude, dora_scale: scale }: PartShapes,
+  [out = 0, channels = 0]: readonly number[],
+): 0 | 1 | undefined | "misfit" {
+  const size = (magnitude ?? scale)?.reduce((product, n) => product * n, 1);
+  if (size === undefined) return undefined;
+  if (size === out && (magnitude || scale?.[0] === out)) return 0;
+  return size === channels && scale?.[0] === 1 && scale[1] === channels ? 1 : "misfit";
+}
+
+/** Gives every row (or input channel) of a weight the length that DoRA learned: W * m / |W|. */
+function renormalise(
+  weight: Float32Array,
+  [out = 0, channels = 0]: readonly number[],
+  axis: 0 | 1,
+  magnitude: Float32Array,
+): void {
+  const kernel = weight.length / (out * channels);
+  const groupOf = (i: number) =>
+    axis === 0 ? Math.floor(i / (channels * kernel)) : Math.floor(i / kernel) % channels;
+  const squares = new Float64Array(magnitude.length);
+  for (let i = 0; i < weight.length; i++) squares[groupOf(i)]! += weight[i]! ** 2;
+  const factors = magnitude.map((length, i) => (squares[i] === 0 ? 0 : length / Math.sqrt(squares[i]!)));
+  for (let i = 0; i < weight.length; i++) weight[i] = weight[i]! * factors[groupOf(i)]!;
+}
