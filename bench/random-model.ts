@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseTextEncoderConfig } from "../src/models/clip-config.js";
-import type { NetworkSpec } from "../src/models/network.js";
+import type { NetworkSpec } from "../src/models/registry.js";
 import type { TaesdConfig } from "../src/models/taesd.js";
 import { parseUNetConfig } from "../src/models/unet-config.js";
 import type { KlConfig } from "../src/models/vae.js";

@@ -2,7 +2,7 @@ import { DiffusionError } from "../errors.js";
 import { imagesToValues, valuesToImages } from "../image/convert.js";
 import type { Image } from "../image/image.js";
 import type { Latents, Values } from "../latents/latents.js";
-import type { VaeConfig } from "../models/vae.js";
+import type { VaeConfig } from "../models/vae-config.js";
 import type { VaeOptions } from "../runtime/autoencoder.js";
 import { type Loaded, vaeOf } from "./loaded.js";
 

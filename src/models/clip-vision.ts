@@ -18,18 +18,29 @@ export interface ImageEncoderConfig extends EncoderLayerConfig {
 export const imageTokens = ({ imageSize, patchSize }: ImageEncoderConfig): number =>
   Math.floor(imageSize / patchSize) ** 2 + 1;
 
-/**
- * Input: `image` [B, size, size, 3], normalised as CLIP's pictures are. Outputs: `projected` [B, P], the token for the
- * whole after norm and projection; `penultimate` [B, T, C], the state before the last layer.
- */
-export function imageEncoder(config: ImageEncoderConfig, { batch }: { readonly batch: number }): Network {
+export type ImageEncoderInputs = {
+  /** [B, size, size, 3], normalised as CLIP's pictures are. */
+  readonly image: Tensor;
+};
+
+export type ImageEncoderOutputs = {
+  /** [B, P], the token for the whole after norm and projection. */
+  readonly projected: Tensor;
+  /** [B, T, C], the state before the last layer. */
+  readonly penultimate: Tensor;
+};
+
+export function imageEncoder(
+  config: ImageEncoderConfig,
+  { batch }: { readonly batch: number },
+): Network<ImageEncoderInputs, ImageEncoderOutputs> {
   const { imageSize, width, epsilon, projection } = config;
   return {
     inputs: { image: { shape: [batch, imageSize, imageSize, 3], dtype: "float32" } },
     forward(m, { image }) {
       const { ops } = m;
       const model = m.at("vision_model");
-      const embedded = embeddings(model.at("embeddings"), image!, config);
+      const embedded = embeddings(model.at("embeddings"), image, config);
       // The name is OpenAI's slip of the pen.
       const hidden = [layerNorm(model.at("pre_layrnorm"), embedded, epsilon)];
       for (let i = 0; i < config.layers; i++)

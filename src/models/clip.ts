@@ -25,12 +25,31 @@ export interface TextEncoderSize {
   readonly skip: number;
 }
 
-/**
- * Inputs: `ids` [B, T] and `pooledRows` [B], the rows of the end-of-text tokens in [B * T].
- * Outputs: `last` [B, T, C] after the final norm; `hidden`, the state `skip` layers before the end, and `skipped`,
- * the same after the final norm; `penultimate`; `pooled` [B, C] and, where there is one, `projected` [B, P].
- */
-export function textEncoder(config: TextEncoderConfig, { batch, tokens, skip }: TextEncoderSize): Network {
+export type TextEncoderInputs = {
+  /** [B, T], int32 */
+  readonly ids: Tensor;
+  /** The rows of the end-of-text tokens among the [B * T], int32 [B]. */
+  readonly pooledRows: Tensor;
+};
+
+export type TextEncoderOutputs = {
+  /** [B, T, C] after the final norm. */
+  readonly last: Tensor;
+  /** [B, C], the row of the end-of-text token of `last`. */
+  readonly pooled: Tensor;
+  /** [B, T, C], the last hidden state but one, without the final norm. */
+  readonly penultimate: Tensor;
+  /** The state `skip` layers before the end, without and with the final norm. */
+  readonly hidden: Tensor;
+  readonly skipped: Tensor;
+  /** [B, P], where the encoder has a projection. */
+  readonly projected?: Tensor;
+};
+
+export function textEncoder(
+  config: TextEncoderConfig,
+  { batch, tokens, skip }: TextEncoderSize,
+): Network<TextEncoderInputs, TextEncoderOutputs> {
   return {
     inputs: {
       ids: { shape: [batch, tokens], dtype: "int32" },
@@ -39,18 +58,23 @@ export function textEncoder(config: TextEncoderConfig, { batch, tokens, skip }: 
     forward(m, { ids, pooledRows }) {
       const { ops } = m;
       const model = m.at("text_model");
-      const hidden = [embeddings(model.at("embeddings"), ids!, config)];
+      const hidden = [embeddings(model.at("embeddings"), ids, config)];
       for (let i = 0; i < config.layers; i++)
         hidden.push(encoderLayer(model.at("encoder", "layers", i), hidden[i]!, config, true));
       const normed = (x: Tensor) => layerNorm(model.at("final_layer_norm"), x, config.epsilon);
       const last = normed(hidden.at(-1)!);
-      const pooled = ops.gather(ops.reshape(last, [batch * tokens, config.width]), pooledRows!);
+      const pooled = ops.gather(ops.reshape(last, [batch * tokens, config.width]), pooledRows);
       const state = hidden.at(-1 - skip)!;
-      const outputs: Record<string, Tensor> = { last, pooled, penultimate: hidden.at(-2)!, hidden: state };
-      outputs.skipped = skip === 0 ? last : normed(state);
-      if (config.projection)
-        outputs.projected = linear(m.at("text_projection"), pooled, config.projection, { bias: false });
-      return outputs;
+      return {
+        last,
+        pooled,
+        penultimate: hidden.at(-2)!,
+        hidden: state,
+        skipped: skip === 0 ? last : normed(state),
+        ...(config.projection && {
+          projected: linear(m.at("text_projection"), pooled, config.projection, { bias: false }),
+        }),
+      };
     },
   };
 }

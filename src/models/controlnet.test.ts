@@ -2,12 +2,14 @@ import { describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
 import { readControlNet } from "../runtime/adapter-networks.js";
 import { addResiduals, createControlNet } from "../runtime/controlnet.js";
+import { unetInputs } from "../runtime/inputs.js";
 import { readModel } from "../runtime/model.js";
 import { createNetworks } from "../runtime/networks.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
 import { openComponentFolder, openFolder } from "../weights/folder.js";
+import { parseUNetConfig } from "./unet-config.js";
 
 const tolerance = { abs: 2e-5, rel: 1e-4 };
 const values = (reference: { file: string; key: string }): Values => toNhwc(goldenTensor(reference));
@@ -44,6 +46,24 @@ describe.each<RuntimeName>(["eager", "graph"])("ControlNet, %s", (runtime) => {
       const { data } = await unet.run({ ...given, residuals });
       expect(data).toBeCloseTo32(values(expected.unet_sample).data, tolerance);
     },
+  );
+});
+
+it("residuals of another kind of UNet are refused before anything is computed", () => {
+  const { config, inputs } = cases[0]!;
+  const unet = parseUNetConfig(openFolder(goldenPath(config.unet)).unet.config, "unet");
+  const given = {
+    sample: values(inputs.sample),
+    timestep: inputs.timestep,
+    context: values(inputs.encoder_hidden_states),
+  };
+  const one = { shape: [1, 1, 1, 1], data: Float32Array.of(1) };
+  expect(() => unetInputs(unet, { ...given, residuals: [one] })).toThrow(
+    /residuals: expected \d+, one for each/,
+  );
+  const count = unet.levels.reduce((sum, { layers }) => sum + layers + 1, 1);
+  expect(() => unetInputs(unet, { ...given, residuals: Array(count).fill(one) })).toThrow(
+    /residuals\.0: expected \[1,8,8,16\]/,
   );
 });
 

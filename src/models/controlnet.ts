@@ -2,7 +2,7 @@ import { channels, conv2d } from "../nn/basic.js";
 import { layer, type Module } from "../nn/module.js";
 import type { Tensor } from "../ops/ops.js";
 import type { Network } from "./network.js";
-import { downPath, timeEmbedding, type UNetSize, unet } from "./unet.js";
+import { downPath, timeEmbedding, type UNetInputs, type UNetSize, unet } from "./unet.js";
 import { midBlock } from "./unet-blocks.js";
 import type { UNetConfig } from "./unet-config.js";
 
@@ -21,11 +21,16 @@ export interface ControlNetConfig {
 export const conditioningFactor = ({ embeddingChannels }: ControlNetConfig): number =>
   2 ** (embeddingChannels.length - 1);
 
-/**
- * Inputs: those of the UNet, and `image` [B, H * f, W * f, 3] in [0, 1]. Outputs: `residual.0` … and `residual.mid`,
- * as the UNet takes them, unscaled.
- */
-export function controlNet(config: ControlNetConfig, size: UNetSize): Network {
+export type ControlNetInputs = UNetInputs & {
+  /** [B, H * f, W * f, 3] in [0, 1] */
+  readonly image: Tensor;
+};
+
+/** Gives `residuals` as the UNet takes them, unscaled. */
+export function controlNet(
+  config: ControlNetConfig,
+  size: UNetSize,
+): Network<ControlNetInputs, { readonly residuals: readonly Tensor[] }> {
   const { batch, height, width, tokens } = size;
   const { inputs } = unet(config.unet, { batch, height, width, tokens });
   const f = conditioningFactor(config);
@@ -35,20 +40,13 @@ export function controlNet(config: ControlNetConfig, size: UNetSize): Network {
     forward(m, given) {
       const time = timeEmbedding(m, given, config.unet);
       const first = config.unet.levels[0]!.channels;
-      const hint = embedding(
-        m.at("controlnet_cond_embedding"),
-        given.image!,
-        config.embeddingChannels,
-        first,
-      );
-      const context = { text: given.context! };
-      const { h, skips } = downPath(m, given.sample!, time, context, config.unet, { hint });
+      const hint = embedding(m.at("controlnet_cond_embedding"), given.image, config.embeddingChannels, first);
+      const context = { text: given.context };
+      const { h, skips } = downPath(m, given.sample, time, context, config.unet, { hint });
       const middle = midBlock(m.at("mid_block"), h, time, context, config.unet);
       const zero = (at: Module, x: Tensor) => conv2d(at, x, channels(x), { size: 1 });
-      const residuals = skips.map(
-        (skip, i) => [`residual.${i}`, zero(m.at("controlnet_down_blocks", i), skip)] as const,
-      );
-      return { ...Object.fromEntries(residuals), "residual.mid": zero(m.at("controlnet_mid_block"), middle) };
+      const residuals = skips.map((skip, i) => zero(m.at("controlnet_down_blocks", i), skip));
+      return { residuals: [...residuals, zero(m.at("controlnet_mid_block"), middle)] };
     },
   };
 }

@@ -32,20 +32,25 @@ export const resamplerHeadWidth = 64;
 /** diffusers' and the original's norms leave torch's default. */
 const epsilon = 1e-5;
 
+export type ImageProjectionInputs = {
+  /** [B, E] for the plain kind, else [B, T, E]. */
+  readonly embedding: Tensor;
+};
+
 /**
- * Input: `embedding` [B, E] for the plain kind, else [B, T, E]. Output: `tokens` [B, tokens, width]. Names are those
- * below `image_proj.` in the file, save `latent_embedding` for `latents` (weights/ip-adapter.ts).
+ * Gives `tokens` [B, tokens, width]. Names are those below `image_proj.` in the file, save `latent_embedding` for
+ * `latents` (adapters/ip-adapter.ts).
  */
 export function imageProjection(
   config: ImageProjectionConfig,
   { batch, length }: ImageProjectionSize,
-): Network {
+): Network<ImageProjectionInputs, { readonly tokens: Tensor }> {
   const { kind, embedding, tokens, width } = config;
   const shape = kind === "plain" ? [batch, embedding] : [batch, length, embedding];
   return {
     inputs: { embedding: { shape, dtype: "float32" } },
     forward(m, given) {
-      const x = given.embedding!;
+      const x = given.embedding;
       if (config.kind === "resampler") return { tokens: resampler(m, x, config) };
       if (kind === "full") {
         const inner = linear(m.at("proj", 0), x, embedding, { activation: "gelu" });

@@ -39,11 +39,22 @@ export const frequenciesWeight = "time_proj.weight";
 
 export type KUNetSize = Pick<UNetSize, "batch" | "height" | "width" | "tokens">;
 
-/**
- * Inputs: `sample` [B, H, W, I], H and W multiples of 2^(levels - 1), at least twice that; `time` [B, timeWidth];
- * `timeCond` [B, timeCondDim]; `context` [B, T, D]. Output: `sample` [B, H, W, O].
- */
-export function kUnet(config: KUNetConfig, { batch, height, width, tokens }: KUNetSize): Network {
+export type KUNetInputs = {
+  /** [B, H, W, I], H and W multiples of 2^(levels - 1), at least twice that. */
+  readonly sample: Tensor;
+  /** [B, timeWidth] (`kTimeEmbedding`) */
+  readonly time: Tensor;
+  /** [B, timeCondDim] */
+  readonly timeCond: Tensor;
+  /** [B, T, D] */
+  readonly context: Tensor;
+};
+
+/** Gives `sample` [B, H, W, O]. */
+export function kUnet(
+  config: KUNetConfig,
+  { batch, height, width, tokens }: KUNetSize,
+): Network<KUNetInputs, { readonly sample: Tensor }> {
   const float = (...shape: number[]) => ({ shape, dtype: "float32" }) as const;
   return {
     inputs: {
@@ -53,9 +64,9 @@ export function kUnet(config: KUNetConfig, { batch, height, width, tokens }: KUN
       context: float(batch, tokens, config.crossAttentionDim),
     },
     forward(m, given) {
-      const context = given.context!;
-      const time = timeEmbedding(m.at("time_embedding"), given.time!, given.timeCond!, config);
-      let h = conv2d(m.at("conv_in"), given.sample!, config.levels[0]!.channels, { size: 1 });
+      const context = given.context;
+      const time = timeEmbedding(m.at("time_embedding"), given.time, given.timeCond, config);
+      let h = conv2d(m.at("conv_in"), given.sample, config.levels[0]!.channels, { size: 1 });
       const skips: Tensor[] = [];
       config.levels.forEach((block, i) => {
         h = kBlock(m.at("down_blocks", i), h, time, context, config, { ...block, last: block.channels });

@@ -22,11 +22,16 @@ export interface T2iAdapterSize {
   readonly width: number;
 }
 
-/**
- * Input: `squares` [B, H, W, inChannels * factor^2], the picture in [0, 1] in PyTorch's order of PixelUnshuffle.
- * Outputs: `feature.0` …, unscaled.
- */
-export function t2iAdapter(config: T2iAdapterConfig, { batch, height, width }: T2iAdapterSize): Network {
+export type T2iAdapterInputs = {
+  /** [B, H, W, inChannels * factor^2]: the picture in [0, 1], in PyTorch's order of PixelUnshuffle. */
+  readonly squares: Tensor;
+};
+
+/** Gives one of `features` for each block, unscaled. */
+export function t2iAdapter(
+  config: T2iAdapterConfig,
+  { batch, height, width }: T2iAdapterSize,
+): Network<T2iAdapterInputs, { readonly features: readonly Tensor[] }> {
   const { kind, blocks, factor, inChannels, layers } = config;
   return {
     inputs: {
@@ -34,13 +39,13 @@ export function t2iAdapter(config: T2iAdapterConfig, { batch, height, width }: T
     },
     forward(m, { squares }) {
       const adapter = m.at("adapter");
-      let h = kind === "full" ? conv2d(adapter.at("conv_in"), squares!, blocks[0]!.channels) : squares!;
+      let h = kind === "full" ? conv2d(adapter.at("conv_in"), squares, blocks[0]!.channels) : squares;
       const features = blocks.map((block, i) => {
         const x = block.halves ? halve(adapter.at("body", i), h) : h;
         h = (kind === "full" ? fullBlock : lightBlock)(adapter.at("body", i), x, block.channels, layers);
-        return [`feature.${i}`, h] as const;
+        return h;
       });
-      return Object.fromEntries(features);
+      return { features };
     },
   };
 }

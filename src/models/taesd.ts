@@ -1,8 +1,8 @@
 import { channels, conv2d } from "../nn/basic.js";
 import { layer, type Module } from "../nn/module.js";
 import type { Tensor } from "../ops/ops.js";
+import type { LatentSpace, OfImage, OfLatents, VaeSize } from "./latent-space.js";
 import type { Network } from "./network.js";
-import type { LatentSpace, VaeSize } from "./vae.js";
 
 /** Stages of one width; each but the first (encoder) or last (decoder) changes the size by two. */
 export interface TaesdStages {
@@ -22,18 +22,24 @@ export interface TaesdConfig extends LatentSpace {
 }
 
 /** Input `image` [B, H, W, 3] in [-1, 1]; output `latents` [B, H / f, W / f, C]. */
-export function taesdEncoder(config: TaesdConfig, { batch, height, width }: VaeSize): Network {
+export function taesdEncoder(
+  config: TaesdConfig,
+  { batch, height, width }: VaeSize,
+): Network<OfImage, OfLatents> {
   return {
     inputs: { image: { shape: [batch, height, width, config.inChannels], dtype: "float32" } },
-    forward: (m, { image }) => ({ latents: encoder(m.at("encoder"), image!, config) }),
+    forward: (m, { image }) => ({ latents: encoder(m.at("encoder"), image, config) }),
   };
 }
 
 /** Input `latents` [B, h, w, C]; output `image` [B, h * f, w * f, 3], about [-1, 1]. */
-export function taesdDecoder(config: TaesdConfig, { batch, height, width }: VaeSize): Network {
+export function taesdDecoder(
+  config: TaesdConfig,
+  { batch, height, width }: VaeSize,
+): Network<OfLatents, OfImage> {
   return {
     inputs: { latents: { shape: [batch, height, width, config.latentChannels], dtype: "float32" } },
-    forward: (m, { latents }) => ({ image: decoder(m.at("decoder"), latents!, config) }),
+    forward: (m, { latents }) => ({ image: decoder(m.at("decoder"), latents, config) }),
   };
 }
 

@@ -36,11 +36,18 @@ export interface UNet2DSize {
   readonly width: number;
 }
 
-/**
- * Inputs: `sample` [B, H, W, I] and `time` [B, channels of the first level], the sinusoidal embedding of the
- * timesteps. Output: `sample` [B, H, W, O]. Height and width are multiples of 2^(levels - 1).
- */
-export function unconditionalUNet(config: UNet2DConfig, { batch, height, width }: UNet2DSize): Network {
+export type UNet2DInputs = {
+  /** [B, H, W, I], H and W multiples of 2^(levels - 1). */
+  readonly sample: Tensor;
+  /** [B, channels of the first level], the sinusoidal embedding of the timesteps. */
+  readonly time: Tensor;
+};
+
+/** Gives `sample` [B, H, W, O]. */
+export function unconditionalUNet(
+  config: UNet2DConfig,
+  { batch, height, width }: UNet2DSize,
+): Network<UNet2DInputs, { readonly sample: Tensor }> {
   const first = config.levels[0]!.channels;
   return {
     inputs: {
@@ -49,10 +56,10 @@ export function unconditionalUNet(config: UNet2DConfig, { batch, height, width }
     },
     forward(m, given) {
       const { ops } = m;
-      const time = timestepEmbedding(m.at("time_embedding"), given.time!, 4 * first, "silu");
+      const time = timestepEmbedding(m.at("time_embedding"), given.time, 4 * first, "silu");
       const sample = config.centerInput
-        ? ops.sub(ops.mul(given.sample!, ops.constant([2], [])), ops.constant([1], []))
-        : given.sample!;
+        ? ops.sub(ops.mul(given.sample, ops.constant([2], [])), ops.constant([1], []))
+        : given.sample;
       let h = conv2d(m.at("conv_in"), sample, first);
       const skips = [h];
       config.levels.forEach((level, i) => {

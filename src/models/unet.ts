@@ -1,7 +1,8 @@
+import type { PictureTokens } from "../nn/attention.js";
 import { conv2d, groupNorm, timestepEmbedding } from "../nn/basic.js";
 import type { Module } from "../nn/module.js";
 import type { Tensor } from "../ops/ops.js";
-import type { Network, TensorSpec } from "./network.js";
+import type { Network } from "./network.js";
 import { type Context, downBlock, lastUpLayer, midBlock, upBlock } from "./unet-blocks.js";
 import type { UNetConfig, UNetLevel } from "./unet-config.js";
 
@@ -22,47 +23,52 @@ export interface UNetSize {
   readonly deep?: "out" | "in";
 }
 
-/**
- * Inputs: `sample` [B, H, W, I]; `time` [B, channels of the first level], the sinusoidal embedding of the
- * timesteps; `context` [B, T, D]; by configuration `classLabels` [B], `timeCond` [B, timeCondDim] and `added`
- * [B, added.width] (pooled text, then the embedded sizes); with residuals `residual.0` … and `residual.mid`;
- * with features `feature.0` …; with pictures `picture.0` [B, tokens, D] and `picture.0.scale` [B, 1, 1] ….
- * Output: `sample` [B, H, W, O], and `deep` [B, H, W, channels of the first level] if the size asks for it.
- */
-export function unet(config: UNetConfig, size: UNetSize): Network {
-  const { batch, height, width, tokens } = size;
-  const float = (...shape: number[]): TensorSpec => ({ shape, dtype: "float32" });
-  const inputs: Record<string, TensorSpec> = {
-    sample: float(batch, height, width, config.inChannels),
-    time: float(batch, config.levels[0]!.channels),
-    context: float(batch, tokens, config.crossAttentionDim),
-  };
-  if (config.classes) inputs.classLabels = { shape: [batch], dtype: "int32" };
-  if (config.timeCondDim) inputs.timeCond = float(batch, config.timeCondDim);
-  if (config.added) inputs.added = float(batch, config.added.width);
-  size.pictures?.forEach((count, i) => {
-    inputs[`picture.${i}`] = float(batch, count, config.crossAttentionDim);
-    inputs[`picture.${i}.scale`] = float(batch, 1, 1);
-  });
-  if (size.deep === "in") return outermost(config, size, inputs);
-  if (size.residuals) Object.assign(inputs, residualInputs(config, size));
-  if (size.features) Object.assign(inputs, featureInputs(config, size));
+export type UNetInputs = {
+  /** [B, H, W, I] */
+  readonly sample: Tensor;
+  /** [B, channels of the first level], the sinusoidal embedding of the timesteps. */
+  readonly time: Tensor;
+  /** [B, T, D] */
+  readonly context: Tensor;
+  /** Int32 [B], where there are `classes`. */
+  readonly classLabels?: Tensor;
+  /** [B, timeCondDim] */
+  readonly timeCond?: Tensor;
+  /** [B, added.width]: the pooled text, then the embedded sizes. */
+  readonly added?: Tensor;
+  /** Of each IP-Adapter. */
+  readonly pictures?: readonly PictureTokens[];
+  /** One for each skip connection, and last the middle's. The shallow part takes the first. */
+  readonly residuals?: readonly Tensor[];
+  readonly features?: readonly Tensor[];
+  /** [B, H, W, channels of the first level], for the shallow part. */
+  readonly deep?: Tensor;
+};
 
+export type UNetOutputs = {
+  /** [B, H, W, O] */
+  readonly sample: Tensor;
+  /** [B, H, W, channels of the first level], if the size asks for it. */
+  readonly deep?: Tensor;
+};
+
+export function unet(config: UNetConfig, size: UNetSize): Network<UNetInputs, UNetOutputs> {
+  if (size.deep === "in") return outermost(config, size);
   return {
-    inputs,
+    inputs: {
+      ...outermostInputs(config, size),
+      ...(size.residuals && { residuals: residualShapes(config, size).map(float) }),
+      ...(size.features && { features: featureShapes(config, size).slice(0, size.features).map(float) }),
+    },
     forward(m, given) {
       const time = timeEmbedding(m, given, config);
       const context = contextOf(given, size, config);
-      const features = Array.from({ length: size.features ?? 0 }, (_, i) => given[`feature.${i}`]!);
-      const { h, skips } = downPath(m, given.sample!, time, context, config, { features });
-      if (size.residuals)
-        skips.forEach((skip, i) => {
-          skips[i] = m.ops.add(skip, given[`residual.${i}`]!);
-        });
+      const { residuals, features = [] } = given;
+      const { h, skips: own } = downPath(m, given.sample, time, context, config, { features });
+      const skips = residuals ? own.map((skip, i) => m.ops.add(skip, residuals[i]!)) : own;
       let middle = midBlock(m.at("mid_block"), h, time, context, config);
-      const last = features[config.levels.length];
-      if (last) middle = m.ops.add(middle, last);
-      if (size.residuals) middle = m.ops.add(middle, given["residual.mid"]!);
+      for (const added of [features[config.levels.length], residuals?.at(-1)])
+        if (added) middle = m.ops.add(middle, added);
       if (!size.deep) return { sample: head(m, upPath(m, middle, skips, time, context, config), config) };
       const [first, ...others] = skips;
       const deep = upPath(m, middle, others, time, context, config);
@@ -75,19 +81,17 @@ export function unet(config: UNetConfig, size: UNetSize): Network {
 
 /**
  * The shallow part of the UNet (DeepCache, Ma et al. 2023, branch 0): the first convolution, the layer of the way up
- * that joins it, and the head, on the `deep` [B, H, W, C] that the whole network gave before. Of residuals, it takes
- * the first.
+ * that joins it, and the head, on the `deep` feature that the whole network gave before.
  */
-function outermost(config: UNetConfig, size: UNetSize, whole: Record<string, TensorSpec>): Network {
-  const { batch, height, width } = size;
-  const shape = [batch, height, width, config.levels[0]!.channels];
-  const inputs = { ...whole, deep: { shape, dtype: "float32" } as const };
+function outermost(config: UNetConfig, size: UNetSize): Network<UNetInputs, UNetOutputs> {
+  const channels = config.levels[0]!.channels;
+  const deep = float([size.batch, size.height, size.width, channels]);
   return {
-    inputs: size.residuals ? { ...inputs, "residual.0": inputs.deep } : inputs,
+    inputs: { ...outermostInputs(config, size), deep, ...(size.residuals && { residuals: [deep] }) },
     forward(m, given) {
       const time = timeEmbedding(m, given, config);
-      let skip = conv2d(m.at("conv_in"), given.sample!, shape[3]!);
-      if (size.residuals) skip = m.ops.add(skip, given["residual.0"]!);
+      let skip = conv2d(m.at("conv_in"), given.sample, channels);
+      if (given.residuals) skip = m.ops.add(skip, given.residuals[0]!);
       const block = m.at("up_blocks", config.levels.length - 1);
       const h = lastUpLayer(block, given.deep!, skip, time, contextOf(given, size, config), config);
       return { sample: head(m, h, config) };
@@ -95,17 +99,36 @@ function outermost(config: UNetConfig, size: UNetSize, whole: Record<string, Ten
   };
 }
 
+const float = (shape: readonly number[]): Tensor => ({ shape, dtype: "float32" });
+
+/** What both the whole network and its shallow part take. */
+function outermostInputs(config: UNetConfig, size: UNetSize): UNetInputs {
+  const { batch, height, width, tokens, pictures } = size;
+  const { classes, timeCondDim, added, crossAttentionDim } = config;
+  return {
+    sample: float([batch, height, width, config.inChannels]),
+    time: float([batch, config.levels[0]!.channels]),
+    context: float([batch, tokens, crossAttentionDim]),
+    ...(classes && { classLabels: { shape: [batch], dtype: "int32" } }),
+    ...(timeCondDim && { timeCond: float([batch, timeCondDim]) }),
+    ...(added && { added: float([batch, added.width]) }),
+    ...(pictures && {
+      pictures: pictures.map((count) => ({
+        tokens: float([batch, count, crossAttentionDim]),
+        scale: float([batch, 1, 1]),
+      })),
+    }),
+  };
+}
+
 const contextOf = (
-  given: Readonly<Record<string, Tensor>>,
-  { pictures = [], mergeTokens: ratio, height, width }: UNetSize,
+  { context, pictures }: UNetInputs,
+  { mergeTokens: ratio, height, width }: UNetSize,
   { levels }: UNetConfig,
 ): Context => ({
-  text: given.context!,
+  text: context,
   ...(ratio !== undefined && { mergeTokens: { ...largestAttention({ height, width }, levels), ratio } }),
-  pictures: pictures.map((_, i) => ({
-    tokens: given[`picture.${i}`]!,
-    scale: given[`picture.${i}.scale`]!,
-  })),
+  ...(pictures && { pictures }),
 });
 
 /** The size at the first level that has attention. */
@@ -117,14 +140,10 @@ function largestAttention(size: { height: number; width: number }, levels: reado
 }
 
 /** Everything that the network is told besides the sample and the prompt, as one vector [B, 4 * channels]. */
-export function timeEmbedding(
-  m: Module,
-  given: Readonly<Record<string, Tensor>>,
-  config: UNetConfig,
-): Tensor {
+export function timeEmbedding(m: Module, given: UNetInputs, config: UNetConfig): Tensor {
   const { ops } = m;
   const width = 4 * config.levels[0]!.channels;
-  let time = timestepEmbedding(m.at("time_embedding"), given.time!, width, "silu", given.timeCond);
+  let time = timestepEmbedding(m.at("time_embedding"), given.time, width, "silu", given.timeCond);
   if (config.classes) {
     const table = m.at("class_embedding").get("weight", [config.classes, width]);
     time = ops.add(time, ops.gather(table, given.classLabels!));
@@ -193,24 +212,18 @@ const head = (m: Module, x: Tensor, config: UNetConfig): Tensor => {
 };
 
 /** Where T2I-Adapters' features are added: at each level before its halving, without attention behind it; the middle. */
-function featureInputs(
-  config: UNetConfig,
-  { batch, height, width, features = 0 }: UNetSize,
-): Record<string, TensorSpec> {
+function featureShapes(config: UNetConfig, { batch, height, width }: UNetSize): number[][] {
   let [h, w] = [height, width];
   const shapes = config.levels.map(({ channels: c, crossAttention }, i) => {
     const before = [batch, h, w, c];
     if (i < config.levels.length - 1) [h, w] = [Math.ceil(h / 2), Math.ceil(w / 2)];
     return crossAttention ? before : [batch, h, w, c];
   });
-  shapes.push([batch, h, w, config.levels.at(-1)!.channels]);
-  return Object.fromEntries(
-    shapes.slice(0, features).map((shape, i) => [`feature.${i}`, { shape, dtype: "float32" }]),
-  );
+  return [...shapes, [batch, h, w, config.levels.at(-1)!.channels]];
 }
 
-/** The shapes of the skip connections, which ControlNet's residuals share. */
-function residualInputs(config: UNetConfig, { batch, height, width }: UNetSize): Record<string, TensorSpec> {
+/** Those of the skip connections and of the middle, which ControlNet's residuals share. */
+function residualShapes(config: UNetConfig, { batch, height, width }: UNetSize): number[][] {
   const shapes: number[][] = [[batch, height, width, config.levels[0]!.channels]];
   let [h, w] = [height, width];
   config.levels.forEach((level, i) => {
@@ -219,7 +232,5 @@ function residualInputs(config: UNetConfig, { batch, height, width }: UNetSize):
     [h, w] = [Math.ceil(h / 2), Math.ceil(w / 2)];
     shapes.push([batch, h, w, level.channels]);
   });
-  const named = shapes.map((shape, i) => [`residual.${i}`, { shape, dtype: "float32" }] as const);
-  const mid = { shape: shapes.at(-1)!, dtype: "float32" } as const;
-  return Object.fromEntries([...named, ["residual.mid", mid]]);
+  return [...shapes, shapes.at(-1)!];
 }

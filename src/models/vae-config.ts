@@ -11,8 +11,10 @@ import {
   unusable,
 } from "./config.js";
 import type { TaesdConfig } from "./taesd.js";
-import type { KlConfig, VaeConfig } from "./vae.js";
+import type { KlConfig } from "./vae.js";
 import type { VqConfig } from "./vq.js";
+
+export type VaeConfig = KlConfig | VqConfig | TaesdConfig;
 
 /** What AutoencoderKL and VQModel have in common. */
 const coderShape = {

@@ -3,25 +3,8 @@ import { channels, conv2d, groupNorm } from "../nn/basic.js";
 import { layer, type Module } from "../nn/module.js";
 import { downsample, resnetBlock, upsample } from "../nn/resnet.js";
 import type { Tensor } from "../ops/ops.js";
+import type { LatentSpace, OfImage, OfLatents, VaeSize } from "./latent-space.js";
 import type { Network } from "./network.js";
-import type { TaesdConfig } from "./taesd.js";
-import type { VqConfig } from "./vq.js";
-
-/** What those who use an autoencoder must know of it, whatever its kind. */
-export interface LatentSpace {
-  readonly inChannels: number; // 3
-  readonly outChannels: number; // 3
-  readonly latentChannels: number; // 4
-  /** Pixels per latent cell in each direction. */
-  readonly factor: number; // 8
-  /** Side in pixels of the pictures that it was trained on, and of a tile. */
-  readonly sampleSize: number; // 512
-  readonly scalingFactor: number; // 0.18215
-  readonly shiftFactor: number; // 0
-  /** Per channel, for models that normalise their latents. */
-  readonly latentsMean?: readonly number[];
-  readonly latentsStd?: readonly number[];
-}
 
 /** The convolutional encoder and decoder of AutoencoderKL and VQModel. */
 export interface CoderConfig extends LatentSpace {
@@ -38,24 +21,21 @@ export interface KlConfig extends CoderConfig {
   readonly postQuantConv: boolean;
 }
 
-export type VaeConfig = KlConfig | VqConfig | TaesdConfig;
-
-/** Height and width are pixels for the encoder, latent cells for the decoder. */
-export interface VaeSize {
-  readonly batch: number;
-  readonly height: number;
-  readonly width: number;
-}
-
 // Fixed in diffusers' VAE, not in its config.
 const EPSILON = 1e-6;
 
-/** Input `image` [B, H, W, 3] in [-1, 1]; outputs `mean` and `logvar` [B, H / f, W / f, latents] of the posterior, unscaled. */
-export function vaeEncoder(config: KlConfig, { batch, height, width }: VaeSize): Network {
+/** The posterior, unscaled: [B, H / f, W / f, C] each. */
+export type OfPosterior = { readonly mean: Tensor; readonly logvar: Tensor };
+
+/** Input `image` [B, H, W, 3] in [-1, 1]. */
+export function vaeEncoder(
+  config: KlConfig,
+  { batch, height, width }: VaeSize,
+): Network<OfImage, OfPosterior> {
   return {
     inputs: { image: { shape: [batch, height, width, config.inChannels], dtype: "float32" } },
     forward(m, { image }) {
-      const moments = encoder(m.at("encoder"), image!, config, 2 * config.latentChannels);
+      const moments = encoder(m.at("encoder"), image, config, 2 * config.latentChannels);
       const out = config.quantConv
         ? conv2d(m.at("quant_conv"), moments, channels(moments), { size: 1 })
         : moments;
@@ -66,13 +46,13 @@ export function vaeEncoder(config: KlConfig, { batch, height, width }: VaeSize):
 }
 
 /** Input `latents` [B, h, w, latents], unscaled; output `image` [B, h * f, w * f, 3], about [-1, 1]. */
-export function vaeDecoder(config: KlConfig, { batch, height, width }: VaeSize): Network {
+export function vaeDecoder(config: KlConfig, { batch, height, width }: VaeSize): Network<OfLatents, OfImage> {
   return {
     inputs: { latents: { shape: [batch, height, width, config.latentChannels], dtype: "float32" } },
     forward(m, { latents }) {
       const x = config.postQuantConv
-        ? conv2d(m.at("post_quant_conv"), latents!, config.latentChannels, { size: 1 })
-        : latents!;
+        ? conv2d(m.at("post_quant_conv"), latents, config.latentChannels, { size: 1 })
+        : latents;
       return { image: decoder(m.at("decoder"), x, config) };
     },
   };

@@ -4,10 +4,10 @@ import { layer, type Module } from "./module.js";
 import { mergedTokens, type TokenGrid } from "./token-merging.js";
 
 /** A picture beside the prompt: its tokens [B, S, D], and how much it counts [B, 1, 1]. */
-export interface PictureTokens {
+export type PictureTokens = {
   readonly tokens: Tensor;
   readonly scale: Tensor;
-}
+};
 
 /**
  * Multi-head attention of x [B, T, C] on context [B, S, D], without bias on q, k and v. Pictures are looked at

@@ -1,5 +1,5 @@
 import { DiffusionError } from "../errors.js";
-import { buildNetwork, type NetworkSpec } from "../models/network.js";
+import { buildNetwork, type NetworkSpec } from "../models/registry.js";
 import { checkLayerOptions, type LayerOptions } from "../options/load.js";
 import { type Model, ownSizes, readModel } from "../runtime/model.js";
 import { tfLayer } from "../runtime/tf-layer.js";

@@ -4,7 +4,9 @@ import type { AdaptedModel, AdaptedNetwork } from "../adapters/lora-keys.js";
 import { adaptWeight, type LoraUse, planMerge } from "../adapters/lora-merge.js";
 import { extendEmbeddings, readTextualInversion } from "../adapters/textual-inversion.js";
 import type { Values } from "../latents/latents.js";
-import { buildNetwork, type NetworkSpec } from "../models/network.js";
+import type { Fields } from "../models/fields.js";
+import type { Network } from "../models/network.js";
+import { buildNetwork } from "../models/registry.js";
 import { goldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { runGoldenUNet } from "../testing/golden-unet.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
@@ -39,10 +41,10 @@ function networksOf(
     ...config,
     vocabularySize: config.vocabularySize + words,
   }));
-  const run = (request: RunnerRequest, spec: NetworkSpec, inputs: Readonly<Record<string, Input>>) => {
+  const run = (request: RunnerRequest, inputs: Fields<Input>) => {
     const { network, places } = request.weights.adapted!;
     const checkpoint = change(network, openWeights(places[network]!));
-    const runner = eagerRunner(loadNative().tf, buildNetwork(spec), checkpoint, "fp32");
+    const runner = eagerRunner(loadNative().tf, buildNetwork(request.spec) as Network, checkpoint, "fp32");
     const outputs = runner.run(inputs);
     runner.dispose();
     return outputs;
@@ -50,7 +52,7 @@ function networksOf(
   const engine = {
     runner: (request: RunnerRequest) => ({
       load: async () => undefined,
-      run: async (inputs: Readonly<Record<string, Input>>) => run(request, request.spec, inputs),
+      run: async (inputs: Fields<Input>) => run(request, inputs),
       unload: async () => undefined,
     }),
   };

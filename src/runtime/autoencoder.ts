@@ -1,7 +1,8 @@
 import type { Values } from "../latents/latents.js";
 import { quantise } from "../latents/quantise.js";
-import type { NetworkSpec } from "../models/network.js";
-import type { VaeConfig, VaeSize } from "../models/vae.js";
+import type { VaeSize } from "../models/latent-space.js";
+import type { SpecOf } from "../models/registry.js";
+import type { VaeConfig } from "../models/vae-config.js";
 import { imageShape } from "./inputs.js";
 import type { Run } from "./runner.js";
 
@@ -41,28 +42,35 @@ export function plainVae(config: VaeConfig, run: Run, codebook: () => Float32Arr
     config,
     async encode(image) {
       const [batch, height, width] = imageShape("image", image, config.inChannels);
-      const { mean, logvar, latents } = await run(encoderSpec(config, { batch, height, width }), { image });
-      if (mean && logvar) return { mean, logvar };
-      const { shape, data } = latents!;
-      return { mean: latents!, logvar: { shape, data: new Float32Array(data.length).fill(-Infinity) } };
+      const encoded = await run(encoderSpec(config, { batch, height, width }), { image });
+      if ("mean" in encoded) return encoded;
+      const { shape, data } = encoded.latents;
+      return {
+        mean: encoded.latents,
+        logvar: { shape, data: new Float32Array(data.length).fill(-Infinity) },
+      };
     },
     async decode(latents) {
       const [batch, height, width] = imageShape("latents", latents, config.latentChannels);
       const given = config.kind === "vq" ? quantise(latents, codebook()) : latents;
       const { image } = await run(decoderSpec(config, { batch, height, width }), { latents: given });
-      return image!;
+      return image;
     },
   };
 }
 
-const encoderSpec = (config: VaeConfig, size: VaeSize): NetworkSpec =>
+type Encoder = "vae_encoder" | "vq_encoder" | "taesd_encoder";
+
+const encoderSpec = (config: VaeConfig, size: VaeSize): SpecOf<Encoder> =>
   config.kind === "kl"
     ? { kind: "vae_encoder", config, size }
     : config.kind === "vq"
       ? { kind: "vq_encoder", config, size }
       : { kind: "taesd_encoder", config, size };
 
-const decoderSpec = (config: VaeConfig, size: VaeSize): NetworkSpec =>
+type Decoder = "vae_decoder" | "vq_decoder" | "taesd_decoder";
+
+const decoderSpec = (config: VaeConfig, size: VaeSize): SpecOf<Decoder> =>
   config.kind === "kl"
     ? { kind: "vae_decoder", config, size }
     : config.kind === "vq"

@@ -1,4 +1,3 @@
-import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { type ControlNetConfig, conditioningFactor } from "../models/controlnet.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
@@ -43,14 +42,11 @@ function controlNet(config: ControlNetConfig, run: Run): ControlNet {
       const image = requireShape("image", x.image, shape);
       const { scale = 1, guess = false } = x;
       if (!Number.isFinite(scale)) throw badInput("scale", "a number", `${scale}`);
-      const outputs = await run({ kind: "controlnet", config, size }, { ...inputs, image });
-      const count = Object.keys(outputs).length;
-      return Array.from({ length: count }, (_, i) => {
-        const residual = outputs[i === count - 1 ? "residual.mid" : `residual.${i}`];
-        if (!residual) throw internal(`a ControlNet without residual ${i}`);
+      const { residuals } = await run({ kind: "controlnet", config, size }, { ...inputs, image });
+      return residuals.map((residual, i) => {
         // The mean over the picture has lost its structure, so the guess mode leaves it alone.
         if (config.globalPool) return scaled(pooled(residual), scale);
-        return scaled(residual, guess ? scale * guessScale(i, count) : scale);
+        return scaled(residual, guess ? scale * guessScale(i, residuals.length) : scale);
       });
     },
   };

@@ -1,6 +1,7 @@
 import type * as tfjs from "@tensorflow/tfjs";
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
+import { type Fields, listFields, mapFields } from "../models/fields.js";
 import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
 import { eagerOps } from "../ops/eager.js";
@@ -8,15 +9,15 @@ import { defaultView, toTensorFlow, viewShape } from "../ops/layout.js";
 import type { Tensor } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { float16ToFloat32, float32ToFloat16 } from "../weights/formats/float16.js";
-import type { Precision, Runner } from "./runner.js";
+import type { Input, Precision, Results, Runner } from "./runner.js";
 
 /** Runs a network op by op: the reference for the graph, and the way on machines where that does not load. */
-export function eagerRunner(
+export function eagerRunner<N extends Network>(
   tf: typeof tfjs,
-  network: Network,
+  network: N,
   checkpoint: Checkpoint,
   precision: Precision,
-): Runner {
+): Runner<N> {
   if (precision === "bf16")
     throw new DiffusionError("UNSUPPORTED", "bf16 needs the graph runtime: tfjs has no bfloat16", {
       hint: 'use runtime: "graph", or precision "fp32" or "fp16"',
@@ -40,15 +41,14 @@ export function eagerRunner(
     run(inputs) {
       tf.engine().startScope("network");
       try {
-        const given = Object.entries(network.inputs).map(([name, { shape, dtype }]) => {
-          return [name, tf.tensor(inputs[name]!.data, [...shape], dtype) as unknown as Tensor] as const;
+        const given = new Map(listFields(inputs as Fields<Input>));
+        const tensors = mapFields(network.inputs, ({ shape, dtype }, path) => {
+          return tf.tensor(given.get(path)!.data, [...shape], dtype) as unknown as Tensor;
         });
-        const outputs = network.forward(m, Object.fromEntries(given));
-        const values = Object.entries(outputs).map(([name, x]): [string, Values] => {
+        return mapFields(network.forward(m, tensors), (x): Values => {
           const data = (x as unknown as tfjs.Tensor).dataSync<"float32">();
-          return [name, { shape: x.shape, data: Float32Array.from(data) }];
-        });
-        return Object.fromEntries(values);
+          return { shape: x.shape, data: Float32Array.from(data) };
+        }) as Results<N>;
       } finally {
         tf.engine().endScope();
       }

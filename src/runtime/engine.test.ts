@@ -13,7 +13,7 @@ import type { RunnerRequest } from "./runner.js";
 const cacheRoot = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
 const { spec } = tinyUNet();
 const source = openFolder(goldenPath("models/tiny-sd1"));
-const request: RunnerRequest = {
+const request: RunnerRequest<"unet"> = {
   spec,
   weights: {
     label: "tiny-sd1 unet",
@@ -46,7 +46,7 @@ test("converts with progress, runs, and gives the same numbers again", async () 
   expect(progress.length).toBeGreaterThan(10);
   expect(progress.at(-1)![0]).toBe(progress.at(-1)![1]);
   const first = await network.run(inputs);
-  expect(first.sample!.shape).toEqual([1, 8, 8, 4]);
+  expect(first.sample.shape).toEqual([1, 8, 8, 4]);
   expect(await network.run(inputs)).toEqual(first);
 });
 
@@ -177,10 +177,10 @@ test("status tells of memory and of tensors that are held", async () => {
 });
 
 test("bf16 stays close to fp32, or is refused where the CPU lacks it", async () => {
-  const want = (await engine.runner(request).run(inputs)).sample!.data;
+  const want = (await engine.runner(request).run(inputs)).sample.data;
   const half = await Engine.forBfloat16().catch((error: unknown) => error);
   if (!(half instanceof Engine)) return expect(half).toMatchObject({ code: "UNSUPPORTED" });
-  const got = (await half.runner({ ...request, precision: "bf16" }).run(inputs)).sample!.data;
+  const got = (await half.runner({ ...request, precision: "bf16" }).run(inputs)).sample.data;
   await half.dispose();
   expect(got).toBeCloseTo32(want, { abs: 0.05 });
   expect(got).not.toEqual(want);

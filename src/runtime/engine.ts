@@ -1,9 +1,11 @@
 import type { ChildProcess } from "node:child_process";
 import type { Adapters } from "../adapters/adapted-checkpoint.js";
 import { DiffusionError } from "../errors.js";
-import type { Values } from "../latents/latents.js";
+import type { Fields } from "../models/fields.js";
+import type { Network } from "../models/network.js";
+import type { NetworkKind, NetworkOf } from "../models/registry.js";
 import type { CallName, Calls, Reply, Status } from "./messages.js";
-import type { Input, RunnerRequest } from "./runner.js";
+import type { Given, Input, Results, RunnerRequest } from "./runner.js";
 import { type Guards, type Watch, watch } from "./watch.js";
 import { forkWorker, physicalCores, type WorkerSettings, workerError } from "./worker-process.js";
 
@@ -23,10 +25,10 @@ export interface EngineOptions extends Guards {
 }
 
 /** A network in the other process; loaded when it is first run, and again after a crash. */
-export interface RemoteRunner {
+export interface RemoteRunner<N extends Network = Network> {
   /** Loads the network if it is not, with these adapters over its weights; run() does so, too. */
   load(options?: RunnerUse): Promise<void>;
-  run(inputs: Readonly<Record<string, Input>>, options?: RunnerUse): Promise<Record<string, Values>>;
+  run(inputs: Given<N>, options?: RunnerUse): Promise<Results<N>>;
   unload(): Promise<void>;
 }
 
@@ -74,7 +76,7 @@ export class Engine {
     });
   }
 
-  runner(request: RunnerRequest): RemoteRunner {
+  runner<Kind extends NetworkKind>(request: RunnerRequest<Kind>): RemoteRunner<NetworkOf<Kind>> {
     const key = `${request.spec.kind} ${++this.#runners}`;
     let loaded: { readonly child: ChildProcess | undefined; readonly adapters: string } | undefined;
     // Between a load and its run nobody else may load other adapters.
@@ -90,7 +92,7 @@ export class Engine {
       if (isLoaded() && loaded?.adapters === name) return;
       loaded = undefined;
       const weights = { ...request.weights, ...(adapters && { adapters }) };
-      await this.#call("load", { key, request: { ...request, weights } }, onProgress);
+      await this.#call("load", { key, request: { ...request, weights } as RunnerRequest }, onProgress);
       loaded = { child: this.#child, adapters: name };
     };
     return {
@@ -100,7 +102,8 @@ export class Engine {
           // It may have been unloaded meanwhile.
           do await load(use);
           while (!isLoaded());
-          return this.#call("run", { key, inputs });
+          const results = await this.#call("run", { key, inputs: inputs as Fields<Input> });
+          return results as Results<NetworkOf<Kind>>;
         }),
       unload: async () => {
         const wasLoaded = isLoaded();

@@ -24,7 +24,7 @@ function ask(question: string, program: string | undefined = "program"): SavedGr
     [question],
     () => {
       written++;
-      return { bytes: Buffer.from(question), given, results: [["sample", [1, 2]]] };
+      return { bytes: Buffer.from(question), given, results: { sample: { shape: [1, 2] } } };
     },
     program,
   );
@@ -35,7 +35,7 @@ const graphFile = ({ folder }: SavedGraph): string => join(folder, "saved_model.
 test("a graph is written once for a question", () => {
   const first = ask("unet");
   expect(ask("unet")).toEqual(first);
-  expect(first.results).toEqual([["sample", [1, 2]]]);
+  expect(first.results).toEqual({ sample: { shape: [1, 2] } });
   expect(ask("unet").given).toEqual(given);
   expect(written).toBe(1);
   expect(ask("vae").folder).not.toBe(first.folder);
@@ -47,7 +47,7 @@ test("another program writes its own, and one without a name always does", () =>
   ask("unet", "another");
   expect(written).toBe(2);
   const source = () =>
-    savedGraph(root, ["unet"], () => ({ bytes: Buffer.from("x"), given: [], results: [] }), "");
+    savedGraph(root, ["unet"], () => ({ bytes: Buffer.from("x"), given: [], results: {} }), "");
   expect(source()).toEqual(source());
 });
 

@@ -3,6 +3,7 @@ import { readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { writeWholeSync } from "../disk/whole-file.js";
+import type { Fields } from "../models/fields.js";
 import type { GivenWeight } from "../ops/graph-tensors.js";
 import type { Shape } from "../ops/ops.js";
 import { trimCache } from "../weights/cache-entries.js";
@@ -11,7 +12,7 @@ import { graphsFolder, writingCache } from "../weights/cache-root.js";
 /** A graph on disk that TensorFlow can load. */
 export interface SavedGraph {
   readonly folder: string;
-  readonly results: readonly (readonly [name: string, shape: Shape])[];
+  readonly results: Fields<{ readonly shape: Shape }>;
   /** Weights that it is given at each run, beside its inputs. */
   readonly given: readonly GivenWeight[];
 }

@@ -2,14 +2,12 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { buildNetwork, type Network } from "../models/network.js";
-import { elements } from "../ops/ops.js";
-import { pseudoRandom, tinyUNet } from "../testing/tiny.js";
+import { buildNetwork, type NetworkOf } from "../models/registry.js";
+import { pseudoRandomInputs, tinyUNet } from "../testing/tiny.js";
 import { eagerRunner } from "./eager.js";
 import { type GraphRunnerOptions, graphRunner } from "./graph.js";
 import { loadNative } from "./native.js";
 import { probe } from "./probe.js";
-import type { Input } from "./runner.js";
 
 const native = loadNative();
 const cacheRoot = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
@@ -22,23 +20,17 @@ const options: GraphRunnerOptions = {
   capabilities: probe(native),
 };
 
-const inputsFor = (network: Network): Record<string, Input> =>
-  Object.fromEntries(
-    Object.entries(network.inputs).map(([name, { shape }], i) => [
-      name,
-      { shape, data: pseudoRandom(elements(shape), i + 1) },
-    ]),
-  );
+type UNet = NetworkOf<"unet">;
 
 function run(
-  network: Network,
+  network: UNet,
   open: ReturnType<typeof tinyUNet>["open"],
   changed: Partial<GraphRunnerOptions> = {},
 ) {
   const runner = graphRunner(native, network, open(), { ...options, ...changed });
-  const { sample } = runner.run(inputsFor(network));
+  const { sample } = runner.run(pseudoRandomInputs(network));
   runner.dispose();
-  return sample!;
+  return sample;
 }
 
 const psnr = (got: Float32Array, want: Float32Array): number => {
@@ -56,7 +48,7 @@ describe("a UNet as a graph", () => {
     const network = buildNetwork(spec);
     const before = native.tf.memory().numTensors;
     const eager = eagerRunner(native.tf, network, open(), "fp32");
-    const want = eager.run(inputsFor(network)).sample!;
+    const want = eager.run(pseudoRandomInputs(network)).sample;
     eager.dispose();
     const got = run(network, open);
     expect(got.shape).toEqual(want.shape);

@@ -1,11 +1,12 @@
 import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
+import { type Fields, listFields, mapFields } from "../models/fields.js";
 import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
 import { inParts } from "../ops/calls.js";
 import { graphOps } from "../ops/graph.js";
 import type { GivenWeight } from "../ops/graph-tensors.js";
-import { elements } from "../ops/ops.js";
+import { elements, type Tensor } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { contentKey } from "../weights/content-key.js";
 import { type GivenTensors, takeAdapted } from "./adapted-weights.js";
@@ -14,7 +15,7 @@ import { convertedWeights, storedTypes, valuesOf, type WeightOptions } from "./g
 import { mapWeights } from "./mapped-weights.js";
 import type { Native } from "./native.js";
 import type { Capabilities } from "./probe.js";
-import type { Runner } from "./runner.js";
+import type { Input, Results, Runner } from "./runner.js";
 import { encodeSavedModel } from "./saved-model.js";
 import { loadSession } from "./session.js";
 
@@ -33,16 +34,16 @@ export interface GraphRunnerOptions extends WeightOptions {
  * Writes a network as a TensorFlow graph, and runs it in one session. It is given its weights at each run: mapped files,
  * and from memory those that adapters have changed. So adapters come and go without another graph.
  */
-export function graphRunner(
+export function graphRunner<N extends Network>(
   native: Native,
-  network: Network,
+  network: N,
   checkpoint: Checkpoint,
   options: GraphRunnerOptions,
-): Runner {
+): Runner<N> {
   const { binding } = native;
   let graph = findGraph(native, network, checkpoint, options);
-  const session = loadSession(native, graph.folder, graph.results.length);
-  const inputNames = Object.keys(network.inputs);
+  const session = loadSession(native, graph.folder, listFields(graph.results).length);
+  const wanted = listFields(network.inputs);
   let weights: GivenTensors;
   try {
     weights = takeWeights(native, checkpoint, options, graph.given);
@@ -52,23 +53,23 @@ export function graphRunner(
   }
   return {
     run(inputs) {
+      const given = new Map(listFields(inputs as Fields<Input>));
       // A failing run would leak the tensors that are made here, so nothing that does not fit may get there.
-      for (const name of inputNames) {
-        const [want, got] = [network.inputs[name]!, inputs[name]];
-        if (got?.data.length !== elements(want.shape))
-          throw internal(`input ${name} of a graph: expected [${want.shape}], got [${got?.shape}]`);
+      for (const [path, { shape }] of wanted) {
+        const got = given.get(path);
+        if (got?.data.length !== elements(shape))
+          throw internal(`input ${path} of a graph: expected [${shape}], got [${got?.shape}]`);
       }
-      const ids = inputNames.map((name) => createTensor(native, network.inputs[name]!, inputs[name]!.data));
+      const ids = wanted.map(([path, want]) => createTensor(native, want, given.get(path)!.data));
       const results = session.run([...ids, ...weights.ids]);
       for (const id of ids) binding.deleteTensor(id);
-      return Object.fromEntries(
-        results.map((id, i): [string, Values] => {
-          const [name, shape] = graph.results[i]!;
-          const data = binding.tensorDataSync(id) as Float32Array;
-          binding.deleteTensor(id);
-          return [name, { shape, data }];
-        }),
-      );
+      const next = results.values();
+      return mapFields(graph.results, ({ shape }): Values => {
+        const id = next.next().value!;
+        const data = binding.tensorDataSync(id) as Float32Array;
+        binding.deleteTensor(id);
+        return { shape, data };
+      }) as Results<N>;
     },
     adapt(other) {
       const next = findGraph(native, network, other, options);
@@ -154,24 +155,20 @@ function writeGraph(
     isFlat: options.perSample !== undefined,
   });
   const module = new Module(graph, { get: (name, shape) => graph.weight(name, shape) });
-  const given = Object.entries(perSample.inputs).map(([name, { shape, dtype }]) => {
-    return [name, graph.input(name, shape, dtype)] as const;
-  });
-  const part = graph.body(perSample.forward(module, Object.fromEntries(given)));
-  const calls = options.perSample ? Object.values(network.inputs)[0]!.shape[0]! : 1;
+  const inputs = mapFields(perSample.inputs, ({ shape, dtype }, path) => graph.input(path, shape, dtype));
+  const outputs = perSample.forward(module, inputs);
+  const part = graph.body(Object.fromEntries(listFields(outputs)));
+  const calls = options.perSample ? listFields(network.inputs)[0]![1].shape[0]! : 1;
   const body = calls === 1 ? part : inParts(part, calls);
+  const shapes = body.results.map(([, { shape }]) => shape).values();
   return {
     bytes: encodeSavedModel(body, native),
     given: part.given,
-    results: body.results.map(([name, { shape }]) => [name, shape]),
+    results: mapFields(outputs, () => ({ shape: shapes.next().value! })),
   };
 }
 
-function createTensor(
-  { binding }: Native,
-  spec: Network["inputs"][string],
-  data: Float32Array | Int32Array,
-): number {
+function createTensor({ binding }: Native, spec: Tensor, data: Float32Array | Int32Array): number {
   const float = spec.dtype === "float32";
   // TensorFlow shares the memory of arrays, so they are copied: the caller may change its own.
   const values = float ? Float32Array.from(data) : Int32Array.from(data);

@@ -1,11 +1,12 @@
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
-import { type KUNetConfig, type KUNetSize, kTimeEmbedding } from "../models/k-unet.js";
-import type { Network } from "../models/network.js";
+import type { Filled } from "../models/fields.js";
+import { type KUNetConfig, type KUNetInputs, type KUNetSize, kTimeEmbedding } from "../models/k-unet.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
-import type { UNet2DConfig, UNet2DSize } from "../models/unconditional.js";
-import { type UNetSize, unet } from "../models/unet.js";
+import type { UNet2DConfig, UNet2DInputs, UNet2DSize } from "../models/unconditional.js";
+import { type UNetInputs, type UNetSize, unet } from "../models/unet.js";
 import type { UNetConfig } from "../models/unet-config.js";
+import type { Shape } from "../ops/ops.js";
 import type { Input } from "./runner.js";
 
 /** What callers give as plain numbers becomes what networks take; checked, because these calls are public. */
@@ -33,11 +34,14 @@ export interface UNetInput {
   readonly timeCond?: Values;
 }
 
-/** The named inputs of a conditional UNet (or of the ControlNet beside it), checked, and the size that they ask for. */
+/** What a network takes, as numbers. */
+type Numbers<Inputs> = Filled<Inputs, Input>;
+
+/** The inputs of a conditional UNet (or of the ControlNet beside it), checked, and the size that they ask for. */
 export function unetInputs(
   config: UNetConfig,
   x: UNetInput,
-): { inputs: Record<string, Input>; size: UNetSize } {
+): { inputs: Numbers<UNetInputs>; size: UNetSize } {
   const [batch, height, width] = imageShape("sample", x.sample, config.inChannels);
   const { context } = x;
   if (
@@ -46,58 +50,80 @@ export function unetInputs(
     context.shape[2] !== config.crossAttentionDim
   )
     throw badInput("context", `[${batch}, tokens, ${config.crossAttentionDim}]`, `[${context?.shape}]`);
-  const embedding = { flipSinToCos: config.flipSinToCos, freqShift: config.freqShift };
-  const inputs: Record<string, Input> = {
-    sample: x.sample,
-    time: embedTime(x.timestep, batch, { width: config.levels[0]!.channels, ...embedding }),
-    context,
-  };
-  if (config.classes) {
-    if (x.classLabels?.length !== batch)
-      throw badInput("classLabels", `${batch} numbers`, `${x.classLabels}`);
-    inputs.classLabels = { shape: [batch], data: Int32Array.from(x.classLabels) };
-  }
-  if (config.timeCondDim) inputs.timeCond = requireShape("timeCond", x.timeCond, [batch, config.timeCondDim]);
-  if (config.added) inputs.added = addedConditions(config.added, x.added, batch, embedding);
-  x.residuals?.forEach((residual, i, all) => {
-    inputs[i === all.length - 1 ? "residual.mid" : `residual.${i}`] = residual;
-  });
-  const { mergeTokens } = x;
+  const { mergeTokens, residuals, features, pictures } = x;
   if (mergeTokens !== undefined && !(mergeTokens > 0 && mergeTokens <= 0.75))
     throw badInput("mergeTokens", "a share above 0, at most 0.75", `${mergeTokens}`);
   const size: UNetSize = {
     ...{ batch, height, width, tokens: context.shape[1]! },
     ...(mergeTokens !== undefined && { mergeTokens }),
-    ...(x.residuals && { residuals: true }),
-    ...(x.features?.length && { features: x.features.length }),
-    ...(x.pictures?.length && { pictures: x.pictures.map(({ tokens }) => tokens.shape[1] ?? 0) }),
+    ...(residuals && { residuals: true }),
+    ...(features?.length && { features: features.length }),
+    ...(pictures?.length && { pictures: pictures.map(({ tokens }) => tokens.shape[1] ?? 0) }),
   };
-  if (x.features?.length) addFeatures(inputs, unet(config, size).inputs, x.features);
-  x.pictures?.forEach(({ tokens, scale = 1 }, i) => {
-    const shape = [batch, tokens.shape[1] ?? 0, config.crossAttentionDim];
-    inputs[`picture.${i}`] = requireShape(`pictures.${i}.tokens`, tokens, shape);
-    if (!Number.isFinite(scale)) throw badInput(`pictures.${i}.scale`, "a number", `${scale}`);
-    inputs[`picture.${i}.scale`] = { shape: [batch, 1, 1], data: new Float32Array(batch).fill(scale) };
-  });
-  return { inputs, size };
+  const wanted = unet(config, size).inputs;
+  if (residuals) checkResiduals(residuals, wanted.residuals ?? []);
+  if (features?.length) checkFeatures(features, wanted.features ?? []);
+  const embedding = { flipSinToCos: config.flipSinToCos, freqShift: config.freqShift };
+  return {
+    size,
+    inputs: {
+      sample: x.sample,
+      time: embedTime(x.timestep, batch, { width: config.levels[0]!.channels, ...embedding }),
+      context,
+      ...(config.classes && { classLabels: classLabels(x.classLabels, batch) }),
+      ...(config.timeCondDim && {
+        timeCond: requireShape("timeCond", x.timeCond, [batch, config.timeCondDim]),
+      }),
+      ...(config.added && { added: addedConditions(config.added, x.added, batch, embedding) }),
+      ...(pictures?.length && {
+        pictures: pictures.map((picture, i) => pictureTokens(picture, i, [batch, config.crossAttentionDim])),
+      }),
+      ...(residuals && { residuals }),
+      ...(features?.length && { features }),
+    },
+  };
+}
+
+function classLabels(labels: readonly number[] | undefined, batch: number): Input {
+  if (labels?.length !== batch) throw badInput("classLabels", `${batch} numbers`, `${labels}`);
+  return { shape: [batch], data: Int32Array.from(labels) };
+}
+
+function pictureTokens(
+  { tokens, scale = 1 }: NonNullable<UNetInput["pictures"]>[number],
+  i: number,
+  [batch, width]: readonly [number, number],
+): { tokens: Input; scale: Input } {
+  if (!Number.isFinite(scale)) throw badInput(`pictures.${i}.scale`, "a number", `${scale}`);
+  return {
+    tokens: requireShape(`pictures.${i}.tokens`, tokens, [batch, tokens.shape[1] ?? 0, width]),
+    scale: { shape: [batch, 1, 1], data: new Float32Array(batch).fill(scale) },
+  };
+}
+
+function checkResiduals(residuals: readonly Values[], wanted: readonly { shape: Shape }[]): void {
+  if (residuals.length !== wanted.length)
+    throw badInput(
+      "residuals",
+      `${wanted.length}, one for each skip connection and the middle's`,
+      `${residuals.length}`,
+    );
+  for (const [i, { shape }] of wanted.entries()) requireShape(`residuals.${i}`, residuals[i], shape);
 }
 
 /** T2I-Adapters are made for one kind of UNet, which shows in the shapes. */
-function addFeatures(
-  inputs: Record<string, Input>,
-  wanted: Network["inputs"],
-  features: readonly Values[],
-): void {
-  features.forEach((feature, i) => {
-    const name = `feature.${i}`;
-    if (!wanted[name]) throw badInput("features", `at most ${i}`, `${features.length}`);
-    const { shape } = wanted[name];
-    if (feature.shape.join() !== shape.join())
-      throw new DiffusionError("BAD_OPTION", `features.${i}: expected [${shape}], got [${feature.shape}]`, {
-        hint: "the T2I-Adapter was made for another kind of model",
-      });
-    inputs[name] = feature;
-  });
+function checkFeatures(features: readonly Values[], wanted: readonly { shape: Shape }[]): void {
+  if (features.length > wanted.length)
+    throw badInput("features", `at most ${wanted.length}`, `${features.length}`);
+  for (const [i, { shape }] of wanted.entries())
+    if (features[i]?.shape.join() !== shape.join())
+      throw new DiffusionError(
+        "BAD_OPTION",
+        `features.${i}: expected [${shape}], got [${features[i]?.shape}]`,
+        {
+          hint: "the T2I-Adapter was made for another kind of model",
+        },
+      );
 }
 
 /** The same for a UNet of K blocks; `frequencies` are those of its time embedding. */
@@ -105,7 +131,7 @@ export function kUnetInputs(
   config: KUNetConfig,
   x: UNetInput,
   frequencies: Float32Array,
-): { inputs: Record<string, Input>; size: KUNetSize } {
+): { inputs: Numbers<KUNetInputs>; size: KUNetSize } {
   const [batch, height, width] = imageShape("sample", x.sample, config.inChannels);
   const multiple = 2 ** (config.levels.length - 1);
   const fits = (side: number) => side % multiple === 0 && side >= 2 * multiple;
@@ -116,7 +142,7 @@ export function kUnetInputs(
       `${height}x${width}`,
     );
   const tokens = x.context?.shape[1] ?? 0;
-  const inputs: Record<string, Input> = {
+  const inputs: Numbers<KUNetInputs> = {
     sample: x.sample,
     time: {
       shape: [batch, config.timeWidth],
@@ -132,7 +158,7 @@ export function kUnetInputs(
 export function unconditionalInputs(
   config: UNet2DConfig,
   x: UNetInput,
-): { inputs: Record<string, Input>; size: UNet2DSize } {
+): { inputs: Numbers<UNet2DInputs>; size: UNet2DSize } {
   const [batch, height, width] = imageShape("sample", x.sample, config.inChannels);
   const multiple = 2 ** (config.levels.length - 1);
   if (height % multiple !== 0 || width % multiple !== 0)

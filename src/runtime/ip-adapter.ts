@@ -1,5 +1,5 @@
 import { openImageProjection, openPictureAttention } from "../adapters/ip-adapter.js";
-import { DiffusionError, internal } from "../errors.js";
+import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { parseImageEncoderConfig } from "../models/clip-config.js";
 import { type ImageEncoderConfig, imageTokens } from "../models/clip-vision.js";
@@ -144,13 +144,12 @@ export function createIpAdapter(
     const given = requireShape("image", image, [1, side, side, 3]);
     const spec = { kind: "image_encoder", config, size: { batch: 1 } } as const;
     const found = await runEncoder(spec, { image: given });
-    return projection.kind === "plain" ? found.projected! : found.penultimate!;
+    return projection.kind === "plain" ? found.projected : found.penultimate;
   };
   const project = async (embedding: Values): Promise<Values> => {
     const length = projection.kind === "plain" ? 1 : embedding.shape[1]!;
     const spec = { kind: "image_projection", config: projection, size: { batch: 1, length } } as const;
     const { tokens } = await runProjection(spec, { embedding });
-    if (!tokens) throw internal("an IP-Adapter without tokens");
     return tokens;
   };
   // The plain kind is guided away from an embedding of zeros, the others from a picture of zeros, as in diffusers.

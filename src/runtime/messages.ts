@@ -1,5 +1,6 @@
 import type { ErrorCode } from "../errors.js";
 import type { Values } from "../latents/latents.js";
+import type { Fields } from "../models/fields.js";
 import type { Capabilities } from "./probe.js";
 import type { Input, RunnerRequest } from "./runner.js";
 
@@ -7,7 +8,7 @@ import type { Input, RunnerRequest } from "./runner.js";
 export interface Calls {
   /** Makes a runner, under a key of the caller's choice. */
   load: { args: { key: string; request: RunnerRequest }; result: undefined };
-  run: { args: { key: string; inputs: Readonly<Record<string, Input>> }; result: Record<string, Values> };
+  run: { args: { key: string; inputs: Fields<Input> }; result: Fields<Values> };
   unload: { args: { key: string }; result: undefined };
   status: { args: undefined; result: Status };
   /** Whether products in bfloat16 run; the process may be lost by it. */

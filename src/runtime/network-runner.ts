@@ -1,9 +1,9 @@
 import { type Adapters, noAdapters } from "../adapters/adapted-checkpoint.js";
-import type { NetworkSpec } from "../models/network.js";
+import type { NetworkKind, NetworkOf, SpecOf } from "../models/registry.js";
 import type { UNetSize } from "../models/unet.js";
 import type { Component } from "../weights/component.js";
 import type { Engine, RemoteRunner } from "./engine.js";
-import type { Precision, Run, RunnerRequest, RuntimeName, WeightsReference } from "./runner.js";
+import type { Given, Precision, Results, RunnerRequest, RuntimeName, WeightsReference } from "./runner.js";
 import { stageOf, type Turns } from "./turns.js";
 
 export interface NetworksOptions {
@@ -26,7 +26,12 @@ export const referenceTo = ({ weights }: Pick<Component, "weights">): WeightsRef
   weights,
 });
 
-export type AdaptedRun = (...args: [...Parameters<Run>, adapters?: Adapters]) => ReturnType<Run>;
+/** Runs a network with these adapters over its weights. */
+export type AdaptedRun = <Kind extends NetworkKind>(
+  spec: SpecOf<Kind>,
+  inputs: Given<NetworkOf<Kind>>,
+  adapters?: Adapters,
+) => Promise<Results<NetworkOf<Kind>>>;
 
 /**
  * Sizes of one network that stay loaded; a session keeps its memory, so the one used longest ago goes. Forms that
@@ -65,7 +70,11 @@ export function runnerOf(
     }
     if (isAny(now)) adaptedBy.set(used, name);
   };
-  const run: AdaptedRun = async (spec, inputs, adapters = noAdapters) => {
+  const run = async <Kind extends NetworkKind>(
+    spec: SpecOf<Kind>,
+    inputs: Given<NetworkOf<Kind>>,
+    adapters: Adapters = noAdapters,
+  ): Promise<Results<NetworkOf<Kind>>> => {
     const { batch, deep, ...rest } = spec.size as UNetSize;
     const isAdapted = isAny(adapters);
     const key = `${spec.kind} ${JSON.stringify(rest)}`;
@@ -85,15 +94,15 @@ export function runnerOf(
     return network.run(inputs, {
       ...(isAdapted && { adapters }),
       onProgress: (done, total) => onLoad?.(label, done, total),
-    });
+    }) as Promise<Results<NetworkOf<Kind>>>;
   };
   return Object.assign(run, { unload });
 }
 
-export function requestOf(
-  spec: NetworkSpec,
+export function requestOf<Kind extends NetworkKind>(
+  spec: SpecOf<Kind>,
   weights: WeightsReference,
   { runtime, precision, cacheRoot, sideBySide = false }: NetworksOptions,
-): RunnerRequest {
+): RunnerRequest<Kind> {
   return { spec, weights, runtime, precision, cacheRoot, sideBySide };
 }

@@ -1,7 +1,8 @@
 import { type Adapters, adaptedPlaces, noAdapters } from "../adapters/adapted-checkpoint.js";
 import { frequenciesWeight } from "../models/k-unet.js";
-import type { NetworkSpec } from "../models/network.js";
-import type { VaeConfig } from "../models/vae.js";
+import type { NetworkSpec } from "../models/registry.js";
+import type { UNetSize } from "../models/unet.js";
+import type { VaeConfig } from "../models/vae-config.js";
 import { codebookWeight } from "../models/vq.js";
 import type { Component } from "../weights/component.js";
 import { plainVae, type Vae } from "./autoencoder.js";
@@ -94,7 +95,7 @@ export function createNetworks(model: Model, engine: Engine, options: NetworksOp
       ...(pictures.length > 0 && { pictures }),
     };
     const withAdapters: Run = async (spec, inputs) => {
-      const asked = spec.kind === "unet" ? (spec.size.pictures?.length ?? 0) : 0;
+      const asked = (spec.size as Partial<UNetSize>).pictures?.length ?? 0;
       if (asked > pictures.length)
         throw badInput("pictures", `at most ${pictures.length}, one for each IP-Adapter in use`, `${asked}`);
       return runUNet(spec, inputs, ofUNet);

@@ -2,10 +2,9 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { buildNetwork } from "../models/network.js";
-import { elements } from "../ops/ops.js";
+import { buildNetwork } from "../models/registry.js";
 import { thrown } from "../testing/thrown.js";
-import { pseudoRandom, tinyUNet } from "../testing/tiny.js";
+import { pseudoRandomInputs, tinyUNet } from "../testing/tiny.js";
 import { graphRunner } from "./graph.js";
 import { loadNative } from "./native.js";
 import { probe } from "./probe.js";
@@ -52,12 +51,8 @@ function run(cacheRoot: string, height = 8): Float32Array {
   } as const;
   const runner = graphRunner(native, network, checkpoint, options);
   checkpoint.close();
-  const inputs = Object.entries(network.inputs).map(([name, { shape }], i) => [
-    name,
-    { shape, data: pseudoRandom(elements(shape), i + 1) },
-  ]);
   try {
-    return runner.run(Object.fromEntries(inputs)).sample!.data;
+    return runner.run(pseudoRandomInputs(network)).sample.data;
   } finally {
     runner.dispose();
   }

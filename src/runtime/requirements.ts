@@ -1,5 +1,6 @@
 import { DiffusionError, nearest } from "../errors.js";
-import { buildNetwork, type NetworkSpec } from "../models/network.js";
+import type { Network } from "../models/network.js";
+import { buildNetwork, type NetworkKind, type NetworkSpec, type SpecOf } from "../models/registry.js";
 import { Module } from "../nn/module.js";
 import { type Cost, dryRunOps } from "../ops/dry-run.js";
 import { defaultView, viewShape } from "../ops/layout.js";
@@ -11,7 +12,7 @@ export interface Requirements extends Cost {
   readonly weights: ReadonlyMap<string, Shape>;
 }
 
-export function requirements(spec: NetworkSpec): Requirements {
+export function requirements(spec: SpecOf<NetworkKind>): Requirements {
   const weights = new Map<string, Shape>();
   const cost: Cost = { flops: 0 };
   const store = {
@@ -20,7 +21,7 @@ export function requirements(spec: NetworkSpec): Requirements {
       return { shape, dtype: "float32" };
     },
   };
-  const network = buildNetwork(spec);
+  const network: Network = buildNetwork(spec);
   network.forward(new Module(dryRunOps(cost), store), network.inputs);
   return { weights, flops: cost.flops };
 }

@@ -1,7 +1,9 @@
 import type { AdaptedPlaces, Adapters } from "../adapters/adapted-checkpoint.js";
 import type { AdaptedNetwork } from "../adapters/lora-keys.js";
 import type { Values } from "../latents/latents.js";
-import type { NetworkSpec } from "../models/network.js";
+import type { Filled } from "../models/fields.js";
+import type { InputsOf, Network, OutputsOf } from "../models/network.js";
+import type { NetworkKind, NetworkOf, SpecOf } from "../models/registry.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import type { WeightsPlace } from "../weights/component.js";
 
@@ -21,9 +23,13 @@ export interface Input {
   readonly data: Float32Array | Int32Array;
 }
 
-/** A network that is ready to run at one size. */
-export interface Runner {
-  run(inputs: Readonly<Record<string, Input>>): Record<string, Values>;
+/** A network's inputs and outputs as numbers. */
+export type Given<N extends Network> = Filled<InputsOf<N>, Input>;
+export type Results<N extends Network> = Filled<OutputsOf<N>, Values>;
+
+/** What computes a network at one size. */
+export interface Runner<N extends Network = Network> {
+  run(inputs: Given<N>): Results<N>;
   /**
    * Takes the weights as other adapters change them. False if that takes another runner. One that throws here cannot
    * be run any more.
@@ -45,8 +51,8 @@ export interface WeightsReference {
 }
 
 /** All that the process that computes must know to make a runner; plain data. */
-export interface RunnerRequest {
-  readonly spec: NetworkSpec;
+export interface RunnerRequest<Kind extends NetworkKind = NetworkKind> {
+  readonly spec: SpecOf<Kind>;
   readonly weights: WeightsReference;
   readonly runtime: RuntimeName;
   readonly precision: Precision;
@@ -56,7 +62,7 @@ export interface RunnerRequest {
 }
 
 /** Runs a network at whatever size is asked for. */
-export type Run = (
-  spec: NetworkSpec,
-  inputs: Record<string, Input>,
-) => Promise<Readonly<Record<string, Values>>>;
+export type Run = <Kind extends NetworkKind>(
+  spec: SpecOf<Kind>,
+  inputs: Given<NetworkOf<Kind>>,
+) => Promise<Results<NetworkOf<Kind>>>;

@@ -1,4 +1,3 @@
-import { internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
@@ -11,7 +10,7 @@ export interface T2iAdapter {
   readonly kind: "t2i_adapter";
   readonly config: T2iAdapterConfig;
   /** Features for `UNetInput.features` from pictures [B, H, W, inChannels] in [0, 1], sides in multiples of the factor. */
-  run(image: Values): Promise<Values[]>;
+  run(image: Values): Promise<readonly Values[]>;
 }
 
 /** A T2I-Adapter from a folder of its own, for the models that it was made for. */
@@ -24,7 +23,7 @@ export function createT2iAdapter(
 }
 
 function t2iAdapter(config: T2iAdapterConfig, run: Run): T2iAdapter {
-  const { inChannels, factor, blocks } = config;
+  const { inChannels, factor } = config;
   return {
     kind: "t2i_adapter",
     config,
@@ -33,15 +32,9 @@ function t2iAdapter(config: T2iAdapterConfig, run: Run): T2iAdapter {
       if (height % factor !== 0 || width % factor !== 0)
         throw badInput("image", `sides in multiples of ${factor}`, `${width}x${height}`);
       const size = { batch, height: height / factor, width: width / factor };
-      const outputs = await run(
-        { kind: "t2i_adapter", config, size },
-        { squares: unshuffled(image, factor) },
-      );
-      return blocks.map((_, i) => {
-        const feature = outputs[`feature.${i}`];
-        if (!feature) throw internal(`a T2I-Adapter without feature ${i}`);
-        return feature;
-      });
+      const squares = unshuffled(image, factor);
+      const { features } = await run({ kind: "t2i_adapter", config, size }, { squares });
+      return features;
     },
   };
 }

@@ -1,22 +1,12 @@
 import type { Adapters } from "../adapters/adapted-checkpoint.js";
 import type { Values } from "../latents/latents.js";
-import { pooledRows, type TextEncoderConfig } from "../models/clip.js";
+import { pooledRows, type TextEncoderConfig, type TextEncoderOutputs } from "../models/clip.js";
+import type { Filled } from "../models/fields.js";
 import { badInput } from "./inputs.js";
 import type { AdaptedRun } from "./network-runner.js";
 
-export interface TextEncoding {
-  /** [B, T, C] after the final norm. */
-  readonly last: Values;
-  /** [B, C], the row of the end-of-text token of `last`. */
-  readonly pooled: Values;
-  /** [B, T, C], the last hidden state but one, without the final norm. */
-  readonly penultimate: Values;
-  /** The state `skip` layers before the end, without and with the final norm. */
-  readonly hidden: Values;
-  readonly skipped: Values;
-  /** [B, P], where the encoder has a projection. */
-  readonly projected?: Values;
-}
+/** What comes out of a text encoder, as numbers. */
+export type TextEncoding = Filled<TextEncoderOutputs, Values>;
 
 export interface TextEncoder {
   readonly config: TextEncoderConfig;
@@ -51,7 +41,7 @@ export function textEncoder(
         throw badInput("clip skip", `0 to ${config.layers}`, `${skip}`);
       // Where the end token is found by its id being the largest, added words would be taken for it.
       const known = ids.map((row) => row.map((id) => (id < plain.vocabularySize ? id : 0)));
-      const outputs = await run(
+      return run(
         { kind: "text_encoder", config, size: { batch, tokens, skip } },
         {
           ids: { shape: [batch, tokens], data: Int32Array.from(ids.flat()) },
@@ -59,7 +49,6 @@ export function textEncoder(
         },
         adapters,
       );
-      return outputs as unknown as TextEncoding;
     },
   };
 }

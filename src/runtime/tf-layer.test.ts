@@ -1,19 +1,19 @@
 import { expect, test } from "vitest";
-import { buildNetwork } from "../models/network.js";
-import { elements } from "../ops/ops.js";
-import { pseudoRandom, tinyUNet } from "../testing/tiny.js";
+import { listFields } from "../models/fields.js";
+import { buildNetwork } from "../models/registry.js";
+import { pseudoRandomInputs, tinyUNet } from "../testing/tiny.js";
 import { eagerRunner } from "./eager.js";
 import { loadNative } from "./native.js";
+import type { Input } from "./runner.js";
 import { tfLayer } from "./tf-layer.js";
 
 test("a network as a layer of tf.model gives the numbers of the eager runtime", () => {
   const { tf } = loadNative();
   const { spec, open } = tinyUNet("tiny-sd2");
   const network = buildNetwork(spec);
-  const given = Object.entries(network.inputs).map(([name, { shape }], i) => {
-    return [name, { shape, data: pseudoRandom(elements(shape), i + 1) }] as const;
-  });
-  const want = eagerRunner(tf, network, open(), "fp32").run(Object.fromEntries(given)).sample!;
+  const numbers = pseudoRandomInputs(network);
+  const want = eagerRunner(tf, network, open(), "fp32").run(numbers).sample;
+  const given = listFields<Input>(numbers);
   const inputs = given.map(([, { shape }]) => tf.input({ batchShape: [...shape] }));
   const layer = tfLayer(tf, network, open());
   const model = tf.model({ inputs, outputs: layer.apply(inputs) as ReturnType<typeof tf.input> });

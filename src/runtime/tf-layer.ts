@@ -1,4 +1,5 @@
 import type * as tfjs from "@tensorflow/tfjs";
+import { listFields, mapFields } from "../models/fields.js";
 import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
 import { dryRunOps } from "../ops/dry-run.js";
@@ -48,10 +49,10 @@ export function tfLayer(
 
     override call(inputs: tfjs.Tensor | tfjs.Tensor[]): tfjs.Tensor {
       return tf.tidy(() => {
-        const given = (Array.isArray(inputs) ? inputs : [inputs]) as unknown as Tensor[];
-        const named = Object.fromEntries(Object.keys(network.inputs).map((key, i) => [key, given[i]!]));
+        const given = ((Array.isArray(inputs) ? inputs : [inputs]) as unknown as Tensor[]).values();
+        const named = mapFields(network.inputs, () => given.next().value!);
         const m = new Module(eagerOps(tf), { get: (key) => weights.get(key) as unknown as Tensor });
-        return Object.values(network.forward(m, named))[0] as unknown as tfjs.Tensor;
+        return listFields(network.forward(m, named))[0]![1] as unknown as tfjs.Tensor;
       });
     }
 
@@ -66,5 +67,5 @@ export function tfLayer(
 
 function outputShape(network: Network): Shape {
   const m = new Module(dryRunOps(), { get: (_name, shape): Tensor => ({ shape, dtype: "float32" }) });
-  return Object.values(network.forward(m, network.inputs))[0]!.shape;
+  return listFields(network.forward(m, network.inputs))[0]![1].shape;
 }

@@ -8,7 +8,7 @@ import {
   planTiles,
   planVaeTiles,
 } from "../latents/tiles.js";
-import type { VaeConfig } from "../models/vae.js";
+import type { VaeConfig } from "../models/vae-config.js";
 import type { PlainVae, Posterior, Vae, VaeOptions } from "./autoencoder.js";
 import { imageShape } from "./inputs.js";
 

@@ -1,6 +1,5 @@
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, internal } from "../errors.js";
 import type { Values } from "../latents/latents.js";
-import type { NetworkSpec } from "../models/network.js";
 import { kUnetInputs, requireShape, type UNetInput, unconditionalInputs, unetInputs } from "./inputs.js";
 import type { Model } from "./model.js";
 import type { Run } from "./runner.js";
@@ -18,39 +17,43 @@ export interface UNet {
 
 /** @param frequencies of the time embedding of K UNets, read when they are first needed */
 export function unetOf(unet: Model["unet"], run: Run, frequencies: () => Float32Array): UNet {
-  const inputsOf = (x: UNetInput) => {
-    switch (unet.kind) {
-      case "unet":
-        return unetInputs(unet.config, x);
-      case "k_unet":
-        return kUnetInputs(unet.config, x, frequencies());
-      case "unconditional_unet":
-        return unconditionalInputs(unet.config, x);
-      default:
-        return unet satisfies never;
-    }
-  };
   return {
+    async run(x) {
+      return (await runOf(unet, x)).sample;
+    },
     async runDeep(x, deep) {
       if (unet.kind !== "unet")
         throw new DiffusionError("MODEL_KIND", "DeepCache is for UNets that are conditioned on a prompt");
       const { config } = unet;
       const { inputs, size } = unetInputs(config, x);
-      const spec: NetworkSpec = { kind: "unet", config, size: { ...size, deep: deep ? "in" : "out" } };
-      if (deep) {
-        const { batch, height, width } = size;
-        inputs.deep = requireShape("deep", deep, [batch, height, width, config.levels[0]!.channels]);
-        // What acts on the deep layers need not be sent.
-        for (const name of Object.keys(inputs))
-          if (/^(feature|residual)\./.test(name) && name !== "residual.0") delete inputs[name];
+      const spec = { kind: "unet", config, size: { ...size, deep: deep ? "in" : "out" } } as const;
+      if (!deep) {
+        const { sample, deep: feature } = await run(spec, inputs);
+        if (!feature) throw internal("a UNet without the deep feature that it was asked for");
+        return { sample, deep: feature };
       }
-      const outputs = await run(spec, inputs);
-      return { sample: outputs.sample!, deep: deep ?? outputs.deep! };
-    },
-    async run(x) {
-      const { inputs, size } = inputsOf(x);
-      const { sample } = await run({ ...unet, size } as NetworkSpec, inputs);
-      return sample!;
+      const { batch, height, width } = size;
+      const { features: _, residuals, ...around } = inputs;
+      const { sample } = await run(spec, {
+        ...around,
+        // What acts on the deep layers need not be sent.
+        ...(residuals && { residuals: residuals.slice(0, 1) }),
+        deep: requireShape("deep", deep, [batch, height, width, config.levels[0]!.channels]),
+      });
+      return { sample, deep };
     },
   };
+
+  function runOf(unet: Model["unet"], x: UNetInput): Promise<{ readonly sample: Values }> {
+    if (unet.kind === "unet") {
+      const { inputs, size } = unetInputs(unet.config, x);
+      return run({ ...unet, size }, inputs);
+    }
+    if (unet.kind === "k_unet") {
+      const { inputs, size } = kUnetInputs(unet.config, x, frequencies());
+      return run({ ...unet, size }, inputs);
+    }
+    const { inputs, size } = unconditionalInputs(unet.config, x);
+    return run({ ...unet, size }, inputs);
+  }
 }

@@ -3,7 +3,7 @@
  * process, so all of it lives here: the caller's event loop stays free, and a crash is an error, not the end.
  */
 import { DiffusionError, internal } from "../errors.js";
-import { buildNetwork, type NetworkSpec } from "../models/network.js";
+import { buildNetwork, type NetworkSpec } from "../models/registry.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { eagerRunner } from "./eager.js";
 import { graphRunner } from "./graph.js";

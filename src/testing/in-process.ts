@@ -3,7 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 import type { Values } from "../latents/latents.js";
-import { buildNetwork } from "../models/network.js";
+import type { Fields } from "../models/fields.js";
+import type { Network } from "../models/network.js";
+import { buildNetwork } from "../models/registry.js";
 import { eagerRunner } from "../runtime/eager.js";
 import type { Engine, RunnerUse } from "../runtime/engine.js";
 import { graphRunner } from "../runtime/graph.js";
@@ -21,7 +23,7 @@ export function inProcess(runtime: RuntimeName) {
     for (const runner of runners.values()) runner.dispose();
     rmSync(cacheRoot, { recursive: true, force: true });
   });
-  const run = (request: RunnerRequest, inputs: Readonly<Record<string, Input>>): Record<string, Values> => {
+  const run = (request: RunnerRequest, inputs: Fields<Input>): Fields<Values> => {
     const key = JSON.stringify(request);
     const runner = runners.get(key) ?? makeRunner(request, cacheRoot);
     runners.set(key, runner);
@@ -30,7 +32,7 @@ export function inProcess(runtime: RuntimeName) {
   const engine = {
     runner: (request: RunnerRequest) => ({
       load: async () => undefined,
-      run: async (inputs: Readonly<Record<string, Input>>, { adapters }: RunnerUse = {}) =>
+      run: async (inputs: Fields<Input>, { adapters }: RunnerUse = {}) =>
         run({ ...request, weights: { ...request.weights, ...(adapters && { adapters }) } }, inputs),
       unload: async () => undefined,
     }),
@@ -41,7 +43,7 @@ export function inProcess(runtime: RuntimeName) {
 
 function makeRunner({ spec, weights, runtime, precision }: RunnerRequest, cacheRoot: string): Runner {
   const native = loadNative();
-  const network = buildNetwork(spec);
+  const network: Network = buildNetwork(spec);
   const checkpoint = openReference(native, weights);
   if (runtime === "eager") return eagerRunner(native.tf, network, checkpoint, precision);
   const capabilities = probe(native);
