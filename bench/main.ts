@@ -19,7 +19,7 @@ const usage = `npm run bench -- [command] [options]
   adapters    what switching a LoRA costs on Stable Diffusion 1.5's size; SDXL's size in memory
   soak        many pictures in one process: memory must stay flat
   queue       what a queue in Redis costs a job, and how 1, 2, 4 and 8 workers share
-  server      what the server costs on top of the library, with 200 clients that look on, and at its start
+  server      what the server costs on top of the library, with ten clients that look on, and what a poll costs, and at its start
   fuzz        random and damaged input for all that reads what strangers wrote
   report      Markdown of the results that are kept
 Without a command: default, precision and layers.

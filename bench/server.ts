@@ -17,7 +17,7 @@ const request = { prompt: "a dog with glasses", steps: 20, seed: 7, guidance: 5,
 
 /**
  * The default model, 256 x 256, 20 steps: by the library, through `POST /jobs` with its events, and the same while
- * 200 clients in another process ask for progress once a second. As such clients slow everything down on the same
+ * ten clients in another process ask for progress once a second. As such clients slow everything down on the same
  * machine, they also ask a plain node:http server in a process of its own, which sends as many bytes: what is slower
  * beyond that is our server's doing. Rounds alternate. CPU time, too, as other work on the machine does not enter
  * it: of this process and of those that compute for it, not of the clients and the plain server.
@@ -33,8 +33,8 @@ export async function benchServer({ rounds, threads }: ServerBenchOptions): Prom
     "library, with previews": () =>
       timedRun(() => model.generate({ ...request, preview: true, onProgress: () => {} })),
     server: () => timedRun(byServer),
-    "server, 200 clients elsewhere": () => withClients(plain.url, plain.pid, byServer),
-    "server, 200 clients": () => withClients(`${server.url}/sdapi/v1/progress`, undefined, byServer),
+    "server, 10 clients elsewhere": () => withClients(plain.url, byServer),
+    "server, 10 clients": () => withClients(`${server.url}/sdapi/v1/progress`, byServer),
   };
   const taken: Record<string, Taken[]> = {};
   try {
@@ -52,16 +52,13 @@ export async function benchServer({ rounds, threads }: ServerBenchOptions): Prom
     await server.close();
     rmSync(dataDir, { recursive: true, force: true });
   }
-  return [overhead(taken), polls(taken), await starting()];
+  return [overhead(taken), await polls(rounds), await starting()];
 }
 
 /** Milliseconds. */
 interface Taken {
   readonly wall: number;
   readonly cpu: number;
-  /** Answers to clients, and the CPU time of who gave them, where that is a process of its own. */
-  readonly polls?: number;
-  readonly answering?: number;
 }
 
 async function timedRun(run: () => Promise<unknown>): Promise<Taken> {
@@ -88,8 +85,8 @@ function overhead(taken: Record<string, readonly Taken[]>): Table {
       row("library", undefined),
       row("library, with previews", "library"),
       row("server", "library"),
-      row("server, 200 clients elsewhere", "server"),
-      row("server, 200 clients", "server, 200 clients elsewhere"),
+      row("server, 10 clients elsewhere", "server"),
+      row("server, 10 clients", "server, 10 clients elsewhere"),
     ],
     notes: [
       "Medians of alternating rounds. The server's pictures come with previews, parameters and a journal; the last row is compared with clients that ask a plain server. CPU time is the server's own and its engine's.",
@@ -109,28 +106,87 @@ async function throughServer(url: string): Promise<void> {
   if (!events.includes('"status":"completed"')) throw new Error("the job was not completed");
 }
 
-/** What an answer costs: what the server takes with clients more than without, and what the plain one takes. */
-function polls(taken: Record<string, readonly Taken[]>): Table {
-  const ours = taken["server, 200 clients"]!;
-  const elsewhere = taken["server, 200 clients elsewhere"]!;
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const perPoll = ours.map(({ cpu, polls = 0 }, i) => (cpu - elsewhere[i]!.cpu) / polls);
-  const plain = elsewhere.map(({ answering = 0, polls = 0 }) => answering / polls);
-  const percent = (each: number) => `${((100 * each * clientCount) / 1000).toFixed(1)} %`;
+/** CPU time of one answer to a poll, of this server and of a plain one that sends as many bytes. Nothing else runs. */
+async function polls(rounds: number): Promise<Table> {
+  const dataDir = mkdtempSync(join(tmpdir(), "server-polls-"));
+  const server = await serve({ port: 0, dataDir });
+  const plain = await plainServer();
+  const own: Record<string, number[]> = { "/sdapi/v1/progress": [], "/jobs/:id": [] };
+  const others: number[] = [];
+  try {
+    const id = await finishedJob(server.url);
+    for (let round = 0; round <= Math.max(rounds, 3); round++) {
+      const progress = await pollCost(`${server.url}/sdapi/v1/progress`, process.pid);
+      const job = await pollCost(`${server.url}/jobs/${id}`, process.pid);
+      const other = await pollCost(plain.url, plain.pid);
+      if (round === 0) continue; // until the compiler has seen it
+      own["/sdapi/v1/progress"]!.push(progress);
+      own["/jobs/:id"]!.push(job);
+      others.push(other);
+    }
+  } finally {
+    plain.stop();
+    await server.close();
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+  const row = (name: string, each: number) => [
+    name,
+    each.toFixed(3),
+    `${((100 * each * clientCount) / 1000).toFixed(2)} %`,
+  ];
   return {
-    title: "CPU time of an answer to /sdapi/v1/progress during a generation",
-    columns: ["", "ms", "of one core, for 200 a second"],
+    title: "CPU time of an answer to a poll",
+    columns: ["", "ms", `of one core, for ${clientCount} a second`],
     rows: [
-      ["plain node:http server", mean(plain).toFixed(2), percent(mean(plain))],
-      ["this server", mean(perPoll).toFixed(2), percent(mean(perPoll))],
+      row("plain node:http server", median(others)),
+      ...Object.entries(own).map(([route, each]) => row(`this server, ${route}`, median(each))),
     ],
-    notes: [
-      "Means of the rounds. What clients cost the engine, by what they push out of caches, is in both rounds.",
-    ],
+    notes: [`Medians of ${Math.max(rounds, 3)} rounds of ${pollCount} polls each, one after the other.`],
   };
 }
 
-const clientCount = 200;
+/** Milliseconds of CPU time that a process spends on each of many polls in a row. */
+async function pollCost(url: string, pid: number): Promise<number> {
+  const cpu = () => (pid === process.pid ? ownCpu() : cpuOf(pid));
+  const { child, said } = await helper(poller, url);
+  if (said !== "ready") throw new Error(`the poller says ${said}`);
+  const before = cpu();
+  const done = new Promise((resolve) => child.once("message", resolve));
+  child.send("go");
+  await done;
+  const spent = cpu() - before;
+  child.kill();
+  await new Promise((resolve) => child.once("close", resolve));
+  return spent / pollCount;
+}
+
+async function finishedJob(url: string): Promise<string> {
+  const answer = await fetch(`${url}/jobs`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ ...request, steps: 1 }),
+  });
+  const { id } = (await answer.json()) as { id: string };
+  await (await fetch(`${url}/jobs/${id}/events`)).text();
+  return id;
+}
+
+const clientCount = 10;
+const pollCount = 2000;
+
+const poller = `
+const { Agent, get } = require("node:http");
+const [url] = process.argv.slice(1);
+const agent = new Agent({ keepAlive: true });
+const ask = () => new Promise((resolve, reject) => {
+  get(url, { agent }, (answer) => answer.resume().on("end", resolve)).on("error", reject);
+});
+process.once("message", async () => {
+  for (let i = 0; i < ${pollCount}; i++) await ask();
+  process.send("done");
+});
+ask().then(() => console.log("ready"));
+`;
 
 const clients = `
 const { Agent, get } = require("node:http");
@@ -145,7 +201,6 @@ function ask() {
   })).on("error", () => setTimeout(ask, 1000));
 }
 for (let i = 0; i < ${clientCount}; i++) setTimeout(ask, (1000 / ${clientCount}) * i);
-process.on("message", () => process.send(answers));
 `;
 
 /** As large as an answer with a preview. */
@@ -175,37 +230,30 @@ async function plainServer() {
   return { url: `http://127.0.0.1:${said}/`, pid: child.pid!, stop: () => child.kill() };
 }
 
-/** Measures a run while clients in a process of their own look on. @param answerer process that answers them */
-async function withClients(
-  url: string,
-  answerer: number | undefined,
-  run: () => Promise<unknown>,
-): Promise<Taken> {
+/** Measures a run while clients in a process of their own look on. */
+async function withClients(url: string, run: () => Promise<unknown>): Promise<Taken> {
   const { child } = await helper(clients, url);
-  const answers = () =>
-    new Promise<number>((resolve) => {
-      child.once("message", (count) => resolve(Number(count)));
-      child.send("how many?");
-    });
-  const answering = () => (answerer === undefined ? 0 : cpuOf(answerer));
   try {
-    const [before, spent] = [await answers(), answering()];
-    const taken = await timedRun(run);
-    return { ...taken, polls: (await answers()) - before, answering: answering() - spent };
+    return await timedRun(run);
   } finally {
     child.kill();
     await new Promise((resolve) => child.once("close", resolve));
   }
 }
 
+/** CPU milliseconds of this process. */
+function ownCpu(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 /** CPU milliseconds of this process and of the engines that it started, by Linux's /proc. */
 function cpuOfFamily(): number {
-  const own = process.cpuUsage();
   const all = readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(Number);
   const engines = all.filter((pid) => !strangers.has(pid) && statOf(pid)[1] === String(process.pid));
-  return (own.user + own.system) / 1000 + engines.reduce((sum, pid) => sum + cpuOf(pid), 0);
+  return ownCpu() + engines.reduce((sum, pid) => sum + cpuOf(pid), 0);
 }
 
 /** Ticks of 10 ms. */

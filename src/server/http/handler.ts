@@ -12,9 +12,8 @@ import { nativeApi } from "./api/native.js";
 import { openaiApi, openaiError } from "./api/openai.js";
 import { sdapi } from "./api/sdapi.js";
 import { sdapiError } from "./api/sdapi-errors.js";
-import { createMetrics, type Metrics } from "./metrics.js";
+import { createMetrics } from "./metrics.js";
 import { openapiDocument } from "./openapi.js";
-import { pollListener } from "./polls.js";
 import { type Access, authCheck, hostCheck, jsonOnly, originCheck, protectiveHeaders } from "./security.js";
 
 export interface HandlerOptions {
@@ -29,18 +28,13 @@ export interface HandlerOptions {
 
 /** The whole server behind a socket. */
 export function createListener(parts: Parts, options: HandlerOptions): RequestListener {
-  const metrics = createMetrics(parts.jobs.queue);
-  const answer = getRequestListener(createHandler(parts, options, metrics).fetch);
-  return pollListener(parts, options.access, metrics, answer);
+  return getRequestListener(createHandler(parts, options).fetch);
 }
 
 /** The whole server as a function from Request to Response: `handler.fetch`, or `handler.request` in tests. */
-export function createHandler(
-  parts: Parts,
-  options: HandlerOptions,
-  metrics: Metrics = createMetrics(parts.jobs.queue),
-): Hono {
+export function createHandler(parts: Parts, options: HandlerOptions): Hono {
   const { access, version, log } = options;
+  const metrics = createMetrics(parts.jobs.queue);
   const app = new Hono();
   app.onError((error, c) => nativeError(error, c, log));
   app.notFound((c) => nothingHere(c, log));

@@ -8,8 +8,6 @@ const buckets = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 /** Counts what happens, for Prometheus. */
 export interface Metrics {
   readonly count: MiddlewareHandler;
-  /** One request that did not come through the middleware. */
-  add(method: string, route: string, status: number): void;
   /** In Prometheus' text format. */
   text(): Promise<string>;
 }
@@ -32,15 +30,11 @@ export function createMetrics(queue: JobQueue): Metrics {
     total++;
     seconds += took;
   });
-  const add: Metrics["add"] = (method, route, status) => {
-    const labels = `method="${method}",route="${route}",status="${status}"`;
-    requests.set(labels, (requests.get(labels) ?? 0) + 1);
-  };
   return {
-    add,
     count: async (c, next) => {
       await next();
-      add(c.req.method, routePath(c, -1), c.res.status);
+      const labels = `method="${c.req.method}",route="${routePath(c, -1)}",status="${c.res.status}"`;
+      requests.set(labels, (requests.get(labels) ?? 0) + 1);
     },
     async text() {
       const counts = await queue.counts();

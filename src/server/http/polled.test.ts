@@ -120,7 +120,7 @@ test("a job's own address tells progress, and a waiting one's place in the queue
   expect(listed.jobs.find(({ id }) => id === running)).toEqual(await (await get(`/jobs/${running}`)).json());
 });
 
-/** Sends requests through a socket, which knows polls before the handler does. */
+/** Sends requests through a socket. */
 async function throughSocket(listener: RequestListener) {
   const server = createServer(listener).listen(0, "127.0.0.1");
   onTestFinished(() => void server.close());

@@ -23,7 +23,7 @@ const policy = [
 ].join("; ");
 
 /** Headers of every answer: nothing runs that is not ours, nothing is guessed, nothing is embedded elsewhere. */
-export const protective: Readonly<Record<string, string>> = {
+const protective: Readonly<Record<string, string>> = {
   "Content-Security-Policy": policy,
   "X-Content-Type-Options": "nosniff",
   "Referrer-Policy": "no-referrer",
@@ -51,7 +51,7 @@ export const hostCheck =
     await next();
   };
 
-export const isOurHost = (host: string | undefined, { hosts }: Access): boolean =>
+const isOurHost = (host: string | undefined, { hosts }: Access): boolean =>
   host !== undefined && hosts().has(host.toLowerCase());
 
 /** Requests that change something must come from our own page, or from a program that is no browser. */
@@ -97,7 +97,7 @@ export const clientOf = (c: Context): string | undefined =>
   (c.env as { incoming?: IncomingMessage } | undefined)?.incoming?.socket?.remoteAddress;
 
 /** @param authorization the header of that name */
-export function isKnown(authorization: string | undefined, { secret }: Access): boolean {
+function isKnown(authorization: string | undefined, { secret }: Access): boolean {
   if (secret === undefined) return true;
   const [scheme = "", value = ""] = (authorization ?? "").split(" ");
   if (/^basic$/i.test(scheme)) return same(Buffer.from(value, "base64").toString(), secret);

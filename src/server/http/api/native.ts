@@ -8,7 +8,7 @@ import { Refusal } from "../../refusal.js";
 import { assembleGrid, gridCells } from "../../requests/grid.js";
 import { checked, generateRequest, pictureKeys, upscaleRequest } from "../../requests/request.js";
 import { isImageKey } from "../../storage/images.js";
-import { type Polled, perState, polled, sendPolled } from "../polled.js";
+import { type Polled, polled, sendPolled } from "../polled.js";
 import { clientOf } from "../security.js";
 
 /** The native API: jobs that outlive the request that made them. */
@@ -191,10 +191,8 @@ const imageKeys = ({ request, result }: Job): string[] => [
 /** A job as clients see it. */
 const jobView = async (job: Job, queue: Places) => viewOf(job, await positionOf(job, queue));
 
-/** The same as it is sent, for those who ask again and again. */
-export const jobAnswer = async (job: Job, queue: Places): Promise<Polled> =>
-  answerOf(job, await positionOf(job, queue));
-const answerOf = perState((job, position) => polled(viewOf(job, position)));
+/** The same as text, for those who ask again and again. */
+const jobAnswer = async (job: Job, queue: Places): Promise<Polled> => polled(await jobView(job, queue));
 
 type Places = Pick<JobQueue, "position">;
 const positionOf = async (job: Job, queue: Places): Promise<number | undefined> =>

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { Parts } from "../../jobs/accept.js";
 import type { Job, JobQueue } from "../../queue/queue.js";
-import { type Polled, perState, polled } from "../polled.js";
+import { type Polled, polled } from "../polled.js";
 import type { internalProgress } from "./sdapi-schema.js";
 
 /** How long it took, in seconds: a header of this API. */
@@ -13,13 +13,8 @@ export const processTime = (began: number): readonly [string, string] => [
 /** What runs, for those who look on. @param bare without the picture as it is by now */
 export async function progressAnswer(queue: Pick<JobQueue, "list">, bare: boolean): Promise<Polled> {
   const [job] = await queue.list({ status: ["running"], limit: 1 });
-  if (!job) return noProgress;
-  return bare ? bareProgress(job) : fullProgress(job);
+  return polled(progress(job, bare));
 }
-
-const fullProgress = perState((job) => polled(progress(job, false)));
-const bareProgress = perState((job) => polled(progress(job, true)));
-const noProgress = polled(progress(undefined, true));
 
 /** @param job the one that runs, if any does */
 function progress(job: Job | undefined, skipImage: boolean) {
