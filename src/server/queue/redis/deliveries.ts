@@ -49,44 +49,55 @@ export async function deliver(lane: string, ids: readonly string[], shared: Shar
  */
 export async function redeliver(shared: Shared): Promise<void> {
   const { records, redis, prefix, lockMs } = shared;
-  await shorten([`${prefix}looking`], lockMs, shared);
+  const looking = `${prefix}looking`;
+  const left = await redis.pttl(looking);
+  if (left > lockMs) await endOldLocks(left, shared);
   // Shorter than the time between two looks: whoever comes next finds it free.
-  if ((await redis.set(`${prefix}looking`, "1", "PX", Math.ceil(lockMs / 4), "NX")) === null) return;
-  const running = await records.running();
-  await checkClock(running, shared);
-  const ids = [...(await records.oldestWaiting(100)), ...running];
+  if ((await redis.set(looking, "1", "PX", Math.ceil(lockMs / 4), "NX")) === null) return;
+  const clockWasSetBack = (await redis.exists(`${prefix}set-back`)) === 1;
+  const ids = [...(await records.oldestWaiting(100)), ...(await records.running())];
   await Promise.all(
     ids.map(async (id) => {
       const record = await records.read(id);
       if (!record || hasEnded(record.job)) return;
       const { lane } = record.job;
       const delivery = await bullQueue(lane, shared).getJob(deliveryId(id));
-      if (!delivery) await deliver(lane, [id], shared);
+      if (!delivery || (clockWasSetBack && (await isAbandoned(delivery, shared))))
+        await deliver(lane, [id], shared);
     }),
   );
 }
 
 /**
- * Keys that expire do so on the clock of Redis' machine. When that is set back, they would stay for as long as it
- * was: dead workers' locks, and the mark that the stalled have just been looked for.
+ * Marks in Redis expire on the clock of its machine. When that is set back, they stay for as long as it was: our own
+ * shows it, by living for longer than it was ever given. Locks of jobs that run are given their usual time from now
+ * on, which the living renew; and for as long as BullMQ's own mark keeps it from looking for stalled jobs, `redeliver`
+ * does.
  */
-async function checkClock(running: readonly string[], shared: Shared): Promise<void> {
-  const { records, prefix, lockMs } = shared;
-  const lanes = new Set(shared.bullQueues.keys());
-  const locks: string[] = [];
-  for (const record of await Promise.all(running.map((id) => records.read(id)))) {
-    if (!record) continue;
-    lanes.add(record.job.lane);
-    locks.push(`${prefix}bull:${bullName(record.job.lane)}:${deliveryId(record.job.id)}:lock`);
-  }
-  const marks = [...lanes].map((lane) => `${prefix}bull:${bullName(lane)}:stalled-check`);
-  await shorten([...locks, ...marks], lockMs, shared);
+async function endOldLocks(leftMs: number, shared: Shared): Promise<void> {
+  const { records, redis, prefix, lockMs } = shared;
+  const running = await Promise.all((await records.running()).map((id) => records.read(id)));
+  await Promise.all(
+    running.map(async (record) => {
+      if (!record) return;
+      const delivery = await bullQueue(record.job.lane, shared).getJob(deliveryId(record.job.id));
+      // Fails where the lock is another's, who renews it, or is gone.
+      await delivery?.extendLock(record.token, lockMs).catch(() => {});
+    }),
+  );
+  // Last: whoever does not come so far leaves all of it to the next one.
+  await redis.multi().set(`${prefix}set-back`, "1", "PX", leftMs).del(`${prefix}looking`).exec();
 }
 
-/** Keys that would stay for more than so many milliseconds stay for just as many. */
-async function shorten(keys: readonly string[], mostMs: number, { redis }: Shared): Promise<void> {
-  const left = await Promise.all(keys.map((key) => redis.pttl(key)));
-  await Promise.all(keys.map((key, i) => left[i]! > mostMs && redis.pexpire(key, mostMs)));
+/** Takes a delivery back that is out without a lock: BullMQ refuses to remove a locked one. */
+async function isAbandoned(delivery: Delivery, { log }: Shared): Promise<boolean> {
+  if (!(await delivery.isActive())) return false;
+  const removed = await delivery.remove().then(
+    () => true,
+    () => false,
+  );
+  if (removed) log(`${delivery.id}: whoever ran it is gone; it is handed out again`);
+  return removed;
 }
 
 /** Takes back what nobody has taken yet. */

@@ -14,8 +14,30 @@ export interface JobRecord {
 }
 
 /**
- * What became of each job, apart from BullMQ's own data. BullMQ delivers a job at least once; a record moves from one
+ * What became of each job, beside BullMQ's own data. BullMQ delivers a job at least once; a record moves from one
  * state to the next exactly once, because each move names the state and the token that it starts from.
+ *
+ * All keys of ours, each behind `{namespace}:`, and what each is for. BullMQ's own stand behind `{namespace}:bull:`
+ * and are touched through its public API only.
+ *
+ * - `job:<id>`, a hash: the job as JSON, its `status`, the `token` of the claim that runs it, `cancel` once somebody
+ *   asked for it, and its `order`. This is where exactly-once rests: a script compares status and token before it
+ *   writes, so that a result of a worker that lost its claim is never shown. A request with several pictures has a
+ *   record for the whole and one for each picture, and BullMQ delivers only the latter.
+ * - `order`, a counter: the place in line of the next job.
+ * - `all`, `waiting`, `running`, `begun`, sorted by order: all jobs; jobs and parts that wait; those that a worker
+ *   has; whole jobs that run. The lists of the API and places in the queue are read from them, across all lanes,
+ *   where BullMQ has one queue for each lane and knows no whole.
+ * - `ended`, a hash: how many jobs have ended in which way. BullMQ forgets a job that is done with.
+ * - `events`, a stream of about 10,000 entries: each change of a whole job in order, written by the script that makes
+ *   it, so that no listener hears of what did not happen. Readers go on from the entry that they had last.
+ * - `progress:<id>`, a hash that ends after a day: how far each part is, and the latest preview. It is told on the
+ *   channel `progress` and not kept as a change.
+ * - `workers`, sorted by the time at which each last said that it is alive.
+ * - `looking`, which ends by itself: one process has just looked for jobs that BullMQ does not know.
+ * - `set-back`, which ends by itself: the clock of Redis' machine was set back, and BullMQ's marks outlast their time.
+ * - channels: `wake` (a lane has a new job), `cancel` (of a job that runs), `progress`. They carry hints; whoever
+ *   misses one finds the same in the records a moment later.
  */
 export type Records = ReturnType<typeof createRecords>;
 
