@@ -7,8 +7,9 @@ import { ModelsTab } from "./models-tab.js";
 import { go, note, openTab } from "./navigation.js";
 import { OptimizeTab } from "./optimize-tab.js";
 import { pictureIn } from "./picture-input.js";
+import { settingsOfFields } from "./restored-settings.js";
 import { ask } from "./server.js";
-import { modelSetting, settings, settingsOfFields } from "./settings.js";
+import { modelSetting, settings } from "./settings.js";
 import { type Look, look, useStore, useWords } from "./store.js";
 import { type Tab, tabs } from "./tabs.js";
 import type { Word } from "./words.js";
@@ -86,9 +87,7 @@ async function restoreSettings(file: File): Promise<[Word, string]> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   let text = "";
   for (const byte of bytes) text += String.fromCharCode(byte);
-  const { parameters } = await ask<{ parameters: Record<string, string> }>("POST", "/sdapi/v1/png-info", {
-    image: btoa(text),
-  });
+  const { parameters } = await ask("POST /sdapi/v1/png-info", { body: { image: btoa(text) } });
   if (Object.keys(parameters).length === 0) return ["noParameters", ""];
   settings.update(settingsOfFields(parameters, schedulers.get()));
   const { Model = "", Precision = "FP32" } = parameters;

@@ -1,4 +1,4 @@
-import type { ShownRequest } from "./server.js";
+import type { GenerateView, RequestView } from "./server.js";
 import type { Word } from "./words.js";
 
 /** An axis of a grid as it is typed; no option, no axis. */
@@ -32,7 +32,7 @@ export function axisOptions(mode: string): readonly AxisOption[] {
 export const separatorOf = (option: AxisSetting["option"]): string =>
   texts.some((text) => text === option) ? "|" : ",";
 
-function axisOf({ option, values }: AxisSetting, options: readonly AxisOption[]) {
+function axisOf({ option, values }: AxisSetting, options: readonly AxisOption[]): Grid["x"] | undefined {
   if (option === "" || !options.includes(option)) return undefined;
   const given = values
     .split(separatorOf(option))
@@ -45,11 +45,8 @@ function axisOf({ option, values }: AxisSetting, options: readonly AxisOption[])
   };
 }
 
-type Axis = NonNullable<ReturnType<typeof axisOf>>;
-export interface Grid {
-  readonly x: Axis;
-  readonly y?: Axis;
-}
+/** As a job has it; a form offers fewer options. */
+export type Grid = NonNullable<GenerateView["grid"]>;
 
 /** The grid that a form asks for. A single axis may stand in either field. */
 export function gridOf(
@@ -61,10 +58,11 @@ export function gridOf(
 }
 
 /** The grid of a job. */
-export const gridOfRequest = ({ grid }: ShownRequest): Grid | undefined => grid as Grid | undefined;
+export const gridOfRequest = (request: RequestView): Grid | undefined =>
+  request.kind === "generate" ? request.grid : undefined;
 
 /** The request of one cell, row by row. */
-export function cellOf(request: ShownRequest, index: number): ShownRequest {
+export function cellOf(request: RequestView, index: number): RequestView {
   const grid = gridOfRequest(request);
   if (!grid) return request;
   const { x, y } = grid;

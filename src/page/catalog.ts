@@ -1,4 +1,4 @@
-import { ask, type ModelEntry, type ModelList, type SchedulerList } from "./server.js";
+import { ask, type ControlList, type ModelList, type ModelView, type SchedulerList } from "./server.js";
 import { createStore } from "./store.js";
 
 /** What there is to choose from. */
@@ -10,17 +10,12 @@ export const controls = createStore<ControlList>({ controls: [], preprocessors: 
 /** Pixels that a picture may have; larger ones are made smaller before they are sent. */
 export const imagePixels = createStore(2 ** 22);
 
-interface ControlList {
-  readonly controls: readonly string[];
-  readonly preprocessors: readonly string[];
-}
-
 export async function loadCatalog(): Promise<void> {
   const [list, names, limits, control] = await Promise.all([
-    ask<SchedulerList>("GET", "/schedulers"),
-    ask<{ upscalers: readonly string[] }>("GET", "/upscalers"),
-    ask<{ imagePixels: number }>("GET", "/limits"),
-    ask<ControlList>("GET", "/controls"),
+    ask("GET /schedulers"),
+    ask("GET /upscalers"),
+    ask("GET /limits"),
+    ask("GET /controls"),
     refreshModels(),
   ]);
   schedulers.set(list);
@@ -30,7 +25,7 @@ export async function loadCatalog(): Promise<void> {
 }
 
 export async function refreshModels(): Promise<void> {
-  models.set(await ask<ModelList>("GET", "/models"));
+  models.set(await ask("GET /models"));
 }
 
 /** Asks again while something is being loaded or prepared, so that its progress is seen. */
@@ -48,8 +43,8 @@ export function watchModels(): () => void {
 export function modelFor(
   { models }: ModelList,
   chosen: string,
-  kinds: readonly ModelEntry["kind"][],
-): ModelEntry | undefined {
+  kinds: readonly ModelView["kind"][],
+): ModelView | undefined {
   const fitting = models.filter(({ kind }) => kinds.includes(kind));
   return (
     fitting.find(({ label }) => label === chosen) ?? fitting.find(({ current }) => current) ?? fitting[0]

@@ -1,15 +1,10 @@
 import { useState } from "preact/hooks";
-import type { ShownImage } from "./server.js";
+import type { GenerateView, ImageView } from "./server.js";
 import type { Settings } from "./settings.js";
 import { useWords } from "./store.js";
 
 /** Where the picture from before stands in the one that it has grown to: outpainting's margins. */
-export interface Margins {
-  readonly left?: number;
-  readonly right?: number;
-  readonly top?: number;
-  readonly bottom?: number;
-}
+type Margins = NonNullable<GenerateView["expand"]>;
 
 const fits = { stretch: "fill", crop: "cover", fill: "contain" } as const;
 
@@ -21,7 +16,7 @@ export function Compare({
   resizeMode = "stretch",
 }: {
   readonly before: string;
-  readonly after: ShownImage;
+  readonly after: ImageView;
   readonly margins: Margins | undefined;
   /** How the picture from before came to the size of the one after. */
   readonly resizeMode: Settings["resizeMode"] | undefined;
@@ -62,7 +57,7 @@ export function Compare({
   );
 }
 
-function placed({ left = 0, right = 0, top = 0, bottom = 0 }: Margins, { width, height }: ShownImage) {
+function placed({ left = 0, right = 0, top = 0, bottom = 0 }: Margins, { width, height }: ImageView) {
   const percent = (part: number, whole: number) => `${(100 * part) / whole}%`;
   return {
     left: percent(left, width),

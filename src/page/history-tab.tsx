@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { JobPictures } from "./job-pictures.js";
 import { currentJob, problemOf } from "./jobs.js";
-import { ask, type ShownJob } from "./server.js";
+import { ask, type JobView, promptOf } from "./server.js";
 import { useStore, useWords } from "./store.js";
 
 const pageSize = 24;
@@ -9,16 +9,15 @@ const pageSize = 24;
 /** All that was generated, also before the server was last started. */
 export function HistoryTab() {
   const t = useWords();
-  const [jobs, setJobs] = useState<readonly ShownJob[]>();
+  const [jobs, setJobs] = useState<readonly JobView[]>();
   const [older, setOlder] = useState(false);
   const [opened, setOpened] = useState("");
   const [problem, setProblem] = useState("");
   const running = useStore(currentJob).job;
   const load = async (before?: string) => {
     try {
-      const from = before ? `&before=${before}` : "";
-      const path = `/jobs?limit=${pageSize}${from}`;
-      const { jobs: found } = await ask<{ jobs: ShownJob[] }>("GET", path);
+      const query = { limit: String(pageSize), ...(before && { before }) };
+      const { jobs: found } = await ask("GET /jobs", { query });
       setJobs((known) => (before ? [...(known ?? []), ...found] : found));
       setOlder(found.length === pageSize);
       setProblem("");
@@ -34,11 +33,15 @@ export function HistoryTab() {
     return () => clearInterval(timer);
   }, [busy]);
   const remove = async (id: string) => {
-    await ask("DELETE", `/history/${id}`).catch((error) => setProblem(problemOf(error, t("connectionLost"))));
+    await ask("DELETE /history/:id", { at: id }).catch((error) =>
+      setProblem(problemOf(error, t("connectionLost"))),
+    );
     setJobs((known) => known?.filter((job) => job.id !== id));
   };
   const cancel = async (id: string) => {
-    await ask("DELETE", `/jobs/${id}`).catch((error) => setProblem(problemOf(error, t("connectionLost"))));
+    await ask("DELETE /jobs/:id", { at: id }).catch((error) =>
+      setProblem(problemOf(error, t("connectionLost"))),
+    );
     await load();
   };
   return (
@@ -67,7 +70,7 @@ export function HistoryTab() {
   );
 }
 
-const isActive = ({ status }: ShownJob): boolean => status === "queued" || status === "running";
+const isActive = ({ status }: JobView): boolean => status === "queued" || status === "running";
 
 function HistoryEntry({
   job,
@@ -75,14 +78,14 @@ function HistoryEntry({
   onToggle,
   onRemove,
 }: {
-  readonly job: ShownJob;
+  readonly job: JobView;
   readonly open: boolean;
   readonly onToggle: () => void;
   readonly onRemove: () => void;
 }) {
   const t = useWords();
   const images = job.result?.images ?? [];
-  const prompt = typeof job.request.prompt === "string" ? job.request.prompt : "";
+  const prompt = promptOf(job);
   const time = new Date(job.created).toLocaleString();
   const active = isActive(job);
   const state = job.status === "queued" ? t("queued", job.position ?? 0) : t("working");

@@ -1,11 +1,12 @@
 import { useState } from "preact/hooks";
 import { cellOf, type Grid, gridOfRequest } from "./axes.js";
 import { PictureCard } from "./picture-card.js";
-import type { ShownImage, ShownJob } from "./server.js";
+import type { ImageView, JobView } from "./server.js";
 import { useWords } from "./store.js";
+import { isWord } from "./words.js";
 
 /** The pictures of a job: those of a finished grid where their values say. */
-export function JobPictures({ job }: { readonly job: ShownJob }) {
+export function JobPictures({ job }: { readonly job: JobView }) {
   const images = job.result?.images ?? [];
   const grid = gridOfRequest(job.request);
   const cells = grid && grid.x.values.length * (grid.y?.values.length ?? 1);
@@ -24,12 +25,13 @@ function PictureGrid({
   grid: { x, y },
   images,
 }: {
-  readonly job: ShownJob;
+  readonly job: JobView;
   readonly grid: Grid;
-  readonly images: readonly ShownImage[];
+  readonly images: readonly ImageView[];
 }) {
   const t = useWords();
   const [chosen, setChosen] = useState(0);
+  const nameOf = (option: string) => (isWord(option) ? t(option) : option);
   const columns = x.values.length;
   const rows = y?.values ?? [""];
   const url = `/jobs/${job.id}/grid.png`;
@@ -42,7 +44,7 @@ function PictureGrid({
               {y && <td />}
               {x.values.map((value) => (
                 <th key={value} scope="col">
-                  {t(x.option)} {value}
+                  {nameOf(x.option)} {value}
                 </th>
               ))}
             </tr>
@@ -52,7 +54,7 @@ function PictureGrid({
               <tr key={row}>
                 {y && (
                   <th scope="row">
-                    {t(y.option)} {row}
+                    {nameOf(y.option)} {row}
                   </th>
                 )}
                 {images.slice(i * columns, (i + 1) * columns).map((image, j) => (
@@ -65,7 +67,7 @@ function PictureGrid({
                     >
                       <img
                         src={image.url}
-                        alt={`${t(x.option)} ${x.values[j]}${y ? `, ${t(y.option)} ${row}` : ""}`}
+                        alt={`${nameOf(x.option)} ${x.values[j]}${y ? `, ${nameOf(y.option)} ${row}` : ""}`}
                       />
                     </button>
                   </td>

@@ -1,9 +1,9 @@
-import { ask, followJob, ServerError, type ShownJob } from "./server.js";
+import { ask, followJob, type JobView, ServerError } from "./server.js";
 import { createStore } from "./store.js";
 
 /** The job that the page shows, and what went wrong with it. */
 export interface CurrentJob {
-  readonly job?: ShownJob;
+  readonly job?: JobView;
   /** What was sent, for the comparison. */
   readonly before?: string;
   readonly problem?: string;
@@ -18,15 +18,15 @@ let stopFollowing = () => {};
 export async function submitJob(body: object, before: string, lost: string): Promise<void> {
   currentJob.set({ sending: true });
   try {
-    follow(await ask<ShownJob>("POST", "/jobs", body), before, lost);
+    follow(await ask("POST /jobs", { body }), before, lost);
   } catch (error) {
     currentJob.set({ sending: false, problem: problemOf(error, lost) });
   }
 }
 
-function follow(job: ShownJob, before: string, lost: string): void {
+function follow(job: JobView, before: string, lost: string): void {
   stopFollowing();
-  const show = (job: ShownJob) => currentJob.set({ job, before, sending: false });
+  const show = (job: JobView) => currentJob.set({ job, before, sending: false });
   show(job);
   stopFollowing = followJob(job.id, show, () =>
     currentJob.set({ ...currentJob.get(), problem: lost, sending: false }),
@@ -35,7 +35,7 @@ function follow(job: ShownJob, before: string, lost: string): void {
 
 /** After a reload: shows the job that still runs or waits. */
 export async function resumeJob(lost: string): Promise<void> {
-  const { jobs } = await ask<{ jobs: ShownJob[] }>("GET", "/jobs?status=running,queued&limit=1");
+  const { jobs } = await ask("GET /jobs", { query: { status: "running,queued", limit: "1" } });
   if (jobs[0] && !currentJob.get().job) follow(jobs[0], jobs[0].request.image?.url ?? "", lost);
 }
 

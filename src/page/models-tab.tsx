@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { models, refreshModels } from "./catalog.js";
 import { problemOf } from "./jobs.js";
-import { ask, type ModelEntry } from "./server.js";
+import { ask, type ModelView } from "./server.js";
 import { type Translate, useStore, useWords } from "./store.js";
 
 /** The models on the list: what they are, whether they are in memory, which one is the default. */
@@ -9,9 +9,9 @@ export function ModelsTab() {
   const t = useWords();
   const { models: entries, unusable } = useStore(models);
   const [problem, setProblem] = useState("");
-  const act = async (method: string, path: string, body?: object) => {
+  const act = async (change: () => Promise<unknown>) => {
     try {
-      await ask(method, path, body);
+      await change();
       await refreshModels();
       setProblem("");
     } catch (error) {
@@ -39,7 +39,9 @@ export function ModelsTab() {
                 <button
                   type="button"
                   aria-label={`${t("use")}: ${entry.label}`}
-                  onClick={() => void act("POST", "/models/current", { model: entry.label })}
+                  onClick={() =>
+                    void act(() => ask("POST /models/current", { body: { model: entry.label } }))
+                  }
                 >
                   {t("use")}
                 </button>
@@ -49,7 +51,7 @@ export function ModelsTab() {
                   type="button"
                   class="danger"
                   aria-label={`${t("forget")}: ${entry.label}`}
-                  onClick={() => void act("DELETE", `/models/${encodeURIComponent(entry.label)}`)}
+                  onClick={() => void act(() => ask("DELETE /models/:label", { at: entry.label }))}
                 >
                   {t("forget")}
                 </button>
@@ -82,7 +84,7 @@ const kindWords = {
   unconditional: "kindUnconditional",
 } as const;
 
-function stateOf(t: Translate, { state }: ModelEntry): string {
+function stateOf(t: Translate, { state }: ModelView): string {
   const word = { idle: "idle", loading: "loadingState", ready: "ready", failed: "failed" } as const;
   const { phase } = state;
   return phase

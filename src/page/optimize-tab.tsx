@@ -20,7 +20,7 @@ export function OptimizeTab() {
   const start = async () => {
     try {
       const model = chosen === "" ? path : chosen;
-      await ask("POST", "/models/prepare", { model, precision, ...(token && { token }) });
+      await ask("POST /models/prepare", { body: { model, precision, ...(token && { token }) } });
       setToken("");
       setProblem("");
       await refreshModels();
@@ -95,7 +95,10 @@ export function OptimizeTab() {
               aria-label={t("progress")}
               {...(phase && phase.total > 0 && { max: phase.total, value: phase.done })}
             />
-            <button type="button" onClick={() => void ask("DELETE", `/models/prepare/${preparation.id}`)}>
+            <button
+              type="button"
+              onClick={() => void ask("DELETE /models/prepare/:id", { at: preparation.id })}
+            >
               {t("cancel")}
             </button>
           </div>

@@ -2,8 +2,9 @@ import { models, schedulers } from "./catalog.js";
 import { restoreMask } from "./mask-editor.js";
 import { go, note } from "./navigation.js";
 import { readPicture, takePicture } from "./picture-input.js";
-import type { ShownImage, ShownJob } from "./server.js";
-import { controlPicture, type Mode, modelSetting, settings, settingsOf } from "./settings.js";
+import { settingsOf } from "./restored-settings.js";
+import { type GenerateView, generateOf, type ImageView, type JobView, promptOf } from "./server.js";
+import { controlPicture, type Mode, modelSetting, settings } from "./settings.js";
 import { useWords } from "./store.js";
 
 const targets = ["image", "inpaint", "outpaint", "upscale"] as const satisfies readonly Mode[];
@@ -11,7 +12,11 @@ const targets = ["image", "inpaint", "outpaint", "upscale"] as const satisfies r
 const load = async (url: string): Promise<Blob> => (await fetch(url)).blob();
 
 /** Fills the form that a picture was made with: settings, model, picture and mask. @returns which form it is */
-async function restoreJob({ key, seed }: ShownImage, { request, result, model }: ShownJob): Promise<Mode> {
+async function restoreJob(
+  { key, seed }: ImageView,
+  request: GenerateView,
+  { result, model }: JobView,
+): Promise<Mode> {
   const entry = models.get().models.find(({ label }) => label === model);
   settings.update({
     ...settingsOf(request, schedulers.get()),
@@ -32,13 +37,14 @@ async function restoreJob({ key, seed }: ShownImage, { request, result, model }:
 }
 
 /** A finished picture with its parameters, and what can be done with it. */
-export function PictureCard({ image, job }: { readonly image: ShownImage; readonly job: ShownJob }) {
+export function PictureCard({ image, job }: { readonly image: ImageView; readonly job: JobView }) {
   const t = useWords();
+  const request = generateOf(job);
   const send = async (target: Mode) => {
     await takePicture(await load(image.url));
     go(target);
   };
-  const prompt = typeof job.request.prompt === "string" ? job.request.prompt : "";
+  const prompt = promptOf(job);
   return (
     <article class="card">
       <a href={image.url} target="_blank" rel="noreferrer">
@@ -69,11 +75,11 @@ export function PictureCard({ image, job }: { readonly image: ShownImage; readon
             {t("seedReuse")} {image.seed}
           </button>
         )}
-        {job.request.kind === "generate" && (
+        {request && (
           <button
             type="button"
             class="quiet"
-            onClick={() => void restoreJob(image, job).then((mode) => go(mode, t("restored")))}
+            onClick={() => void restoreJob(image, request, job).then((mode) => go(mode, t("restored")))}
           >
             {t("restore")}
           </button>

@@ -1,9 +1,8 @@
 import { useEffect, useRef } from "preact/hooks";
-import { Compare, type Margins } from "./compare.js";
+import { Compare } from "./compare.js";
 import { JobPictures } from "./job-pictures.js";
 import { currentJob } from "./jobs.js";
-import { ask, type ShownJob } from "./server.js";
-import type { Settings } from "./settings.js";
+import { ask, generateOf, type JobView } from "./server.js";
 import { type Translate, useStore, useWords } from "./store.js";
 
 /** The job that runs, and the pictures of the one that ran. */
@@ -11,6 +10,7 @@ export function ResultPanel() {
   const t = useWords();
   const { job, before, problem, sending } = useStore(currentJob);
   const active = job?.status === "queued" || job?.status === "running";
+  const request = job && generateOf(job);
   const images = job?.result?.images ?? [];
   // Below the form on a narrow screen: what was asked for is brought into view. Elsewhere it stays there by itself.
   const panel = useRef<HTMLElement>(null);
@@ -31,12 +31,12 @@ export function ResultPanel() {
       <p role="status" class={active ? "visually-hidden" : "hint"}>
         {outcome(t, job) ?? (sending || active ? "" : t("resultEmpty"))}
       </p>
-      {before && images[0] && !job?.request.grid && (
+      {before && images[0] && !request?.grid && (
         <Compare
           before={before}
           after={images[0]}
-          margins={job?.request.expand as Margins | undefined}
-          resizeMode={job?.request.resizeMode as Settings["resizeMode"] | undefined}
+          margins={request?.expand}
+          resizeMode={request?.resizeMode}
         />
       )}
       {job && <JobPictures key={job.id} job={job} />}
@@ -44,7 +44,7 @@ export function ResultPanel() {
   );
 }
 
-function outcome(t: Translate, job: ShownJob | undefined): string | undefined {
+function outcome(t: Translate, job: JobView | undefined): string | undefined {
   if (job?.status === "cancelled") return t("cancelled");
   if (job?.status === "lost") return t("lost");
   if (job?.status !== "completed") return undefined;
@@ -52,7 +52,7 @@ function outcome(t: Translate, job: ShownJob | undefined): string | undefined {
   return `${width} × ${height} · ${t("took", (((job.finished ?? 0) - (job.started ?? 0)) / 1000).toFixed(1))}`;
 }
 
-function Progress({ job }: { readonly job: ShownJob }) {
+function Progress({ job }: { readonly job: JobView }) {
   const t = useWords();
   const { progress } = job;
   const share = progress?.share ?? 0;
@@ -68,11 +68,15 @@ function Progress({ job }: { readonly job: ShownJob }) {
         </span>
         <span class="row">
           {(progress?.images ?? 1) > 1 && (
-            <button type="button" class="quiet" onClick={() => void ask("POST", `/jobs/${job.id}/skip`)}>
+            <button
+              type="button"
+              class="quiet"
+              onClick={() => void ask("POST /jobs/:id/skip", { at: job.id })}
+            >
               {t("skip")}
             </button>
           )}
-          <button type="button" onClick={() => void ask("DELETE", `/jobs/${job.id}`)}>
+          <button type="button" onClick={() => void ask("DELETE /jobs/:id", { at: job.id })}>
             {t("cancel")}
           </button>
         </span>
@@ -84,7 +88,7 @@ function Progress({ job }: { readonly job: ShownJob }) {
   );
 }
 
-function phaseOf(t: Translate, { status, position, progress }: ShownJob): string {
+function phaseOf(t: Translate, { status, position, progress }: JobView): string {
   if (status === "queued") return t("queued", position ?? 0);
   switch (progress?.phase) {
     case "encode":

@@ -4,12 +4,12 @@ import { modelFor, models, schedulers } from "./catalog.js";
 import { ControlSettings } from "./control-settings.js";
 import { choicesOrNone, Select, TextArea, TextField } from "./fields.js";
 import { GridSettings, HiresSettings, VariationSettings } from "./further-settings.js";
-import { ask, type ModelEntry } from "./server.js";
+import { ask, type ModelView } from "./server.js";
 import { SettingNumber, SettingSlider } from "./setting-fields.js";
 import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 
-export const kindsOf: Record<Mode, readonly ModelEntry["kind"][]> = {
+export const kindsOf: Record<Mode, readonly ModelView["kind"][]> = {
   text: ["text"],
   image: ["text", "instruct"],
   inpaint: ["inpainting", "text"],
@@ -21,7 +21,7 @@ export const kindsOf: Record<Mode, readonly ModelEntry["kind"][]> = {
 const change = (changes: Partial<Settings>) => settings.update(changes);
 
 /** The model of a form, as its list shows it. An inpainting model is preferred where it fits and none was chosen. */
-export function useModel(mode: Mode): ModelEntry | undefined {
+export function useModel(mode: Mode): ModelView | undefined {
   const form = useStore(settings);
   const list = useStore(models);
   const kinds = kindsOf[mode];
@@ -31,7 +31,7 @@ export function useModel(mode: Mode): ModelEntry | undefined {
 }
 
 /** `name-inpaint` beside `name`: the pair that is published together. */
-function inpaintingVariant(all: readonly ModelEntry[], chosen: string): ModelEntry | undefined {
+function inpaintingVariant(all: readonly ModelView[], chosen: string): ModelView | undefined {
   const text = all.find(({ label }) => label === chosen) ?? all.find(({ current }) => current);
   if (text?.kind !== "text") return undefined;
   const variants = all.filter(({ name, kind }) => kind === "inpainting" && name === `${text.name}-inpaint`);
@@ -93,7 +93,7 @@ function useTokens(text: string, model: string | undefined): string {
     if (!model) return;
     let current = true;
     const timer = setTimeout(() => {
-      ask<{ tokens: number; room: number }>("POST", "/tokens", { model, text }).then(
+      ask("POST /tokens", { body: { model, text } }).then(
         ({ tokens, room }) => current && setCount(`${tokens} / ${room}`),
         () => current && setCount(""),
       );

@@ -180,6 +180,9 @@ const words = {
 export type Word = keyof typeof words;
 export type Language = "en" | "zh";
 
+/** Whether there are words for a name; an API knows more options than the forms. */
+export const isWord = (name: string): name is Word => name in words;
+
 /** The word in a language; {0} and {1} stand for values. */
 export function wordIn(language: Language, word: Word, ...values: (string | number)[]): string {
   const text = words[word][language === "zh" ? 1 : 0];

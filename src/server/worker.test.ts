@@ -7,7 +7,7 @@ import { decodePng, encodePng, StableDiffusion } from "../index.js";
 import { goldenPath } from "../testing/golden.js";
 import { hasRedis, type RedisServer, startRedis } from "../testing/redis-server.js";
 import { base64Png, grey } from "./fixture.js";
-import type { JobView } from "./http/api/native.js";
+import type { JobView } from "./http/answers.js";
 import { type RunningServer, serve } from "./main.js";
 import { startWorker } from "./worker.js";
 

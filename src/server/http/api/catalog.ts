@@ -14,6 +14,7 @@ import type { Preparations } from "../../jobs/prepare.js";
 import { upscalers } from "../../jobs/work.js";
 import { Refusal } from "../../refusal.js";
 import { checked } from "../../requests/request.js";
+import type { Answers, ModelList, ModelView, PrecisionView } from "../answers.js";
 import { badJson } from "./native.js";
 
 export const prepareBody = z.strictObject({
@@ -32,7 +33,7 @@ export function catalogApi({ models, limits }: Parts, preparations: Preparations
   const app = new Hono();
   const tokenizers = new Map<string, ReturnType<typeof loadTokenizer>>();
 
-  const view = ({ label, name, precision, origin, info }: ModelOption) => ({
+  const view = ({ label, name, precision, origin, info }: ModelOption): ModelView => ({
     label,
     name,
     precision,
@@ -45,14 +46,16 @@ export function catalogApi({ models, limits }: Parts, preparations: Preparations
     current: label === models.current.label,
   });
 
-  app.get("/models", (c) =>
-    c.json({
+  app.get("/models", (c) => {
+    const { latest } = preparations;
+    const list: ModelList = {
       models: models.list().map(view),
       unusable: [...models.unusable].map(([name, problem]) => ({ name, problem })),
       precisions: precisions(),
-      preparation: preparations.latest,
-    }),
-  );
+      ...(latest && { preparation: latest }),
+    };
+    return c.json(list);
+  });
 
   app.post("/models/current", async (c) => {
     const { model } = checked(chooseBody, await c.req.json().catch(badJson));
@@ -72,10 +75,19 @@ export function catalogApi({ models, limits }: Parts, preparations: Preparations
     return c.body(null, 204);
   });
 
-  app.get("/schedulers", (c) => c.json({ schedulers: schedulerEntries, scheduleTypes }));
-  app.get("/upscalers", (c) => c.json({ upscalers: [...upscalers, ...upscalingModels(models)] }));
+  app.get("/schedulers", (c) =>
+    c.json({ schedulers: schedulerEntries, scheduleTypes } satisfies Answers["GET /schedulers"]),
+  );
+  app.get("/upscalers", (c) =>
+    c.json({
+      upscalers: [...upscalers, ...upscalingModels(models)],
+    } satisfies Answers["GET /upscalers"]),
+  );
   app.get("/controls", async (c) =>
-    c.json({ controls: (await models.controls()).map(({ name }) => name), preprocessors }),
+    c.json({
+      controls: (await models.controls()).map(({ name }) => name),
+      preprocessors,
+    } satisfies Answers["GET /controls"]),
   );
   app.get("/limits", (c) => c.json(limits));
 
@@ -92,7 +104,7 @@ export function catalogApi({ models, limits }: Parts, preparations: Preparations
 }
 
 /** What "Optimize model" offers; the library has the last word on bfloat16. */
-function precisions() {
+function precisions(): PrecisionView[] {
   const bf16 = ["avx512_bf16", "amx_bf16"].some((flag) => cpuFlags().has(flag));
   return [
     { id: "fp32", label: "CPU FP32", available: true },

@@ -3,7 +3,7 @@ import { decodePng, encodePng } from "../../../index.js";
 import { base64Png, grey, plainWork, testServer, untilAborted } from "../../fixture.js";
 import { splitJob } from "../../queue/shards.js";
 import type { StoredGenerate } from "../../requests/request.js";
-import type { JobView } from "./native.js";
+import type { JobView } from "../answers.js";
 
 const body = { prompt: "a dog", width: 64, height: 64 };
 const read = async (answer: Response) => (await answer.json()) as JobView;

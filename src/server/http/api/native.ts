@@ -8,6 +8,7 @@ import { Refusal } from "../../refusal.js";
 import { assembleGrid, gridCells } from "../../requests/grid.js";
 import { checked, generateRequest, pictureKeys, upscaleRequest } from "../../requests/request.js";
 import { isImageKey } from "../../storage/images.js";
+import { type JobView, jobView } from "../answers.js";
 import { type Polled, polled, sendPolled } from "../polled.js";
 import { clientOf } from "../security.js";
 
@@ -30,7 +31,7 @@ export function nativeApi(parts: Parts): Hono {
         via: "native",
         ...(id && { id, task: fingerprint(body) }),
       }));
-    return c.json(await jobView(job, jobs.queue), known ? 200 : 202, { Location: `/jobs/${job.id}` });
+    return c.json(await viewOf(job, jobs.queue), known ? 200 : 202, { Location: `/jobs/${job.id}` });
   });
 
   app.get("/jobs", async (c) => {
@@ -40,7 +41,7 @@ export function nativeApi(parts: Parts): Hono {
       ...(status && { status: status.split(",") as Job["status"][] }),
       ...(before && { before }),
     });
-    return c.json({ jobs: await Promise.all(found.map((job) => jobView(job, jobs.queue))) });
+    return c.json({ jobs: await Promise.all(found.map((job) => viewOf(job, jobs.queue))) });
   });
 
   app.get("/jobs/:id", async (c) => {
@@ -51,7 +52,7 @@ export function nativeApi(parts: Parts): Hono {
   app.delete("/jobs/:id", async (c) => {
     await find(c.req.param("id"), jobs.queue);
     const job = await jobs.queue.cancel(c.req.param("id"));
-    return c.json(await jobView(job!, jobs.queue));
+    return c.json(await viewOf(job!, jobs.queue));
   });
 
   app.post("/jobs/:id/skip", async (c) => {
@@ -188,40 +189,10 @@ const imageKeys = ({ request, result }: Job): string[] => [
   ...(result?.images.map(({ key }) => key) ?? []),
 ];
 
-/** A job as clients see it. */
-const jobView = async (job: Job, queue: Places) => viewOf(job, await positionOf(job, queue));
+const viewOf = async (job: Job, queue: Places): Promise<JobView> =>
+  jobView(job, job.status === "queued" ? await queue.position(job.id) : undefined);
 
 /** The same as text, for those who ask again and again. */
-const jobAnswer = async (job: Job, queue: Places): Promise<Polled> => polled(await jobView(job, queue));
+const jobAnswer = async (job: Job, queue: Places): Promise<Polled> => polled(await viewOf(job, queue));
 
 type Places = Pick<JobQueue, "position">;
-const positionOf = async (job: Job, queue: Places): Promise<number | undefined> =>
-  job.status === "queued" ? queue.position(job.id) : undefined;
-
-/** Pictures as addresses. */
-function viewOf(job: Job, position: number | undefined) {
-  const { request, result, task, lane, attended, ...rest } = job;
-  const input = (key: string | undefined) => key && { url: imageUrl(key) };
-  return {
-    ...rest,
-    model: lane,
-    ...(position !== undefined && { position }),
-    request: {
-      ...request,
-      ...(request.image && { image: input(request.image) }),
-      ...("mask" in request && request.mask && { mask: input(request.mask) }),
-      ...("images" in request && request.images && { images: request.images.map(input) }),
-      ...("controlnet" in request &&
-        request.controlnet && {
-          controlnet: request.controlnet.map((control) => ({ ...control, image: input(control.image) })),
-        }),
-    },
-    ...(result && {
-      result: { ...result, images: result.images.map((image) => ({ ...image, url: imageUrl(image.key) })) },
-    }),
-  };
-}
-
-export type JobView = ReturnType<typeof viewOf>;
-
-export const imageUrl = (key: string): string => `/images/${key}.png`;

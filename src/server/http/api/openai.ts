@@ -7,8 +7,8 @@ import { acceptGenerate, type Incoming, type Parts } from "../../jobs/accept.js"
 import type { Job, JobImage } from "../../queue/queue.js";
 import { Refusal, refusalOf } from "../../refusal.js";
 import { inFormat, plainMask, readForeign } from "../../storage/images.js";
+import { imageUrl } from "../answers.js";
 import { clientOf } from "../security.js";
-import { imageUrl } from "./native.js";
 
 const numeric = z.coerce.number();
 

@@ -1,0 +1,162 @@
+import { noAxis } from "./axes.js";
+import type { GenerateView, SchedulerList } from "./server.js";
+import { hiresUpscalers, type Settings, settings } from "./settings.js";
+
+/** Settings of a job of the history. */
+export function settingsOf(request: GenerateView, list: SchedulerList): Partial<Settings> {
+  const {
+    expand,
+    onlyMasked,
+    seed,
+    scheduler,
+    variation,
+    hires,
+    grid,
+    controlnet,
+    width = 0,
+    height = 0,
+    ...rest
+  } = request;
+  const [control] = controlnet ?? [];
+  const { strength = 0, seed: varied = "" } = variation ?? {};
+  const known = settings.get();
+  const plain = Object.fromEntries(Object.entries(rest).filter(([key]) => key in known && key !== "model"));
+  return {
+    ...plain,
+    guidanceRescale: rest.guidanceRescale ?? 0,
+    variationStrength: strength,
+    variationSeed: String(varied),
+    // Sizes in place of a factor have no field.
+    hires: hires?.scale !== undefined,
+    ...(hires && {
+      hiresScale: hires.scale ?? 1.5,
+      hiresSteps: hires.steps ?? 0,
+      hiresStrength: hires.strength ?? 0.7,
+      hiresUpscaler: hires.upscaler ?? "latent",
+    }),
+    control: control?.model ?? "",
+    ...(control && {
+      controlPreprocess: typeof control.preprocess === "string" ? control.preprocess : "",
+      controlScale: control.scale ?? 1,
+      controlStart: control.start ?? 0,
+      controlEnd: control.end ?? 1,
+    }),
+    x: noAxis,
+    y: noAxis,
+    scheduler: "",
+    schedule: "",
+    ...schedulerSettings(scheduler, list),
+    ...(seed !== undefined && { seed: String(seed) }),
+    ...(rest.image || rest.images ? { imageWidth: width, imageHeight: height } : { width, height }),
+    resizeMode: rest.resizeMode ?? "stretch",
+    ...(expand && marginsOf(expand)),
+    onlyMasked: Boolean(onlyMasked),
+    ...(typeof onlyMasked === "object" && onlyMasked),
+  };
+}
+
+const marginsOf = ({ left = 0, right = 0, top = 0, bottom = 0 }: NonNullable<GenerateView["expand"]>) => ({
+  left,
+  right,
+  top,
+  bottom,
+});
+
+/** By the library's name ("dpmpp_2m_karras"), or by labels of the web UI, which its API's clients send. */
+function schedulerSettings(
+  scheduler: GenerateView["scheduler"],
+  { schedulers, scheduleTypes }: SchedulerList,
+): Pick<Settings, "scheduler" | "schedule"> | undefined {
+  if (typeof scheduler === "string") {
+    if (schedulers.some(({ name }) => name === scheduler)) return { scheduler, schedule: "" };
+    for (const { name } of schedulers) {
+      const schedule = scheduleTypes.find((type) => scheduler === `${name}_${type}`);
+      if (schedule) return { scheduler: name, schedule };
+    }
+    return undefined;
+  }
+  const { sampler = "", schedule } = scheduler ?? {};
+  const wanted = sampler.toLowerCase();
+  const [entry] = schedulers
+    .filter(({ label, name }) => wanted === name || wanted.startsWith(label.toLowerCase()))
+    .toSorted((a, b) => b.label.length - a.label.length);
+  if (!entry) return undefined;
+  // Older clients put it behind the sampler: "DPM++ 2M Karras".
+  const said = (schedule ?? wanted.slice(entry.label.length).trim()).toLowerCase().replaceAll(" ", "_");
+  const type = scheduleTypes.find((type) => type === said || type === `${said}_uniform`);
+  return { scheduler: entry.name, schedule: type ?? "" };
+}
+
+const rngOf: Record<string, Settings["rng"]> = {
+  CPU: "torch",
+  NV: "philox",
+  GPU: "philox",
+  seedrandom: "seedrandom",
+};
+
+/** Settings of a picture's parameters text, taken apart under the web UI's names. */
+export function settingsOfFields(
+  fields: Readonly<Record<string, string>>,
+  list: SchedulerList,
+): Partial<Settings> {
+  const number = (key: string) => (fields[key] === undefined ? undefined : Number(fields[key]));
+  const clipSkip = number("Clip skip");
+  const [left, top, right, bottom] = (fields.Outpaint ?? "").split(" ").filter(Boolean).map(Number);
+  const found: Partial<Record<keyof Settings, unknown>> = {
+    prompt: fields.Prompt ?? "",
+    negativePrompt: fields["Negative prompt"] ?? "",
+    steps: number("Steps"),
+    guidance: number("CFG scale"),
+    guidanceRescale: number("Guidance rescale") ?? 0,
+    seed: fields.Seed,
+    variationStrength: number("Variation seed strength") ?? 0,
+    variationSeed: fields["Variation seed"] ?? "",
+    ...hiresOfFields(fields),
+    ...imageSizeOfFields(fields),
+    x: noAxis,
+    y: noAxis,
+    width: number("Size-1"),
+    height: number("Size-2"),
+    strength: number("Denoising strength"),
+    clipSkip: clipSkip === undefined ? 0 : clipSkip - 1,
+    // The web UI says nothing about its own default, which is CUDA's generator.
+    rng: fields.RNG ? rngOf[fields.RNG] : fields.Version?.startsWith("tfjs-diffusion") ? undefined : "philox",
+    maskBlur: number("Mask blur"),
+    maskedContent: fields["Masked content"],
+    padding: number("Masked area padding"),
+    onlyMasked: fields["Inpaint area"] === "Only masked",
+    ...(fields.Sampler &&
+      schedulerSettings({ sampler: fields.Sampler, schedule: fields["Schedule type"] }, list)),
+    ...(bottom !== undefined && { left, top, right, bottom }),
+  };
+  const sound = Object.entries(found).filter(
+    ([, value]) => value !== undefined && !(typeof value === "number" && Number.isNaN(value)),
+  );
+  return Object.fromEntries(sound) as Partial<Settings>;
+}
+
+/** The size that a picture was repainted at. Where a part was, or a margin, the text has the size of the whole. */
+function imageSizeOfFields(fields: Readonly<Record<string, string>>): Partial<Settings> {
+  const [width, height] = [Number(fields["Size-1"]), Number(fields["Size-2"])];
+  const whole = !fields.Outpaint && fields["Inpaint area"] !== "Only masked";
+  const isImage = fields["Denoising strength"] !== undefined && !hiresOfFields(fields).hires;
+  // Sides that no network takes are those of a picture that was painted into.
+  return isImage && whole && width % 8 === 0 && height % 8 === 0
+    ? { imageWidth: width, imageHeight: height }
+    : {};
+}
+
+/** What the parameters text says of a second pass: a factor, or the size that it comes to. */
+function hiresOfFields(fields: Readonly<Record<string, string>>): Partial<Settings> {
+  const [width = 0] = (fields["Hires resize"] ?? "").split("x").map(Number);
+  const scale = Number(fields["Hires upscale"] ?? width / Number(fields["Size-1"]));
+  if (!(scale >= 1)) return { hires: false };
+  return {
+    hires: true,
+    hiresScale: Math.round(scale * 100) / 100,
+    hiresSteps: Number(fields["Hires steps"] ?? 0),
+    hiresStrength: Number(fields["Denoising strength"] ?? 0.7),
+    hiresUpscaler:
+      hiresUpscalers.find((name) => name === fields["Hires upscaler"]?.toLowerCase()) ?? "latent",
+  };
+}

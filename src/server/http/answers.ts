@@ -1,0 +1,119 @@
+import type { countTokens, ModelInfo, SchedulerEntry, scheduleTypes } from "../../index.js";
+import type { ModelOption, ModelState, Precision } from "../jobs/models.js";
+import type { Preparation } from "../jobs/prepare.js";
+import type { Job, JobImage, JobResult } from "../queue/queue.js";
+import type { Limits } from "../requests/limits.js";
+import type { StoredGenerate, StoredRequest, StoredUpscale } from "../requests/request.js";
+import type { PngInfo } from "./api/png-info.js";
+
+/** What the native API answers, route by route: its handlers and the page are both typed by this. */
+export interface Answers {
+  "POST /jobs": JobView;
+  "GET /jobs": { readonly jobs: readonly JobView[] };
+  "GET /jobs/:id": JobView;
+  "DELETE /jobs/:id": JobView;
+  "POST /jobs/:id/skip": undefined;
+  "DELETE /history/:id": undefined;
+  "GET /models": ModelList;
+  "POST /models/current": ModelView;
+  "POST /models/prepare": Preparation;
+  "GET /models/prepare/:id": Preparation;
+  "DELETE /models/prepare/:id": Preparation;
+  "DELETE /models/:label": undefined;
+  "GET /schedulers": {
+    readonly schedulers: readonly SchedulerEntry[];
+    readonly scheduleTypes: typeof scheduleTypes;
+  };
+  "GET /upscalers": { readonly upscalers: readonly string[] };
+  "GET /controls": { readonly controls: readonly string[]; readonly preprocessors: readonly string[] };
+  "GET /limits": Limits;
+  "POST /tokens": ReturnType<typeof countTokens>;
+  "POST /sdapi/v1/png-info": PngInfo;
+}
+
+/** A picture as clients see it: an address on this server. */
+export interface PictureView {
+  readonly url: string;
+}
+export type ImageView = JobImage & PictureView;
+
+type Control = NonNullable<StoredGenerate["controlnet"]>[number];
+type Pictures = "image" | "images" | "mask" | "controlnet";
+
+/** A request as it comes back. */
+export type GenerateView = Omit<StoredGenerate, Pictures> & {
+  readonly image?: PictureView;
+  /** In its place: picture i starts from number i, after the last from the first. */
+  readonly images?: readonly PictureView[];
+  readonly mask?: PictureView;
+  readonly controlnet?: readonly (Omit<Control, "image"> & { readonly image: PictureView })[];
+};
+export type UpscaleView = Omit<StoredUpscale, "image"> & { readonly image: PictureView };
+export type RequestView = GenerateView | UpscaleView;
+
+/** A job as clients see it. */
+export interface JobView extends Omit<Job, "request" | "result" | "task" | "lane" | "attended"> {
+  /** Label of the model; "upscale" for a picture that is enlarged without one. */
+  readonly model: string;
+  /** Jobs in front of it while it waits. */
+  readonly position?: number;
+  readonly request: RequestView;
+  readonly result?: Omit<JobResult, "images"> & { readonly images: readonly ImageView[] };
+}
+
+export interface ModelView extends Pick<ModelOption, "label" | "name" | "precision" | "origin"> {
+  readonly kind: ModelInfo["kind"];
+  readonly size: number;
+  readonly factor: number;
+  readonly scheduler: string;
+  readonly state: ModelState;
+  /** Whether requests that name no model use it. */
+  readonly current: boolean;
+}
+
+export interface ModelList {
+  readonly models: readonly ModelView[];
+  readonly unusable: readonly { readonly name: string; readonly problem: string }[];
+  readonly precisions: readonly PrecisionView[];
+  /** The latest one, if any was started. */
+  readonly preparation?: Preparation;
+}
+
+export interface PrecisionView {
+  readonly id: Precision;
+  readonly label: string;
+  /** Whether this machine's processor has it. */
+  readonly available: boolean;
+}
+
+/** @param position of a job that waits */
+export function jobView(job: Job, position: number | undefined): JobView {
+  const { request, result, task, lane, attended, ...rest } = job;
+  return {
+    ...rest,
+    model: lane,
+    ...(position !== undefined && { position }),
+    request: requestView(request),
+    ...(result && {
+      result: { ...result, images: result.images.map((image) => ({ ...image, ...pictureView(image.key) })) },
+    }),
+  };
+}
+
+function requestView(request: StoredRequest): RequestView {
+  if (request.kind === "upscale") return { ...request, image: pictureView(request.image) };
+  const { image, images, mask, controlnet, ...rest } = request;
+  return {
+    ...rest,
+    ...(image && { image: pictureView(image) }),
+    ...(images && { images: images.map(pictureView) }),
+    ...(mask && { mask: pictureView(mask) }),
+    ...(controlnet && {
+      controlnet: controlnet.map((control) => ({ ...control, image: pictureView(control.image) })),
+    }),
+  };
+}
+
+const pictureView = (key: string): PictureView => ({ url: imageUrl(key) });
+
+export const imageUrl = (key: string): string => `/images/${key}.png`;
