@@ -285,6 +285,18 @@ describe.runIf(present)("the page in Chromium, with the default models", () => {
     expect(await page.getByLabel("Columns", { exact: true }).inputValue()).toBe("");
   });
 
+  test("the history shows a grid over an option that no form has", async () => {
+    const grid = { x: { option: "eta", values: [0, 0.5] } };
+    const data = { prompt: "a dog", steps: 1, scheduler: "ddim", seed: 1, grid };
+    const { id } = await (await page.request.post(`${server.url}/jobs`, { data })).json();
+    await page.request.get(`${server.url}/jobs/${id}/events`);
+    await open("History");
+    await page.locator(".gallery .thumbnail").first().click();
+    const headers = page.getByRole("region", { name: "X/Y grid" }).getByRole("columnheader");
+    expect(await headers.allTextContents()).toEqual(["eta 0", "eta 0.5"]);
+    await open("Text to image");
+  });
+
   test("a ControlNet follows a picture", async () => {
     const model = page.getByLabel("Switch option");
     await model.selectOption("tiny-sd1 CPU FP32");

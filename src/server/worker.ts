@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { defaultModels, type LoadOptions } from "../index.js";
 import { Jobs, type Work } from "./jobs/jobs.js";
-import { Models, optionLabel } from "./jobs/models.js";
+import { optionLabel } from "./jobs/model-option.js";
+import { Models } from "./jobs/models.js";
 import { libraryWork } from "./jobs/work.js";
 import { checkFolders, defaultDataDir, version } from "./main.js";
 import { openRedisQueue } from "./queue/redis/redis.js";

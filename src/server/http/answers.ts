@@ -1,5 +1,5 @@
 import type { countTokens, ModelInfo, SchedulerEntry, scheduleTypes } from "../../index.js";
-import type { ModelOption, ModelState, Precision } from "../jobs/models.js";
+import type { ModelOption, ModelState, Precision } from "../jobs/model-option.js";
 import type { Preparation } from "../jobs/prepare.js";
 import type { Job, JobImage, JobResult } from "../queue/queue.js";
 import type { Limits } from "../requests/limits.js";

@@ -1,7 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
-  DiffusionError,
   defaultModels,
   describeModel,
   type GenerateOptions,
@@ -9,32 +8,13 @@ import {
   type LoadOptions,
   type ModelInfo,
   nearest,
-  type ProgressEvent,
-  StableDiffusion,
 } from "../../index.js";
 import { errorOf, Refusal } from "../refusal.js";
 import type { Settings } from "../storage/settings.js";
+import { LoadedModels } from "./loaded-models.js";
+import { type ModelOption, type ModelState, optionLabel } from "./model-option.js";
+import { warmUp } from "./warm-up.js";
 import { configuredFolders, isFolder, type WeightFile, weightFiles } from "./weight-files.js";
-
-export type Precision = NonNullable<LoadOptions["precision"]>;
-
-/** A model that can be chosen: "v2.1-base CPU FP32". */
-export interface ModelOption {
-  readonly label: string;
-  readonly name: string;
-  readonly precision: Precision;
-  /** What `StableDiffusion.load` takes: a default model's name, a path, or a hub name. */
-  readonly source: string;
-  readonly info: ModelInfo;
-  readonly origin: "included" | "folder" | "prepared";
-}
-
-export interface ModelState {
-  readonly status: "idle" | "loading" | "ready" | "failed";
-  /** What is going on while it loads, in numbers. */
-  readonly phase?: { readonly what: string; readonly done: number; readonly total: number };
-  readonly error?: { readonly code: string; readonly message: string; readonly hint?: string };
-}
 
 /** Folders of what requests can name besides models. */
 export interface AdapterFolders {
@@ -46,27 +26,11 @@ export interface AdapterFolders {
   readonly controlDir?: string | undefined;
 }
 
-interface Loaded {
-  readonly model: Promise<StableDiffusion>;
-  /** Path of the autoencoder that it was loaded with, if not its own. */
-  readonly vae: string | undefined;
-  users: number;
-  used: number;
-}
-
-export const optionLabel = (name: string, precision: Precision): string =>
-  `${name} CPU ${precision.toUpperCase()}`;
-
-/** Models in memory at the same time, at most; the one that was not used for longest goes. */
-const MOST_LOADED = 2;
-
 /** The models that requests can name, and those of them that are loaded. */
 export class Models {
   readonly #options = new Map<string, ModelOption>();
-  readonly #loaded = new Map<string, Loaded>();
-  readonly #states = new Map<string, ModelState>();
+  readonly #loaded: LoadedModels;
   readonly #settings: Settings;
-  readonly #load: LoadOptions;
   readonly #folders: AdapterFolders;
   /** The chosen autoencoder; the models' own when undefined. */
   #vae: WeightFile | undefined;
@@ -75,7 +39,7 @@ export class Models {
 
   private constructor(settings: Settings, load: LoadOptions, folders: AdapterFolders) {
     this.#settings = settings;
-    this.#load = load;
+    this.#loaded = new LoadedModels(load);
     this.#folders = folders;
   }
 
@@ -142,7 +106,7 @@ export class Models {
   }
 
   state(label: string): ModelState {
-    return this.#states.get(label) ?? { status: "idle" };
+    return this.#loaded.state(label);
   }
 
   /** What requests without a model use. */
@@ -248,108 +212,19 @@ export class Models {
   }
 
   /** @param vae the autoencoder, undefined for the model's own; default: the chosen one */
-  async generate(
+  generate(
     option: ModelOption,
     options: GenerateOptions,
     { vae }: { readonly vae: WeightFile | undefined } = { vae: this.#vae },
   ): Promise<GenerateResult> {
-    const loaded = this.#acquire(option, vae);
-    loaded.users++;
-    const first = this.state(option.label).status !== "ready";
-    try {
-      const model = await loaded.model;
-      const onProgress = (event: ProgressEvent) => {
-        if (first) this.#progress(option.label, event);
-        options.onProgress?.(event);
-      };
-      const result = await model.generate({ ...options, onProgress });
-      this.#states.set(option.label, { status: "ready" });
-      return result;
-    } catch (error) {
-      if (error instanceof DiffusionError && error.code === "WORKER") await this.unload(option.label);
-      if (first) this.#failed(option.label, error, options.signal);
-      throw error;
-    } finally {
-      loaded.users--;
-      loaded.used = performance.now();
-      // Given up while it was in use.
-      if (loaded.users === 0 && this.#loaded.get(option.label) !== loaded) void dispose(loaded);
-    }
+    return this.#loaded.generate(option, options, vae?.path);
   }
 
-  #acquire(option: ModelOption, chosen: WeightFile | undefined): Loaded {
-    const known = this.#loaded.get(option.label);
-    const vae = option.info.kind === "unconditional" ? undefined : chosen?.path;
-    if (known?.vae === vae && known) return known;
-    this.#loaded.delete(option.label);
-    if (known?.users === 0) void dispose(known);
-    this.#evict();
-    this.#states.set(option.label, { status: "loading" });
-    const model = StableDiffusion.load(option.source, {
-      ...this.#load,
-      precision: option.precision,
-      ...(vae !== undefined && { vae }),
-      // What was prepared is on disk; asking the hub again would need its token again.
-      ...(option.origin === "prepared" && { offline: true }),
-      onProgress: (event) => this.#progress(option.label, event),
-    });
-    const loaded = { model, vae, users: 0, used: performance.now() };
-    this.#loaded.set(option.label, loaded);
-    model.catch(() => {
-      if (this.#loaded.get(option.label) === loaded) this.#loaded.delete(option.label);
-    });
-    return loaded;
+  unload(label: string): Promise<void> {
+    return this.#loaded.unload(label);
   }
 
-  #evict(): void {
-    const idle = [...this.#loaded].filter(([, { users }]) => users === 0);
-    idle.sort(([, a], [, b]) => a.used - b.used);
-    for (const [label] of idle.slice(0, this.#loaded.size - MOST_LOADED + 1)) void this.unload(label);
+  dispose(): Promise<void> {
+    return this.#loaded.dispose();
   }
-
-  async unload(label: string): Promise<void> {
-    const loaded = this.#loaded.get(label);
-    this.#loaded.delete(label);
-    this.#states.delete(label);
-    if (loaded) await dispose(loaded);
-  }
-
-  #progress(label: string, event: ProgressEvent): void {
-    if (this.state(label).status === "ready") return;
-    const phase =
-      event.type === "download"
-        ? { what: event.file, done: event.overall.received, total: event.overall.total }
-        : event.type === "convert" || event.type === "load"
-          ? { what: event.network, done: event.done, total: event.total }
-          : undefined;
-    this.#states.set(label, { status: "loading", ...(phase && { phase }) });
-  }
-
-  #failed(label: string, error: unknown, signal: AbortSignal | undefined): void {
-    this.#states.set(
-      label,
-      signal?.aborted ? { status: "idle" } : { status: "failed", error: errorOf(error) },
-    );
-  }
-
-  async dispose(): Promise<void> {
-    await Promise.all([...this.#loaded.keys()].map((label) => this.unload(label)));
-  }
-}
-
-async function dispose({ model }: Loaded): Promise<void> {
-  await (await model.catch(() => undefined))?.dispose();
-}
-
-/** The shortest run that touches every network with the shapes that requests will have. */
-export function warmUp({ kind, size, tokenizer }: ModelInfo): GenerateOptions {
-  if (kind === "unconditional") return { steps: 1, scheduler: "ddim" };
-  if (kind === "text") return { prompt: "", steps: 1 };
-  if (kind === "upscaling" || kind === "instruct") {
-    const side = kind === "upscaling" ? 64 : size;
-    const image = { width: side, height: side, data: new Uint8Array(side * side * 3).fill(128) };
-    return { image, steps: 1, ...(tokenizer && { prompt: "" }) };
-  }
-  const white = { width: size, height: size, data: new Uint8Array(size * size * 3).fill(255) };
-  return { prompt: "", steps: 1, image: white, mask: white };
 }

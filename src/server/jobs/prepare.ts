@@ -3,7 +3,9 @@ import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import { describeModel, type LoadOptions, type ProgressEvent, StableDiffusion } from "../../index.js";
 import { errorOf, Refusal } from "../refusal.js";
-import { type Models, type Precision, warmUp } from "./models.js";
+import type { Precision } from "./model-option.js";
+import type { Models } from "./models.js";
+import { warmUp } from "./warm-up.js";
 
 export interface PrepareRequest {
   /** A name on the list, a hub name, or (on the user's own machine) a path. */

@@ -9,7 +9,7 @@ import {
   scheduleTypes,
 } from "../../../index.js";
 import { type Parts, upscalingModels } from "../../jobs/accept.js";
-import type { ModelOption } from "../../jobs/models.js";
+import type { ModelOption } from "../../jobs/model-option.js";
 import type { Preparations } from "../../jobs/prepare.js";
 import { upscalers } from "../../jobs/work.js";
 import { Refusal } from "../../refusal.js";
