@@ -105,7 +105,7 @@ function NumberInput({ id, field }: { readonly id: string; readonly field: Numer
   );
 }
 
-/** A number with a slider; the number alone is in the tab order's way, the slider is for the pointer too. */
+/** A number, and beside it a slider for the pointer. */
 export function Slider(props: Numeric) {
   const id = useId();
   const { label, value, min, max, step, onChange } = props;

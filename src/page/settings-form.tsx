@@ -9,7 +9,7 @@ import { SettingNumber, SettingSlider } from "./setting-fields.js";
 import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 
-export const kindsOf: Record<Mode, readonly ModelView["kind"][]> = {
+const kindsOf: Record<Mode, readonly ModelView["kind"][]> = {
   text: ["text"],
   image: ["text", "instruct"],
   inpaint: ["inpainting", "text"],

@@ -22,27 +22,36 @@ interface Described {
 /** Every route, as "METHOD /path". The bodies are the schemas that the handlers check with. */
 export const routes: Readonly<Record<string, Described>> = {
   "POST /jobs": {
-    summary: "Accepts a job. The header Idempotency-Key makes repeating it harmless.",
+    summary:
+      "Queues a job and answers at once. With the header Idempotency-Key, sending it again gives the same job.",
     body: z.union([generateRequest, upscaleRequest]),
   },
-  "GET /jobs": { summary: "Jobs, newest first: status, limit, before" },
-  "GET /jobs/:id": { summary: "One job: status, position, progress, result" },
-  "GET /jobs/:id/events": { summary: "Server-sent events named job, until it has ended" },
-  "GET /jobs/:id/grid.png": { summary: "All pictures of a grid in one" },
-  "DELETE /jobs/:id": { summary: "Cancels a job; finished pictures stay" },
-  "POST /jobs/:id/skip": { summary: "Leaves out the picture that is being made" },
-  "DELETE /history/:id": { summary: "Forgets a job that has ended, and its pictures" },
+  "GET /jobs": {
+    summary:
+      "Lists jobs, newest first. Query: status (one or several, with commas between), limit, before (a job's id)",
+  },
+  "GET /jobs/:id": { summary: "One job: its status, place in the queue, progress and result" },
+  "GET /jobs/:id/events": {
+    summary: "Server-sent events named job, one for each change, until the job has ended",
+  },
+  "GET /jobs/:id/grid.png": { summary: "All pictures of a grid in one PNG" },
+  "DELETE /jobs/:id": { summary: "Cancels a job; pictures that are finished stay" },
+  "POST /jobs/:id/skip": { summary: "Skips the picture that is being made" },
+  "DELETE /history/:id": { summary: "Deletes a job that has ended, with its pictures" },
   "GET /images/:file": { summary: "A picture as PNG" },
-  "GET /models": { summary: "Models with their state, precisions, and the latest preparation" },
-  "POST /models/current": { summary: "Chooses the model of requests that name none", body: chooseBody },
-  "POST /models/prepare": { summary: "Downloads and converts a model (Optimize model)", body: prepareBody },
+  "GET /models": { summary: "The models and their state, the precisions, and the latest preparation" },
+  "POST /models/current": { summary: "Chooses the model for requests that name none", body: chooseBody },
+  "POST /models/prepare": {
+    summary: 'Downloads and converts a model (the page\'s "Optimize model")',
+    body: prepareBody,
+  },
   "GET /models/prepare/:id": { summary: "Log and progress of a preparation" },
   "DELETE /models/prepare/:id": { summary: "Stops a preparation" },
   "DELETE /models/:label": { summary: "Takes a prepared model off the list" },
   "GET /schedulers": { summary: "Schedulers and schedule types" },
   "GET /upscalers": { summary: "Upscalers" },
-  "GET /controls": { summary: "ControlNets and T2I-Adapters, and what prepares pictures for them" },
-  "GET /limits": { summary: "What a request may ask for" },
+  "GET /controls": { summary: "ControlNets and T2I-Adapters, and the preprocessors for their pictures" },
+  "GET /limits": { summary: "The limits for requests" },
   "POST /tokens": { summary: "Counts the tokens of a prompt", body: tokensBody },
   "POST /v1/images/generations": { summary: "OpenAI: text to image", body: generationsBody },
   "POST /v1/images/edits": {
@@ -63,17 +72,27 @@ export const routes: Readonly<Record<string, Described>> = {
   "POST /sdapi/v1/png-info": { summary: "AUTOMATIC1111: parameters of a PNG", body: pngInfoBody },
   "GET /sdapi/v1/progress": { summary: "AUTOMATIC1111: progress with preview" },
   "POST /internal/progress": { summary: "AUTOMATIC1111: progress of a task", body: internalProgress },
-  "POST /sdapi/v1/interrupt": { summary: "AUTOMATIC1111: stops what runs" },
-  "POST /sdapi/v1/skip": { summary: "AUTOMATIC1111: leaves out the picture that is being made" },
+  "POST /sdapi/v1/interrupt": { summary: "AUTOMATIC1111: stops the running jobs" },
+  "POST /sdapi/v1/skip": { summary: "AUTOMATIC1111: skips the picture that is being made" },
   "GET /sdapi/v1/options": { summary: "AUTOMATIC1111: settings" },
   "POST /sdapi/v1/options": { summary: "AUTOMATIC1111: changes settings", body: optionsBody },
   "POST /sdapi/v1/unload-checkpoint": { summary: "AUTOMATIC1111: frees the model's memory" },
   "POST /sdapi/v1/reload-checkpoint": { summary: "AUTOMATIC1111: loads the model" },
-  "POST /sdapi/v1/refresh-checkpoints": { summary: "AUTOMATIC1111: nothing to do" },
-  "POST /sdapi/v1/refresh-vae": { summary: "AUTOMATIC1111: nothing to do" },
-  "POST /sdapi/v1/refresh-loras": { summary: "AUTOMATIC1111: nothing to do" },
-  "POST /sdapi/v1/refresh-embeddings": { summary: "AUTOMATIC1111: nothing to do" },
-  "POST /sdapi/v1/interrogate": { summary: "AUTOMATIC1111: refused, there is no such model" },
+  "POST /sdapi/v1/refresh-checkpoints": {
+    summary: "AUTOMATIC1111: accepted, and does nothing: lists are always fresh",
+  },
+  "POST /sdapi/v1/refresh-vae": {
+    summary: "AUTOMATIC1111: accepted, and does nothing: lists are always fresh",
+  },
+  "POST /sdapi/v1/refresh-loras": {
+    summary: "AUTOMATIC1111: accepted, and does nothing: lists are always fresh",
+  },
+  "POST /sdapi/v1/refresh-embeddings": {
+    summary: "AUTOMATIC1111: accepted, and does nothing: lists are always fresh",
+  },
+  "POST /sdapi/v1/interrogate": {
+    summary: "AUTOMATIC1111: refused, as this server has no model that describes pictures",
+  },
   ...Object.fromEntries(
     [
       ...["samplers", "schedulers", "sd-models", "sd-vae", "loras", "upscalers", "latent-upscale-modes"],
@@ -84,12 +103,17 @@ export const routes: Readonly<Record<string, Described>> = {
   "GET /controlnet/version": { summary: "AUTOMATIC1111's ControlNet: 2" },
   "GET /controlnet/model_list": { summary: "AUTOMATIC1111's ControlNet: models" },
   "GET /controlnet/module_list": { summary: "AUTOMATIC1111's ControlNet: preprocessors" },
-  "GET /controlnet/control_types": { summary: "AUTOMATIC1111's ControlNet: what goes together" },
+  "GET /controlnet/control_types": {
+    summary: "AUTOMATIC1111's ControlNet: which preprocessors go with which models",
+  },
   "GET /controlnet/settings": { summary: "AUTOMATIC1111's ControlNet: how many units there are" },
-  "POST /controlnet/detect": { summary: "AUTOMATIC1111's ControlNet: preprocesses", body: detectBody },
-  "GET /health": { summary: "That the server is up, and how far its model is" },
+  "POST /controlnet/detect": {
+    summary: "AUTOMATIC1111's ControlNet: preprocesses a picture",
+    body: detectBody,
+  },
+  "GET /health": { summary: "200 as long as the process answers; says how far the model is" },
   "GET /ready": { summary: "200 once jobs can be run: the model is loaded, or a worker is there; else 503" },
-  "GET /metrics": { summary: "Numbers for Prometheus" },
+  "GET /metrics": { summary: "Metrics in Prometheus' text format" },
   "GET /openapi.json": { summary: "This document" },
 };
 
@@ -112,7 +136,7 @@ export function openapiDocument(version: string): object {
           content: { [multipart ? "multipart/form-data" : "application/json"]: { schema: schemaOf(body) } },
         },
       }),
-      responses: { default: { description: "As the summary says, or an error" } },
+      responses: { default: { description: "What the summary says, or an error" } },
     };
   }
   return { openapi: "3.1.0", info: { title: "tfjs-diffusion", version }, paths };

@@ -7,7 +7,7 @@ import { Refusal } from "../refusal.js";
 export interface Access {
   /** Values of the Host header: "127.0.0.1:7860". Lower case. */
   readonly hosts: () => ReadonlySet<string>;
-  /** `user:password` for Basic, the password alone for Bearer. Absent: nobody has to say who they are. */
+  /** `user:password` for Basic, only the password for Bearer. Absent: nobody has to say who they are. */
   readonly secret?: string;
 }
 

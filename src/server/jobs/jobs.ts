@@ -19,7 +19,7 @@ export type WorkResult = Omit<JobResult, "images">;
 
 export interface WorkHooks {
   readonly signal: AbortSignal;
-  /** A signal for one picture: aborted when that picture alone is to be left out. */
+  /** A signal for one picture: aborted when only that picture is to be skipped. */
   skippable(): AbortSignal;
   progress(progress: JobProgress): void;
   finished(image: JobImage): void;
@@ -104,7 +104,7 @@ export class Jobs {
     }
   }
 
-  /** Counts a job before it is accepted, so that many at the same moment count, too. */
+  /** Counts a job before it is accepted, so that many at the same moment are counted as well. */
   #admit(id: string, client: string): void {
     const { queuedPerClient = Number.POSITIVE_INFINITY } = this.#options;
     const waiting = [...this.#waiting.values()].filter((other) => other === client).length;

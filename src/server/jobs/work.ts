@@ -67,7 +67,7 @@ async function generatePictures(
         option,
         {
           ...options,
-          // Cells of a grid have theirs, and differ by what the axes say alone.
+          // Cells of a grid have their own, and differ only in what the axes say.
           ...(cells.length === 0 && seedsAt(image, seed, options.variation, variationSeed)),
           signal: AbortSignal.any([hooks.signal, skip]),
           onProgress: progress,

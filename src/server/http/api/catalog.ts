@@ -18,9 +18,17 @@ import type { Answers, ModelList, ModelView, PrecisionView } from "../answers.js
 import { badJson } from "./native.js";
 
 export const prepareBody = z.strictObject({
-  model: z.string().min(1).max(1000).describe("a hub name; on the user's own machine also a path"),
+  model: z
+    .string()
+    .min(1)
+    .max(1000)
+    .describe("a name on the list, or owner/name on the hub; on the user's own machine also a path"),
   precision: z.enum(["fp32", "fp16", "bf16"]),
-  token: z.string().max(500).optional().describe("of the hub; kept in memory until the work is done"),
+  token: z
+    .string()
+    .max(500)
+    .optional()
+    .describe("access token for the hub; kept in memory only, until the work is done"),
 });
 export const chooseBody = z.strictObject({ model: z.string().max(200) });
 export const tokensBody = z.strictObject({

@@ -39,7 +39,7 @@ const shared = {
 export const generationsBody = z.object({ prompt: z.string(), ...shared });
 export const editsBody = z
   .object({ prompt: z.string(), ...shared })
-  .describe("multipart/form-data with image (or image[]) and, if a part is to be repainted, mask");
+  .describe("multipart/form-data with image (or image[]), and mask to repaint a part only");
 export const variationsBody = z.object({ ...shared }).describe("multipart/form-data with image");
 type Body = z.infer<typeof variationsBody> & { readonly prompt?: string };
 

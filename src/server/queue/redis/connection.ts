@@ -8,7 +8,7 @@ import type { Records } from "./records.js";
 /** What all that belongs to one queue in Redis works with. */
 export interface Shared {
   readonly records: Records;
-  /** BullMQ's commands go over it, too: Redis carries out all of a process in the order in which they were given. */
+  /** BullMQ's commands go over it as well: Redis carries out all commands of a process in the order in which they were given. */
   readonly redis: Redis;
   readonly bull: typeof import("bullmq");
   readonly prefix: string;

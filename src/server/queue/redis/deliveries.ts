@@ -10,7 +10,7 @@ const bullName = (lane: string): string =>
 /** Never a whole number, which BullMQ keeps for its own. */
 const deliveryId = (id: string): string => `job-${id}`;
 
-export function bullQueue(lane: string, shared: Shared): Queue {
+function bullQueue(lane: string, shared: Shared): Queue {
   const { bull, redis, prefix, bullQueues } = shared;
   const known = bullQueues.get(lane);
   if (known) return known;
