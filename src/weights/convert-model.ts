@@ -76,8 +76,7 @@ function writeWeights(
   try {
     let done = 0;
     const tensors = [...checkpoint.tensors].map(([name, { dtype, shape }]): [string, TensorToWrite] => {
-      const isFloat = /^B?F\d+$/.test(dtype);
-      const encoder = precision === "same" || !isFloat ? undefined : encoders[precision];
+      const encoder = precision === "same" ? undefined : encoders[precision];
       const data = () => {
         onTensor(++done, checkpoint.tensors.size);
         return encoder ? encoder.encode(checkpoint.readFloat32(name)) : checkpoint.read(name);

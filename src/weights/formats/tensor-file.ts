@@ -1,12 +1,14 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { DiffusionError } from "../../errors.js";
 import { openEmbeddingPicture } from "./embedding-picture.js";
+import { openGguf } from "./gguf.js";
 import { openSafetensors } from "./safetensors.js";
+import { withScales } from "./scaled.js";
 import type { TensorFile } from "./tensors.js";
 import { openTorchFile } from "./torch-file.js";
 
 /**
- * Opens safetensors, a pickle of torch's (.ckpt, .bin, .pt), of which nothing is executed, or a picture with an
+ * Opens safetensors, GGUF, a pickle of torch's (.ckpt, .bin, .pt), of which nothing is executed, or a picture with an
  * embedding in it. People rename files freely, so the first bytes decide.
  *
  * @throws DiffusionError FILE_MISSING, FILE_FORMAT, UNSUPPORTED
@@ -14,10 +16,18 @@ import { openTorchFile } from "./torch-file.js";
 export function openTensorFile(path: string): TensorFile {
   const start = firstBytes(path);
   if (start.toString("latin1", 0, 4) === "\x89PNG") return openEmbeddingPicture(path);
+  if (start.toString("latin1", 0, 4) === "GGUF") return openGguf(path);
   // A torch archive is a zip; its older format is a pickle. Safetensors has the header's brace at byte 8, and a length
   // before it that may begin with any byte.
   const isTorch = start.toString("latin1", 0, 2) === "PK" || (start[0] === 0x80 && start[8] !== 0x7b);
-  return isTorch ? openPickle(path) : openSafetensors(path);
+  if (isTorch) return openPickle(path);
+  const file = openSafetensors(path);
+  try {
+    return withScales(file);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
 }
 
 function openPickle(path: string): TensorFile {

@@ -1,8 +1,9 @@
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { DiffusionError, nearest } from "../../errors.js";
 import { bitsOf, toFloat32 } from "./dtypes.js";
 import { unpickle } from "./pickle.js";
 import { isKind, type PickleStorage, type PickleTensor, type PickleValue } from "./pickle-values.js";
+import { readAt } from "./read-at.js";
 import { sniff } from "./sniff.js";
 import type { TensorFile, TensorInfo } from "./tensors.js";
 import { readZip } from "./zip.js";
@@ -175,21 +176,6 @@ function readLegacy(file: number, path: string, fileSize: number): Contents {
       throw new DiffusionError("FILE_FORMAT", `${path} is cut off in storage ${storage.key}`);
   }
   return { value, places };
-}
-
-function readAt(file: number, path: string, position: number, length: number): Buffer<ArrayBuffer> {
-  const most = 2 ** 30; // one read takes at most 2 GiB
-  const bytes = Buffer.alloc(length);
-  for (let at = 0; at < length; ) {
-    const got = readSync(file, bytes, at, Math.min(most, length - at), position + at);
-    if (got === 0)
-      throw new DiffusionError(
-        "FILE_FORMAT",
-        `${path} ends at byte ${position + at}, expected ${length} bytes from ${position}`,
-      );
-    at += got;
-  }
-  return bytes;
 }
 
 /** Every dictionary is entered once, however often it is referred to, so neither cycles nor bombs cost anything. */
