@@ -26,6 +26,7 @@ export {
   type Precision,
   type Prediction,
   precisions,
+  predictions,
   promptSyntaxes,
   type RuntimeName,
   resizeModes,

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { nearest } from "../errors.js";
-import type { ControlInput, IpAdapterInput, Preprocessor } from "../index.js";
+import { type ControlInput, type IpAdapterInput, type Preprocessor, preprocessors } from "../index.js";
 import { readNumber } from "./arguments.js";
 
 /** Flags that may be given several times, each with several settings. */
@@ -14,7 +14,7 @@ export function addControlOptions(command: Command): void {
     .optionsGroup("Following pictures (each may be given several times):")
     .option(
       "--control <settings>",
-      "a ControlNet or T2I-Adapter to follow: model=owner/name,image=room.png and, if wanted, scale=1, start=0, end=1 (shares of the steps), guess, preprocess=canny|invert|depth (or several, depth+invert), low=100, high=200 (canny's thresholds)",
+      `a ControlNet or T2I-Adapter to follow: model=owner/name,image=room.png and, if wanted, scale=1, start=0, end=1 (shares of the steps), guess, preprocess=${preprocessors.join("|")} (or several, depth+invert), low=100, high=200 (canny's thresholds)`,
       appended(readControl),
     )
     .option(

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { type Prediction, precisions, predictions } from "../index.js";
 import { clipTokenizerFolder, locateModel } from "../pipeline/model-source.js";
 import { readModel } from "../runtime/model.js";
 import { type StoredPrecision, writeModel } from "../weights/convert-model.js";
@@ -11,7 +12,7 @@ import { bytesInWords } from "./wording.js";
 interface ConvertFlags {
   precision: StoredPrecision;
   config?: string;
-  prediction?: "epsilon" | "v_prediction";
+  prediction?: Prediction;
 }
 
 export function addConvert(program: Command, session: Session): void {
@@ -24,15 +25,12 @@ export function addConvert(program: Command, session: Session): void {
     )
     .addOption(
       new Option("--precision <name>", "of the weights that are written")
-        .choices(["same", "fp32", "fp16", "bf16"])
+        .choices(["same", ...precisions])
         .default("same"),
     )
     .option("--config <folder>", "of a single file that says too little: a folder of the same architecture")
     .addOption(
-      new Option("--prediction <kind>", "of a single file: what its UNet predicts").choices([
-        "epsilon",
-        "v_prediction",
-      ]),
+      new Option("--prediction <kind>", "of a single file: what its UNet predicts").choices(predictions),
     )
     .action((model: string, folder: string, flags: ConvertFlags) => convert(session, model, folder, flags));
 }

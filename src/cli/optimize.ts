@@ -1,10 +1,10 @@
 import { type Command, Option } from "commander";
-import { defaultModels, StableDiffusion } from "../index.js";
+import { defaultModels, type Precision, precisions, StableDiffusion } from "../index.js";
 import { openProgress } from "./progress.js";
 import { type Session, say, sayJson } from "./session.js";
 
 interface OptimizeFlags {
-  precision: "fp32" | "fp16" | "bf16";
+  precision: Precision;
   cacheDir?: string;
 }
 
@@ -16,9 +16,7 @@ export function addOptimize(program: Command, session: Session): void {
       "Fills the cache with a model's weights as the networks read them, which the first picture otherwise does. " +
         "What is there already is left alone.",
     )
-    .addOption(
-      new Option("--precision <name>", "of the weights").choices(["fp32", "fp16", "bf16"]).default("fp32"),
-    )
+    .addOption(new Option("--precision <name>", "of the weights").choices(precisions).default(precisions[0]))
     .option("--cache-dir <folder>", "where converted weights are kept")
     .action(async (model: string = defaultModels[0], { precision, cacheDir }: OptimizeFlags) => {
       const progress = openProgress(session);

@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import { z } from "zod";
 
 /**
  * All that is said of one option, in one place: checks, defaults, refusals, the command line's flags, the server's
@@ -37,3 +37,9 @@ export interface Described<Value = unknown> {
 export type Descriptions<Options> = {
   readonly [Name in keyof Options]-?: Described<NonNullable<Options[Name]>>;
 };
+
+/** The schema of some options, none of which need be given, and no others. */
+export const schemaOf = (all: Readonly<Record<string, Described>>) =>
+  z.strictObject(
+    Object.fromEntries(Object.entries(all).map(([name, { schema }]) => [name, schema.optional()])),
+  );

@@ -9,6 +9,7 @@ import {
   type RuntimeName,
   runtimes,
 } from "./choices.js";
+import { type Descriptions, schemaOf } from "./described.js";
 import { refusal, unknownOption, withoutUndefined } from "./refusal.js";
 
 /** How a model of the hub is found and fetched, and who hears of it. */
@@ -75,59 +76,73 @@ export interface LayerOptions extends LocateOptions {
 }
 
 // Each says what a value must be.
-const text = z.string({ error: "text" }).optional();
-const flag = z.boolean({ error: "true or false" }).optional();
-const count = z
-  .int({ error: "a whole number above 0" })
-  .min(1, { error: "a whole number above 0" })
-  .optional();
-const amount = z.number({ error: "a number above 0" }).positive({ error: "above 0" }).optional();
-const oneOf = <T extends string>(words: readonly [T, ...T[]]) =>
-  z.enum(words, {
-    error: `${words.slice(0, -1).join(", ")}${words.length > 1 ? " or " : ""}${words.at(-1)}`,
-  });
+const text = z.string({ error: "text" });
+const flag = z.boolean({ error: "true or false" });
+const count = z.int({ error: "a whole number above 0" }).min(1, { error: "a whole number above 0" });
+const amount = z.number({ error: "a number above 0" }).positive({ error: "above 0" });
+const oneOf = <Word extends string>(words: readonly [Word, ...Word[]]) =>
+  z.enum(words, { error: [words.slice(0, -1).join(", "), words.at(-1)].filter(Boolean).join(" or ") });
 
 const finding = {
-  revision: text,
-  token: text,
-  offline: flag,
-  signal: z.instanceof(AbortSignal, { error: "an AbortSignal" }).optional(),
-  onProgress: z
-    .custom<OnProgress>((value) => typeof value === "function", { error: "a function" })
-    .optional(),
-} satisfies Record<keyof FindOptions, z.ZodType>;
+  revision: { schema: text, about: "of a hub model: branch, tag or commit", flag: "<name>" },
+  token: { schema: text },
+  offline: { schema: flag, about: "never ask the hub", flag: "" },
+  signal: { schema: z.instanceof(AbortSignal, { error: "an AbortSignal" }) },
+  onProgress: {
+    schema: z.custom<OnProgress>((value) => typeof value === "function", { error: "a function" }),
+  },
+} as const satisfies Descriptions<FindOptions>;
 
-const loadSchema = z.strictObject({
+/** What is known of each option of loading. */
+export const loadOptions = {
+  loraDir: {
+    schema: text,
+    about: "where <lora:name:0.8> in prompts finds its files",
+    flag: "<folder>",
+  },
+  vae: { schema: text, about: "another autoencoder: folder or hub name", flag: "<model>" },
+  taesd: {
+    schema: text,
+    about: "a small decoder for results and previews: folder or hub name",
+    flag: "<model>",
+  },
+  config: { schema: text },
+  prediction: { schema: oneOf(predictions) },
+  vaeTiling: { schema: flag },
   ...finding,
-  precision: oneOf(precisions).optional(),
-  runtime: oneOf(runtimes).optional(),
-  config: text,
-  prediction: oneOf(predictions).optional(),
-  vae: text,
-  taesd: text,
-  loraDir: text,
-  vaeTiling: flag,
-  keepLoaded: flag,
-  cacheDir: text,
-  threads: count,
-  memoryLimit: amount,
-  hangMs: amount,
-} satisfies Record<keyof LoadOptions, z.ZodType>);
+  precision: { schema: oneOf(precisions), about: "of the weights (default: fp32)", flag: "<name>" },
+  runtime: {
+    schema: oneOf(runtimes),
+    about: "graph (default) is fast, eager the reference",
+    flag: "<name>",
+  },
+  keepLoaded: { schema: flag },
+  threads: { schema: count, about: "of the processor (default: one for each core)", flag: "<n>" },
+  memoryLimit: { schema: amount },
+  hangMs: { schema: amount },
+  cacheDir: {
+    schema: text,
+    about: "for converted weights (default: TFJS_DIFFUSION_CACHE, or the user's cache)",
+    flag: "<folder>",
+  },
+} as const satisfies Descriptions<LoadOptions>;
 
-const locateSchema = z.strictObject({
+const loadSchema = schemaOf(loadOptions);
+
+const locateSchema = schemaOf({
   ...finding,
-  variant: oneOf(["fp16"]).optional(),
-} satisfies Record<keyof LocateOptions, z.ZodType>);
+  variant: { schema: oneOf(["fp16"]) },
+} satisfies Descriptions<LocateOptions>);
 
 const layerSchema = locateSchema.extend({
-  model: text,
-  batch: count,
-  width: count,
-  height: count,
+  model: text.optional(),
+  batch: count.optional(),
+  width: count.optional(),
+  height: count.optional(),
 } satisfies Record<Exclude<keyof LayerOptions, keyof LocateOptions>, z.ZodType>);
 
 /** Options of loading a model, for those who tell them apart from those of a picture. */
-export const loadOptionNames: readonly string[] = Object.keys(loadSchema.shape);
+export const loadOptionNames: readonly string[] = Object.keys(loadOptions);
 
 /**
  * Refuses unknown options and values of the wrong kind, each in one sentence.

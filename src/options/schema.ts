@@ -1,11 +1,17 @@
-import { z } from "zod";
+import type { z } from "zod";
 import { firstProblem, inWords } from "../expectations.js";
-import { descriptions, type GenerateOptions } from "./options.js";
+import { type Described, schemaOf } from "./described.js";
+import {
+  descriptions,
+  type GenerateOptions,
+  type NamesWith,
+  namesWith,
+  type OptionName,
+  options,
+} from "./options.js";
 import { refusal, unknownOption, withoutUndefined } from "./refusal.js";
 
-const schema = z.strictObject(
-  Object.fromEntries(descriptions.map(([name, described]) => [name, described.schema.optional()])),
-);
+const schema = schemaOf(options);
 
 /** Options that a call may hold, for those who pass on the options of others. */
 export const optionNames: readonly string[] = descriptions.map(([name]) => name);
@@ -16,12 +22,25 @@ export const optionNames: readonly string[] = descriptions.map(([name]) => name)
  * @param others names that may be meant by an unknown one, too
  * @throws DiffusionError BAD_OPTION with the nearest name
  */
-export function checkOptions(options: GenerateOptions, others: readonly string[] = []): void {
-  const given = withoutUndefined(options);
+export function checkOptions(asked: GenerateOptions, others: readonly string[] = []): void {
+  const given = withoutUndefined(asked);
   const { error } = schema.safeParse(given);
   if (!error) return;
   const problem = firstProblem(error, given);
   const { path, unknownKey } = problem;
   if (unknownKey === undefined) throw refusal(inWords(problem, "options"));
   throw unknownOption(path, unknownKey, [...optionNames, ...others]);
+}
+
+type Served = NamesWith<{ served: true }>;
+
+/** Options that a stranger may send as they are, with what is said about them: the library's own checks. */
+export const servedSchemas = Object.fromEntries(
+  namesWith("served").map((name) => [name, saidOf(name, options[name].schema)]),
+) as { readonly [Name in Served]: z.ZodOptional<(typeof options)[Name]["schema"]> };
+
+/** A schema of an option that need not be given, with what is said about it. */
+export function saidOf<Schema extends z.ZodType>(name: OptionName, schema: Schema): z.ZodOptional<Schema> {
+  const { about }: Described = options[name];
+  return about === undefined ? schema.optional() : schema.optional().describe(about);
 }

@@ -8,17 +8,22 @@ export interface AxisSetting {
 }
 export const noAxis: AxisSetting = { option: "", values: "" };
 
-export type AxisOption = (typeof numbers)[number] | (typeof texts)[number] | "scheduler";
+/**
+ * Numbers of "More settings", under the API's names: their range, and their name in a picture's text. 0 leaves them out.
+ */
+export const furtherNumbers = {
+  guidanceRescale: { min: 0, max: 1, step: 0.05, field: "Guidance rescale", from: 0 },
+  // The web UI counts from 1.
+  clipSkip: { min: 0, max: 11, step: 1, field: "Clip skip", from: 1 },
+} as const satisfies Partial<Record<Word, object>>;
 
-const numbers = [
-  "steps",
-  "guidance",
-  "guidanceRescale",
-  "seed",
-  "strength",
-  "clipSkip",
-] as const satisfies readonly Word[];
+export type FurtherNumber = keyof typeof furtherNumbers;
+export const furtherNames = Object.keys(furtherNumbers) as readonly FurtherNumber[];
+
+const numbers = ["steps", "guidance", "seed", "strength", ...furtherNames] as const;
 const texts = ["prompt", "negativePrompt"] as const satisfies readonly Word[];
+
+export type AxisOption = (typeof numbers)[number] | (typeof texts)[number] | "scheduler";
 
 /** What an axis may vary in a form. */
 export function axisOptions(mode: string): readonly AxisOption[] {

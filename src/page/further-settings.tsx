@@ -1,7 +1,8 @@
+import { hiresUpscalers } from "../options/choices.js";
 import { type AxisSetting, axisOptions, separatorOf } from "./axes.js";
 import { Check, choicesOrNone, Select, TextField } from "./fields.js";
 import { SettingNumber, SettingSlider } from "./setting-fields.js";
-import { hiresUpscalers, type Mode, type Settings, settings } from "./settings.js";
+import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 
 const change = (changes: Partial<Settings>) => settings.update(changes);

@@ -1,4 +1,5 @@
 import { useState } from "preact/hooks";
+import { maskedContents } from "../options/choices.js";
 import { axisOptions, type Grid, gridOf } from "./axes.js";
 import { upscalers } from "./catalog.js";
 import { useControl } from "./control-settings.js";
@@ -108,10 +109,7 @@ function MaskSettings() {
       <Select
         label={t("maskedContent")}
         value={form.maskedContent}
-        choices={(["original", "fill", "noise", "nothing"] as const).map((value) => ({
-          value,
-          label: t(value),
-        }))}
+        choices={maskedContents.map((value) => ({ value, label: t(value) }))}
         onChange={(value) => change({ maskedContent: value as Settings["maskedContent"] })}
       />
       <Check

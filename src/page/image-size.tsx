@@ -1,3 +1,4 @@
+import { resizeModes } from "../options/choices.js";
 import { NumberField, Select } from "./fields.js";
 import { type Settings, settings, sources } from "./settings.js";
 import { useModel } from "./settings-form.js";
@@ -6,11 +7,11 @@ import type { Word } from "./words.js";
 
 const change = (changes: Partial<Settings>) => settings.update(changes);
 
-const resizeModes: readonly (readonly [Settings["resizeMode"], Word])[] = [
-  ["stretch", "justResize"],
-  ["crop", "cropAndResize"],
-  ["fill", "resizeAndFill"],
-];
+const resizeWords: Readonly<Record<Settings["resizeMode"], Word>> = {
+  stretch: "justResize",
+  crop: "cropAndResize",
+  fill: "resizeAndFill",
+};
 
 /** The size that a picture is repainted at, its own unless one is typed, and how the picture is brought to it. */
 export function ImageSize({ mode }: { readonly mode: "image" | "inpaint" }) {
@@ -43,7 +44,7 @@ export function ImageSize({ mode }: { readonly mode: "image" | "inpaint" }) {
         <Select
           label={t("resizeMode")}
           value={resizeMode}
-          choices={resizeModes.map(([value, word]) => ({ value, label: t(word) }))}
+          choices={resizeModes.map((value) => ({ value, label: t(resizeWords[value]) }))}
           onChange={(value) => change({ resizeMode: value as Settings["resizeMode"] })}
         />
       )}

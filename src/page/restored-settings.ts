@@ -1,6 +1,7 @@
-import { noAxis } from "./axes.js";
+import { hiresUpscalers, resizeModes } from "../options/choices.js";
+import { type FurtherNumber, furtherNames, furtherNumbers, noAxis } from "./axes.js";
 import type { GenerateView, SchedulerList } from "./server.js";
-import { hiresUpscalers, type Settings, settings } from "./settings.js";
+import { type Settings, settings } from "./settings.js";
 
 /** Settings of a job of the history. */
 export function settingsOf(request: GenerateView, list: SchedulerList): Partial<Settings> {
@@ -23,7 +24,7 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
   const plain = Object.fromEntries(Object.entries(rest).filter(([key]) => key in known && key !== "model"));
   return {
     ...plain,
-    guidanceRescale: rest.guidanceRescale ?? 0,
+    ...furtherOf((name) => rest[name]),
     variationStrength: strength,
     variationSeed: String(varied),
     // Sizes in place of a factor have no field.
@@ -32,7 +33,7 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
       hiresScale: hires.scale ?? 1.5,
       hiresSteps: hires.steps ?? 0,
       hiresStrength: hires.strength ?? 0.7,
-      hiresUpscaler: hires.upscaler ?? "latent",
+      hiresUpscaler: hires.upscaler ?? hiresUpscalers[0],
     }),
     control: control?.model ?? "",
     ...(control && {
@@ -48,7 +49,7 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
     ...schedulerSettings(scheduler, list),
     ...(seed !== undefined && { seed: String(seed) }),
     ...(rest.image || rest.images ? { imageWidth: width, imageHeight: height } : { width, height }),
-    resizeMode: rest.resizeMode ?? "stretch",
+    resizeMode: rest.resizeMode ?? resizeModes[0],
     ...(expand && marginsOf(expand)),
     onlyMasked: Boolean(onlyMasked),
     ...(typeof onlyMasked === "object" && onlyMasked),
@@ -61,6 +62,10 @@ const marginsOf = ({ left = 0, right = 0, top = 0, bottom = 0 }: NonNullable<Gen
   top,
   bottom,
 });
+
+/** Numbers of "More settings": those that are not said are 0. */
+const furtherOf = (said: (name: FurtherNumber) => number | undefined): Partial<Settings> =>
+  Object.fromEntries(furtherNames.map((name) => [name, said(name) ?? 0]));
 
 /** By the library's name ("dpmpp_2m_karras"), or by labels of the web UI, which its API's clients send. */
 function schedulerSettings(
@@ -100,14 +105,16 @@ export function settingsOfFields(
   list: SchedulerList,
 ): Partial<Settings> {
   const number = (key: string) => (fields[key] === undefined ? undefined : Number(fields[key]));
-  const clipSkip = number("Clip skip");
   const [left, top, right, bottom] = (fields.Outpaint ?? "").split(" ").filter(Boolean).map(Number);
   const found: Partial<Record<keyof Settings, unknown>> = {
     prompt: fields.Prompt ?? "",
     negativePrompt: fields["Negative prompt"] ?? "",
     steps: number("Steps"),
     guidance: number("CFG scale"),
-    guidanceRescale: number("Guidance rescale") ?? 0,
+    ...furtherOf((name) => {
+      const { field, from } = furtherNumbers[name];
+      return (number(field) ?? from) - from;
+    }),
     seed: fields.Seed,
     variationStrength: number("Variation seed strength") ?? 0,
     variationSeed: fields["Variation seed"] ?? "",
@@ -118,7 +125,6 @@ export function settingsOfFields(
     width: number("Size-1"),
     height: number("Size-2"),
     strength: number("Denoising strength"),
-    clipSkip: clipSkip === undefined ? 0 : clipSkip - 1,
     // The web UI says nothing about its own default, which is CUDA's generator.
     rng: fields.RNG ? rngOf[fields.RNG] : fields.Version?.startsWith("tfjs-diffusion") ? undefined : "philox",
     maskBlur: number("Mask blur"),
@@ -157,6 +163,6 @@ function hiresOfFields(fields: Readonly<Record<string, string>>): Partial<Settin
     hiresSteps: Number(fields["Hires steps"] ?? 0),
     hiresStrength: Number(fields["Denoising strength"] ?? 0.7),
     hiresUpscaler:
-      hiresUpscalers.find((name) => name === fields["Hires upscaler"]?.toLowerCase()) ?? "latent",
+      hiresUpscalers.find((name) => name === fields["Hires upscaler"]?.toLowerCase()) ?? hiresUpscalers[0],
   };
 }

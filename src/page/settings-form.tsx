@@ -1,5 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
-import { axisOptions, gridOf } from "./axes.js";
+import { rngNames } from "../options/choices.js";
+import { axisOptions, furtherNames, furtherNumbers, gridOf } from "./axes.js";
 import { modelFor, models, schedulers } from "./catalog.js";
 import { ControlSettings } from "./control-settings.js";
 import { choicesOrNone, Select, TextArea, TextField } from "./fields.js";
@@ -106,6 +107,13 @@ function useTokens(text: string, model: string | undefined): string {
   return count;
 }
 
+/** What draws the numbers: torch has two generators. */
+const rngLabels: Readonly<Record<Settings["rng"], string>> = {
+  torch: "torch (CPU)",
+  philox: "torch (CUDA)",
+  seedrandom: "seedrandom",
+};
+
 /** The settings that all ways to generate share. */
 export function SettingsForm({ mode }: { readonly mode: Mode }) {
   const t = useWords();
@@ -169,16 +177,12 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
         <div class="fields">
           <VariationSettings />
           <div class="grid">
-            {text && <SettingNumber name="guidanceRescale" min={0} max={1} step={0.05} />}
-            {text && <SettingNumber name="clipSkip" min={0} max={11} step={1} />}
+            {text &&
+              furtherNames.map((name) => <SettingNumber key={name} name={name} {...furtherNumbers[name]} />)}
             <Select
               label={t("rng")}
               value={form.rng}
-              choices={[
-                { value: "torch", label: "torch (CPU)" },
-                { value: "philox", label: "torch (CUDA)" },
-                { value: "seedrandom", label: "seedrandom" },
-              ]}
+              choices={rngNames.map((value) => ({ value, label: rngLabels[value] }))}
               onChange={(rng) => change({ rng: rng as Settings["rng"] })}
             />
           </div>

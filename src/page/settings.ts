@@ -1,14 +1,20 @@
-import { type AxisSetting, axisOptions, gridOf, noAxis } from "./axes.js";
+import {
+  hiresUpscalers,
+  type MaskedContent,
+  maskedContents,
+  resizeModes,
+  rngNames,
+} from "../options/choices.js";
+import { type AxisSetting, axisOptions, type FurtherNumber, furtherNames, gridOf, noAxis } from "./axes.js";
 import type { ModelView } from "./server.js";
 import { createStore, rememberedStore } from "./store.js";
 
 /** What the forms hold. Empty strings are left to the server. */
-export interface Settings {
+export interface Settings extends Readonly<Record<FurtherNumber, number>> {
   readonly prompt: string;
   readonly negativePrompt: string;
   readonly steps: number;
   readonly guidance: number;
-  readonly guidanceRescale: number;
   readonly width: number;
   readonly height: number;
   readonly count: number;
@@ -33,15 +39,14 @@ export interface Settings {
   readonly y: AxisSetting;
   readonly scheduler: string;
   readonly schedule: string;
-  readonly clipSkip: number;
-  readonly rng: "torch" | "philox" | "seedrandom";
+  readonly rng: (typeof rngNames)[number];
   readonly strength: number;
   /** Of image to image and inpainting; 0 is the picture's own. */
   readonly imageWidth: number;
   readonly imageHeight: number;
-  readonly resizeMode: "stretch" | "crop" | "fill";
+  readonly resizeMode: (typeof resizeModes)[number];
   readonly maskBlur: number;
-  readonly maskedContent: "original" | "fill" | "noise" | "nothing";
+  readonly maskedContent: MaskedContent;
   readonly onlyMasked: boolean;
   readonly padding: number;
   readonly left: number;
@@ -55,12 +60,16 @@ export interface Settings {
   readonly unconditionalModel: string;
 }
 
+const noFurtherNumbers = Object.fromEntries(furtherNames.map((name) => [name, 0])) as Record<
+  FurtherNumber,
+  number
+>;
+
 export const settings = rememberedStore<Settings>("settings", {
   prompt: "",
   negativePrompt: "",
   steps: 20,
   guidance: 5,
-  guidanceRescale: 0,
   width: 0,
   height: 0,
   count: 1,
@@ -71,7 +80,7 @@ export const settings = rememberedStore<Settings>("settings", {
   hiresScale: 1.5,
   hiresSteps: 0,
   hiresStrength: 0.7,
-  hiresUpscaler: "latent",
+  hiresUpscaler: hiresUpscalers[0],
   control: "",
   controlPreprocess: "",
   controlScale: 1,
@@ -81,14 +90,14 @@ export const settings = rememberedStore<Settings>("settings", {
   y: noAxis,
   scheduler: "dpmpp_2m",
   schedule: "",
-  clipSkip: 0,
-  rng: "torch",
+  ...noFurtherNumbers,
+  rng: rngNames[0],
   strength: 0.75,
   imageWidth: 0,
   imageHeight: 0,
-  resizeMode: "stretch",
+  resizeMode: resizeModes[0],
   maskBlur: 4,
-  maskedContent: "original",
+  maskedContent: maskedContents[0],
   onlyMasked: false,
   padding: 32,
   left: 64,
@@ -153,8 +162,7 @@ export function requestOf(
     ...(form.negativePrompt && { negativePrompt: form.negativePrompt }),
     guidance: form.guidance,
     ...(control && { controlnet: [controlOf(form, control)] }),
-    ...(form.guidanceRescale > 0 && { guidanceRescale: form.guidanceRescale }),
-    ...(form.clipSkip > 0 && { clipSkip: form.clipSkip }),
+    ...Object.fromEntries(furtherNames.flatMap((name) => (form[name] > 0 ? [[name, form[name]]] : []))),
   };
   const { strength, maskBlur, maskedContent, onlyMasked, padding, left, right, top, bottom } = form;
   switch (mode) {
@@ -203,12 +211,3 @@ const hiresOf = ({ hiresScale, hiresSteps, hiresStrength, hiresUpscaler }: Setti
 /** The choice of a model, in the form that it is for. */
 export const modelSetting = ({ kind, label }: Pick<ModelView, "kind" | "label">): Partial<Settings> =>
   kind === "unconditional" ? { unconditionalModel: label } : { model: label };
-
-export const hiresUpscalers = [
-  "latent",
-  "latent-bicubic",
-  "latent-nearest",
-  "lanczos",
-  "bilinear",
-  "nearest",
-];

@@ -1,32 +1,13 @@
 import sharp from "sharp";
 import { z } from "zod";
 import { encodePng } from "../../index.js";
+import { namesWith } from "../../options/options.js";
 import { Refusal } from "../refusal.js";
 import type { StoredGenerate } from "./request.js";
 
-/** What the axes of a grid may vary: everything that leaves model and size alone. */
-const gridOptions = [
-  "prompt",
-  "negativePrompt",
-  "steps",
-  "guidance",
-  "guidanceRescale",
-  "eta",
-  "clipSkip",
-  "seed",
-  "scheduler",
-  "strength",
-  "maskBlur",
-  "maskedContent",
-  "seamStrength",
-  "resizeMode",
-  "tokenMerging",
-  "promptSyntax",
-  "rng",
-] as const;
-
+/** Anything may vary that leaves model and size as they are. */
 const axis = z.strictObject({
-  option: z.enum(gridOptions),
+  option: z.enum(namesWith("axis")),
   values: z
     .array(z.union([z.string(), z.number()]))
     .min(1)
@@ -103,6 +84,7 @@ export async function assembleGrid(
 const legend = (grid: StoredGenerate["grid"]): string =>
   (["x", "y"] as const)
     .flatMap((name) => {
+      /** Anything may vary that leaves model and size as they are. */
       const axis = grid?.[name];
       return axis ? [`${name === "x" ? "Columns" : "Rows"}: ${axis.option} ${axis.values.join(", ")}`] : [];
     })

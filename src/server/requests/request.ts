@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { firstProblem, inWords } from "../../expectations.js";
 import { type GenerateOptions, nearest, preprocessors } from "../../index.js";
+import { type OptionName, options } from "../../options/options.js";
+import { saidOf, servedSchemas } from "../../options/schema.js";
 import { Refusal } from "../refusal.js";
 import { gridCells, gridRequest } from "./grid.js";
 import type { Limits } from "./limits.js";
@@ -32,66 +34,47 @@ const control = (image: z.ZodString) =>
   });
 const most = { controls: 3, images: 256 };
 
+/** Options of the library with bounds of the server's own, which a stranger's values must keep. */
+const bounded = {
+  prompt: z.string(),
+  negativePrompt: z.string(),
+  width: side,
+  height: side,
+  steps: options.steps.schema.max(1000),
+  guidance: options.guidance.schema.max(100),
+  deepCache: z.strictObject({ interval: options.deepCache.schema.shape.interval.max(100) }),
+  clipSkip: options.clipSkip.schema.max(24),
+  seed: seed.describe(
+    "digits in a string are a number of up to 64 bits, other text goes through seedrandom; picture i uses seed + i",
+  ),
+  count: whole.min(1),
+  scheduler: z.union([
+    z.string().max(100),
+    z.strictObject({ sampler: z.string().max(100), schedule: z.string().max(100).optional() }),
+  ]),
+  variation: z.strictObject({ seed: seed.optional(), strength: share }),
+  seedSize: size,
+  maskBlur: options.maskBlur.schema.max(512),
+  onlyMasked: z.union([z.boolean(), z.strictObject({ padding: whole.min(0).max(4096) })]),
+  expand: z.strictObject({ left: margin, top: margin, right: margin, bottom: margin }),
+  hires: z.strictObject({
+    scale: z.number().min(1).max(8).optional(),
+    width: side.optional(),
+    height: side.optional(),
+    strength: share.optional(),
+    steps: whole.min(1).max(1000).optional(),
+    upscaler: z.string().max(100).optional(),
+  }),
+} satisfies Partial<Record<OptionName, z.ZodType>>;
+
+type Bounded = typeof bounded;
+
 /** What decides about a picture, under the library's names. Pictures stand apart: they are base64 on the wire. */
 const settings = {
-  prompt: z.string().optional(),
-  negativePrompt: z.string().optional(),
-  width: side.optional(),
-  height: side.optional(),
-  steps: whole.min(1).max(1000).optional(),
-  guidance: z.number().min(0).max(100).optional(),
-  guidanceRescale: share.optional(),
-  guidanceInterval: z.tuple([share, share]).optional().describe("shares of the run that are guided alone"),
-  deepCache: z
-    .strictObject({ interval: whole.min(2).max(100) })
-    .optional()
-    .describe("the whole network at every so-manieth step alone"),
-  tokenMerging: z.number().gt(0).max(0.75).optional().describe("share of tokens merged in self-attention"),
-  eta: share.optional(),
-  clipSkip: whole.min(0).max(24).optional(),
-  seed: seed
-    .optional()
-    .describe("digits in a string are a number of up to 64 bits, other text goes through seedrandom"),
-  count: whole.min(1).optional(),
-  promptSyntax: z
-    .enum(["plain", "a1111", "compel"])
-    .optional()
-    .describe("what brackets in prompts mean: nothing, AUTOMATIC1111's weights, or compel's"),
-  rng: z.enum(["torch", "philox", "seedrandom"]).optional(),
-  scheduler: z
-    .union([
-      z.string().max(100),
-      z.strictObject({ sampler: z.string().max(100), schedule: z.string().max(100).optional() }),
-    ])
-    .optional(),
-  variation: z
-    .strictObject({ seed: seed.optional(), strength: share })
-    .optional()
-    .describe("turns the noise of the seed towards that of another"),
-  seedSize: size.optional().describe("keeps the composition of a picture of this size"),
-  strength: share.optional(),
-  exactSteps: z.boolean().optional().describe("all steps on the image, not strength of them"),
-  resizeMode: z.enum(["stretch", "crop", "fill"]).optional(),
-  maskInvert: z.boolean().optional(),
-  maskBlur: z.number().min(0).max(512).optional(),
-  maskedContent: z.enum(["original", "fill", "noise", "nothing"]).optional(),
-  onlyMasked: z
-    .union([z.boolean(), z.strictObject({ padding: whole.min(0).max(4096) })])
-    .optional()
-    .describe("works on the mask's surroundings alone, at full size"),
-  expand: z.strictObject({ left: margin, top: margin, right: margin, bottom: margin }).optional(),
-  seamStrength: share.optional(),
-  hires: z
-    .strictObject({
-      scale: z.number().min(1).max(8).optional(),
-      width: side.optional(),
-      height: side.optional(),
-      strength: share.optional(),
-      steps: whole.min(1).max(1000).optional(),
-      upscaler: z.string().max(100).optional(),
-    })
-    .optional()
-    .describe("a second pass at a larger size"),
+  ...servedSchemas,
+  ...(Object.fromEntries(
+    Object.entries(bounded).map(([name, schema]) => [name, saidOf(name as keyof Bounded, schema)]),
+  ) as { [Name in keyof Bounded]: z.ZodOptional<Bounded[Name]> }),
   grid: gridRequest.optional(),
 };
 
@@ -144,7 +127,7 @@ const storedUpscale = z.strictObject({
   width: whole.min(1),
   height: whole.min(1),
   upscaler: z.string(),
-  /** The middle of it alone. */
+  /** Only its middle. */
   crop: size.optional(),
 });
 

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { writeWhole } from "../../disk/whole-file.js";
+import { precisions } from "../../index.js";
 
 const schema = z.object({
   /** Label of the model that requests without one use. */
@@ -19,7 +20,7 @@ const schema = z.object({
       z.object({
         name: z.string(),
         source: z.string(),
-        precision: z.enum(["fp32", "fp16", "bf16"]),
+        precision: z.enum(precisions),
         info: z.object({
           path: z.string(),
           name: z.string(),

@@ -4,6 +4,7 @@ import {
   countTokens,
   cpuFlags,
   loadTokenizer,
+  precisions,
   preprocessors,
   schedulerEntries,
   scheduleTypes,
@@ -23,7 +24,7 @@ export const prepareBody = z.strictObject({
     .min(1)
     .max(1000)
     .describe("a name on the list, or owner/name on the hub; on the user's own machine also a path"),
-  precision: z.enum(["fp32", "fp16", "bf16"]),
+  precision: z.enum(precisions),
   token: z
     .string()
     .max(500)
@@ -59,7 +60,7 @@ export function catalogApi({ models, limits }: Parts, preparations: Preparations
     const list: ModelList = {
       models: models.list().map(view),
       unusable: [...models.unusable].map(([name, problem]) => ({ name, problem })),
-      precisions: precisions(),
+      precisions: offered(),
       ...(latest && { preparation: latest }),
     };
     return c.json(list);
@@ -112,11 +113,11 @@ export function catalogApi({ models, limits }: Parts, preparations: Preparations
 }
 
 /** What "Optimize model" offers; the library has the last word on bfloat16. */
-function precisions(): PrecisionView[] {
-  const bf16 = ["avx512_bf16", "amx_bf16"].some((flag) => cpuFlags().has(flag));
-  return [
-    { id: "fp32", label: "CPU FP32", available: true },
-    { id: "fp16", label: "CPU FP16", available: true },
-    { id: "bf16", label: "CPU BF16", available: bf16 },
-  ];
+function offered(): PrecisionView[] {
+  const hasBfloat16 = ["avx512_bf16", "amx_bf16"].some((flag) => cpuFlags().has(flag));
+  return precisions.map((id) => ({
+    id,
+    label: `CPU ${id.toUpperCase()}`,
+    available: id !== "bf16" || hasBfloat16,
+  }));
 }
