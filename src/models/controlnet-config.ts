@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { count, parse, perLevel } from "./config.js";
+import { count, parse, perLevel, unusable } from "./config.js";
 import type { ControlNetConfig } from "./controlnet.js";
 import { parseUNetConfig } from "./unet-config.js";
 
@@ -13,8 +13,10 @@ const controlNetSchema = z.object({
 /** ControlNetModel: the keys of the UNet that it is half a copy of, and its own. */
 export function parseControlNetConfig(json: unknown, file: string): ControlNetConfig {
   const c = parse(controlNetSchema, json, file);
+  const unet = parseUNetConfig(json, file);
+  if (!unet.middle) throw unusable(file, "mid_block_type is null, but a ControlNet has a middle");
   return {
-    unet: parseUNetConfig(json, file),
+    unet,
     conditioningChannels: c.conditioning_channels,
     embeddingChannels: c.conditioning_embedding_out_channels,
     globalPool: c.global_pool_conditions,

@@ -85,7 +85,7 @@ const layers: Record<string, (stage: Stage, golden: GoldenCase) => Tensor | Tens
     const config = s.conditional!;
     const { heads, transformerLayers, onlyCrossAttention } = config.levels[s.level]!;
     return spatialTransformer(s.m, one(s, "hidden_states"), one(s, "encoder_hidden_states"), {
-      ...{ heads, onlyCrossAttention, layers: transformerLayers },
+      ...{ heads, onlyCrossAttention, layers: transformerLayers[0]! },
       ...{ groups: config.normGroups, linearProjection: config.linearProjection },
     });
   },

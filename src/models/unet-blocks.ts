@@ -28,7 +28,7 @@ export const downBlock = layer(
     let h = x;
     for (let i = 0; i < level.layers; i++) {
       h = resnetBlock(m.at("resnets", i), h, time, level.channels, resnetOptions(config));
-      if (level.crossAttention) h = transformer(m.at("attentions", i), h, context, config, level);
+      if (level.crossAttention) h = transformer(m, h, context, config, { ...level, layer: i });
       if (feature && level.crossAttention && i === level.layers - 1) h = m.ops.add(h, feature);
       outputs.push(h);
     }
@@ -39,12 +39,14 @@ export const downBlock = layer(
   },
 );
 
+/** The middle of a UNet that has one. */
 export const midBlock = layer((m: Module, x: Tensor, time: Tensor, context: Context, config: UNetConfig) => {
-  // Looks at itself first, even where only_cross_attention holds for all levels.
-  const level = { ...config.levels.at(-1)!, onlyCrossAttention: false };
+  const layers = config.middle?.transformerLayers;
   let h = resnetBlock(m.at("resnets", 0), x, time, channels(x), resnetOptions(config));
-  if (!config.midCrossAttention) return h;
-  h = transformer(m.at("attentions", 0), h, context, config, level);
+  if (layers === undefined) return h;
+  // Looks at itself first, even where only_cross_attention holds for all levels.
+  const level = { ...config.levels.at(-1)!, onlyCrossAttention: false, transformerLayers: [layers] };
+  h = transformer(m, h, context, config, { ...level, layer: 0 });
   return resnetBlock(m.at("resnets", 1), h, time, channels(x), resnetOptions(config));
 });
 
@@ -63,7 +65,7 @@ export const upBlock = layer(
     skips.forEach((skip, i) => {
       h = m.ops.concat([h, skip], 3);
       h = resnetBlock(m.at("resnets", i), h, time, level.channels, resnetOptions(config));
-      if (level.crossAttention) h = transformer(m.at("attentions", i), h, context, config, level);
+      if (level.crossAttention) h = transformer(m, h, context, config, { ...level, layer: i });
     });
     // To the size of the next skip connection, which is odd when the latents' size is.
     return next ? upsample(m.at("upsamplers", 0), h, next.shape[1]!, next.shape[2]!) : h;
@@ -78,22 +80,23 @@ export const lastUpLayer = layer(
     const h = resnetBlock(m.at("resnets", level.layers), joined, time, level.channels, resnetOptions(config));
     if (!config.upCrossAttention.at(-1)) return h;
     const up = { ...level, transformerLayers: config.upTransformerLayers.at(-1)! };
-    return transformer(m.at("attentions", level.layers), h, context, config, up);
+    return transformer(m, h, context, config, { ...up, layer: level.layers });
   },
 );
 
+/** The transformer behind one ResNet of a block. */
 const transformer = (
   m: Module,
   x: Tensor,
   context: Context,
   config: UNetConfig,
-  level: UNetLevel,
+  level: UNetLevel & { readonly layer: number },
 ): Tensor => {
   const { mergeTokens: merging } = context;
   const isThere = x.shape[1] === merging?.height && x.shape[2] === merging?.width;
-  return spatialTransformer(m, x, context.text, {
+  return spatialTransformer(m.at("attentions", level.layer), x, context.text, {
     heads: level.heads,
-    layers: level.transformerLayers,
+    layers: level.transformerLayers[level.layer]!,
     groups: config.normGroups,
     linearProjection: config.linearProjection,
     onlyCrossAttention: level.onlyCrossAttention,

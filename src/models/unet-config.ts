@@ -20,7 +20,8 @@ export interface UNetLevel {
   readonly layers: number; // 2
   readonly crossAttention: boolean;
   readonly heads: number; // 8
-  readonly transformerLayers: number; // 1
+  /** Depth of the transformer behind each ResNet, as many as there are `layers` (one more on the way up). */
+  readonly transformerLayers: readonly number[]; // 1, 1
   /** The first attention of each transformer block looks at the prompt, too (x4 upscaler). */
   readonly onlyCrossAttention: boolean;
 }
@@ -33,8 +34,12 @@ export interface UNetConfig {
   readonly levels: readonly UNetLevel[];
   /** Up blocks, last level first; they may differ from the way down in `crossAttention`. */
   readonly upCrossAttention: readonly boolean[];
-  readonly upTransformerLayers: readonly number[];
-  readonly midCrossAttention: boolean;
+  readonly upTransformerLayers: readonly (readonly number[])[];
+  /**
+   * A ResNet, a transformer of so many layers and a ResNet; one ResNet where there is no transformer (SSD-1B). Absent:
+   * the way up begins where the way down ends (BK-SDM-Tiny).
+   */
+  readonly middle?: { readonly transformerLayers?: number };
   readonly crossAttentionDim: number; // 768
   readonly linearProjection: boolean;
   readonly normGroups: number; // 32
@@ -51,6 +56,14 @@ export interface UNetConfig {
   readonly added?: { readonly timeWidth: number; readonly width: number }; // 256, 2816
 }
 
+/** Layers of a transformer: 0 is a transformer that only projects. */
+const depth = z.number().int().nonnegative().max(256);
+/** For each level, and there for each ResNet. */
+const depths = z
+  .array(z.union([depth, z.array(depth).min(1).max(17)]))
+  .min(1)
+  .max(16);
+
 const unetSchema = z.object({
   in_channels: count.default(4),
   out_channels: count.default(4),
@@ -58,12 +71,16 @@ const unetSchema = z.object({
   block_out_channels: perLevel.default([320, 640, 1280, 1280]),
   down_block_types: z.array(z.enum(["CrossAttnDownBlock2D", "DownBlock2D"])).optional(),
   up_block_types: z.array(z.enum(["CrossAttnUpBlock2D", "UpBlock2D"])).optional(),
-  mid_block_type: nullable(z.enum(["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"])),
+  // Null is a UNet without a middle, which absence is not.
+  mid_block_type: z
+    .enum(["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"])
+    .nullable()
+    .default("UNetMidBlock2DCrossAttn"),
   layers_per_block: z.union([count, perLevel]).default(2),
   attention_head_dim: z.union([count, perLevel]).default(8),
   num_attention_heads: nullable(z.union([count, perLevel])),
-  transformer_layers_per_block: z.union([count, perLevel]).default(1),
-  reverse_transformer_layers_per_block: z.null().optional(),
+  transformer_layers_per_block: z.union([depth, depths]).default(1),
+  reverse_transformer_layers_per_block: nullable(depths),
   cross_attention_dim: z.union([count, perLevel]).default(1280),
   only_cross_attention: z.union([z.boolean(), z.array(z.boolean())]).default(false),
   use_linear_projection: z.boolean().default(false),
@@ -87,6 +104,15 @@ const unetSchema = z.object({
   encoder_hid_dim: z.null().optional(),
   center_input_sample: z.literal(false).default(false),
   mid_block_scale_factor: z.literal(1).default(1),
+  resnet_skip_time_act: z.literal(false).default(false),
+  resnet_out_scale_factor: z.literal(1).default(1),
+  time_embedding_dim: z.null().optional(),
+  time_embedding_act_fn: z.null().optional(),
+  timestep_post_act: z.null().optional(),
+  cross_attention_norm: z.null().optional(),
+  encoder_hid_dim_type: z.null().optional(),
+  class_embeddings_concat: z.literal(false).default(false),
+  attention_type: z.literal("default").default("default"),
 });
 
 /** UNet2DConditionModel. */
@@ -98,7 +124,6 @@ export function parseUNetConfig(json: unknown, file: string): UNetConfig {
   // A naming accident of diffusers: in these configs attention_head_dim holds the number of heads.
   const heads = spread(c.num_attention_heads ?? c.attention_head_dim, levels);
   const layers = spread(c.layers_per_block, levels);
-  const transformers = spread(c.transformer_layers_per_block, levels);
   const onlyCross = spread(c.only_cross_attention, levels);
   const context = spread(c.cross_attention_dim, levels);
   requireLengths(file, levels, {
@@ -106,7 +131,6 @@ export function parseUNetConfig(json: unknown, file: string): UNetConfig {
     up_block_types: up,
     attention_head_dim: heads,
     layers_per_block: layers,
-    transformer_layers_per_block: transformers,
     only_cross_attention: onlyCross,
     cross_attention_dim: context,
   });
@@ -115,6 +139,7 @@ export function parseUNetConfig(json: unknown, file: string): UNetConfig {
       "UNSUPPORTED",
       `${file}: cross_attention_dim differs between levels [${context}]`,
     );
+  const transformers = transformerLayers(c, layers, file);
   const config: UNetConfig = {
     inChannels: c.in_channels,
     outChannels: c.out_channels,
@@ -124,12 +149,15 @@ export function parseUNetConfig(json: unknown, file: string): UNetConfig {
       layers: layers[i]!,
       crossAttention: down[i] === "CrossAttnDownBlock2D",
       heads: heads[i]!,
-      transformerLayers: transformers[i]!,
+      transformerLayers: transformers.down[i]!,
       onlyCrossAttention: onlyCross[i]!,
     })),
     upCrossAttention: up.map((type) => type === "CrossAttnUpBlock2D"),
-    upTransformerLayers: [...transformers].reverse(),
-    midCrossAttention: c.mid_block_type !== "UNetMidBlock2D",
+    upTransformerLayers: transformers.up,
+    ...(c.mid_block_type && {
+      middle:
+        c.mid_block_type === "UNetMidBlock2D" ? {} : { transformerLayers: transformers.down.at(-1)![0]! },
+    }),
     crossAttentionDim: context[0]!,
     linearProjection: c.use_linear_projection,
     normGroups: c.norm_num_groups,
@@ -145,6 +173,41 @@ export function parseUNetConfig(json: unknown, file: string): UNetConfig {
   requireDivisible(file, "norm_num_groups", c.block_out_channels, Array(levels).fill(c.norm_num_groups));
   requireDivisible(file, "the number of heads", c.block_out_channels, heads);
   return config;
+}
+
+/** Depths of the transformers for each level and ResNet, those of the way up from the last level on. */
+function transformerLayers(
+  c: z.infer<typeof unetSchema>,
+  layers: readonly number[],
+  file: string,
+): { readonly down: number[][]; readonly up: number[][] } {
+  const given = spread(c.transformer_layers_per_block, layers.length);
+  const reverse = c.reverse_transformer_layers_per_block;
+  if (!reverse && given.some(Array.isArray))
+    throw unusable(
+      file,
+      "transformer_layers_per_block has lists for the way down, which needs reverse_transformer_layers_per_block for the way up",
+    );
+  const upLayers = [...layers].reverse().map((count) => count + 1);
+  return {
+    down: eachLayer(given, layers, "transformer_layers_per_block", file),
+    up: eachLayer(reverse ?? [...given].reverse(), upLayers, "reverse_transformer_layers_per_block", file),
+  };
+}
+
+function eachLayer(
+  levels: readonly (number | readonly number[])[],
+  layers: readonly number[],
+  key: string,
+  file: string,
+): number[][] {
+  requireLengths(file, layers.length, { [key]: levels });
+  return levels.map((depths, i) => {
+    const all = spread(depths, layers[i]!);
+    if (all.length !== layers[i])
+      throw unusable(file, `${key}.${i} has ${all.length} entries for ${layers[i]} ResNets`);
+    return all;
+  });
 }
 
 function addedEmbedding(c: z.infer<typeof unetSchema>, file: string) {

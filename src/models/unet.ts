@@ -66,7 +66,7 @@ export function unet(config: UNetConfig, size: UNetSize): Network<UNetInputs, UN
       const { residuals, features = [] } = given;
       const { h, skips: own } = downPath(m, given.sample, time, context, config, { features });
       const skips = residuals ? own.map((skip, i) => m.ops.add(skip, residuals[i]!)) : own;
-      let middle = midBlock(m.at("mid_block"), h, time, context, config);
+      let middle = config.middle ? midBlock(m.at("mid_block"), h, time, context, config) : h;
       for (const added of [features[config.levels.length], residuals?.at(-1)])
         if (added) middle = m.ops.add(middle, added);
       if (!size.deep) return { sample: head(m, upPath(m, middle, skips, time, context, config), config) };
@@ -211,7 +211,7 @@ const head = (m: Module, x: Tensor, config: UNetConfig): Tensor => {
   return conv2d(m.at("conv_out"), groupNorm(m.at("conv_norm_out"), x, options), config.outChannels);
 };
 
-/** Where T2I-Adapters' features are added: at each level before its halving, without attention behind it; the middle. */
+/** Where T2I-Adapters' features are added: at each level before its halving, without attention behind it; the middle, if any. */
 function featureShapes(config: UNetConfig, { batch, height, width }: UNetSize): number[][] {
   let [h, w] = [height, width];
   const shapes = config.levels.map(({ channels: c, crossAttention }, i) => {
@@ -219,7 +219,7 @@ function featureShapes(config: UNetConfig, { batch, height, width }: UNetSize): 
     if (i < config.levels.length - 1) [h, w] = [Math.ceil(h / 2), Math.ceil(w / 2)];
     return crossAttention ? before : [batch, h, w, c];
   });
-  return [...shapes, [batch, h, w, config.levels.at(-1)!.channels]];
+  return config.middle ? [...shapes, [batch, h, w, config.levels.at(-1)!.channels]] : shapes;
 }
 
 /** Those of the skip connections and of the middle, which ControlNet's residuals share. */
