@@ -5,7 +5,9 @@
  *
  *   node scripts/setup.mjs                   all of it; ends with status 1 when something could not be had
  *   node scripts/setup.mjs --after-install   as npm's postinstall: TensorFlow only, and never a failed installation
+ *   node scripts/setup.mjs --official        tfjs-node's own build of TensorFlow 2.9.1 in place of 2.18.1, which is faster
  */
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,12 +17,15 @@ import {
   findCompiler,
   installOfficial,
   isInstalled,
+  isOfficialUnasked,
   locateTfjsNode,
   place,
+  prebuiltAddon,
 } from "./setup/addon.mjs";
 import {
   cacheFolder,
   ensureLibrary,
+  isLibraryGood,
   libraryFolder,
   makeCacheFolder,
   wheelForThisMachine,
@@ -28,18 +33,18 @@ import {
 import { withLock } from "./setup/lock.mjs";
 import { build, installPackages, isBuildStale, isClone, missingPackages } from "./setup/packages.mjs";
 import { SetupError, say, timed } from "./setup/report.mjs";
+import { hasTfjsNode, restoreTfjsNode } from "./setup/tfjs-node.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const afterInstall = process.argv.includes("--after-install");
 
+const official = process.argv.includes("--official");
+
 const packages = {
-  isMissing: () => missingPackages(root).length > 0,
+  isMissing: () => missingPackages(root).length > 0 || !hasTfjsNode(root),
   install: () => timed("installing the npm packages", () => installPackages(root)),
 };
-const tensorflow = {
-  isMissing: () => !isInstalled(tfjsNode(), wheelForThisMachine(), libraryFolder(cacheFolder())),
-  install: installTensorflow,
-};
+const tensorflow = { isMissing: isTensorflowMissing, install: installTensorflow };
 const dist = {
   isMissing: () => isBuildStale(root),
   install: () => timed("building", () => build(root)),
@@ -56,21 +61,33 @@ async function main() {
 
 const tfjsNode = () => locateTfjsNode(createRequire(join(root, "package.json")));
 
-/** The wheel's library with an addon of our own; where that fails, tfjs-node's official build. */
+function isTensorflowMissing() {
+  if (!hasTfjsNode(root)) return true;
+  const [wheel, library] = [wheelForThisMachine(), libraryFolder(cacheFolder())];
+  if (!isInstalled(tfjsNode(), wheel, library)) return true;
+  const isOfficial = !existsSync(join(tfjsNode().libraries, wheel?.libraries[0] ?? ""));
+  return isOfficial ? false : official || !isLibraryGood(wheel, library);
+}
+
+/** The wheel's library with an addon of ours; tfjs-node's official build only when it is asked for. */
 async function installTensorflow() {
+  if (!hasTfjsNode(root)) await restoreTfjsNode(root);
   try {
-    await installFromWheel();
+    await (official ? installOfficial(tfjsNode(), root) : installFromWheel());
   } catch (error) {
-    say(describe(error));
-    await installOfficial(tfjsNode(), root).catch((official) => {
-      throw new SetupError(
-        `TensorFlow is not set up: the official build failed too: ${describe(official)}`,
-        error.hint,
+    if (isOfficialUnasked(tfjsNode()))
+      say(
+        "TensorFlow 2.9.1, which tfjs-node's own install script put here, is used until this succeeds: it is slower",
       );
-    });
+    if (error instanceof SetupError && !official) error.hint = `${error.hint ?? "run again"}\n${otherWay}`;
+    throw error;
   }
   say("TensorFlow is ready");
 }
+
+const otherWay = `setup: or, without a hash to check it by, take tfjs-node's own build of TensorFlow 2.9.1, which is slower: ${
+  isClone(root) ? "node scripts/setup.mjs" : "npx tfjs-diffusion setup"
+} --official`;
 
 async function installFromWheel() {
   const wheel = wheelForThisMachine();
@@ -79,10 +96,19 @@ async function installFromWheel() {
       `TensorFlow's C library is not published for ${process.platform} ${process.arch} with this C runtime`,
       "use Linux with glibc (x64, arm64) or macOS on Apple silicon",
     );
-  const compiler = await findCompiler(); // before 230 MB are downloaded in vain
+  const prebuilt = prebuiltAddon(root, tfjsNode());
+  if (!existsSync(prebuilt)) await findCompiler(); // before 230 MB are downloaded in vain
   const library = await ensureLibrary(wheel, cacheFolder());
-  const headers = createRequire(join(root, "package.json"))("node-api-headers").include_dir;
-  place(tfjsNode(), wheel, library, await ensureAddon(tfjsNode(), wheel, library, compiler, headers));
+  if (existsSync(prebuilt)) {
+    place(tfjsNode(), wheel, library, prebuilt);
+    try {
+      return await checkLoads(tfjsNode());
+    } catch (error) {
+      say(`${error.message}; compiling it`);
+    }
+  }
+  const nodeHeaders = createRequire(join(root, "package.json"))("node-api-headers").include_dir;
+  place(tfjsNode(), wheel, library, await ensureAddon(tfjsNode(), wheel, library, nodeHeaders));
   await checkLoads(tfjsNode());
 }
 

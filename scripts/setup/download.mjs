@@ -9,7 +9,7 @@ import {
   rmSync,
   statSync,
 } from "node:fs";
-import { homedir } from "node:os";
+import { devNull, homedir } from "node:os";
 import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -132,9 +132,13 @@ function withoutLogin(url) {
 /** Why a fetch failed: undici hides it in `cause`. */
 export const reason = (error) => error.cause?.message || error.cause?.code || error.message;
 
-/** The package index to use without pip: what pip itself would read, in its order; undefined if none is set. */
+/** Where Python packages come from unless somebody says otherwise. */
+const PYPI = "https://pypi.org/simple";
+
+/** The package index to use without pip: what pip itself would read, in its order; else PyPI. */
 export function packageIndex(env = process.env) {
   if (env.PIP_INDEX_URL) return env.PIP_INDEX_URL;
+  if (env.PIP_CONFIG_FILE === devNull) return PYPI; // pip's way to say that no file counts
   const home = env.HOME ?? homedir();
   const files = [
     env.PIP_CONFIG_FILE,
@@ -148,5 +152,5 @@ export function packageIndex(env = process.env) {
     const setting = /^\s*index[-_]url\s*[=:]\s*(\S+)/m.exec(readFileSync(file, "utf8"));
     if (setting) return setting[1];
   }
-  return undefined;
+  return PYPI;
 }

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { checkHash, download, findOnIndex, packageIndex, reason } from "./download.mjs";
 import { megabytes, meter, SetupError, say, timed } from "./report.mjs";
 import { errorLine, run } from "./run.mjs";
+import { firstForged, isUnchanged } from "./verify.mjs";
 import { extractEntry, zipEntries } from "./zip.mjs";
 
 export const TENSORFLOW = "2.18.1";
@@ -12,7 +13,10 @@ export const TENSORFLOW = "2.18.1";
 const LINUX = ["libtensorflow_cc.so.2", "libtensorflow_framework.so.2"];
 const MAC = ["libtensorflow_cc.2.dylib", "libtensorflow_framework.2.dylib"];
 
-/** Where TensorFlow's authors publish a wheel with the C library. The Python version in the name plays no role. */
+/**
+ * Where TensorFlow's authors publish a wheel with the C library. The Python version in the name plays no role; the hashes
+ * of the unpacked libraries are those of the wheel's own RECORD.
+ */
 const WHEELS = {
   "linux-x64": {
     project: "tensorflow-cpu",
@@ -20,6 +24,10 @@ const WHEELS = {
     sha256: "810c75d7149d2da0cb2092187817b0dcabb80728ca9f9cf3a61f3f42fadd1298",
     platform: "manylinux_2_17_x86_64",
     libraries: LINUX,
+    hashes: {
+      "lib/libtensorflow_cc.so.2": "2f274b53cb45231acf63aa4a60d2e9417e18d3f6c5237d0eb113948e851bd425",
+      "lib/libtensorflow_framework.so.2": "c8dbe0f4a072f239418f513d87d0bfddb9f403b7fc93a3d11d17d6e99db26a83",
+    },
   },
   "linux-arm64": {
     project: "tensorflow",
@@ -27,6 +35,10 @@ const WHEELS = {
     sha256: "8a6485edd2148f70d011dbd1d8dc2c775e91774a5a159466e83d0d1f21580944",
     platform: "manylinux_2_17_aarch64",
     libraries: LINUX,
+    hashes: {
+      "lib/libtensorflow_cc.so.2": "6ecb9213687afc566f94278a230fe3aab7274998a6d0ab8a1dac26fe99ade1a2",
+      "lib/libtensorflow_framework.so.2": "d129dd9371ee26d461f5ad006cf7024ca03794ef046edc64fb7d8c3c5738fc8e",
+    },
   },
   "darwin-arm64": {
     project: "tensorflow",
@@ -34,6 +46,11 @@ const WHEELS = {
     sha256: "661029cd769b311db910b79a3a6ef50a5a61ecc947172228c777a49989722508",
     platform: "macosx_12_0_arm64",
     libraries: MAC,
+    hashes: {
+      "lib/libtensorflow_cc.2.dylib": "2a4abace7bc18843ff64f3be7065dcc11ae121979c878fb768964cb3c3de86b4",
+      "lib/libtensorflow_framework.2.dylib":
+        "f47019178f370c58338251389c734126b921615c91fb14e3315ba0b23f1354d0",
+    },
   },
 };
 
@@ -84,15 +101,26 @@ const isMusl = () => !process.report.getReport().header.glibcVersionRuntime;
 export const libraryFolder = (cache) =>
   join(cache, `tensorflow-${TENSORFLOW}-${process.platform}-${process.arch}`);
 
-/** Downloads and unpacks the library unless it is there; returns its folder. */
+/** True when the unpacked library is there, as it was when its hashes were last taken. */
+export const isLibraryGood = (wheel, folder) =>
+  Object.keys(wheel.hashes).every((name) => isUnchanged(folder, name));
+
+/** Downloads and unpacks the library unless it is there and genuine; returns its folder. */
 export async function ensureLibrary(wheel, cache) {
   const folder = libraryFolder(cache);
-  if (existsSync(folder)) return folder;
+  if (existsSync(folder)) {
+    const forged = await firstForged(folder, wheel.hashes);
+    if (!forged) return folder;
+    say(`${join(folder, forged)} is not the file that TensorFlow's authors published: unpacking it again`);
+    rmSync(folder, { recursive: true, force: true });
+  }
   const downloads = join(cache, "downloads");
   mkdirSync(downloads, { recursive: true });
   checkSpace(downloads, SPACE_NEEDED, "TensorFlow's library");
   const file = await fetchWheel(wheel, downloads);
   await timed("unpacking TensorFlow's library", () => unpack(wheel, file, folder));
+  const forged = await firstForged(folder, wheel.hashes);
+  if (forged) throw new SetupError(`${join(folder, forged)} was not unpacked as published`, "run again");
   rmSync(downloads, { recursive: true, force: true });
   return folder;
 }
@@ -176,9 +204,7 @@ async function findPip() {
 
 async function fromIndex(wheel, _downloads, file) {
   const index = packageIndex();
-  if (!index)
-    throw new SetupError("no package index is set (PIP_INDEX_URL, or index-url in pip's configuration)");
-  say(`downloading ${wheel.file} from the package index`);
+  say(`downloading ${wheel.file} from the package index (230 MB)`);
   await download(await findOnIndex(index, wheel.project, wheel.file), file, wheel.sha256);
 }
 

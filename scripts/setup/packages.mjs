@@ -38,7 +38,7 @@ export async function installPackages(root) {
 }
 
 /** npm as it was started, so that `npx npm@10 start` goes on with npm 10; else the one on the PATH. */
-function npm(root, args) {
+export function npm(root, args) {
   const started = process.env.npm_execpath;
   if (started?.endsWith("npm-cli.js")) return run(process.execPath, [started, ...args], { cwd: root });
   const name = process.platform === "win32" ? "npm.cmd" : "npm";

@@ -9,12 +9,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { deflateRawSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { findCompiler, isInstalled, place } from "./addon.mjs";
+import { findCompiler, isInstalled, isOfficialUnasked, place } from "./addon.mjs";
 import { checkHash, download, findOnIndex, packageIndex, sha256 } from "./download.mjs";
 import { cacheFolder, checkSpace, makeCacheFolder, unpack } from "./library.mjs";
 import { withLock } from "./lock.mjs";
 import { isBuildStale, missingPackages } from "./packages.mjs";
 import { errorLine, run } from "./run.mjs";
+import { checkIntegrity, hasTfjsNode, tarEntries } from "./tfjs-node.mjs";
+import { firstForged, isUnchanged } from "./verify.mjs";
 import { extractEntry, zipEntries } from "./zip.mjs";
 
 let folder;
@@ -236,6 +238,7 @@ describe("package index", () => {
     );
     expect(packageIndex({ HOME: folder })).toBe("https://mirror.test/simple");
     expect(packageIndex({ HOME: folder, PIP_INDEX_URL: "https://other.test/" })).toBe("https://other.test/");
+    expect(packageIndex({ HOME: folder, PIP_CONFIG_FILE: "/dev/null" })).toMatch(/^https:\/\/pypi\.org\//);
   });
 });
 
@@ -437,5 +440,105 @@ describe("guard", () => {
     const { status, stderr } = spawnSync(process.execPath, [copy], { encoding: "utf8" });
     expect(status).toBe(0);
     expect(stderr).toContain("tfjs-node keeps its own install script");
+  });
+});
+
+describe("what was unpacked", () => {
+  const hashes = { "lib/a.so": hashOf("a"), "lib/b.so": hashOf("b") };
+  const unpacked = () => {
+    write(join(folder, "lib", "a.so"), "a");
+    write(join(folder, "lib", "b.so"), "b");
+  };
+
+  it("is hashed once, and again when a file's time or size has changed", async () => {
+    unpacked();
+    expect(isUnchanged(folder, "lib/a.so")).toBe(false);
+    expect(await firstForged(folder, hashes)).toBe(undefined);
+    expect(Object.keys(hashes).every((name) => isUnchanged(folder, name))).toBe(true);
+    // Touched, but the same: it is found good again.
+    utimesSync(join(folder, "lib", "a.so"), 1000, 1000);
+    expect(isUnchanged(folder, "lib/a.so")).toBe(false);
+    expect(await firstForged(folder, hashes)).toBe(undefined);
+    expect(isUnchanged(folder, "lib/a.so")).toBe(true);
+    write(join(folder, "lib", "b.so"), "another");
+    expect(await firstForged(folder, hashes)).toBe("lib/b.so");
+    rmSync(join(folder, "lib", "b.so"));
+    expect(await firstForged(folder, hashes)).toBe("lib/b.so");
+  });
+
+  it("is hashed again when its owner has changed", async () => {
+    unpacked();
+    await firstForged(folder, hashes);
+    const stamps = JSON.parse(readFileSync(join(folder, "verified.json"), "utf8"));
+    stamps["lib/a.so"].owner += 1;
+    write(join(folder, "verified.json"), JSON.stringify(stamps));
+    expect(isUnchanged(folder, "lib/a.so")).toBe(false);
+  });
+
+  it("of a wheel is pinned by hash for every machine", () => {
+    const source = readFileSync(fileURLToPath(new URL("./library.mjs", import.meta.url)), "utf8");
+    expect(source.match(/sha256: "[0-9a-f]{64}"/g)).toHaveLength(3);
+    expect(source.match(/"lib\/\S+":\s+"[0-9a-f]{64}"/g)).toHaveLength(6);
+  });
+});
+
+describe("tfjs-node that was left out", () => {
+  /** A tar as npm makes it: everything in package/, names beyond 100 characters with a prefix. */
+  function tarOf(files) {
+    const blocks = Object.entries(files).flatMap(([name, text]) => {
+      const header = Buffer.alloc(512);
+      const cut = name.length > 100 ? name.lastIndexOf("/", name.length - 50) : -1;
+      header.write(name.slice(cut + 1), 0);
+      if (cut > 0) header.write(name.slice(0, cut), 345);
+      header.write(Buffer.byteLength(text).toString(8).padStart(11, "0"), 124);
+      header.write("0", 156);
+      const content = Buffer.alloc(Math.ceil(Buffer.byteLength(text) / 512) * 512);
+      content.write(text);
+      return [header, content];
+    });
+    return Buffer.concat([...blocks, Buffer.alloc(1024)]);
+  }
+
+  it("is unpacked file by file, and nothing of it leaves its folder", () => {
+    const long = `package/${"deep/".repeat(25)}file.js`;
+    const files = { "package/package.json": "{}", "package/dist/index.js": "x".repeat(1000), [long]: "y" };
+    const read = Object.fromEntries([...tarEntries(tarOf(files))].map(([name, data]) => [name, `${data}`]));
+    expect(read).toEqual(
+      Object.fromEntries(Object.entries(files).map(([name, text]) => [name.slice("package/".length), text])),
+    );
+    expect(() => [...tarEntries(tarOf({ "package/../../x": "z" }))]).toThrow(/the archive has a file/);
+  });
+
+  it("must be the one that was published", () => {
+    checkIntegrity(
+      Buffer.from("abc"), // FIPS 180-2, appendix C.1, in base64
+      "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==",
+      "this",
+    );
+    expect(() => checkIntegrity(Buffer.from("abd"), "sha512-x", "this")).toThrow(/^this has sha512-/);
+  });
+
+  it("is noticed", () => {
+    write(join(folder, "package.json"), "{}");
+    expect(hasTfjsNode(folder)).toBe(false);
+    write(join(folder, "node_modules", "@tensorflow", "tfjs-node", "package.json"), "{}");
+    expect(hasTfjsNode(folder)).toBe(true);
+  });
+});
+
+describe("tfjs-node's official library", () => {
+  it("does not stand in for the wheel's unless it was asked for", () => {
+    const tfjsNode = { addon: join(folder, "a.node"), libraries: join(folder, "lib") };
+    write(tfjsNode.addon);
+    write(join(folder, "lib", "libtensorflow.so.2.9.1"));
+    const wheel = { libraries: ["libtensorflow_cc.so.2"] };
+    expect(isInstalled(tfjsNode, wheel, "unused")).toBe(false);
+    expect(isOfficialUnasked(tfjsNode)).toBe(true);
+    write(join(folder, "lib", "asked-for-by-tfjs-diffusion"));
+    expect(isInstalled(tfjsNode, wheel, "unused")).toBe(true);
+    expect(isOfficialUnasked(tfjsNode)).toBe(false);
+    // The wheel's library in its place takes the word back.
+    place(tfjsNode, { libraries: [] }, folder, tfjsNode.addon);
+    expect(existsSync(join(folder, "lib", "asked-for-by-tfjs-diffusion"))).toBe(false);
   });
 });

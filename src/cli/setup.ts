@@ -12,9 +12,16 @@ export function addSetup(program: Command, session: Session): void {
     .description(
       "Installs what is missing: TensorFlow's library and its addon. Does nothing when all is there.",
     )
-    .action(async () => {
+    .option(
+      "--official",
+      "tfjs-node's own build of TensorFlow 2.9.1: slower, and no hash says what is downloaded",
+    )
+    .action(async ({ official }: { official?: boolean }) => {
       const script = join(packageRoot, "scripts", "setup.mjs");
-      const child = spawn(process.execPath, [script], { stdio: "inherit", signal: session.signal });
+      const child = spawn(process.execPath, [script, ...(official ? ["--official"] : [])], {
+        stdio: "inherit",
+        signal: session.signal,
+      });
       const [code] = (await once(child, "exit")) as [number | null];
       if (code !== 0) throw new DiffusionError("NATIVE_MISSING", "the set-up did not succeed");
     });
