@@ -2,7 +2,7 @@ import { type ResampleFilter, resize } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng } from "../latents/rng.js";
 import { type InterpolationMode, resizeValues } from "../latents/upscale.js";
-import { type Call, timed } from "./call.js";
+import { type Call, timed } from "./generation.js";
 import { decodeLatents } from "./latent-space.js";
 import { type Pass, runPass } from "./sampling.js";
 import { fromImage, fromLatents } from "./starts.js";

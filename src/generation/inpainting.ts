@@ -8,7 +8,7 @@ import { matchColours } from "../image/match-colours.js";
 import { fitImage } from "../image/resize.js";
 import { mirror } from "../latents/extent.js";
 import type { Inpainting } from "../options/resolved.js";
-import type { Call } from "./call.js";
+import type { Call } from "./generation.js";
 import type { Masked } from "./starts.js";
 
 /** An inpainting to be done: what the networks work on, and how the result gets its kept pixels back. */

@@ -11,7 +11,7 @@ import {
 } from "../image/outpaint.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
-import { type Call, timed } from "./call.js";
+import { type Call, timed } from "./generation.js";
 import { fadeWidth } from "./inpainting.js";
 import { decodeLatents } from "./latent-space.js";
 import { type Pass, runPass } from "./sampling.js";

@@ -4,7 +4,7 @@ import { fitImage } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
 import type { VaeOptions } from "../runtime/autoencoder.js";
-import { type Call, timed } from "./call.js";
+import { type Call, timed } from "./generation.js";
 import { hiresFix, hiresPass } from "./hires.js";
 import { repainting } from "./inpainting.js";
 import type { Inputs } from "./inputs.js";
