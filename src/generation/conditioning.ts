@@ -1,15 +1,13 @@
 import { DiffusionError } from "../errors.js";
-import type { Size } from "../image/image.js";
 import type { Values } from "../latents/latents.js";
 import type { Conditioning } from "../options/conditioning.js";
-import type { GenerateOptions } from "../options/options.js";
-import type { ResolvedOptions } from "../options/resolved.js";
-import type { SizeConditioning } from "../options/text-options.js";
+import type { WholeOptions } from "../options/resolved.js";
 import type { Loaded } from "./loaded.js";
 import {
   createEmbedder,
   type Embedder,
   mostChunks,
+  type PlacedPrompt,
   type PromptPart,
   type Prompts,
 } from "./prompt-embedding.js";
@@ -20,102 +18,122 @@ export interface Conditions {
   readonly rows: readonly { readonly negative: boolean; readonly weight: number }[];
   /** What of the prompts did not fit, in words. */
   readonly notes: readonly string[];
-  /** What the rows are at each of so many network calls. */
-  over(calls: number): Promise<(call: number) => readonly Conditioning[]>;
+  /** What the rows are at each of so many evaluations. */
+  over(evaluations: number): Promise<(evaluation: number) => readonly Conditioning[]>;
 }
 
 /**
- * For each image the conditions of its rows: negative prompt and prompt, or the prompt alone. Prompts are encoded
- * one by one, so that a prompt gives the same numbers alone and beside others; the same text only once.
+ * For each image the conditions of its rows: negative prompt and prompt, or only the prompt. Prompts are encoded
+ * one by one, so that a prompt gives the same numbers by itself and beside others; the same text only once.
  *
- * @param loaded the model of each image, with the adapters that its prompt mentions
+ * @param models of each image, with the adapters that its prompt mentions
  * @param onEncoded called after each image's prompts
  */
 export async function encodePrompts(
-  loaded: readonly Loaded[],
-  { promptEmbeds, negativePromptEmbeds }: GenerateOptions,
-  resolved: ResolvedOptions,
+  models: readonly Loaded[],
+  options: WholeOptions,
   onEncoded: (done: number) => void,
 ): Promise<Conditions[]> {
   const embedders = new Map<Loaded, Embedder>();
   const all: Conditions[] = [];
-  for (const [i, model] of loaded.entries()) {
-    if (model.networks.textEncoders.length === 0) {
+  for (const [i, model] of models.entries()) {
+    if (!model.traits.hasText) {
       all.push({ rows: [], notes: [], over: async () => () => [] });
       continue;
     }
-    const embedder = embedders.get(model) ?? createEmbedder(model, resolved.promptSyntax);
+    const embedder = embedders.get(model) ?? createEmbedder(model, options.promptSyntax);
     embedders.set(model, embedder);
-    const conditions = conditionsOf(model, embedder, resolved, i, {
-      ...(promptEmbeds && { positive: promptEmbeds }),
-      ...(negativePromptEmbeds && { negative: negativePromptEmbeds }),
-    });
-    await conditions.over(resolved.steps);
+    const conditions = conditionsOf(model, embedder, options, i);
+    await conditions.over(options.steps);
     all.push(conditions);
     onEncoded(i + 1);
   }
   return all;
 }
 
-/** Prompts that were encoded before. */
-interface Given {
-  readonly positive?: Conditioning;
-  readonly negative?: Conditioning;
-}
-
-function conditionsOf(
-  model: Loaded,
-  embedder: Embedder,
-  resolved: ResolvedOptions,
-  image: number,
-  given: Given,
-): Conditions {
-  const { prompts, prompts2, negativePrompts, negativePrompts2, clipSkip, promptSyntax } = resolved;
-  const texts: Prompts = [prompts[image]!, prompts2?.[image] ?? prompts[image]!];
-  const negativeText = negativePrompts[image];
-  const negativeTexts: Prompts = [negativeText ?? "", negativePrompts2?.[image] ?? negativeText ?? ""];
-  const calls = resolved.steps;
-  const parsed = given.positive ? [] : embedder.parse(texts, { calls });
-  const weights = given.positive ? [1] : parsed.map(({ weight }) => weight);
-  const guided = isGuided(model, resolved, weights);
-  const zeroes =
-    negativeText === undefined && model.model.source.settings.force_zeros_for_empty_prompt === true;
-  // diffusers skips layers for the prompt alone, the web UI for both.
-  const negativeSkip = promptSyntax === "a1111" ? clipSkip : 0;
+function conditionsOf(model: Loaded, embedder: Embedder, options: WholeOptions, image: number): Conditions {
+  const { promptEmbeds, negativePromptEmbeds, mode, steps } = options;
+  const texts = textsOf(options, image);
+  const prompts = promptEmbeds ? [] : embedder.read(texts.prompt);
+  const weights = promptEmbeds ? [1] : prompts.map(({ weight }) => weight);
+  const guided = isGuided(model, options, weights);
+  const against = negativePromptEmbeds || !guided ? [] : embedder.read(texts.negative, { whole: true });
   const negative = { negative: true, weight: 1 };
-  // InstructPix2Pix guides by the image, too: nothing, the image alone, the image and the prompt.
-  const before = !guided ? [] : resolved.mode === "instruct" ? [negative, negative] : [negative];
-  const refused = given.negative || !guided ? [] : embedder.parse(negativeTexts, { calls, whole: true });
+  // InstructPix2Pix guides by the image, too: nothing, only the image, the image and the prompt.
+  const before = !guided ? [] : mode === "instruct" ? [negative, negative] : [negative];
   const room = model.tokenizers[0]!.maxLength - 2;
+  const placed = (parts: readonly PromptPart[], evaluations: number) =>
+    parts.map((part) => part.over(evaluations));
+  const known = new Map<number, ReturnType<Conditions["over"]>>();
   return {
-    notes: [...cutNotes("prompt", parsed, room), ...cutNotes("negative prompt", refused, room)],
+    notes: [
+      ...cutNotes("prompt", placed(prompts, steps), room),
+      ...cutNotes("negative prompt", placed(against, steps), room),
+    ],
     rows: [...before, ...weights.map((weight) => ({ negative: false, weight }))],
-    async over(calls) {
-      const parts = given.positive ? [] : embedder.parse(texts, { calls });
-      const against = given.negative || !guided ? [] : embedder.parse(negativeTexts, { calls, whole: true });
-      // Both sides of the guidance are equally long, at every call.
-      const chunks = given.positive ? chunksOf(model, given.positive) : mostChunks([...parts, ...against]);
-      const rowsAt = async (call: number): Promise<readonly Conditioning[]> => {
-        const positive = given.positive
-          ? [given.positive]
-          : await inTurn(parts, (part) => embedder.embed(part, call, { chunks, skip: clipSkip }));
-        if (!guided) return positive;
-        const shape = { chunks, skip: negativeSkip };
-        const other =
-          given.negative ?? (zeroes ? zeroed(positive[0]!) : await embedder.embed(against[0]!, call, shape));
-        return checked([...before.map(() => other), ...positive]);
-      };
-      const starts = [...parts, ...against].flatMap(({ ranges }) => ranges.flat().map(({ from }) => from));
-      const stages = [...new Set([0, ...starts])].sort((a, b) => a - b);
-      const rows = await inTurn(stages, rowsAt);
-      return (call) => rows[stages.findLastIndex((start) => start <= call)]!;
+    over(evaluations) {
+      const rows =
+        known.get(evaluations) ??
+        embedRows(model, embedder, options, {
+          prompts: placed(prompts, evaluations),
+          against: placed(against, evaluations),
+          negatives: before.length,
+          zeroed: texts.isNegativeZeroed(model),
+        });
+      known.set(evaluations, rows);
+      return rows;
     },
   };
 }
 
+/** The texts of an image for each text encoder, and those to keep away from. */
+function textsOf({ prompts, prompts2, negativePrompts, negativePrompts2 }: WholeOptions, image: number) {
+  const [prompt, negative] = [prompts[image]!, negativePrompts[image]];
+  return {
+    prompt: [prompt, prompts2?.[image] ?? prompt] as Prompts,
+    negative: [negative ?? "", negativePrompts2?.[image] ?? negative ?? ""] as Prompts,
+    /** SDXL's answer to an absent negative prompt. */
+    isNegativeZeroed: ({ model }: Loaded) =>
+      negative === undefined && model.source.settings.force_zeros_for_empty_prompt === true,
+  };
+}
+
+/** What the rows are at each evaluation: negative prompts first, then the prompts; all equally long. */
+async function embedRows(
+  model: Loaded,
+  embedder: Embedder,
+  { promptEmbeds, negativePromptEmbeds, clipSkip, promptSyntax }: WholeOptions,
+  placed: {
+    prompts: readonly PlacedPrompt[];
+    against: readonly PlacedPrompt[];
+    negatives: number;
+    zeroed: boolean;
+  },
+): Promise<(evaluation: number) => readonly Conditioning[]> {
+  const { prompts, against, negatives } = placed;
+  const chunks = promptEmbeds ? chunksOf(model, promptEmbeds) : mostChunks([...prompts, ...against]);
+  // diffusers skips layers only for the prompt, the web UI for both.
+  const negativeSkip = promptSyntax === "a1111" ? clipSkip : 0;
+  const rowsAt = async (evaluation: number): Promise<readonly Conditioning[]> => {
+    const embed = (prompt: PlacedPrompt, skip: number) =>
+      embedder.embed(prompt, evaluation, { chunks, skip });
+    const positive = promptEmbeds
+      ? [promptEmbeds]
+      : await inTurn(prompts, (prompt) => embed(prompt, clipSkip));
+    if (negatives === 0) return positive;
+    const negative =
+      negativePromptEmbeds ?? (placed.zeroed ? zeroes(positive[0]!) : await embed(against[0]!, negativeSkip));
+    return checked([...Array<Conditioning>(negatives).fill(negative), ...positive]);
+  };
+  const starts = [...prompts, ...against].flat(2).map(({ from }) => from);
+  const stages = [...new Set([0, ...starts])].sort((a, b) => a - b);
+  const rows = await inTurn(stages, rowsAt);
+  return (evaluation) => rows[stages.findLastIndex((start) => start <= evaluation)]!;
+}
+
 /** Says which text is not seen, since nothing in the picture does. */
-function cutNotes(what: string, parts: readonly PromptPart[], room: number): string[] {
-  const ranges = parts.flatMap((part) => part.ranges.flat()).filter(({ lost }) => lost !== "");
+function cutNotes(what: string, prompts: readonly PlacedPrompt[], room: number): string[] {
+  const ranges = prompts.flat(2).filter(({ lost }) => lost !== "");
   const shown = (text: string) => (text.length > 200 ? `${text.slice(0, 200)}…` : text);
   const notes = ranges.map(
     ({ lost, tokens }) =>
@@ -145,12 +163,8 @@ function checked(rows: readonly Conditioning[]): readonly Conditioning[] {
 }
 
 /** Networks with a guidance embedding are told the scale, and need no second row. */
-function isGuided(
-  { model: { unet } }: Loaded,
-  resolved: ResolvedOptions,
-  weights: readonly number[],
-): boolean {
-  const { guidance, imageGuidance = 1, mode } = resolved;
+function isGuided({ model: { unet } }: Loaded, options: WholeOptions, weights: readonly number[]): boolean {
+  const { guidance, imageGuidance = 1, mode } = options;
   const told = unet.kind === "unet" && unet.config.timeCondDim !== undefined;
   const isCombined = weights.length > 1;
   if (isCombined && (told || mode === "instruct"))
@@ -158,35 +172,7 @@ function isGuided(
   return (guidance > 1 && imageGuidance >= 1 && !told) || isCombined;
 }
 
-/**
- * SDXL's `added` conditions: the pooled prompts [B, P], and [B, 6] what each row is told about sizes: original
- * height and width, crop top and left, target height and width.
- */
-export function addedConditions(
-  rows: Conditions["rows"],
-  conditions: readonly Conditioning[],
-  sizes: ResolvedOptions["sizes"],
-  size: Size,
-) {
-  const negative = sizes?.negative && {
-    ...(sizes.original && { original: sizes.original }),
-    ...(sizes.target && { target: sizes.target }),
-    ...sizes.negative,
-  };
-  const ids = rows.map((row) => timeIds((row.negative ? negative : undefined) ?? sizes ?? {}, size));
-  return {
-    textEmbeds: batched(conditions.map((condition) => condition.pooled!)),
-    timeIds: { shape: [rows.length, 6], data: Float32Array.from(ids.flat()) },
-  };
-}
-
-function timeIds({ original, crop, target }: SizeConditioning, size: Size): number[] {
-  const [from, to] = [original ?? size, target ?? size];
-  return [from.height, from.width, crop?.top ?? 0, crop?.left ?? 0, to.height, to.width];
-}
-
-/** SDXL's answer to an absent negative prompt. */
-const zeroed = ({ context, pooled }: Conditioning): Conditioning => ({
+const zeroes = ({ context, pooled }: Conditioning): Conditioning => ({
   context: { shape: context.shape, data: new Float32Array(context.data.length) },
   ...(pooled && { pooled: { shape: pooled.shape, data: new Float32Array(pooled.data.length) } }),
 });

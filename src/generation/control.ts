@@ -2,59 +2,58 @@ import { DiffusionError } from "../errors.js";
 import { flatten } from "../image/convert.js";
 import { grayscale } from "../image/filters.js";
 import type { Image, Mask, Size } from "../image/image.js";
-import { type Preprocessor, preprocess } from "../image/preprocess.js";
+import { preprocess } from "../image/preprocess.js";
 import { readImage } from "../image/read.js";
 import { fitImage } from "../image/resize.js";
 import { rowsOf } from "../latents/channels.js";
 import type { Values } from "../latents/latents.js";
-import type { ControlInput } from "../options/control-options.js";
+import type { ResolvedControl } from "../options/resolved.js";
 import { addResiduals, type ControlNet } from "../runtime/controlnet.js";
 import type { UNetInput } from "../runtime/inputs.js";
 import { addFeatures, type T2iAdapter } from "../runtime/t2i-adapter.js";
 import { type PicturePrompt, picturesFor } from "./ip-adapter.js";
 
-/** A ControlNet or T2I-Adapter of a call, with the picture to follow and its defaults filled in. */
-export interface Control extends Required<Omit<ControlInput, "model" | "image" | "preprocess">> {
+/** A ControlNet or T2I-Adapter of a generation, with the picture to follow. */
+export interface Control extends Omit<ResolvedControl, "model" | "image"> {
   readonly net: ControlNet | T2iAdapter;
   readonly image: Image;
-  readonly preprocess: readonly Preprocessor[];
 }
 
-export async function readControl(input: ControlInput, net: Control["net"]): Promise<Control> {
-  const { scale = 1, start = 0, end = 1, guess = false, preprocess = [] } = input;
-  if (guess && net.kind === "t2i_adapter")
-    throw new DiffusionError("BAD_OPTION", `guess is for ControlNets, ${input.model} is a T2I-Adapter`);
-  const steps = Array.isArray(preprocess) ? preprocess : [preprocess as Preprocessor];
-  return { net, image: flatten(await readImage(input.image)), preprocess: steps, scale, start, end, guess };
+export async function readControl(control: ResolvedControl, net: Control["net"]): Promise<Control> {
+  const { model, image, ...rest } = control;
+  if (rest.guess && net.kind === "t2i_adapter")
+    throw new DiffusionError("BAD_OPTION", `guess is for ControlNets, ${model} is a T2I-Adapter`);
+  return { net, image: flatten(await readImage(image)), ...rest };
 }
 
-/** What ControlNets, T2I-Adapters and IP-Adapters add to the UNet's inputs at a network call, given its inputs and which rows they are. */
+/** What ControlNets, T2I-Adapters and IP-Adapters add to the UNet's inputs at an evaluation, given them and which rows they are. */
 export type Controls = (
   input: UNetInput,
-  call: number,
+  evaluation: number,
   asked: readonly number[],
 ) => Promise<Pick<UNetInput, "residuals" | "features" | "pictures">>;
 
 /**
- * @param rows of the batch; a guess sees those of the prompt alone
- * @param calls from the first to the last timestep, for `start` and `end`
+ * @param rows of the batch; a guess sees only those of the prompt
+ * @param evaluations from the first to the last timestep, for `start` and `end`
  */
 export function controlsFor(
   { controls, pictures }: { controls: readonly Control[]; pictures: readonly PicturePrompt[] },
   rows: readonly { readonly negative: boolean }[],
-  { size, calls }: { size: Size; calls: number },
+  { size, evaluations }: { size: Size; evaluations: number },
 ): Controls {
-  const acts = ({ start, end }: Control, call: number) => call / calls >= start && (call + 1) / calls <= end;
+  const acts = ({ start, end }: Control, evaluation: number) =>
+    evaluation / evaluations >= start && (evaluation + 1) / evaluations <= end;
   const residuals = controlNets(controls, rows, size);
   const features = t2iAdapters(controls, size);
-  const shown = picturesFor(pictures, rows, calls);
-  return async (input, call, asked) => {
-    const acting = new Set(controls.filter((control) => acts(control, call)));
+  const shown = picturesFor(pictures, rows, evaluations);
+  return async (input, evaluation, asked) => {
+    const acting = new Set(controls.filter((control) => acts(control, evaluation)));
     const [added, seen] = [await residuals(acting, input, asked), await features(acting, asked.length)];
     return {
       ...(added && { residuals: added }),
       ...(seen && { features: seen }),
-      ...shown(call, asked),
+      ...shown(evaluation, asked),
     };
   };
 }

@@ -4,7 +4,7 @@ import type { UNetInput } from "../runtime/inputs.js";
 import type { UNet } from "../runtime/unet.js";
 import type { Controls } from "./control.js";
 
-/** What a whole call leaves for those after it: the deep feature of each row, and what adapters said. */
+/** What a whole evaluation leaves for those after it: the deep feature of each row, and what adapters said. */
 interface Kept {
   readonly rows: readonly number[];
   readonly deep: Values;
@@ -13,16 +13,16 @@ interface Kept {
 
 /**
  * DeepCache (Ma et al. 2023, "DeepCache: Accelerating Diffusion Models for Free", section 3.2, uniform interval,
- * branch 0): features of the deep layers change little from step to step, so the whole UNet runs at every
- * `interval`th call, and between them only its outermost layers. A row that the last whole call was not about
- * (`guidanceInterval`) makes the call a whole one. ControlNets and other adapters are asked at whole calls alone.
+ * branch 0): features of the deep layers change little from step to step, so only every `interval`th evaluation is of
+ * the whole UNet, and those in between of its outermost layers. A row that was not part of the last whole evaluation
+ * (`guidanceInterval`) makes the evaluation a whole one. ControlNets and other adapters act only on whole evaluations.
  */
 export function throughDeepCache(unet: UNet, interval: number, controls: Controls) {
   let first: number | undefined;
   let kept: Kept | undefined;
-  return async (input: UNetInput, call: number, asked: readonly number[]): Promise<Values> => {
-    first ??= call;
-    const isWhole = (call - first) % interval === 0;
+  return async (input: UNetInput, evaluation: number, asked: readonly number[]): Promise<Values> => {
+    first ??= evaluation;
+    const isWhole = (evaluation - first) % interval === 0;
     if (kept && !isWhole && asked.every((row) => kept!.rows.includes(row))) {
       const { rows, deep, said } = kept;
       const { residuals, pictures } = said;
@@ -34,7 +34,7 @@ export function throughDeepCache(unet: UNet, interval: number, controls: Control
       };
       return (await unet.runDeep({ ...input, ...around }, own(deep))).sample;
     }
-    const said = await controls(input, call, asked);
+    const said = await controls(input, evaluation, asked);
     const whole = await unet.runDeep({ ...input, ...said });
     kept = { rows: asked, deep: whole.deep, said };
     return whole.sample;

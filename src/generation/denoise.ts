@@ -4,15 +4,15 @@ import type { Latents, Values } from "../latents/latents.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { GuidancePlan } from "./guidance.js";
 
-/** The network's answers [B, H, W, O] for a batch of samples at one timestep, one row for each condition; calls count from 0. */
-export type Predict = (sample: Values, timestep: number, call: number) => Promise<Values>;
+/** The network's answers [B, H, W, O] for a batch of samples at one timestep, one row for each condition. */
+export type Predict = (sample: Values, timestep: number, evaluation: number) => Promise<Values>;
 
 export interface Denoising {
   readonly scheduler: Scheduler;
   /** [1, H, W, C], at the scheduler's first noise level. */
   readonly start: Latents;
   readonly predict: Predict;
-  /** Which conditions each call asks about (the sample is repeated for each), and what becomes of the answers. */
+  /** Which conditions each evaluation asks about (the sample is repeated for each), and what becomes of the answers. */
   readonly guidance: GuidancePlan;
   /** Channels that the network sees beside the sample (mask and masked image, or an image to be upscaled): one row, or one for each condition. */
   readonly beside?: Values;
@@ -20,38 +20,38 @@ export interface Denoising {
   readonly kept?: KeptLatents;
   /** Unit noise, as many numbers as the sample has, for schedulers that add some. */
   readonly noise: (sigmaFrom: number, sigmaTo: number) => Float32Array;
-  /** The network calls that are run, of the scheduler's: from the first to before the last. Default all. */
+  /** The evaluations that are run, of the scheduler's: from the first to before the last. Default all. */
   readonly range?: { readonly from: number; readonly to: number };
   readonly signal?: AbortSignal;
 }
 
 export interface DenoisingStep {
-  /** 0-based index of the network call. */
-  readonly step: number;
+  /** Of the evaluation, from 0. */
+  readonly evaluation: number;
   readonly timestep: number;
   readonly latents: Latents;
 }
 
-/** From noise to a sample: asks the network, guides, steps, and yields after each network call. */
+/** From noise to a sample: asks the network, guides, steps, and yields after each evaluation. */
 export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, Latents> {
   const { scheduler, guidance, predict, beside, kept, signal } = run;
   const { from, to } = run.range ?? { from: 0, to: Number.POSITIVE_INFINITY };
   let latents = run.start;
   // Read anew each time: adaptive schedulers find their timesteps on the way.
-  for (let step = from; step < Math.min(to, scheduler.timesteps.length); step++) {
+  for (let index = from; index < Math.min(to, scheduler.timesteps.length); index++) {
     signal?.throwIfAborted();
-    const timestep = scheduler.timesteps[step]!;
-    const scaled: Values = { shape: latents.shape, data: scheduler.scaleInput(latents.data, step) };
-    const { rows, guide } = guidance(step);
+    const timestep = scheduler.timesteps[index]!;
+    const scaled: Values = { shape: latents.shape, data: scheduler.scaleInput(latents.data, index) };
+    const { rows, guide } = guidance(index);
     const sample = beside
       ? concatChannels([scaled, beside.shape[0] === 1 ? beside : rowsOf(beside, rows)])
       : scaled;
-    const answers = await predict(repeated(sample, rows.length), timestep, step);
+    const answers = await predict(repeated(sample, rows.length), timestep, index);
     signal?.throwIfAborted();
     const output = guide(apart(answers, rows.length));
-    latents = { shape: latents.shape, data: scheduler.step(output, step, latents.data, run.noise) };
-    if (kept) latents = restoreKept(latents, kept, scheduler, step);
-    yield { step, timestep, latents };
+    latents = { shape: latents.shape, data: scheduler.step(output, index, latents.data, run.noise) };
+    if (kept) latents = restoreKept(latents, kept, scheduler, index);
+    yield { evaluation: index, timestep, latents };
   }
   return latents;
 }

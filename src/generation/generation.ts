@@ -1,42 +1,38 @@
-import type { OnProgress } from "../events.js";
-import type { GenerateOptions } from "../options/options.js";
-import type { ResolvedOptions } from "../options/resolved.js";
+import type { WholeOptions } from "../options/resolved.js";
 import type { Conditions } from "./conditioning.js";
 import type { Control } from "./control.js";
 import type { PicturePrompt } from "./ip-adapter.js";
 import type { Loaded } from "./loaded.js";
 import type { Previewer } from "./previews.js";
 
-/** One call of generate(): what it was asked, and what it runs on. */
-export interface Call {
+/** One `generate()`: what it goes by, and what it runs on. */
+export interface Generation {
   readonly loaded: Loaded;
   /** For each image, the model with the adapters that it is made with. */
   readonly adapted: readonly Loaded[];
-  readonly options: GenerateOptions;
-  readonly resolved: ResolvedOptions;
+  readonly options: WholeOptions;
   /** One for each image. */
   readonly conditions: readonly Conditions[];
   readonly controls: readonly Control[];
   readonly pictures: readonly PicturePrompt[];
   readonly preview: Previewer;
-  readonly emit: OnProgress;
   readonly meter: Meter;
   /** What was done to the input that its owner should know of. */
   readonly notes: string[];
 }
 
-/** Where a call stands. */
+/** Where a generation stands. */
 export interface Meter {
   /** Milliseconds spent on encoding, on the steps, on decoding. */
   readonly ms: { encode: number; denoise: number; decode: number };
-  /** Network calls of all images and passes, and those that are done. */
-  calls: number;
+  /** Evaluations of the network for all images and passes, and those that are done. */
+  evaluations: number;
   done: number;
 }
 
-/** Does a piece of work, unless the call has been aborted before or is meanwhile, and books its time. */
+/** Does a piece of work, unless the generation has been aborted before or is meanwhile, and books its time. */
 export async function timed<T>(
-  { meter: { ms }, options: { signal } }: Pick<Call, "meter" | "options">,
+  { meter: { ms }, options: { signal } }: Pick<Generation, "meter" | "options">,
   what: keyof Meter["ms"],
   work: () => Promise<T>,
 ): Promise<T> {

@@ -1,37 +1,37 @@
 /**
- * How the network's answers for several conditions become one. A condition's row in the batch is fixed by the
- * order in `pipeline.ts`: the negative prompt first, then the prompt.
+ * How the network's answers for several conditions become one: the negative prompt's first, then those of the prompts
+ * (`Conditions.rows`).
  */
 export type Guidance = (outputs: readonly Float32Array[]) => Float32Array;
 
-/** One condition alone: the network is asked once per step. */
+/** Without guidance: the answer for the only condition. */
 export const unguided: Guidance = ([output]) => output!;
 
-/** What a network call is about: rows of the batch, by number, and how the answers for them become one. */
-export interface Asked {
+/** One network call: the conditions that it is for, by their rows, and how the answers for them become one. */
+export interface Evaluation {
   readonly rows: readonly number[];
   readonly guide: Guidance;
 }
 
-/** What each network call is about; calls count from 0. */
-export type GuidancePlan = (call: number) => Asked;
+/** What each evaluation is for; they count from 0. */
+export type GuidancePlan = (evaluation: number) => Evaluation;
 
-/** One condition alone, at every call. */
-export const alone: GuidancePlan = () => ({ rows: [0], guide: unguided });
+/** The only condition, at every evaluation. */
+export const oneCondition: GuidancePlan = () => ({ rows: [0], guide: unguided });
 
 /**
- * Guides within an interval of the run alone (Kynkäänniemi et al. 2024, "Applying guidance in a limited interval
+ * Guides only within an interval of the run (Kynkäänniemi et al. 2024, "Applying guidance in a limited interval
  * improves sample and distribution quality in diffusion models"). Rounded as diffusers' guiders do.
  *
- * @param interval shares of the calls: from the first one to before the last
+ * @param interval shares of the evaluations: from the first one to before the last
  */
 export function within(
   [start, end]: readonly [number, number],
-  calls: number,
-  { inside, outside }: { inside: Asked; outside: Asked },
+  evaluations: number,
+  { inside, outside }: { inside: Evaluation; outside: Evaluation },
 ): GuidancePlan {
-  const [from, to] = [Math.floor(start * calls), Math.floor(end * calls)];
-  return (call) => (call >= from && call < to ? inside : outside);
+  const [from, to] = [Math.floor(start * evaluations), Math.floor(end * evaluations)];
+  return (evaluation) => (evaluation >= from && evaluation < to ? inside : outside);
 }
 
 /**
@@ -63,7 +63,7 @@ export function composed(outputs: readonly Float32Array[], weights: readonly num
   return [uncond!, sum];
 }
 
-/** InstructPix2Pix (Brooks et al. 2023, equation 3). Rows: nothing, image alone, image and prompt. */
+/** InstructPix2Pix (Brooks et al. 2023, equation 3). Rows: nothing, only the image, image and prompt. */
 export function imageAndText(scale: number, imageScale: number): Guidance {
   return ([uncond, image, text]) =>
     uncond!.map((u, i) => u + scale * (text![i]! - image![i]!) + imageScale * (image![i]! - u));

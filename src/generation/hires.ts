@@ -2,36 +2,36 @@ import { type ResampleFilter, resize } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng } from "../latents/rng.js";
 import { type InterpolationMode, resizeValues } from "../latents/upscale.js";
-import { type Call, timed } from "./generation.js";
+import { type Generation, timed } from "./generation.js";
 import { decodeLatents } from "./latent-space.js";
 import { type Pass, runPass } from "./sampling.js";
 import { fromImage, fromLatents } from "./starts.js";
 
 /** The second pass of "hires fix". Given steps are all run, as in the web UI. */
-export function hiresPass({ resolved: { hires, steps } }: Call): Pass {
+export function hiresPass({ options: { hires, steps } }: Generation): Pass {
   const { width, height, strength, steps: exact } = hires!;
   return { size: { width, height }, steps: exact ?? steps, strength, exact: exact !== undefined };
 }
 
 /** Enlarges latents and denoises them once more, with noise from a new stream of the image's seed. */
-export async function hiresFix(call: Call, latents: Latents, index: number): Promise<Latents> {
-  const { loaded, resolved } = call;
-  const pass = hiresPass(call);
-  const { upscaler } = resolved.hires!;
+export async function hiresFix(generation: Generation, latents: Latents, index: number): Promise<Latents> {
+  const { loaded, options } = generation;
+  const pass = hiresPass(generation);
+  const { upscaler } = options.hires!;
   const { factor } = loaded.model;
   const cells = { width: pass.size.width / factor, height: pass.size.height / factor };
-  const rng = createRng(resolved.rng, resolved.seeds[index]!);
+  const rng = createRng(options.rng, options.seeds[index]!);
   const begin = upscaler.startsWith("latent")
-    ? await fromLatents(call, resizeValues(latents, cells, interpolation(upscaler)), pass.size)
+    ? await fromLatents(generation, resizeValues(latents, cells, interpolation(upscaler)), pass.size)
     : await fromImage(
-        call,
+        generation,
         resize(
-          await timed(call, "decode", () => decodeLatents(loaded, latents)),
+          await timed(generation, "decode", () => decodeLatents(loaded, latents)),
           pass.size,
           upscaler as ResampleFilter,
         ),
       );
-  return runPass(call, pass, { index, rng }, begin);
+  return runPass(generation, pass, { index, rng }, begin);
 }
 
 const interpolation = (upscaler: string): InterpolationMode =>

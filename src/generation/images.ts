@@ -4,94 +4,104 @@ import { fitImage } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
 import type { VaeOptions } from "../runtime/autoencoder.js";
-import { type Call, timed } from "./generation.js";
+import { type Generation, timed } from "./generation.js";
 import { hiresFix, hiresPass } from "./hires.js";
 import { repainting } from "./inpainting.js";
 import type { Inputs } from "./inputs.js";
 import { decodeLatents } from "./latent-space.js";
 import { fromLowResLatents } from "./latent-upscale.js";
 import { outpaint, outpaintingPasses } from "./outpainting.js";
-import { callsOf, type Pass, runPass } from "./sampling.js";
-import type { Beginning } from "./starts.js";
-import { fromImage, fromInstruction, fromMasked, fromNoise } from "./starts.js";
+import { evaluationsOf, type Pass, runPass } from "./sampling.js";
+import { fromImage, fromInstruction, fromMasked, fromNoise, type PrepareStart } from "./starts.js";
 import { fromLowRes } from "./upscale.js";
 
-/** Image `index` of a call: its latents, and the picture unless latents were asked for. */
-type Painter = (index: number, rng: Rng) => Promise<{ latents: Latents; image?: Image }>;
+/** Image `index` of a generation: its latents, and the picture unless latents were asked for. */
+type MakeImage = (index: number, rng: Rng) => Promise<{ latents: Latents; image?: Image }>;
 
-/** Makes the images of a call, one after the other. */
-export async function paintAll(call: Call, inputs: Inputs): Promise<{ images: Image[]; latents: Latents[] }> {
-  const { resolved, emit, options } = call;
-  const paint = await painter(call, inputs);
+/** Makes the images of a generation, one after the other. */
+export async function makeImages(
+  generation: Generation,
+  inputs: Inputs,
+): Promise<{ images: Image[]; latents: Latents[] }> {
+  const { options } = generation;
+  const { signal, seeds, onProgress } = options;
+  const makeImage = await imageMaker(generation, inputs);
   const images: Image[] = [];
   const latents: Latents[] = [];
-  for (const [i, seed] of resolved.seeds.entries()) {
-    options.signal?.throwIfAborted();
-    const painted = await paint(i, createRng(resolved.rng, seed));
-    latents.push(painted.latents);
-    if (resolved.output === "latents" || !painted.image) continue;
-    images.push(painted.image);
-    emit({ type: "decode", done: i + 1, total: resolved.seeds.length });
+  for (const [i, seed] of seeds.entries()) {
+    signal?.throwIfAborted();
+    const made = await makeImage(i, createRng(options.rng, seed));
+    latents.push(made.latents);
+    if (options.output === "latents" || !made.image) continue;
+    images.push(made.image);
+    onProgress({ type: "decode", done: i + 1, total: seeds.length });
   }
   return { images, latents };
 }
 
 /** What all images share is done once here: pictures are fitted and encoded. */
-async function painter(call: Call, { image, mask, latents }: Inputs): Promise<Painter> {
-  const { resolved } = call;
-  const size: Size = { width: resolved.width, height: resolved.height };
-  const fitted = () => fitImage(image!, size, resolved.resizeMode);
-  switch (resolved.mode) {
+async function imageMaker(generation: Generation, { image, mask, latents }: Inputs): Promise<MakeImage> {
+  const { options } = generation;
+  const size: Size = { width: options.width, height: options.height };
+  const fitted = () => fitImage(image!, size, options.resizeMode);
+  switch (options.mode) {
     case "outpaint":
-      expect(call, outpaintingPasses(call, image!));
-      return (index, rng) => outpaint(call, image!, { index, rng });
+      expect(generation, outpaintingPasses(generation, image!));
+      return (index, rng) => outpaint(generation, image!, { index, rng });
     case "inpaint": {
-      const { masked, restore } = repainting(call, image!, mask!);
-      return single(call, size, await fromMasked(call, masked), restore);
+      const { masked, restore } = repainting(generation, image!, mask!);
+      return single(generation, size, await fromMasked(generation, masked), restore);
     }
     case "img2img":
-      return single(call, size, await fromImage(call, fitted()));
+      return single(generation, size, await fromImage(generation, fitted()));
     case "instruct":
-      return single(call, size, await fromInstruction(call, fitted()));
+      return single(generation, size, await fromInstruction(generation, fitted()));
     case "upscale":
-      if (call.loaded.traits.latentUpscaling)
-        return single(call, size, await fromLowResLatents(call, latents ?? image!, size));
-      return single(call, size, fromLowRes(call, image!, size));
+      if (generation.loaded.traits.latentUpscaling)
+        return single(generation, size, await fromLowResLatents(generation, latents ?? image!, size));
+      return single(generation, size, fromLowRes(generation, image!, size));
     case "txt2img":
     case "unconditional":
-      return single(call, size, await fromNoise(call, size));
+      return single(generation, size, await fromNoise(generation, size));
     default:
-      throw internal(`no painter for ${resolved.mode satisfies never}`);
+      throw internal(`nothing makes images of the mode ${options.mode satisfies never}`);
   }
 }
 
 /** One pass, a second one where hires asks for it, and the picture. */
-function single(call: Call, size: Size, begin: Beginning, finish = (image: Image) => image): Painter {
-  const { resolved, loaded } = call;
-  const { steps, strength, exactSteps: exact = false, hires } = resolved;
+function single(
+  generation: Generation,
+  size: Size,
+  prepare: PrepareStart,
+  finish = (image: Image) => image,
+): MakeImage {
+  const { options, loaded } = generation;
+  const { steps, strength, exactSteps: exact = false, hires } = options;
   const pass = { size, steps, exact, ...(strength !== undefined && { strength }) };
-  expect(call, hires ? [pass, hiresPass(call)] : [pass]);
+  expect(generation, hires ? [pass, hiresPass(generation)] : [pass]);
   return async (index, rng) => {
-    let latents = await runPass(call, pass, { index, rng }, begin);
-    if (hires) latents = await hiresFix(call, latents, index);
-    if (resolved.output === "latents") return { latents };
-    const image = await timed(call, "decode", () => decodeLatents(loaded, latents, tileWise(call, index)));
+    let latents = await runPass(generation, pass, { index, rng }, prepare);
+    if (hires) latents = await hiresFix(generation, latents, index);
+    if (options.output === "latents") return { latents };
+    const image = await timed(generation, "decode", () =>
+      decodeLatents(loaded, latents, tileWise(generation, index)),
+    );
     return { latents, image: finish(image) };
   };
 }
 
 /** Says after each tile of a large picture how far its decoding is. */
-function tileWise({ emit, options, resolved }: Call, index: number): VaeOptions {
-  const { signal } = options;
-  const image = { type: "decode", done: index, total: resolved.seeds.length } as const;
+function tileWise({ options }: Generation, index: number): VaeOptions {
+  const { signal, onProgress } = options;
+  const image = { type: "decode", done: index, total: options.seeds.length } as const;
   return {
-    onTile: (done, total) => emit({ ...image, tiles: { done, total } }),
+    onTile: (done, total) => onProgress({ ...image, tiles: { done, total } }),
     ...(signal && { signal }),
   };
 }
 
-/** Tells the meter how many network calls are to come. */
-function expect(call: Call, passes: readonly Pass[]): void {
-  const calls = passes.reduce((sum, pass) => sum + callsOf(call, pass), 0);
-  call.meter.calls = calls * call.resolved.seeds.length;
+/** Tells the meter how many evaluations are to come. */
+function expect(generation: Generation, passes: readonly Pass[]): void {
+  const evaluations = passes.reduce((sum, pass) => sum + evaluationsOf(generation, pass), 0);
+  generation.meter.evaluations = evaluations * generation.options.seeds.length;
 }

@@ -8,7 +8,7 @@ import { matchColours } from "../image/match-colours.js";
 import { fitImage } from "../image/resize.js";
 import { mirror } from "../latents/extent.js";
 import type { Inpainting } from "../options/resolved.js";
-import type { Call } from "./generation.js";
+import type { Generation } from "./generation.js";
 import type { Masked } from "./starts.js";
 
 /** An inpainting to be done: what the networks work on, and how the result gets its kept pixels back. */
@@ -25,24 +25,23 @@ export interface Repainting {
  *
  * @param mask alpha or luminance decides, see `maskFromImage`
  */
-export function repainting(call: Call, image: Image, mask: Image | Mask): Repainting {
-  const { resolved, options } = call;
-  const size: Size = { width: resolved.width, height: resolved.height };
-  const inpainting = resolved.inpainting!;
-  const asked = options.width !== undefined || options.height !== undefined;
-  const scaled = asked && inpainting.padding === undefined;
-  const original = scaled ? fitImage(image, size, resolved.resizeMode) : image;
+export function repainting(generation: Generation, image: Image, mask: Image | Mask): Repainting {
+  const { options } = generation;
+  const size: Size = { width: options.width, height: options.height };
+  const inpainting = options.inpainting!;
+  const { scaled } = inpainting;
+  const original = scaled ? fitImage(image, size, options.resizeMode) : image;
   if (mask.width !== image.width || mask.height !== image.height)
-    call.notes.push(
+    generation.notes.push(
       `the mask of ${mask.width}x${mask.height} was resized to the image's ${image.width}x${image.height}`,
     );
   const onImage = fitImage(mask, image, "stretch");
-  const soft = maskFromImage(scaled ? fitImage(onImage, size, resolved.resizeMode) : onImage, inpainting);
+  const soft = maskFromImage(scaled ? fitImage(onImage, size, options.resizeMode) : onImage, inpainting);
   if (!boundingBox(soft)) throw emptyMask();
   const layers = { original, mask: soft, overlay: fadeIn(soft, fadeWidth(inpainting)) };
   return inpainting.padding === undefined
-    ? wholePicture(call, layers, size)
-    : surroundings(call, layers, size, inpainting.padding);
+    ? wholePicture(generation, layers, size)
+    : surroundings(generation, layers, size, inpainting.padding);
 }
 
 /** Pixels over which the painted part comes in; a Gaussian of this deviation takes about as many. */
@@ -54,42 +53,42 @@ interface Layers {
   readonly overlay: Mask;
 }
 
-function wholePicture(call: Call, { original, mask, overlay }: Layers, size: Size): Repainting {
+function wholePicture(generation: Generation, { original, mask, overlay }: Layers, size: Size): Repainting {
   const { width, height } = original;
-  const given = masked(call, continued(original, size), continued(mask, size));
+  const given = masked(generation, continued(original, size), continued(mask, size));
   const whole = { left: 0, top: 0, right: width, bottom: height };
   return {
     masked: given,
-    restore: (painted) => applyOverlay(original, crop(matched(call, painted, given), whole), overlay),
+    restore: (painted) => applyOverlay(original, crop(matched(generation, painted, given), whole), overlay),
   };
 }
 
 /** "Only masked": a region of the size's aspect ratio, continued by its edge where the image ends before. */
 function surroundings(
-  call: Call,
+  generation: Generation,
   { original, mask, overlay }: Layers,
   size: Size,
   padding: number,
 ): Repainting {
   const region = cropRegion(mask, size, padding);
   const fitted = (image: Image) => fitImage(crop(image, region), size, "fill");
-  const given = masked(call, fitted(original), fitted(mask));
+  const given = masked(generation, fitted(original), fitted(mask));
   return {
     masked: given,
-    restore: (painted) => applyOverlay(original, matched(call, painted, given), overlay, region),
+    restore: (painted) => applyOverlay(original, matched(generation, painted, given), overlay, region),
   };
 }
 
 /** With a soft edge, colours fit, too; without one the result is what the model made. */
-const matched = ({ resolved }: Call, painted: Image, { image, mask }: Masked): Image =>
-  resolved.inpainting!.blur > 0 ? matchColours(painted, image, mask) : painted;
+const matched = ({ options }: Generation, painted: Image, { image, mask }: Masked): Image =>
+  options.inpainting!.blur > 0 ? matchColours(painted, image, mask) : painted;
 
-const masked = ({ resolved }: Call, image: Image, mask: Mask): Masked => ({
+const masked = ({ options }: Generation, image: Image, mask: Mask): Masked => ({
   image,
   mask: binarise(mask),
   rule: "nearest",
-  content: (resolved.inpainting as Inpainting).content,
-  strength: resolved.strength!,
+  content: (options.inpainting as Inpainting).content,
+  strength: options.strength!,
 });
 
 /** Grown to `size` at the right and the bottom by mirroring. */

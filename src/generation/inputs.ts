@@ -5,7 +5,7 @@ import type { Latents } from "../latents/latents.js";
 import type { MaskInput } from "../options/image-options.js";
 import type { GenerateOptions } from "../options/options.js";
 
-/** The pictures that a call was given, read. */
+/** The pictures that a generation was given, read. */
 export interface Inputs {
   /** RGB; transparency lies over white. */
   readonly image?: Image;

@@ -6,8 +6,7 @@ import { parseHubReference } from "../hub/hub.js";
 import { clipPixels } from "../image/clip-pixels.js";
 import { readImage } from "../image/read.js";
 import type { Values } from "../latents/latents.js";
-import type { IpAdapterInput } from "../options/control-options.js";
-import type { ImageInput } from "../options/image-options.js";
+import type { ResolvedPicturePrompt } from "../options/resolved.js";
 import type { UNetInput } from "../runtime/inputs.js";
 import type { IpAdapter } from "../runtime/ip-adapter.js";
 import { batched } from "./conditioning.js";
@@ -19,8 +18,8 @@ export interface IpAdapterInfo {
   readonly imageEncoder: string;
 }
 
-/** A picture that a call shows the UNet beside the prompt. */
-export interface PicturePrompt extends Required<Pick<IpAdapterInput, "scale" | "start" | "end">> {
+/** Pictures that the UNet sees beside the prompt. */
+export interface PicturePrompt extends Pick<ResolvedPicturePrompt, "scale" | "start" | "end"> {
   /** The IP-Adapter's file. */
   readonly path: string;
   /** [1, T, D], and the same for no picture. */
@@ -66,21 +65,20 @@ export class IpAdapterSet {
     await networks.unload();
   }
 
-  /** Reads and encodes the pictures of a call; IP-Adapters that are named by a path are loaded. */
-  async read(inputs: IpAdapterInput | readonly IpAdapterInput[] = []): Promise<PicturePrompt[]> {
+  /** Reads and encodes pictures; IP-Adapters that are named by a path are loaded. */
+  async read(inputs: readonly ResolvedPicturePrompt[]): Promise<PicturePrompt[]> {
     const prompts: PicturePrompt[] = [];
-    for (const input of [inputs].flat() as IpAdapterInput[]) {
+    for (const input of inputs) {
       const { path, networks } = await this.#of(input);
       const pictures: Values[] = [];
-      for (const image of [input.image].flat() as ImageInput[])
-        pictures.push(clipPixels(await readImage(image), networks.imageSize));
-      const { scale = 1, start = 0, end = 1 } = input;
+      for (const image of input.images) pictures.push(clipPixels(await readImage(image), networks.imageSize));
+      const { scale, start, end } = input;
       prompts.push({ path, ...(await networks.run(pictures)), scale, start, end });
     }
     return prompts;
   }
 
-  async #of({ model, imageEncoder }: IpAdapterInput) {
+  async #of({ model, imageEncoder }: ResolvedPicturePrompt) {
     if (model === undefined) {
       const [only, other] = this.#loaded.values();
       if (only && !other) return only;
@@ -137,12 +135,12 @@ async function locateEncoder(name: string, locate: Locate): Promise<string> {
   return dirname(config);
 }
 
-/** What the UNet is shown at a network call: each picture's tokens for the rows asked about. */
+/** What the UNet is shown at an evaluation: each picture's tokens for the rows asked about. */
 export function picturesFor(
   pictures: readonly PicturePrompt[],
   rows: readonly { readonly negative: boolean }[],
-  calls: number,
-): (call: number, asked: readonly number[]) => Pick<UNetInput, "pictures"> {
+  evaluations: number,
+): (evaluation: number, asked: readonly number[]) => Pick<UNetInput, "pictures"> {
   const known = new Map<string, readonly Values[]>();
   const tokensOf = (asked: readonly number[]): readonly Values[] => {
     const key = asked.join();
@@ -154,10 +152,11 @@ export function picturesFor(
     known.set(key, tokens);
     return tokens;
   };
-  return (call, asked) => {
+  return (evaluation, asked) => {
     if (pictures.length === 0) return {};
     const tokens = tokensOf(asked);
-    const acts = ({ start, end }: PicturePrompt) => call / calls >= start && (call + 1) / calls <= end;
+    const acts = ({ start, end }: PicturePrompt) =>
+      evaluation / evaluations >= start && (evaluation + 1) / evaluations <= end;
     return {
       pictures: pictures.map((picture, i) => ({
         tokens: tokens[i]!,

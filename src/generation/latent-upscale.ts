@@ -7,13 +7,12 @@ import { resizeValues } from "../latents/upscale.js";
 import type { KUNetConfig } from "../models/k-unet.js";
 import { batched, type Conditions } from "./conditioning.js";
 import type { Predict } from "./denoise.js";
-import { type Call, timed } from "./generation.js";
+import { type Generation, timed } from "./generation.js";
 import type { GuidancePlan } from "./guidance.js";
 import { samplePosterior } from "./latent-space.js";
 import { type Loaded, vaeOf } from "./loaded.js";
 import { drawNoise } from "./noise.js";
-import type { Beginning } from "./starts.js";
-import { pureNoise } from "./starts.js";
+import { type PrepareStart, pureNoise } from "./starts.js";
 
 /**
  * Upscaling in latents: from noise, beside the latents that are enlarged, each cell repeated. Draws: the image's
@@ -22,24 +21,28 @@ import { pureNoise } from "./starts.js";
  * @param source a picture, or latents [1, h, w, C] as models give them
  * @param size of the result
  */
-export async function fromLowResLatents(call: Call, source: Image | Latents, size: Size): Promise<Beginning> {
-  const { loaded, resolved, options } = call;
+export async function fromLowResLatents(
+  generation: Generation,
+  source: Image | Latents,
+  size: Size,
+): Promise<PrepareStart> {
+  const { loaded, options } = generation;
   const cells = { width: size.width / loaded.model.factor, height: size.height / loaded.model.factor };
   const enlarged = (latents: Latents) => resizeValues(latents, cells, "nearest");
   if ("shape" in source) {
     const beside = enlarged(source);
-    return (brush) => ({ sample: pureNoise(call, size, brush), beside });
+    return (run) => ({ sample: pureNoise(generation, size, run), beside });
   }
   const small = { width: size.width / 2, height: size.height / 2 };
-  const image = imagesToValues([resize(source, small, resolved.upscaling!.filter)]);
-  const posterior = await timed(call, "encode", () =>
+  const image = imagesToValues([resize(source, small, options.upscaling!.filter)]);
+  const posterior = await timed(generation, "encode", () =>
     vaeOf(loaded).encode(image, { ...(options.signal && { signal: options.signal }) }),
   );
-  call.emit({ type: "encode", what: "image", done: 1, total: 1 });
-  return (brush) => {
-    const noise = drawNoise(brush.rng, posterior.mean.shape);
+  options.onProgress({ type: "encode", what: "image", done: 1, total: 1 });
+  return (run) => {
+    const noise = drawNoise(run.rng, posterior.mean.shape);
     const beside = enlarged(samplePosterior(loaded, posterior, noise));
-    return { sample: pureNoise(call, size, brush), beside };
+    return { sample: pureNoise(generation, size, run), beside };
   };
 }
 
@@ -50,23 +53,23 @@ const NOISE_LEVEL_HALF = 64;
  * The network as a prediction of the sample (Karras et al. 2022, table 1, with unit data): what it is shown is
  * x / sqrt(sigma^2 + 1), what it says is scaled by sigma / sqrt(sigma^2 + 1) and laid over x / (sigma^2 + 1).
  *
- * @param sigmas noise levels of the network calls
+ * @param sigmas noise levels of the evaluations
  */
 export async function latentUpscaler(
   { networks }: Loaded,
   config: KUNetConfig,
   conditions: Conditions,
-  pass: { calls: number; guidance: GuidancePlan; sigmas: readonly number[] | undefined },
+  pass: { evaluations: number; guidance: GuidancePlan; sigmas: readonly number[] | undefined },
 ): Promise<Predict> {
   const { sigmas } = pass;
   if (!sigmas)
     throw new DiffusionError("BAD_OPTION", "this upscaler needs a scheduler that works on noise levels", {
       hint: "leave the scheduler out, or take euler",
     });
-  const rowsAt = await conditions.over(pass.calls);
-  return async (sample, _timestep, call) => {
-    const rows = pass.guidance(call).rows.map((row) => rowsAt(call)[row]!);
-    const sigma = sigmas[call]!;
+  const rowsAt = await conditions.over(pass.evaluations);
+  return async (sample, _timestep, evaluation) => {
+    const rows = pass.guidance(evaluation).rows.map((row) => rowsAt(evaluation)[row]!);
+    const sigma = sigmas[evaluation]!;
     const answers = await networks.unet.run({
       sample,
       timestep: Math.fround(Math.log(Math.fround(sigma))) * 0.25,

@@ -30,7 +30,7 @@ const seen = { 5: "mask", 4: "image", 3: "lowres" } as const;
 /** Channels of the latents; of pictures, for models that work on pixels. */
 const latentChannels = ({ vae, unet }: Model): number => vae?.latentChannels ?? unet.config.inChannels;
 
-/** What can be asked of a model, and what it does where nothing is asked. */
+/** What a model can do, and what its own settings are. */
 export function traitsOf(model: Model): ModelTraits {
   const { source, textEncoders, unet, factor } = model;
   const channels = latentChannels(model);

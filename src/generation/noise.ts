@@ -18,20 +18,20 @@ export const drawNoise = (rng: Rng, [batch, height, width, channels]: readonly n
 export function firstNoise(
   rng: Rng,
   shape: readonly number[],
-  resolved: ResolvedOptions,
+  options: ResolvedOptions,
   index: number,
   factor: number,
 ): Float32Array {
   const [, height, width, channels] = shape as [number, number, number, number];
-  const { variation, seedSize, seeds } = resolved;
+  const { variation, seedSize, seeds } = options;
   const own = { height, width };
   const drawnAt = seedSize ? cells(seedSize, factor) : own;
   const planes = [channels, drawnAt.height, drawnAt.width] as const;
   const elsewhere = drawnAt.height !== height || drawnAt.width !== width;
-  const source = elsewhere ? createRng(resolved.rng, seeds[index]!) : rng;
+  const source = elsewhere ? createRng(options.rng, seeds[index]!) : rng;
   let noise = source.normal([1, ...planes]);
   if (variation) {
-    const other = createRng(resolved.rng, variation.seeds[index]!).normal([1, ...planes]);
+    const other = createRng(options.rng, variation.seeds[index]!).normal([1, ...planes]);
     noise = slerp(variation.strength, noise, other, planes);
   }
   if (elsewhere) noise = centred(noise, drawnAt, rng.normal([1, channels, height, width]), own);

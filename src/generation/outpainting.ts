@@ -11,7 +11,7 @@ import {
 } from "../image/outpaint.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
-import { type Call, timed } from "./generation.js";
+import { type Generation, timed } from "./generation.js";
 import { fadeWidth } from "./inpainting.js";
 import { decodeLatents } from "./latent-space.js";
 import { type Pass, runPass } from "./sampling.js";
@@ -32,8 +32,8 @@ interface Growth {
  * Sides grow one after the other, in portions: left and right, then top and bottom over the new width. Along that
  * direction the network sees no more than its own size, where it composes best; most of it is the picture.
  */
-function growths({ resolved, loaded }: Call, image: Size): Growth[] {
-  const { margins, step } = resolved.outpainting!;
+function growths({ options, loaded }: Generation, image: Size): Growth[] {
+  const { margins, step } = options.outpainting!;
   const own = loaded.traits.size;
   let { width, height } = image;
   const passes = (["left", "right", "top", "bottom"] as const)
@@ -54,27 +54,29 @@ function growths({ resolved, loaded }: Call, image: Size): Growth[] {
 }
 
 /** The passes that outpainting an image of this size takes, in order. */
-export function outpaintingPasses(call: Call, image: Size): Pass[] {
-  const { seamStrength } = call.resolved.outpainting!;
-  const { factor } = call.loaded.model;
+export function outpaintingPasses(generation: Generation, image: Size): Pass[] {
+  const { seamStrength } = generation.options.outpainting!;
+  const { factor } = generation.loaded.model;
   const up = (pixels: number) => Math.ceil(pixels / factor) * factor;
-  return growths(call, image).flatMap(({ seen, margins }) => {
+  return growths(generation, image).flatMap(({ seen, margins }) => {
     const size = {
       width: up(seen.right - seen.left + margins.left + margins.right),
       height: up(seen.bottom - seen.top + margins.top + margins.bottom),
     };
-    return seamStrength > 0 ? [paintingPass(call, size), seamPass(call, size)] : [paintingPass(call, size)];
+    return seamStrength > 0
+      ? [paintingPass(generation, size), seamPass(generation, size)]
+      : [paintingPass(generation, size)];
   });
 }
 
-const paintingPass = ({ resolved: { steps, strength, exactSteps } }: Call, size: Size): Pass => ({
+const paintingPass = ({ options: { steps, strength, exactSteps } }: Generation, size: Size): Pass => ({
   size,
   steps,
   strength: strength!,
   exact: exactSteps ?? false,
 });
 
-const seamPass = ({ resolved: { steps, outpainting } }: Call, size: Size): Pass => ({
+const seamPass = ({ options: { steps, outpainting } }: Generation, size: Size): Pass => ({
   size,
   steps,
   strength: outpainting!.seamStrength,
@@ -82,16 +84,16 @@ const seamPass = ({ resolved: { steps, outpainting } }: Call, size: Size): Pass 
 
 /** Grows the picture side by side; each pass sees what the passes before it have made. */
 export async function outpaint(
-  call: Call,
+  generation: Generation,
   image: Image,
-  painter: { index: number; rng: Rng },
+  run: { index: number; rng: Rng },
 ): Promise<{ image: Image; latents: Latents }> {
-  const { resolved, loaded } = call;
-  const inpainting = resolved.inpainting!;
+  const { options, loaded } = generation;
+  const inpainting = options.inpainting!;
   // Noise for the canvas comes from a stream of its own, so that the run's is drawn as without it.
-  const fill = createRng(resolved.rng, resolved.seeds[painter.index]!);
+  const fill = createRng(options.rng, options.seeds[run.index]!);
   let [picture, latents]: [Image, Latents | undefined] = [image, undefined];
-  for (const { seen, margins, size } of growths(call, image)) {
+  for (const { seen, margins, size } of growths(generation, image)) {
     const canvas = outpaintCanvas(crop(picture, seen), margins, {
       multiple: loaded.model.factor,
       overlap: fadeWidth(inpainting),
@@ -100,16 +102,21 @@ export async function outpaint(
     const paint = async (from: Image, mask: Mask, overlay: Mask, pass: Pass) => {
       const { content } = inpainting;
       const masked = { image: from, mask, rule: "touch", content, strength: pass.strength! } as const;
-      const painted = await runPass(call, pass, painter, await fromMasked(call, masked));
+      const painted = await runPass(generation, pass, run, await fromMasked(generation, masked));
       latents = painted;
-      const decoded = await timed(call, "decode", () => decodeLatents(loaded, painted));
+      const decoded = await timed(generation, "decode", () => decodeLatents(loaded, painted));
       // Without a soft edge, the result is what the model made.
       const matched = inpainting.blur > 0 ? matchColours(decoded, from, mask) : decoded;
       return applyOverlay(from, matched, overlay);
     };
-    let grown = await paint(canvas.image, canvas.mask, canvas.feather, paintingPass(call, canvas.image));
-    if (resolved.outpainting!.seamStrength > 0)
-      grown = await paint(grown, ...seam(canvas), seamPass(call, canvas.image));
+    let grown = await paint(
+      canvas.image,
+      canvas.mask,
+      canvas.feather,
+      paintingPass(generation, canvas.image),
+    );
+    if (options.outpainting!.seamStrength > 0)
+      grown = await paint(grown, ...seam(canvas), seamPass(generation, canvas.image));
     picture = joined(picture, crop(grown, canvas.crop), { seen, margins, size });
   }
   return { image: picture, latents: latents! };

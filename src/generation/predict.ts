@@ -2,19 +2,20 @@ import type { Size } from "../image/image.js";
 import type { Values } from "../latents/latents.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
 import type { Conditioning } from "../options/conditioning.js";
-import type { ResolvedOptions } from "../options/resolved.js";
+import type { WholeOptions } from "../options/resolved.js";
 import type { UNetInput } from "../runtime/inputs.js";
-import { addedConditions, batched, type Conditions } from "./conditioning.js";
+import { addedConditions } from "./added-conditions.js";
+import { batched, type Conditions } from "./conditioning.js";
 import type { Controls } from "./control.js";
 import { throughDeepCache } from "./deep-cache.js";
 import type { Predict } from "./denoise.js";
 import {
-  alone,
   classifierFree,
   composed,
   type Guidance,
   type GuidancePlan,
   imageAndText,
+  oneCondition,
   unguided,
   within,
 } from "./guidance.js";
@@ -25,10 +26,11 @@ import { inTiles, tilesFor } from "./upscale.js";
 /** What a pass is besides its conditions. */
 export interface PassShape {
   readonly size: Size;
-  /** Network calls, at least as many as there will be as far as that is known. */
-  readonly calls: number;
+  /** At least as many evaluations as there will be, as far as that is known. */
+  readonly evaluations: number;
   readonly guidance: GuidancePlan;
-  /** Noise levels of the calls, where the scheduler works on them. */
+  readonly controls: Controls;
+  /** Noise levels of the evaluations, where the scheduler works on them. */
   readonly sigmas?: readonly number[];
 }
 
@@ -36,13 +38,11 @@ export interface PassShape {
 export async function predictor(
   loaded: Loaded,
   conditions: Conditions,
-  resolved: ResolvedOptions,
+  options: WholeOptions,
   pass: PassShape,
-  controls: Controls,
-  signal?: AbortSignal,
 ): Promise<Predict> {
-  const predict = await wholePredictor(loaded, conditions, resolved, pass, controls);
-  const { upscaling } = resolved;
+  const predict = await wholePredictor(loaded, conditions, options, pass);
+  const { upscaling, signal } = options;
   if (!upscaling) return predict;
   const { factor } = loaded.model;
   const cells = { width: pass.size.width / factor, height: pass.size.height / factor };
@@ -54,68 +54,71 @@ export async function predictor(
 async function wholePredictor(
   loaded: Loaded,
   conditions: Conditions,
-  resolved: ResolvedOptions,
+  options: WholeOptions,
   pass: PassShape,
-  controls: Controls,
 ): Promise<Predict> {
   const { unet } = loaded.model;
   const { networks } = loaded;
-  const { size, calls, guidance } = pass;
+  const { size, evaluations, guidance, controls } = pass;
   if (unet.kind === "unconditional_unet")
     return (sample, timestep) => networks.unet.run({ sample, timestep });
   if (unet.kind === "k_unet")
-    return latentUpscaler(loaded, unet.config, conditions, { calls, guidance, sigmas: pass.sigmas });
+    return latentUpscaler(loaded, unet.config, conditions, { evaluations, guidance, sigmas: pass.sigmas });
   const { timeCondDim, added, classes } = unet.config;
-  const { deepCache, tokenMerging: mergeTokens } = resolved;
+  const { deepCache, tokenMerging: mergeTokens } = options;
   const { rows } = conditions;
-  const rowsAt = await conditions.over(calls);
+  const rowsAt = await conditions.over(evaluations);
   const inputsOf = (conditions: readonly Conditioning[], asked: readonly number[]) => {
     const current = asked.map((row) => conditions[row]!);
     const own = asked.map((row) => rows[row]!);
     return {
       context: batched(current.map(({ context }) => context)),
-      ...(added && { added: addedConditions(own, current, resolved.sizes, size) }),
-      ...(timeCondDim && { timeCond: guidanceEmbedding(resolved.guidance, timeCondDim, asked.length) }),
-      ...(classes && { classLabels: Array<number>(asked.length).fill(resolved.upscaling?.noiseLevel ?? 0) }),
+      ...(added && { added: addedConditions(own, current, options.sizes, size) }),
+      ...(timeCondDim && { timeCond: guidanceEmbedding(options.guidance, timeCondDim, asked.length) }),
+      ...(classes && { classLabels: Array<number>(asked.length).fill(options.upscaling?.noiseLevel ?? 0) }),
     };
   };
   const run = deepCache
     ? throughDeepCache(networks.unet, deepCache.interval, controls)
-    : async (input: UNetInput, call: number, asked: readonly number[]) =>
-        networks.unet.run({ ...input, ...(await controls(input, call, asked)) });
+    : async (input: UNetInput, evaluation: number, asked: readonly number[]) =>
+        networks.unet.run({ ...input, ...(await controls(input, evaluation, asked)) });
   type Inputs = ReturnType<typeof inputsOf>;
   const known = new Map<readonly Conditioning[], Map<number, Inputs>>();
-  return async (sample, timestep, call) => {
-    const current = rowsAt(call);
-    const { rows: asked } = guidance(call);
+  return async (sample, timestep, evaluation) => {
+    const current = rowsAt(evaluation);
+    const { rows: asked } = guidance(evaluation);
     const kept = known.get(current) ?? new Map<number, Inputs>();
     known.set(current, kept);
     const inputs = kept.get(asked.length) ?? inputsOf(current, asked);
     kept.set(asked.length, inputs);
     const input = { sample, timestep, ...inputs, ...(mergeTokens && { mergeTokens }) };
-    return run(input, call, asked);
+    return run(input, evaluation, asked);
   };
 }
 
-/** What the calls of a pass ask: all rows, or outside of `guidanceInterval` the prompt's alone. */
-export function guidancePlan(resolved: ResolvedOptions, conditions: Conditions, calls: number): GuidancePlan {
+/** What the evaluations of a pass are for: all rows, or outside of `guidanceInterval` only the prompt's. */
+export function guidancePlan(
+  options: WholeOptions,
+  conditions: Conditions,
+  evaluations: number,
+): GuidancePlan {
   const { rows } = conditions;
-  const { guidanceInterval } = resolved;
-  if (rows.length < 2) return alone;
+  const { guidanceInterval } = options;
+  if (rows.length < 2) return oneCondition;
   const all = rows.map((_, i) => i);
-  const inside = { rows: all, guide: guidanceOf(resolved, conditions) };
+  const inside = { rows: all, guide: guidanceOf(options, conditions) };
   if (!guidanceInterval) return () => inside;
   // Prompts that are combined need what they are told apart from, even at a scale of 1.
   const isCombined = rows.filter(({ negative }) => !negative).length > 1;
   const outside = isCombined
-    ? { rows: all, guide: guidanceOf({ ...resolved, guidance: 1 }, conditions) }
+    ? { rows: all, guide: guidanceOf({ ...options, guidance: 1 }, conditions) }
     : { rows: all.slice(-1), guide: unguided };
-  return within(guidanceInterval, calls, { inside, outside });
+  return within(guidanceInterval, evaluations, { inside, outside });
 }
 
 /** The guidance that belongs to some conditions. */
 function guidanceOf(
-  { guidance, guidanceRescale, imageGuidance, mode }: ResolvedOptions,
+  { guidance, guidanceRescale, imageGuidance, mode }: WholeOptions,
   { rows }: Conditions,
 ): Guidance {
   if (mode === "instruct") return imageAndText(guidance, imageGuidance!);

@@ -4,23 +4,31 @@ import type { Conditioning } from "../options/conditioning.js";
 import type { TextEncoding } from "../runtime/text-encoder.js";
 import { type Chunk, emptyChunk, padChunks } from "../text/chunks.js";
 import { blendWithout, emphasize, emphasizeFromEmpty } from "../text/emphasis.js";
-import { type PromptRange, type PromptSyntax, parsePrompt } from "../text/prompt.js";
+import { type PromptRange, type PromptSyntax, type ReadPart, readPrompt } from "../text/prompt.js";
 import type { Loaded } from "./loaded.js";
 
 /** A prompt for each text encoder; most models have one. */
 export type Prompts = readonly [string, string];
 
-/** One of the prompts that AND combines: its weight, and for each text encoder what holds when. */
+/** For each text encoder what a prompt says when, over a number of evaluations. */
+export type PlacedPrompt = readonly (readonly PromptRange[])[];
+
+/** One of the prompts that AND combines, parsed and tokenized. */
 export interface PromptPart {
   readonly weight: number;
-  readonly ranges: readonly (readonly PromptRange[])[];
+  /** What it says at each of so many evaluations. */
+  over(evaluations: number): PlacedPrompt;
 }
 
 export interface Embedder {
-  /** @param calls network calls that the prompt is edited over; `whole` takes AND for a word */
-  parse(prompts: Prompts, options: { calls: number; whole?: boolean }): PromptPart[];
-  /** What a part is at a network call, of so many chunks; text that has been encoded is not encoded again. */
-  embed(part: PromptPart, call: number, shape: { chunks: number; skip: number }): Promise<Conditioning>;
+  /** The parts of a prompt. `whole` takes AND for a word. The same prompt is read only once. */
+  read(prompts: Prompts, options?: { whole?: boolean }): readonly PromptPart[];
+  /** What a prompt is at an evaluation, in so many chunks. Text that has been encoded is not encoded again. */
+  embed(
+    prompt: PlacedPrompt,
+    evaluation: number,
+    shape: { chunks: number; skip: number },
+  ): Promise<Conditioning>;
 }
 
 /** Encodes prompts for a model. */
@@ -65,16 +73,20 @@ export function createEmbedder({ tokenizers, networks, model }: Loaded, syntax: 
     return blendWithout(await all(chunks), others);
   }
 
+  const readings = new Map<string, readonly PromptPart[]>();
   return {
-    parse: (prompts, { calls, whole = false }) =>
-      combined(
-        tokenizers.map((tokenizer, i) => {
-          const { parts } = parsePrompt(prompts[i]!, tokenizer, { syntax, steps: calls, whole });
-          return parts;
-        }),
-      ),
-    async embed({ ranges }, call, shape) {
-      const current = ranges.map((list) => list.find(({ to }) => call < to) ?? list.at(-1)!);
+    read(prompts, { whole = false } = {}) {
+      const key = JSON.stringify([prompts, whole]);
+      const parts =
+        readings.get(key) ??
+        combined(
+          tokenizers.map((tokenizer, i) => readPrompt(prompts[i]!, tokenizer, { syntax, whole }).parts),
+        );
+      readings.set(key, parts);
+      return parts;
+    },
+    async embed(placed, evaluation, shape) {
+      const current = placed.map((list) => list.find(({ to }) => evaluation < to) ?? list.at(-1)!);
       const tables: Values[] = [];
       for (const [encoder, range] of current.entries()) {
         const data = await embedRange(encoder, range, shape);
@@ -96,21 +108,22 @@ export function createEmbedder({ tokenizers, networks, model }: Loaded, syntax: 
 }
 
 /** The parts of all text encoders' prompts, one by one. */
-function combined(
-  prompts: readonly (readonly { weight: number; ranges: readonly PromptRange[] }[])[],
-): PromptPart[] {
+function combined(prompts: readonly (readonly ReadPart[])[]): PromptPart[] {
   const [first = [], second = first] = prompts;
   if (first.length !== second.length)
     throw new DiffusionError(
       "BAD_OPTION",
       `prompt and prompt2 are combined of ${first.length} and ${second.length} parts by AND; expected equally many`,
     );
-  return first.map(({ weight }, part) => ({ weight, ranges: prompts.map((parts) => parts[part]!.ranges) }));
+  return first.map(({ weight }, part) => ({
+    weight,
+    over: (evaluations) => prompts.map((parts) => parts[part]!.over(evaluations)),
+  }));
 }
 
 /** The most chunks that any stage of some prompts takes. */
-export const mostChunks = (parts: readonly PromptPart[]): number =>
-  Math.max(1, ...parts.flatMap(({ ranges }) => ranges.flat().map(({ chunks }) => chunks.length)));
+export const mostChunks = (prompts: readonly PlacedPrompt[]): number =>
+  Math.max(1, ...prompts.flat(2).map(({ chunks }) => chunks.length));
 
 function joined(arrays: readonly Float32Array[]): Float32Array {
   const [first] = arrays;

@@ -2,16 +2,14 @@ import type { Size } from "../image/image.js";
 import { brownianNoise } from "../latents/brownian.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng } from "../latents/rng.js";
-import type { ResolvedOptions } from "../options/resolved.js";
-import type { SchedulerConfig } from "../schedulers/config.js";
-import { createScheduler, type Scheduler } from "../schedulers/scheduler.js";
+import type { Scheduler } from "../schedulers/scheduler.js";
 import { controlsFor } from "./control.js";
 import { type DenoisingStep, denoise } from "./denoise.js";
-import { type Call, timed } from "./generation.js";
+import { type Generation, timed } from "./generation.js";
 import { latentShape } from "./loaded.js";
 import { drawNoise } from "./noise.js";
 import { guidancePlan, predictor } from "./predict.js";
-import type { Beginning, Brush, Start } from "./starts.js";
+import type { ImageRun, PrepareStart, Start } from "./starts.js";
 
 /** One way from noise, or from a noised picture, to latents. */
 export interface Pass {
@@ -24,50 +22,44 @@ export interface Pass {
   readonly exact?: boolean;
 }
 
-/** Network calls of a pass, as far as the scheduler knows them before it runs. */
-export function callsOf(call: Call, pass: Pass): number {
-  const { from, to } = rangeOf(call.resolved, call, schedulerFor(call, pass).timesteps);
+/** Network evaluations of a pass, as far as the scheduler knows them before it runs. */
+export function evaluationsOf(generation: Generation, pass: Pass): number {
+  const { from, to } = rangeOf(generation, schedulerFor(generation, pass).timesteps);
   return to - from;
 }
 
 export async function runPass(
-  call: Call,
+  generation: Generation,
   pass: Pass,
-  { index, rng }: Omit<Brush, "scheduler">,
-  begin: Beginning,
+  { index, rng }: Omit<ImageRun, "scheduler">,
+  prepare: PrepareStart,
 ): Promise<Latents> {
-  const scheduler = schedulerFor(call, pass);
-  const start = begin({ index, rng, scheduler });
-  return timed(call, "denoise", () => sample(call, pass, { index, rng, scheduler }, start));
+  const scheduler = schedulerFor(generation, pass);
+  const start = prepare({ index, rng, scheduler });
+  return timed(generation, "denoise", () => sample(generation, pass, { index, rng, scheduler }, start));
 }
 
-async function sample(call: Call, pass: Pass, brush: Brush, start: Start): Promise<Latents> {
-  const { options, resolved, emit } = call;
+async function sample(generation: Generation, pass: Pass, run: ImageRun, start: Start): Promise<Latents> {
+  const { options } = generation;
   const { size } = pass;
-  const { scheduler, index } = brush;
-  const conditions = call.conditions[index]!;
+  const { scheduler, index } = run;
+  const conditions = generation.conditions[index]!;
   const planned = scheduler.timesteps.length;
-  const guidance = guidancePlan(resolved, conditions, planned);
+  const guidance = guidancePlan(options, conditions, planned);
   const steps = denoise({
     scheduler,
     start: start.sample,
-    predict: await predictor(
-      call.adapted[index]!,
-      conditions,
-      resolved,
-      {
-        ...{ size, calls: Math.max(pass.steps, planned), guidance },
-        ...(scheduler.sigmas && { sigmas: scheduler.sigmas }),
-      },
-      controlsFor(call, conditions.rows, { size, calls: planned }),
-      options.signal,
-    ),
+    predict: await predictor(generation.adapted[index]!, conditions, options, {
+      ...{ size, evaluations: Math.max(pass.steps, planned), guidance },
+      controls: controlsFor(generation, conditions.rows, { size, evaluations: planned }),
+      ...(scheduler.sigmas && { sigmas: scheduler.sigmas }),
+    }),
     guidance,
     ...(start.beside && { beside: start.beside }),
     ...(start.kept && { kept: start.kept }),
-    noise: stepNoise(call, brush, start.sample.shape),
-    ...((resolved.denoisingStart ?? resolved.denoisingEnd) !== undefined && {
-      range: rangeOf(resolved, call, scheduler.timesteps),
+    noise: stepNoise(generation, run, start.sample.shape),
+    ...((options.denoisingStart ?? options.denoisingEnd) !== undefined && {
+      range: rangeOf(generation, scheduler.timesteps),
     }),
     ...(options.signal && { signal: options.signal }),
   });
@@ -78,48 +70,45 @@ async function sample(call: Call, pass: Pass, brush: Brush, start: Start): Promi
     if (next.done) return next.value;
     const now = performance.now();
     // Adaptive schedulers find their steps on the way.
-    call.meter.calls += scheduler.timesteps.length - planned - grown;
+    generation.meter.evaluations += scheduler.timesteps.length - planned - grown;
     grown = scheduler.timesteps.length - planned;
-    const event = stepEvent(call, index, next.value, { ms: now - before, sofar: now - began });
+    const event = stepEvent(generation, index, next.value, { ms: now - before, sofar: now - began });
     before = now;
-    emit(await withPreview(call, event));
+    options.onProgress(await withPreview(generation, event));
   }
 }
 
 /** The noise that a scheduler adds: the next draws of the image's generator, or one Brownian path of its seed. */
-function stepNoise({ resolved }: Call, { scheduler, rng, index }: Brush, shape: readonly number[]) {
+function stepNoise({ options }: Generation, { scheduler, rng, index }: ImageRun, shape: readonly number[]) {
   if (!scheduler.brownian) return () => drawNoise(rng, shape);
   const normal = (seed: number) => drawNoise(createRng("torch", seed), shape);
-  return brownianNoise({ ...scheduler.brownian, seed: resolved.seeds[index]!, normal });
+  return brownianNoise({ ...scheduler.brownian, seed: options.seeds[index]!, normal });
 }
 
 function stepEvent(
-  { meter }: Call,
+  { meter }: Generation,
   image: number,
   { timestep, latents }: DenoisingStep,
   { ms, sofar }: { ms: number; sofar: number },
 ) {
   const step = ++meter.done;
   const perStep = (meter.ms.denoise + sofar) / step;
-  const etaMs = Math.max(0, meter.calls - step) * perStep;
-  return { type: "step" as const, image, step, steps: meter.calls, timestep, ms, etaMs, latents };
+  const etaMs = Math.max(0, meter.evaluations - step) * perStep;
+  return { type: "step" as const, image, step, steps: meter.evaluations, timestep, ms, etaMs, latents };
 }
 
-async function withPreview({ options, preview }: Call, event: ReturnType<typeof stepEvent>) {
-  const every = typeof options.preview === "object" ? options.preview.every : 1;
-  if (!options.preview || event.step % every !== 0) return event;
+async function withPreview({ options, preview }: Generation, event: ReturnType<typeof stepEvent>) {
+  if (!options.preview || event.step % options.preview.every !== 0) return event;
   return { ...event, previews: await preview(event.latents) };
 }
 
-function schedulerFor({ loaded, options, resolved }: Call, pass: Pass): Scheduler {
-  const { scheduler, eta } = resolved;
-  const run = {
+function schedulerFor({ loaded, options }: Generation, pass: Pass): Scheduler {
+  const { eta } = options;
+  return options.createScheduler({
     ...stepsOf(pass, loaded.model.unet.kind === "unet" && loaded.traits.guidanceEmbedding),
     shape: latentShape(loaded, pass.size),
     ...(eta !== undefined && { eta }),
-  };
-  if (typeof options.scheduler === "function") return options.scheduler(run, loaded.traits.scheduler);
-  return createScheduler(scheduler as SchedulerConfig, run);
+  });
 }
 
 /**
@@ -134,12 +123,9 @@ function stepsOf({ steps, strength, exact }: Pass, distilled: boolean) {
   return { steps: all, strength: Math.min(1, (steps + 0.5) / all) };
 }
 
-/** The network calls between denoisingStart and denoisingEnd, counted as diffusers' SDXL pipelines do. */
-function rangeOf(
-  { denoisingStart, denoisingEnd, scheduler, steps }: ResolvedOptions,
-  { loaded }: Call,
-  timesteps: readonly number[],
-) {
+/** The evaluations between denoisingStart and denoisingEnd, counted as diffusers' SDXL pipelines do. */
+function rangeOf({ loaded, options }: Generation, timesteps: readonly number[]) {
+  const { denoisingStart, denoisingEnd, scheduler, steps } = options;
   const config = scheduler === "custom" ? loaded.traits.scheduler : scheduler;
   const training = Number(config.num_train_timesteps ?? 1000);
   const cutoff = (share: number) => Math.round(training - share * training);

@@ -9,7 +9,7 @@ import type { Rng } from "../latents/rng.js";
 import type { Inpainting } from "../options/resolved.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { batched } from "./conditioning.js";
-import { type Call, timed } from "./generation.js";
+import { type Generation, timed } from "./generation.js";
 import { encodeImage, type Posterior, samplePosterior } from "./latent-space.js";
 import { latentShape, vaeOf } from "./loaded.js";
 import { drawNoise, firstNoise } from "./noise.js";
@@ -23,69 +23,73 @@ export interface Start {
   readonly kept?: KeptLatents;
 }
 
-/** Makes the start of an image. Random numbers are drawn in diffusers' order. */
-export type Beginning = (image: Brush) => Start;
+/** Prepares the start of an image. Random numbers are drawn in diffusers' order. */
+export type PrepareStart = (run: ImageRun) => Start;
 
-/** What is an image's own: its place in the call, its random numbers, its scheduler. */
-export interface Brush {
+/** What is an image's own: its place in the generation, its random numbers, its scheduler. */
+export interface ImageRun {
   readonly index: number;
   readonly rng: Rng;
   readonly scheduler: Scheduler;
 }
 
 /** From noise alone. Inpainting models are told that everything is to be painted. */
-export async function fromNoise(call: Call, size: Size): Promise<Beginning> {
-  const { options, resolved } = call;
-  const everything = await fullMask(call, size);
-  return (brush) => {
-    const asItIs = options.latents && resolved.denoisingStart !== undefined;
+export async function fromNoise(generation: Generation, size: Size): Promise<PrepareStart> {
+  const { options } = generation;
+  const everything = await fullMask(generation, size);
+  return (run) => {
+    const asItIs = options.latents && options.denoisingStart !== undefined;
     return {
-      sample: asItIs ? row(options.latents!, brush.index) : pureNoise(call, size, brush),
-      ...everything(brush.rng),
+      sample: asItIs ? row(options.latents!, run.index) : pureNoise(generation, size, run),
+      ...everything(run.rng),
     };
   };
 }
 
 /** The first sample of an image that begins with noise alone: the seed's, or the one that was given. */
-export function pureNoise(call: Call, size: Size, brush: Brush): Latents {
-  const { latents } = call.options;
-  const noise = latents ? row(latents, brush.index) : noiseFor(call, size, brush);
-  return scaled(noise, brush.scheduler.initNoiseSigma);
+export function pureNoise(generation: Generation, size: Size, run: ImageRun): Latents {
+  const { latents } = generation.options;
+  const noise = latents ? row(latents, run.index) : noiseFor(generation, size, run);
+  return scaled(noise, run.scheduler.initNoiseSigma);
 }
 
 /** From a picture of the size generated at, with noise of the first step's level over it. */
-export async function fromImage(call: Call, image: Image): Promise<Beginning> {
-  const posterior = await encoded(call, () => encodeImage(call.loaded, image));
-  const everything = await fullMask(call, image);
-  return (brush) => noised(call, image, brush, sampled(call, posterior, brush.rng), everything);
+export async function fromImage(generation: Generation, image: Image): Promise<PrepareStart> {
+  const posterior = await encoded(generation, () => encodeImage(generation.loaded, image));
+  const everything = await fullMask(generation, image);
+  return (run) => noised(generation, image, run, sampled(generation, posterior, run.rng), everything);
 }
 
 /** The same from latents. */
-export async function fromLatents(call: Call, latents: Latents, size: Size): Promise<Beginning> {
-  const everything = await fullMask(call, size);
-  return (brush) => noised(call, size, brush, latents, everything);
+export async function fromLatents(
+  generation: Generation,
+  latents: Latents,
+  size: Size,
+): Promise<PrepareStart> {
+  const everything = await fullMask(generation, size);
+  return (run) => noised(generation, size, run, latents, everything);
 }
 
 function noised(
-  call: Call,
+  generation: Generation,
   size: Size,
-  brush: Brush,
+  run: ImageRun,
   clean: Latents,
   everything: (rng: Rng) => { beside?: Values },
 ) {
-  if (call.resolved.denoisingStart !== undefined) return { sample: clean, ...everything(brush.rng) };
-  const noise = noiseFor(call, size, brush);
-  return { sample: withNoise(clean, noise, brush), ...everything(brush.rng) };
+  if (generation.options.denoisingStart !== undefined) return { sample: clean, ...everything(run.rng) };
+  const noise = noiseFor(generation, size, run);
+  return { sample: withNoise(clean, noise, run), ...everything(run.rng) };
 }
 
 /** InstructPix2Pix: from noise, beside the image, which is taken at its posterior's mean and not scaled. */
-export async function fromInstruction(call: Call, image: Image): Promise<Beginning> {
-  const { mean } = await encoded(call, () => encodeImage(call.loaded, image));
+export async function fromInstruction(generation: Generation, image: Image): Promise<PrepareStart> {
+  const { mean } = await encoded(generation, () => encodeImage(generation.loaded, image));
   const nothing = { shape: mean.shape, data: new Float32Array(mean.data.length) };
-  return (brush) => {
-    const rows = call.conditions[brush.index]!.rows.length;
+  return (run) => {
+    const rows = generation.conditions[run.index]!.rows.length;
     return {
-      sample: scaled(noiseFor(call, image, brush), brush.scheduler.initNoiseSigma),
+      sample: scaled(noiseFor(generation, image, run), run.scheduler.initNoiseSigma),
       beside: rows === 3 ? batched([nothing, mean, mean]) : mean,
     };
   };
@@ -106,27 +110,25 @@ export interface Masked {
  * Inpainting: a UNet of nine channels sees the mask and what it leaves; for one of four, what is kept is put back
  * after each step. Draws: the picture's posterior where it is needed, the noise, the masked picture's posterior.
  */
-export async function fromMasked(call: Call, masked: Masked): Promise<Beginning> {
+export async function fromMasked(generation: Generation, masked: Masked): Promise<PrepareStart> {
   const { image, mask, content, strength } = masked;
-  const { loaded } = call;
+  const { loaded } = generation;
   const seesMask = loaded.traits.sees === "mask";
   const shape = latentShape(loaded, image);
   const cells = latentMask(mask, { height: shape[1]!, width: shape[2]! }, masked.rule);
   const source = content === "fill" ? fillMasked(image, mask) : image;
   const whole =
-    seesMask && strength === 1 ? undefined : await encoded(call, () => encodeImage(loaded, source));
+    seesMask && strength === 1 ? undefined : await encoded(generation, () => encodeImage(loaded, source));
   const left = maskedImage(imagesToValues([image]), mask);
-  const rest = seesMask ? await encoded(call, () => vaeOf(loaded).encode(left)) : undefined;
-  return (brush) => {
-    const original = whole && sampled(call, whole, brush.rng);
-    const noise = noiseFor(call, image, brush);
-    const beneath = drawNoise(brush.rng, shape);
+  const rest = seesMask ? await encoded(generation, () => vaeOf(loaded).encode(left)) : undefined;
+  return (run) => {
+    const original = whole && sampled(generation, whole, run.rng);
+    const noise = noiseFor(generation, image, run);
+    const beneath = drawNoise(run.rng, shape);
     const clean = original && withContent(original, noise, cells, content);
     return {
       sample:
-        strength === 1 || !clean
-          ? scaled(noise, brush.scheduler.initNoiseSigma)
-          : withNoise(clean, noise, brush),
+        strength === 1 || !clean ? scaled(noise, run.scheduler.initNoiseSigma) : withNoise(clean, noise, run),
       ...(rest
         ? { beside: concatChannels([cells, samplePosterior(loaded, rest, beneath)]) }
         : { kept: { original: original!, noise, mask: cells } }),
@@ -146,30 +148,30 @@ function withContent(
 }
 
 /** What an inpainting model sees where nothing is kept: a mask of ones, and the latents of mid grey. */
-async function fullMask(call: Call, size: Size): Promise<(rng: Rng) => { beside?: Values }> {
-  const { loaded } = call;
+async function fullMask(generation: Generation, size: Size): Promise<(rng: Rng) => { beside?: Values }> {
+  const { loaded } = generation;
   if (loaded.traits.sees !== "mask") return () => ({});
   const { width, height } = size;
   const grey = { shape: [1, height, width, 3], data: new Float32Array(height * width * 3) };
-  const posterior = await encoded(call, () => vaeOf(loaded).encode(grey));
+  const posterior = await encoded(generation, () => vaeOf(loaded).encode(grey));
   const [, rows, columns] = latentShape(loaded, size) as [number, number, number, number];
   const ones = { shape: [1, rows, columns, 1], data: new Float32Array(rows * columns).fill(1) };
-  return (rng) => ({ beside: concatChannels([ones, sampled(call, posterior, rng)]) });
+  return (rng) => ({ beside: concatChannels([ones, sampled(generation, posterior, rng)]) });
 }
 
-const encoded = async (call: Call, encode: () => Promise<Posterior>): Promise<Posterior> => {
-  const posterior = await timed(call, "encode", encode);
-  call.emit({ type: "encode", what: "image", done: 1, total: 1 });
+const encoded = async (generation: Generation, encode: () => Promise<Posterior>): Promise<Posterior> => {
+  const posterior = await timed(generation, "encode", encode);
+  generation.options.onProgress({ type: "encode", what: "image", done: 1, total: 1 });
   return posterior;
 };
 
-const sampled = ({ loaded }: Call, posterior: Posterior, rng: Rng): Latents =>
+const sampled = ({ loaded }: Generation, posterior: Posterior, rng: Rng): Latents =>
   samplePosterior(loaded, posterior, drawNoise(rng, posterior.mean.shape));
 
 /** The unit noise of the image. */
-function noiseFor({ loaded, resolved }: Call, size: Size, { index, rng }: Brush): Latents {
+function noiseFor({ loaded, options }: Generation, size: Size, { index, rng }: ImageRun): Latents {
   const shape = latentShape(loaded, size);
-  return { shape, data: firstNoise(rng, shape, resolved, index, loaded.model.factor) };
+  return { shape, data: firstNoise(rng, shape, options, index, loaded.model.factor) };
 }
 
 function row({ shape, data }: Latents, index: number): Latents {
@@ -182,7 +184,7 @@ const scaled = ({ shape, data }: Latents, scale: number): Latents => ({
   data: data.map((value) => value * scale),
 });
 
-const withNoise = (clean: Latents, noise: Latents, { scheduler }: Brush): Latents => ({
+const withNoise = (clean: Latents, noise: Latents, { scheduler }: ImageRun): Latents => ({
   shape: clean.shape,
   data: scheduler.addNoise(clean.data, noise.data, 0),
 });

@@ -22,7 +22,7 @@ import {
 import { pseudoRandom } from "../testing/tiny.js";
 import { openFolder } from "../weights/folder.js";
 import { denoise, type Predict } from "./denoise.js";
-import { alone } from "./guidance.js";
+import { oneCondition } from "./guidance.js";
 import { decodeLatents } from "./latent-space.js";
 import { inTiles } from "./upscale.js";
 
@@ -56,7 +56,7 @@ describe("upscaling, against diffusers", () => {
     const { num_inference_steps: steps, eta } = c.inputs.call;
     const scheduler = createScheduler(schedulerConfig({}, model.source.scheduler), { steps, eta });
     const run = denoise({
-      ...{ scheduler, start: drawOf(c, 0), guidance: alone },
+      ...{ scheduler, start: drawOf(c, 0), guidance: oneCondition },
       predict: (sample, timestep) => networks.unet.run({ sample, timestep }),
       beside: toNhwc(goldenTensor(c.inputs.image.array)),
       noise: () => expect.unreachable("eta is 0"),

@@ -9,10 +9,9 @@ import type { Model } from "../runtime/model.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import { createScheduler } from "../schedulers/scheduler.js";
 import type { Predict } from "./denoise.js";
-import type { Call } from "./generation.js";
+import type { Generation } from "./generation.js";
 import { drawNoise } from "./noise.js";
-import type { Beginning } from "./starts.js";
-import { pureNoise } from "./starts.js";
+import { type PrepareStart, pureNoise } from "./starts.js";
 
 /**
  * Upscaling: from noise, beside the picture that is enlarged, which is as large as the latents. Stable Diffusion's
@@ -20,14 +19,14 @@ import { pureNoise } from "./starts.js";
  *
  * @param size of the result
  */
-export function fromLowRes(call: Call, image: Image, size: Size): Beginning {
-  const { model } = call.loaded;
-  const upscaling = call.resolved.upscaling!;
+export function fromLowRes(generation: Generation, image: Image, size: Size): PrepareStart {
+  const { model } = generation.loaded;
+  const upscaling = generation.options.upscaling!;
   const cells = { width: size.width / model.factor, height: size.height / model.factor };
   const clean = imagesToValues([resize(image, cells, upscaling.filter)]);
-  return (brush) => {
-    const beside = noised(model, clean, upscaling, brush.rng);
-    return { sample: pureNoise(call, size, brush), beside };
+  return (run) => {
+    const beside = noised(model, clean, upscaling, run.rng);
+    return { sample: pureNoise(generation, size, run), beside };
   };
 }
 
@@ -77,11 +76,11 @@ const roundedUp = (n: number, multiple: number): number => Math.ceil(n / multipl
  * picture (MultiDiffusion, Bar-Tal et al. 2023, eq. 5, with weights that fall towards the edges).
  */
 export function inTiles(predict: Predict, plan: TilePlan, signal?: AbortSignal): Predict {
-  return async (sample, timestep, call) => {
+  return async (sample, timestep, evaluation) => {
     const blend = createTileBlend(plan);
     for (const [i, tile] of plan.tiles.entries()) {
       signal?.throwIfAborted();
-      blend.add(i, await predict(cutTile(sample, tile), timestep, call));
+      blend.add(i, await predict(cutTile(sample, tile), timestep, evaluation));
     }
     return blend.values();
   };

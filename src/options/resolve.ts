@@ -2,16 +2,17 @@ import { DiffusionError } from "../errors.js";
 import type { Size } from "../image/image.js";
 import { checkMargins } from "../image/outpaint.js";
 import type { Latents } from "../latents/latents.js";
-import { numericSeed } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import { schedulerConfig } from "../schedulers/scheduler.js";
 import { maskedContents } from "./choices.js";
 import { refuseContradictions } from "./contradictions.js";
 import type { IpAdapterInput } from "./control-options.js";
 import { descriptions, type GenerateOptions, type NamesWith } from "./options.js";
-import type { Mode, ModelTraits, ResolvedOptions, Upscaling } from "./resolved.js";
+import type { Mode, ModelTraits, ResolvedOptions, Upscaling, WholeOptions } from "./resolved.js";
 import { checkOptions } from "./schema.js";
+import { seedsOfPicture } from "./seeds.js";
 import { resolvedHires, sizeOf } from "./sizes.js";
+import { unprintable } from "./unprintable.js";
 
 const ONLY_MASKED_PADDING = 32; // the web UI's
 
@@ -25,14 +26,14 @@ export function resolveOptions(
   options: GenerateOptions,
   model: ModelTraits,
   drawn: { seed: number; variationSeed: number; imageSize?: Size },
-): ResolvedOptions {
+): WholeOptions {
   checkOptions(options);
   refuseContradictions(options, model);
   const mode = modeOf(options, model);
   const { width, height } = sizeOf(options, mode, model, drawn.imageSize);
   const texts = promptsOf(options, model);
   const { scheduler = model.scheduler, hires } = options;
-  const resolved: ResolvedOptions = {
+  const printable: ResolvedOptions = {
     mode,
     ...texts,
     ...seedsOf(options, texts.prompts.length, drawn),
@@ -50,10 +51,10 @@ export function resolveOptions(
     }),
     ...(hires && { hires: resolvedHires(hires, { width, height }, model.factor) }),
   };
-  if (options.guidanceInterval && resolved.scheduler !== "custom") refuseUnknownLength(resolved.scheduler);
-  if (model.latentUpscaling) checkLatentUpscaler(resolved, model);
-  if (options.latents) checkLatents(options.latents, resolved, model);
-  return resolved;
+  if (options.guidanceInterval && printable.scheduler !== "custom") refuseUnknownLength(printable.scheduler);
+  if (model.latentUpscaling) checkLatentUpscaler(printable, model);
+  if (options.latents) checkLatents(options.latents, printable, model);
+  return { ...printable, printable, ...unprintable(options, printable, model) };
 }
 
 /** Shares of a run need its length. */
@@ -89,6 +90,7 @@ function imageOptions(options: GenerateOptions, mode: Mode, model: ModelTraits):
         blur: options.maskBlur ?? 4,
         content: options.maskedContent ?? maskedContents[0],
         ...(onlyMasked && { padding }),
+        scaled: !onlyMasked && (options.width !== undefined || options.height !== undefined),
       },
     }),
     ...(expand && {
@@ -136,17 +138,20 @@ function promptsOf(options: GenerateOptions, { hasText }: ModelTraits) {
   };
 }
 
+/** One for each picture, and how they are varied. */
 function seedsOf(
   { seed, variation }: GenerateOptions,
   count: number,
   drawn: { seed: number; variationSeed: number },
-) {
-  const first = BigInt(numericSeed(seed ?? drawn.seed));
-  const from = (start: bigint, step: bigint) =>
-    Array.from({ length: count }, (_, i) => narrowed(start + step * BigInt(i)));
-  if (!variation || variation.strength === 0) return { seeds: from(first, 1n) };
-  const other = BigInt(numericSeed(variation.seed ?? drawn.variationSeed));
-  return { seeds: from(first, 0n), variation: { seeds: from(other, 1n), strength: variation.strength } };
+): Pick<ResolvedOptions, "seeds" | "variation"> {
+  const seeding = {
+    seed: seed ?? drawn.seed,
+    ...(variation && { variation: { ...variation, seed: variation.seed ?? drawn.variationSeed } }),
+  };
+  const each = Array.from({ length: count }, (_, picture) => seedsOfPicture(seeding, picture));
+  const seeds = each.map(({ seed }) => seed);
+  const others = each.flatMap(({ variationSeed }) => variationSeed ?? []);
+  return { seeds, ...(others.length > 0 && { variation: { seeds: others, strength: variation!.strength } }) };
 }
 
 function defaultGuidance({ guidanceEmbedding, sees }: ModelTraits): number {
@@ -191,6 +196,3 @@ function kept(options: GenerateOptions) {
   });
   return Object.fromEntries(values) as Pick<ResolvedOptions, NamesWith<{ kept: true }>>;
 }
-
-const narrowed = (seed: bigint): number | bigint =>
-  seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(seed) : seed;

@@ -1,12 +1,18 @@
+import type { OnProgress } from "../events.js";
 import type { Size } from "../image/image.js";
 import type { Margins } from "../image/outpaint.js";
+import type { Preprocessor } from "../image/preprocess.js";
 import type { ResampleFilter, ResizeMode } from "../image/resize.js";
+import type { Latents } from "../latents/latents.js";
 import type { RngName } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
+import type { Run } from "../schedulers/plan.js";
+import type { Scheduler } from "../schedulers/scheduler.js";
 import type { PromptSyntax } from "../text/prompt.js";
 import type { MaskedContent, Output } from "./choices.js";
+import type { Conditioning } from "./conditioning.js";
 import type { ControlInput, IpAdapterInput } from "./control-options.js";
-import type { Hires, Tiles } from "./image-options.js";
+import type { Hires, ImageInput, Tiles } from "./image-options.js";
 import type { GenerateOptions } from "./options.js";
 
 export type Mode = "txt2img" | "img2img" | "inpaint" | "outpaint" | "instruct" | "upscale" | "unconditional";
@@ -77,6 +83,38 @@ export interface ResolvedOptions {
   readonly output: Output;
 }
 
+/** All that a generation goes by, resolved once: what stands behind the run reads this, never what was asked for. */
+export interface WholeOptions extends ResolvedOptions {
+  /** The part that can be printed, `options` of the result. */
+  readonly printable: ResolvedOptions;
+  /** The scheduler of a run, by `scheduler` or by the user's own factory. */
+  readonly createScheduler: (run: Run) => Scheduler;
+  /** Unit noise in place of the seed's; with `denoisingStart` the latents to go on from. */
+  readonly latents?: Latents;
+  readonly promptEmbeds?: Conditioning;
+  readonly negativePromptEmbeds?: Conditioning;
+  /** What ControlNets and T2I-Adapters follow. */
+  readonly controls: readonly ResolvedControl[];
+  /** What IP-Adapters see. */
+  readonly picturePrompts: readonly ResolvedPicturePrompt[];
+  /** Steps from one preview to the next; absent: none. */
+  readonly preview?: { readonly every: number };
+  readonly signal?: AbortSignal;
+  readonly onProgress: OnProgress;
+}
+
+/** A picture to follow, with defaults filled in. */
+export interface ResolvedControl extends Required<Omit<ControlInput, "preprocess">> {
+  readonly preprocess: readonly Preprocessor[];
+}
+
+/** Pictures beside the prompt, with defaults filled in. */
+export interface ResolvedPicturePrompt
+  extends Required<Pick<IpAdapterInput, "scale" | "start" | "end">>,
+    Pick<IpAdapterInput, "model" | "imageEncoder"> {
+  readonly images: readonly ImageInput[];
+}
+
 export interface Upscaling {
   /** Brings the image to a size that the network takes. */
   readonly filter: ResampleFilter;
@@ -89,6 +127,8 @@ export interface Inpainting {
   readonly invert: boolean;
   readonly blur: number;
   readonly content: MaskedContent;
-  /** Absent: the whole picture is worked on. */
+  /** Of the surroundings of the mask, which are then all that is worked on. Absent: the whole picture is. */
   readonly padding?: number;
+  /** The whole picture is brought to the size generated at, as a width or a height was given. */
+  readonly scaled: boolean;
 }

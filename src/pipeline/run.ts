@@ -4,16 +4,16 @@ import { DiffusionError } from "../errors.js";
 import type { OnProgress } from "../events.js";
 import { batched, encodePrompts } from "../generation/conditioning.js";
 import { readControl } from "../generation/control.js";
-import { type Call, timed } from "../generation/generation.js";
-import { paintAll } from "../generation/images.js";
+import { type Generation, timed } from "../generation/generation.js";
+import { makeImages } from "../generation/images.js";
 import { type Inputs, readInputs } from "../generation/inputs.js";
 import { type Loaded, withAdapters } from "../generation/loaded.js";
 import type { Image, Size } from "../image/image.js";
 import type { Latents } from "../latents/latents.js";
-import type { ControlInput } from "../options/control-options.js";
 import type { GenerateOptions } from "../options/options.js";
 import { resolveOptions } from "../options/resolve.js";
-import type { ResolvedOptions } from "../options/resolved.js";
+import type { ResolvedOptions, WholeOptions } from "../options/resolved.js";
+import type { NetworkMention } from "../text/prompt.js";
 import type { Opened } from "./load.js";
 
 export interface GenerateResult {
@@ -30,67 +30,94 @@ export interface GenerateResult {
 }
 
 /** Makes the pictures that are asked for. */
-export async function run(
-  opened: Opened,
-  options: GenerateOptions,
-  emit: OnProgress,
-): Promise<GenerateResult> {
-  const { loaded, ipAdapters, preview, listeners, turns } = opened;
-  const { signal } = options;
-  signal?.throwIfAborted();
-  listeners.add(emit);
+export async function run(opened: Opened, asked: GenerateOptions): Promise<GenerateResult> {
+  const { loaded, listeners, turns } = opened;
+  asked.signal?.throwIfAborted();
+  const onConvert: OnProgress = (event) => asked.onProgress?.(event);
+  listeners.add(onConvert);
   try {
-    const inputs = await readInputs(options);
-    const resolved = resolveOptions(options, loaded.traits, {
+    const inputs = await readInputs(asked);
+    const options = resolveOptions(asked, loaded.traits, {
       seed: randomInt(2 ** 32),
       variationSeed: randomInt(2 ** 32),
       ...imageSizeOf(inputs, loaded.traits.factor),
     });
-    const meter = { ms: { encode: 0, denoise: 0, decode: 0 }, calls: 0, done: 0 };
-    const total = resolved.prompts.length;
-    const control = async (input: ControlInput) => readControl(input, await opened.control(input.model));
-    const controls = await Promise.all((options.controlnet ?? []).map(control));
-    const pictures = await timed({ meter, options }, "encode", () => ipAdapters.read(options.ipAdapter));
-    const files = pictures.map(({ path }) => path);
-    const { adapted, texts } = withMentions(opened, resolved, files);
-    const conditions = await timed({ meter, options }, "encode", () =>
-      encodePrompts(adapted, options, texts, (done) => {
-        emit({ type: "encode", what: "prompt", done, total });
-        signal?.throwIfAborted();
-      }),
-    );
-    const notes = [...new Set(conditions.flatMap((condition) => condition.notes))];
-    const call: Call = {
-      ...{ loaded, adapted, options, resolved, conditions, controls, pictures },
-      ...{ preview, emit, meter, notes },
-    };
-    const { images, latents } = await paintAll(call, inputs);
-    const { seeds } = resolved;
-    return { images, latents: batched(latents), seeds, options: resolved, notes, ms: meter.ms };
+    const generation = await prepared(opened, options);
+    const { images, latents } = await makeImages(generation, inputs);
+    const { notes, meter } = generation;
+    const { printable, seeds } = options;
+    return { images, latents: batched(latents), seeds, options: printable, notes, ms: meter.ms };
   } finally {
-    listeners.delete(emit);
+    listeners.delete(onConvert);
     // A process that is lost holds nothing any more.
     await turns?.leave().catch(() => {});
   }
 }
 
+/** Opens what the options name, and encodes the prompts. */
+async function prepared(opened: Opened, options: WholeOptions): Promise<Generation> {
+  const { loaded, ipAdapters, preview } = opened;
+  const { signal, onProgress } = options;
+  const meter = { ms: { encode: 0, denoise: 0, decode: 0 }, evaluations: 0, done: 0 };
+  const controls = await Promise.all(
+    options.controls.map(async (control) => readControl(control, await opened.control(control.model))),
+  );
+  const pictures = await timed({ meter, options }, "encode", () => ipAdapters.read(options.picturePrompts));
+  const files = pictures.map(({ path }) => path);
+  const { adapted, texts } = withMentions(opened, options, files);
+  const total = options.prompts.length;
+  const conditions = await timed({ meter, options }, "encode", () =>
+    encodePrompts(adapted, texts, (done) => {
+      onProgress({ type: "encode", what: "prompt", done, total });
+      signal?.throwIfAborted();
+    }),
+  );
+  const notes = [...new Set(conditions.flatMap((condition) => condition.notes))];
+  return { loaded, adapted, options, conditions, controls, pictures, preview, meter, notes };
+}
+
 /** For each image the model with the adapters that its prompt mentions, and the prompts without them. */
 function withMentions(
   { loaded, adapters }: Opened,
-  resolved: ResolvedOptions,
+  options: WholeOptions,
   pictures: readonly string[],
-): { adapted: Loaded[]; texts: ResolvedOptions } {
-  const plain = withAdapters(loaded, adapters.inUse([], pictures));
-  const known = new Map<string, Loaded>();
-  const adapted = resolved.prompts.map((prompt) => {
-    const { mentions } = takeMentions(prompt);
-    if (mentions.length === 0) return plain;
-    const key = JSON.stringify(mentions);
-    const model = known.get(key) ?? withAdapters(loaded, adapters.inUse(mentions, pictures));
-    known.set(key, model);
-    return model;
-  });
-  return { adapted, texts: withoutMentions(resolved) };
+): { adapted: Loaded[]; texts: WholeOptions } {
+  const { prompts, prompts2, negativePrompts, negativePrompts2 } = options;
+  const taken = onceFor(takeMentions);
+  const refused = [...negativePrompts, ...(negativePrompts2 ?? [])];
+  if (refused.some((text) => text !== undefined && taken(text).mentions.length > 0))
+    throw new DiffusionError(
+      "BAD_OPTION",
+      "a LoRA acts on the whole picture, so negativePrompt cannot name one",
+    );
+  const adaptedTo = onceFor((mentions: string) =>
+    withAdapters(loaded, adapters.inUse(JSON.parse(mentions) as NetworkMention[], pictures)),
+  );
+  for (const [i, text] of (prompts2 ?? []).entries()) {
+    const known = taken(prompts[i]!).mentions.map(({ name }) => name);
+    const other = taken(text).mentions.find(({ name }) => !known.includes(name));
+    if (other)
+      throw new DiffusionError(
+        "BAD_OPTION",
+        `a LoRA acts on the whole picture, so prompt2 cannot name ${other.name} by itself`,
+        { hint: "name it in prompt" },
+      );
+  }
+  const textOf = (text: string) => taken(text).text;
+  return {
+    adapted: prompts.map((prompt) => adaptedTo(JSON.stringify(taken(prompt).mentions))),
+    texts: { ...options, prompts: prompts.map(textOf), ...(prompts2 && { prompts2: prompts2.map(textOf) }) },
+  };
+}
+
+/** The same function, which does its work only once for each text. */
+function onceFor<Result>(work: (text: string) => Result): (text: string) => Result {
+  const known = new Map<string, Result>();
+  return (text) => {
+    const result = known.has(text) ? known.get(text)! : work(text);
+    known.set(text, result);
+    return result;
+  };
 }
 
 /** Of the picture that is started from, or that the latents stand for. */
@@ -99,17 +126,4 @@ function imageSizeOf({ image, latents }: Inputs, factor: number): { imageSize?: 
   if (!latents) return {};
   const [, rows, columns] = latents.shape as [number, number, number, number];
   return { imageSize: { width: columns * factor, height: rows * factor } };
-}
-
-/** Each text without the LoRAs that it mentions; only prompts may mention some. */
-function withoutMentions(resolved: ResolvedOptions): ResolvedOptions {
-  for (const text of [...resolved.negativePrompts, ...(resolved.negativePrompts2 ?? [])])
-    if (text !== undefined && takeMentions(text).mentions.length > 0)
-      throw new DiffusionError(
-        "BAD_OPTION",
-        "a LoRA acts on the whole picture, so negativePrompt cannot name one",
-      );
-  const taken = (texts: readonly string[]) => texts.map((text) => takeMentions(text).text);
-  const { prompts, prompts2 } = resolved;
-  return { ...resolved, prompts: taken(prompts), ...(prompts2 && { prompts2: taken(prompts2) }) };
 }

@@ -74,7 +74,7 @@ export class StableDiffusion {
     const { prompt2 = prompt, promptSyntax = "plain", clipSkip = 0 } = options;
     const { text, mentions } = takeMentions(prompt);
     const embedder = createEmbedder(this.#adapted(mentions), promptSyntax);
-    const parts = embedder.parse([text, takeMentions(prompt2).text], { calls: 1 });
+    const parts = embedder.read([text, takeMentions(prompt2).text]).map((part) => part.over(1));
     const [part] = parts;
     if (!part || parts.length > 1)
       throw new DiffusionError(
@@ -90,8 +90,8 @@ export class StableDiffusion {
   }
 
   /**
-   * Puts a LoRA (LoCon, LoHa, LoKr, DoRA) over the model, beside those in use, from the next call on. Its changes are
-   * made by the first call that needs them, to the weights that it touches; the others stay as they are.
+   * Puts a LoRA (LoCon, LoHa, LoKr, DoRA) over the model, beside those in use, from the next generation on. Its changes are
+   * made by the first one that needs them, to the weights that it touches; the others stay as they are.
    *
    * @param path file, folder, or hub name (owner/name, owner/name:file.safetensors)
    * @param options.name default: the file's, without its ending; one of the same name is replaced
@@ -114,7 +114,7 @@ export class StableDiffusion {
 
   /**
    * Loads an IP-Adapter (plain, plus, plus-face, full-face), for pictures beside the prompt: `generate`'s `ipAdapter`.
-   * It adds to the UNet and changes nothing in it; calls without pictures are as before.
+   * It adds to the UNet and changes nothing in it; generations without pictures are as before.
    *
    * @param path file, or hub name (h94/IP-Adapter:models/ip-adapter_sd15.safetensors)
    * @param options.name default: the file's, without its ending; one of the same name is replaced
@@ -178,13 +178,13 @@ export class StableDiffusion {
 
   async generate(options: GenerateOptions): Promise<GenerateResult> {
     checkOptions(options);
-    return run(this.#opened, options, (event) => options.onProgress?.(event));
+    return run(this.#opened, options);
   }
 
   /** The same as events; ending the loop early aborts the run. */
   async *stream(options: GenerateOptions): AsyncGenerator<ProgressEvent, GenerateResult> {
     checkOptions(options);
-    return yield* eventsOf(options, (heard, emit) => run(this.#opened, heard, emit));
+    return yield* eventsOf(options, (heard) => run(this.#opened, heard));
   }
 
   async dispose(): Promise<void> {

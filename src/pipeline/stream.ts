@@ -1,22 +1,22 @@
-import type { OnProgress, ProgressEvent } from "../events.js";
+import type { ProgressEvent } from "../events.js";
 import type { GenerateOptions } from "../options/options.js";
 
 /** What a run says while it works, then its result. A consumer that leaves the loop aborts the run. */
 export async function* eventsOf<Result>(
   options: GenerateOptions,
-  run: (options: GenerateOptions, emit: OnProgress) => Promise<Result>,
+  run: (options: GenerateOptions) => Promise<Result>,
 ): AsyncGenerator<ProgressEvent, Result> {
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
   const events: ProgressEvent[] = [];
   let wake = () => {};
-  const emit = (event: ProgressEvent) => {
+  const onProgress = (event: ProgressEvent) => {
     options.onProgress?.(event);
     events.push(event);
     wake();
   };
   let ended = false;
-  const result = run({ ...options, signal }, emit).finally(() => {
+  const result = run({ ...options, signal, onProgress }).finally(() => {
     ended = true;
     wake();
   });

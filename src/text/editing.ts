@@ -16,7 +16,14 @@ type Node =
  * ordinary text instead of switching all editing off.
  */
 export function editPrompt(prompt: string, steps: number): Stage[] {
-  const nodes = parse(prompt);
+  return stagesOf(parseEditing(prompt), steps);
+}
+
+/** A prompt whose brackets are read, before it is known over how many steps it is edited. */
+export type EditedPrompt = readonly Node[];
+
+/** What an edited prompt is, step after step. */
+export function stagesOf(nodes: EditedPrompt, steps: number): Stage[] {
   const ends = new Set([steps]);
   const visit = (list: readonly Node[]): void => {
     for (const node of list) {
@@ -68,7 +75,7 @@ interface Parsed {
   readonly end: number;
 }
 
-function parse(prompt: string): Node[] {
+export function parseEditing(prompt: string): EditedPrompt {
   const groups = new Map<number, Parsed | undefined>();
 
   /** Text and groups from `at` to the first character that belongs to neither; a bar is text if `bars` says so. */

@@ -2,7 +2,7 @@ import { DiffusionError, nearest } from "../errors.js";
 import { type Piece, parseAttention } from "./attention.js";
 import { type Chunk, type ChunkOptions, chunkPieces, padChunks } from "./chunks.js";
 import { parseCompel } from "./compel.js";
-import { editPrompt } from "./editing.js";
+import { parseEditing, stagesOf } from "./editing.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /**
@@ -47,17 +47,39 @@ export interface ParsedPrompt {
   readonly networks: readonly NetworkMention[];
 }
 
-export interface PromptOptions extends ChunkOptions {
+/** The same before it is known over how many steps it is edited. */
+export interface ReadPart {
+  readonly weight: number;
+  /** What holds when, over so many UNet steps. Text that comes back is not tokenized again. */
+  over(steps: number): readonly PromptRange[];
+}
+
+export interface ReadPrompt {
+  readonly parts: readonly ReadPart[];
+  readonly networks: readonly NetworkMention[];
+}
+
+export interface ReadOptions extends ChunkOptions {
   readonly syntax?: PromptSyntax;
-  /** UNet steps that the prompt is edited over. */
-  readonly steps?: number;
   /** Takes AND for a word, as the web UI does in negative prompts. */
   readonly whole?: boolean;
 }
 
+export interface PromptOptions extends ReadOptions {
+  /** UNet steps that the prompt is edited over. */
+  readonly steps?: number;
+}
+
 /** A prompt as inputs of the text encoder, with the weights of their tokens and the steps that they hold for. */
 export function parsePrompt(prompt: string, tokenizer: Tokenizer, options: PromptOptions = {}): ParsedPrompt {
-  const { syntax = "plain", steps = 1, whole = false } = options;
+  const { steps = 1, ...reading } = options;
+  const { parts, networks } = readPrompt(prompt, tokenizer, reading);
+  return { networks, parts: parts.map(({ weight, over }) => ({ weight, ranges: over(steps) })) };
+}
+
+/** A prompt that is parsed and tokenized once, however often what it says is laid over a number of steps. */
+export function readPrompt(prompt: string, tokenizer: Tokenizer, options: ReadOptions = {}): ReadPrompt {
+  const { syntax = "plain", whole = false } = options;
   checkSyntax(syntax);
   const { text, networks } = syntax === "plain" ? { text: prompt, networks: [] } : extractNetworks(prompt);
   const parts = syntax === "a1111" && !whole ? splitParts(text) : [{ text, weight: 1 }];
@@ -69,16 +91,15 @@ export function parsePrompt(prompt: string, tokenizer: Tokenizer, options: Promp
   };
   return {
     networks,
-    parts: parts.map((part) => {
-      const stages = syntax === "a1111" ? editPrompt(part.text, steps) : [{ upTo: steps, text: part.text }];
-      return {
-        weight: part.weight,
-        ranges: stages.map((stage, i) => ({
+    parts: parts.map(({ weight, text }) => {
+      const edited = syntax === "a1111" ? parseEditing(text) : [text];
+      const over = (steps: number) =>
+        stagesOf(edited, steps).map((stage, i, stages) => ({
           from: stages[i - 1]?.upTo ?? 0,
           to: stage.upTo,
           ...encode(stage.text),
-        })),
-      };
+        }));
+      return { weight, over };
     }),
   };
 }
