@@ -1,7 +1,7 @@
 import type { Image } from "./image/image.js";
 import type { Latents } from "./latents/latents.js";
 
-/** What a long call says while it works. `ms` are milliseconds since the previous step, `etaMs` to the end of denoising. */
+/** What loading or generating says while it works. `ms` are milliseconds since the previous step, `etaMs` to the end of denoising. */
 export type ProgressEvent =
   | {
       readonly type: "download";
@@ -26,9 +26,9 @@ export type ProgressEvent =
     }
   | {
       readonly type: "step";
-      readonly image: number; // 0-based, of the call's images
-      readonly step: number; // 1-based, of all images' `steps` UNet calls
-      readonly steps: number;
+      readonly image: number; // 0-based, of the generation's images
+      readonly step: number; // 1-based, counts the evaluations of all images
+      readonly steps: number; // evaluations of all images, as far as they are known
       readonly timestep: number;
       readonly ms: number;
       readonly etaMs: number;

@@ -42,6 +42,7 @@ export type { GenerateOptions } from "./options/options.js";
 export type { Mode, ResolvedOptions } from "./options/resolved.js";
 export type { RunOptions } from "./options/run-options.js";
 export type { SamplingOptions } from "./options/sampling-options.js";
+export { type PictureSeeding, type Seeding, seedsOfPicture } from "./options/seeds.js";
 export type { SizeConditioning, TextOptions } from "./options/text-options.js";
 export { generate } from "./pipeline/generate.js";
 export { type LayerName, loadLayer } from "./pipeline/layers.js";

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { DiffusionError, nearest } from "../errors.js";
@@ -9,9 +10,9 @@ import {
   generate,
   infotext,
   type LoadOptions,
-  numericSeed,
   type ProgressEvent,
-  type Seed,
+  type Seeding,
+  seedsOfPicture,
 } from "../index.js";
 import { openFailures } from "./folder-failures.js";
 import { addGenerateOptions, type GenerateFlags } from "./generate-flags.js";
@@ -101,7 +102,7 @@ export async function makePictures(
   const progress = openProgress(session, { pictures: jobs.length, quiet: flags.quiet ?? false });
   const failures = openFailures(session, jobs.length);
   const began = performance.now();
-  let { seed } = flags;
+  const seeding = seedingOf(flags);
   try {
     for (const [i, { name, ...own }] of jobs.entries()) {
       progress.begin(i);
@@ -109,14 +110,12 @@ export async function makePictures(
       const making = generate({
         ...options,
         ...own,
-        ...(seed !== undefined && { seed }),
-        ...variationOf(flags, i),
+        ...seedsOfPicture(seeding, i),
         signal: session.signal,
         onProgress: listener(progress, flags.preview),
       });
       const result = many ? await failures.kept(making, own.image!, i) : await making;
       progress.pause();
-      seed = seedAfter(result, seed);
       if (!result) continue;
       const text = infotext({
         options: result.options,
@@ -136,12 +135,6 @@ export async function makePictures(
   const images = jobs.length - failed;
   const ms = Math.round(performance.now() - began);
   if (session.json) sayJson({ type: "done", images, ...(failed > 0 && { failed }), ms });
-}
-
-/** Of the next picture: one more, whether or not this one could be made. Variations keep theirs. */
-function seedAfter(result: GenerateResult | undefined, seed: Seed | undefined): Seed | undefined {
-  if (result) return result.options.variation ? result.seeds[0]! : following(result.seeds[0]!);
-  return seed === undefined ? undefined : following(numericSeed(seed));
 }
 
 function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { model?: string } {
@@ -169,15 +162,17 @@ function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { mode
   };
 }
 
-/** Variations keep the seed, and count the other one on. */
-function variationOf({ variationSeed, variationStrength }: GenerateFlags, image: number): GenerateOptions {
-  if (variationStrength === undefined) {
-    if (variationSeed === undefined) return {};
+/** The seeds of the pictures, drawn where they are left open. */
+function seedingOf({ seed, variationSeed, variationStrength }: GenerateFlags): Seeding {
+  if (variationSeed !== undefined && variationStrength === undefined)
     throw new DiffusionError("BAD_OPTION", "--variation-seed needs --variation-strength");
-  }
-  if (variationSeed === undefined) return { variation: { strength: variationStrength } };
-  const first = BigInt(numericSeed(variationSeed));
-  return { variation: { seed: first + BigInt(image), strength: variationStrength } };
+  const drawn = () => randomInt(2 ** 32);
+  return {
+    seed: seed ?? drawn(),
+    ...(variationStrength !== undefined && {
+      variation: { seed: variationSeed ?? drawn(), strength: variationStrength },
+    }),
+  };
 }
 
 function countOf({ count = 1 }: GenerateFlags): number {
@@ -191,8 +186,6 @@ function nameOf({ model, mask, expand }: GenerateFlags): string {
   const last = resolve(model).split(/[/\\]/).at(-1)!;
   return last.replace(/\.(safetensors|ckpt)$/, "");
 }
-
-const following = (seed: number | bigint): Seed => (typeof seed === "bigint" ? seed + 1n : seed + 1);
 
 function listener(progress: Progress, preview: string | undefined) {
   return (event: ProgressEvent) => {

@@ -9,7 +9,7 @@ import { drawNoise } from "./noise.js";
 
 /**
  * Pictures of latents on the way. A small decoder makes them where there is one; a VAE would take too long, so that
- * its colours alone are learned, and the pictures are as small as the latents.
+ * only its colours are learned, and the pictures are as small as the latents.
  */
 export type Previewer = (latents: Latents) => Promise<Image[]>;
 

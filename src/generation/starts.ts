@@ -33,7 +33,7 @@ export interface ImageRun {
   readonly scheduler: Scheduler;
 }
 
-/** From noise alone. Inpainting models are told that everything is to be painted. */
+/** From nothing but noise. Inpainting models are told that everything is to be painted. */
 export async function fromNoise(generation: Generation, size: Size): Promise<PrepareStart> {
   const { options } = generation;
   const everything = await fullMask(generation, size);
@@ -46,7 +46,7 @@ export async function fromNoise(generation: Generation, size: Size): Promise<Pre
   };
 }
 
-/** The first sample of an image that begins with noise alone: the seed's, or the one that was given. */
+/** The first sample of an image that begins with nothing but noise: the seed's, or the one that was given. */
 export function pureNoise(generation: Generation, size: Size, run: ImageRun): Latents {
   const { latents } = generation.options;
   const noise = latents ? row(latents, run.index) : noiseFor(generation, size, run);

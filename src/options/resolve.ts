@@ -19,7 +19,7 @@ const ONLY_MASKED_PADDING = 32; // the web UI's
 /**
  * Fills in the defaults and derives the mode. Pure: what must be drawn or read comes as an argument.
  *
- * @param drawn seeds drawn by the caller, for calls without one; size of the image to start from, where there is one
+ * @param drawn seeds for those who give none; the size of the image to start from, where there is one
  * @throws DiffusionError BAD_OPTION for options that contradict each other or the model
  */
 export function resolveOptions(
@@ -149,9 +149,11 @@ function seedsOf(
     ...(variation && { variation: { ...variation, seed: variation.seed ?? drawn.variationSeed } }),
   };
   const each = Array.from({ length: count }, (_, picture) => seedsOfPicture(seeding, picture));
-  const seeds = each.map(({ seed }) => seed);
-  const others = each.flatMap(({ variationSeed }) => variationSeed ?? []);
-  return { seeds, ...(others.length > 0 && { variation: { seeds: others, strength: variation!.strength } }) };
+  const others = each.flatMap(({ variation }) => variation?.seed ?? []);
+  return {
+    seeds: each.map(({ seed }) => seed),
+    ...(others.length > 0 && { variation: { seeds: others, strength: variation!.strength } }),
+  };
 }
 
 function defaultGuidance({ guidanceEmbedding, sees }: ModelTraits): number {
@@ -169,7 +171,7 @@ function defaultSteps(model: ModelTraits): number {
 /** Its preconditioning is that of Euler's rule on noise levels. */
 function checkLatentUpscaler({ scheduler }: ResolvedOptions, { name }: ModelTraits): void {
   if (scheduler === "custom" || /^Euler(Ancestral)?Discrete/.test(String(scheduler._class_name))) return;
-  throw new DiffusionError("BAD_OPTION", `${name} works with euler and euler_a alone`, {
+  throw new DiffusionError("BAD_OPTION", `${name} works only with euler and euler_a`, {
     hint: "leave the scheduler out",
   });
 }

@@ -5,7 +5,7 @@ import { defaultModels } from "./model-source.js";
 import type { GenerateResult } from "./run.js";
 import { StableDiffusion } from "./stable-diffusion.js";
 
-/** Loaded models, by what they were loaded with; kept for later calls. */
+/** Loaded models, by what they were loaded with; kept for later. */
 const models = new Map<string, Promise<StableDiffusion>>();
 
 /**
@@ -16,27 +16,27 @@ export async function generate(
   options: GenerateOptions & LoadOptions & { model?: string },
 ): Promise<GenerateResult> {
   const { model = defaultModelFor(options), ...given } = options;
-  const { call, load } = divided(given);
+  const { asked, load } = divided(given);
   // A slip is cheaper to find before a model is loaded.
-  checkOptions(call, loadOptionNames);
+  checkOptions(asked, loadOptionNames);
   checkLoadOptions(load);
   const key = JSON.stringify([model, load]);
   const known = models.get(key);
   const loading = known ?? StableDiffusion.load(model, { ...load, ...shared(options) });
   models.set(key, loading);
-  // A model that could not be loaded is tried anew by the next call.
+  // A model that could not be loaded is tried anew the next time.
   loading.catch(() => models.delete(key));
-  return (await loading).generate(call);
+  return (await loading).generate(asked);
 }
 
 const ofLoading = loadOptionNames.filter((name) => !optionNames.includes(name));
 
 /** What each picture is asked for, with what both take, and what a model is loaded with. */
-function divided(given: GenerateOptions & LoadOptions): { call: GenerateOptions; load: LoadOptions } {
+function divided(given: GenerateOptions & LoadOptions): { asked: GenerateOptions; load: LoadOptions } {
   const entries = Object.entries(given).filter(([, value]) => value !== undefined);
   const isOfLoading = ([name]: [string, unknown]) => ofLoading.includes(name);
   return {
-    call: Object.fromEntries(entries.filter((entry) => !isOfLoading(entry))),
+    asked: Object.fromEntries(entries.filter((entry) => !isOfLoading(entry))),
     // Their order must not tell two models apart.
     load: Object.fromEntries(entries.filter(isOfLoading).sort(([a], [b]) => (a < b ? -1 : 1))),
   };

@@ -1,12 +1,13 @@
+import { randomInt } from "node:crypto";
 import sharp from "sharp";
 import {
   encodePng,
-  type GenerateOptions,
   type GenerateResult,
   infotext,
-  numericSeed,
   type ProgressEvent,
   readImage,
+  type Seeding,
+  seedsOfPicture,
 } from "../../index.js";
 import type { JobProgress } from "../queue/queue.js";
 import { splitJob } from "../queue/shards.js";
@@ -52,8 +53,7 @@ async function generatePictures(
   const option = models.resolve(request.model);
   const count = cells.length || request.count;
   const ms = { encode: 0, denoise: 0, decode: 0 };
-  let seed = request.seed === undefined ? undefined : BigInt(numericSeed(parseSeed(request.seed)));
-  let variationSeed: bigint | undefined;
+  const seeding = seedingOf(request);
   let size = { width: 0, height: 0 };
   for (let image = 0; image < count; image++) {
     const skip = hooks.skippable();
@@ -68,7 +68,7 @@ async function generatePictures(
         {
           ...options,
           // Cells of a grid have their own, and differ only in what the axes say.
-          ...(cells.length === 0 && seedsAt(image, seed, options.variation, variationSeed)),
+          ...(cells.length === 0 && seedsOfPicture(seeding, image)),
           signal: AbortSignal.any([hooks.signal, skip]),
           onProgress: progress,
           preview: true,
@@ -79,9 +79,6 @@ async function generatePictures(
       if (skip.aborted && !hooks.signal.aborted) continue;
       throw error;
     }
-    const varied = result.options.variation?.seeds[0];
-    seed ??= BigInt(result.seeds[0]!) - (varied === undefined ? BigInt(image) : 0n);
-    if (varied !== undefined) variationSeed ??= BigInt(varied) - BigInt(image);
     for (const key of ["encode", "denoise", "decode"] as const) ms[key] += result.ms[key];
     const [picture] = result.images;
     size = { width: picture!.width, height: picture!.height };
@@ -100,24 +97,17 @@ async function generatePictures(
   return { ...size, ms };
 }
 
-/**
- * Picture i uses seed + i, or variation seed + i when there is one. Text seeds stay text for the first picture:
- * "seedrandom" draws from the text itself.
- */
-function seedsAt(
-  image: number,
-  seed: bigint | undefined,
-  variation: GenerateOptions["variation"],
-  variationSeed: bigint | undefined,
-): Pick<GenerateOptions, "seed" | "variation"> {
-  if (image === 0 || seed === undefined) return {};
-  if (!variation) return { seed: seed + BigInt(image) };
+/** The seeds of a request, drawn where it leaves them open. */
+function seedingOf({ seed, variation }: StoredGenerate): Seeding {
+  const drawn = () => randomInt(2 ** 32);
   return {
-    seed,
-    variation: {
-      strength: variation.strength,
-      ...(variationSeed !== undefined && { seed: variationSeed + BigInt(image) }),
-    },
+    seed: seed === undefined ? drawn() : parseSeed(seed),
+    ...(variation && {
+      variation: {
+        seed: variation.seed === undefined ? drawn() : parseSeed(variation.seed),
+        strength: variation.strength,
+      },
+    }),
   };
 }
 

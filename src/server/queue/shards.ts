@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { numericSeed } from "../../index.js";
+import { seedsOfPicture } from "../../index.js";
 import { gridCells } from "../requests/grid.js";
 import { parseSeed, type StoredGenerate, startOf } from "../requests/request.js";
 import type { Job, JobProgress, JobResult, NewJob, Outcome } from "./queue.js";
@@ -46,16 +46,21 @@ export function splitJob(job: NewJob): readonly (NewJob & Sharded)[] {
   }));
 }
 
-/** As in `generate`: picture i uses seed + i, or variation seed + i when there is one; the first keeps its text. */
+/** Of one picture, as they are stored. */
 function seedsOf(
   index: number,
   seed: number | string,
   variation: { readonly seed: number | string; readonly strength: number } | undefined,
 ): Pick<StoredGenerate, "seed" | "variation"> {
-  const plus = (seed: number | string, n: number) =>
-    n === 0 ? seed : String(BigInt(numericSeed(parseSeed(seed))) + BigInt(n));
-  if (!variation) return { seed: plus(seed, index) };
-  return { seed, variation: { ...variation, seed: plus(variation.seed, index) } };
+  const seeding = {
+    seed: parseSeed(seed),
+    ...(variation && { variation: { ...variation, seed: parseSeed(variation.seed) } }),
+  };
+  const own = seedsOfPicture(seeding, index);
+  return {
+    seed: String(own.seed),
+    ...(own.variation && { variation: { ...own.variation, seed: String(own.variation.seed) } }),
+  };
 }
 
 /** How the whole ended, from parts that have all ended. Parts cancelled one by one are pictures left out. */
