@@ -80,7 +80,7 @@ describe("upscaling latents by two", () => {
 
   it.each<[string, GenerateOptions, RegExp]>([
     ["no image", { prompt }, /needs an image/],
-    ["another rule", { prompt, image, scheduler: "ddim" }, /works with euler and euler_a alone/],
+    ["another rule", { prompt, image, scheduler: "ddim" }, /works only with euler and euler_a/],
     ["a noise level", { prompt, image, noiseLevel: 3 }, /takes no noiseLevel/],
     ["too small a size", { prompt, image, width: 32 }, /width must be at least 64/],
     ["a batch of latents", { prompt, image: given(6, [2, 4, 8, 8]) }, /expected latents \[1, h, w, 4\]/],
