@@ -12,12 +12,13 @@ export interface NoiseSchedule {
 /**
  * @param terminal what replaces an alpha bar of exactly 0 at the last timestep (zero terminal SNR). The rules that
  * work on sigmas take 2^-24, so that sigma stays finite (4096); the others keep the 0.
+ * @param root the square root of float32 numbers, for levels that need PyTorch's (see `torch-functions.ts`)
  */
-export function noiseSchedule(c: Settings, terminal = 0): NoiseSchedule {
-  const betas = c.rescale_betas_zero_snr ? zeroTerminalSnr(trainingBetas(c)) : trainingBetas(c);
+export function noiseSchedule(c: Settings, terminal = 0, root = Math.sqrt): NoiseSchedule {
+  const betas = c.rescale_betas_zero_snr ? zeroTerminalSnr(trainingBetas(c), root) : trainingBetas(c);
   const alphas = cumulativeAlphas(betas);
   if (c.rescale_betas_zero_snr && terminal > 0) alphas[alphas.length - 1] = terminal;
-  return { alphas, sigmas: alphas.map((a) => Math.sqrt(f32(f32(1 - a) / a))) };
+  return { alphas, sigmas: alphas.map((a) => root(f32(f32(1 - a) / a))) };
 }
 
 function trainingBetas(c: Settings): Float32Array {
@@ -56,11 +57,11 @@ function laplace(t: number): number {
 }
 
 /** Lin et al. 2023 (arXiv:2305.08891), algorithm 1: shifts and scales sqrt(alpha bar) so that it ends in 0. */
-function zeroTerminalSnr(betas: Float32Array): Float32Array {
-  const roots = cumulativeAlphas(betas).map(Math.sqrt);
+function zeroTerminalSnr(betas: Float32Array, root: (x: number) => number): Float32Array {
+  const roots = cumulativeAlphas(betas).map(root);
   const [first, last] = [roots[0]!, roots.at(-1)!];
   const scale = f32(first / f32(first - last));
-  const bars = roots.map((root) => f32(f32(root - last) * scale) ** 2);
+  const bars = roots.map((r) => f32(f32(r - last) * scale) ** 2);
   return bars.map((bar, i) => 1 - f32(i === 0 ? bar : bar / bars[i - 1]!));
 }
 

@@ -3,14 +3,17 @@ import { betaQuantile } from "./beta-distribution.js";
 import type { Settings } from "./config.js";
 import type { SigmaSchedule } from "./lists.js";
 import type { Run } from "./plan.js";
-import { type NoiseSchedule, noiseSchedule } from "./schedule.js";
+import { type NoiseSchedule, noiseSchedule, torchLinspace } from "./schedule.js";
 import { firstStep, intervalTimesteps, linspace, pointTimesteps, roundHalfEven } from "./spacing.js";
+import { numpyLog } from "./torch-functions.js";
 import { f32 } from "./vector.js";
 
 /** The noise levels of a run: one more than there are steps, the last one is where the run ends. */
 export interface Grid {
   readonly timesteps: number[];
   readonly sigmas: number[];
+  /** The levels of the steps before they are rounded to float32. */
+  readonly exact: number[];
   /** Index of the first step that is run. */
   readonly first: number;
   readonly schedule: NoiseSchedule;
@@ -62,22 +65,32 @@ export function refuseCustom(name: string, run: Run, ...kinds: ("timesteps" | "s
       });
 }
 
-/** The grid of the rules that go from point to point in sigma: Euler, Heun, LMS, DPM2 and their relatives. */
-export function pointGrid(c: Settings, run: Run): Grid {
-  const schedule = noiseSchedule(c, 2 ** -24);
+/**
+ * The grid of the rules that go from point to point in sigma: Euler, Heun, LMS, DPM2 and their relatives.
+ * @param round what the reference does to fractional timesteps before it looks up their levels
+ * @param root see `noiseSchedule`
+ */
+export function pointGrid(
+  c: Settings,
+  run: Run,
+  round: (timestep: number) => number = f32,
+  root?: (x: number) => number,
+): Grid {
+  const schedule = noiseSchedule(c, 2 ** -24, root);
   const n = stepCount(c, run);
   const ready = customGrid(c, run, n, schedule);
   if (ready) return ready;
-  const timesteps = run.timesteps ?? pointTimesteps(c, n).map(f32);
+  const timesteps = run.timesteps ?? pointTimesteps(c, n).map(round);
   const spaced =
     c.interpolation_type === "log_linear"
-      ? exponential(schedule.sigmas[0]!, schedule.sigmas.at(-1)!, n + 1)
+      ? logLinear(schedule.sigmas, n + 1)
       : timesteps.map((t) => interpolate(t, schedule.sigmas));
   const curve = curveBetween(c, c.sigma_min ?? spaced[n - 1]!, c.sigma_max ?? spaced[0]!, n);
   const last = c.final_sigmas_type === "sigma_min" ? schedule.sigmas[0]! : 0;
   return {
     timesteps: curve ? curve.map((s) => sigmaToTimestep(s, schedule.sigmas)) : [...timesteps],
     sigmas: [...(curve ?? spaced), last].map(f32),
+    exact: curve ?? spaced,
     first: firstStep(n, run.strength),
     schedule,
   };
@@ -99,7 +112,7 @@ export function intervalGrid(c: Settings, run: Run, dialect: IntervalDialect): G
   if (ready) return ready;
   const table = schedule.sigmas;
   const [min, max] = [c.sigma_min ?? table[0]!, c.sigma_max ?? table.at(-1)!];
-  const curve = c.use_lu_lambdas ? exponential(min, max, n) : curveBetween(c, min, max, n);
+  const curve = c.use_lu_lambdas ? luLambdas(table, n) : curveBetween(c, min, max, n);
   const rounded = dialect.roundCurves && (c.use_karras_sigmas || c.use_lu_lambdas);
   const clipped = c.num_train_timesteps - clippedTimesteps(c, schedule);
   const timesteps = curve
@@ -109,6 +122,7 @@ export function intervalGrid(c: Settings, run: Run, dialect: IntervalDialect): G
   return {
     timesteps,
     sigmas: [...levels, dialect.last(curve?.at(-1), table[0]!)].map(f32),
+    exact: levels,
     first: firstStep(n, run.strength),
     schedule,
   };
@@ -138,7 +152,13 @@ function customGrid(c: Settings, run: Run, n: number, schedule: NoiseSchedule): 
   ).map(f32);
   if (!run.sigmas && c.discard_next_to_last_sigma) sigmas.splice(-2, 1);
   const timesteps = sigmas.slice(0, -1).map((s) => sigmaToTimestep(s, schedule.sigmas));
-  return { timesteps, sigmas, first: firstStep(timesteps.length, run.strength), schedule };
+  return {
+    timesteps,
+    sigmas,
+    exact: sigmas.slice(0, -1),
+    first: firstStep(timesteps.length, run.strength),
+    schedule,
+  };
 }
 
 /** The curve that a diffusers flag asks for, from the highest to the lowest level, if any. */
@@ -155,6 +175,16 @@ export const karras = (min: number, max: number, n: number, rho = 7): number[] =
 
 const exponential = (min: number, max: number, n: number): number[] =>
   linspace(Math.log(max), Math.log(min), n).map(Math.exp);
+
+/** diffusers' interpolation_type "log_linear": the line between the logarithms of the table's ends, from the highest. */
+const logLinear = (table: Float32Array, n: number): number[] =>
+  [...torchLinspace(numpyLog(table.at(-1)!), numpyLog(table[0]!), n)].map(Math.exp);
+
+/** Lu et al. 2022 (arXiv:2206.00927): even steps of log sigma over the whole table, from the highest level down. */
+const luLambdas = (table: Float32Array, n: number): number[] => {
+  const [top, bottom] = [numpyLog(table.at(-1)!), numpyLog(table[0]!)];
+  return linspace(0, 1, n).map((x) => Math.exp(top + x * (bottom - top)));
+};
 
 /** Lee et al. 2024 (arXiv:2407.12173): quantiles of the Beta(0.6, 0.6) distribution. */
 const beta = (min: number, max: number, n: number): number[] =>
@@ -227,16 +257,22 @@ function logInterpolate(t: number, table: Float32Array): number {
 }
 
 /** The fractional timestep at which the table reaches a level: linear in log sigma, kept inside the table. */
-export function sigmaToTimestep(sigma: number, table: Float32Array): number {
-  const level = Math.log(Math.max(sigma, 1e-10));
+export const sigmaToTimestep = (sigma: number, table: Float32Array): number =>
+  timestepAt(Math.log(Math.max(sigma, 1e-10)), table, (x) => x);
+
+/** The same where the reference computes it in float32: for levels that are torch's numbers. */
+export const sigmaToTimestep32 = (sigma: number, table: Float32Array): number =>
+  timestepAt(numpyLog(Math.max(sigma, f32(1e-10))), table, f32);
+
+function timestepAt(level: number, table: Float32Array, round: (x: number) => number): number {
   let low = 0;
   let high = table.length - 1;
   while (high - low > 1) {
     const middle = (low + high) >> 1;
-    if (f32(Math.log(table[middle]!)) <= level) low = middle;
+    if (numpyLog(table[middle]!) <= level) low = middle;
     else high = middle;
   }
-  const [a, b] = [f32(Math.log(table[low]!)), f32(Math.log(table[low + 1]!))];
-  const w = Math.min(Math.max((a - level) / f32(a - b), 0), 1);
-  return (1 - w) * low + w * (low + 1);
+  const [a, b] = [numpyLog(table[low]!), numpyLog(table[low + 1]!)];
+  const w = Math.min(Math.max(round(round(a - level) / f32(a - b)), 0), 1);
+  return round(round(round(1 - w) * low) + round(w * (low + 1)));
 }

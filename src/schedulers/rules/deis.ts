@@ -1,6 +1,7 @@
 import type { Settings } from "../config.js";
 import { levelOf, type Plan, type Run, type Step, solverFrame } from "../plan.js";
 import { intervalGrid } from "../sigmas.js";
+import { numpyLog } from "../torch-functions.js";
 import { divided, f32, linear, quotient, type Term } from "../vector.js";
 import { coefficients, converted } from "./dpm-solver.js";
 
@@ -46,13 +47,12 @@ export function deis(c: Settings, run: Run): Plan {
 /**
  * The integral over rho, from the newest rho to `end`, of the j-th Lagrange polynomial in log rho. Levels that lie
  * close together make it a small difference of large numbers, so every rounding to float32 is where the reference
- * has it; what its logarithm rounds otherwise can still show (up to 1e-3, on beta and exponential curves).
+ * has it, and the logarithm is numpy's, to the last bit.
  */
 function weight(end: number, rhos: readonly number[], j: number): number {
-  const log = (x: number) => f32(Math.log(x));
-  const [b, c, d] = rhos.map((_, k) => log(rhos[(j + k) % rhos.length]!)) as [number, number, number?];
+  const [b, c, d] = rhos.map((_, k) => numpyLog(rhos[(j + k) % rhos.length]!)) as [number, number, number?];
   const antiderivative = (rho: number): number => {
-    const l = log(rho);
+    const l = numpyLog(rho);
     if (d === undefined) return f32(f32(rho * f32(f32(l - c) - 1)) / f32(b - c));
     const constant = f32(f32(f32(c * f32(f32(d - l) + 1)) - f32(d * l)) + d);
     const inner = f32(f32(f32(constant + f32(l * l)) - f32(2 * l)) + 2);

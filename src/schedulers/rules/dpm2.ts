@@ -1,7 +1,7 @@
 import type { Settings } from "../config.js";
 import type { Plan, Run } from "../plan.js";
 import { denoised } from "../prediction.js";
-import { pointGrid, sigmaToTimestep } from "../sigmas.js";
+import { pointGrid, sigmaToTimestep32 } from "../sigmas.js";
 import { f32, linear, quotient } from "../vector.js";
 import { towards } from "./euler.js";
 import { ancestral } from "./euler-ancestral.js";
@@ -28,7 +28,7 @@ function secondOrder(c: Settings, run: Run, eta: number): Plan {
       const halfway = down > 0 ? middle(from, down, eta > 0) : 0;
       sample = towards(answer.sample, clean(answer, from), from, halfway);
       if (down > 0) {
-        const timestep = sigmaToTimestep(halfway, schedule.sigmas);
+        const timestep = sigmaToTimestep32(halfway, schedule.sigmas);
         const second = yield { sample, timestep, sigma: halfway, level: to };
         const slope = quotient(second.sample, 1, clean(second, halfway), halfway);
         sample = linear([1, answer.sample], [f32(down - from), slope]);
