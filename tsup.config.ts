@@ -20,7 +20,7 @@ export default defineConfig([
     entry: {
       index: "src/index.ts",
       "cli/main": "src/cli/main.ts",
-      "runtime/worker": "src/runtime/worker.ts",
+      "runtime/worker": "src/runtime/process/worker.ts",
     },
     dts: { entry: { index: "src/index.ts" } },
   },

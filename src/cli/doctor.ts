@@ -8,9 +8,9 @@ import type { Command } from "commander";
 import { DiffusionError } from "../errors.js";
 import { hubSettings } from "../hub/settings.js";
 import { defaultModels } from "../index.js";
-import { Engine } from "../runtime/engine.js";
-import type { Request, Status } from "../runtime/messages.js";
 import { cpuFlags } from "../runtime/probe.js";
+import { Engine } from "../runtime/process/engine.js";
+import type { Request, Status } from "../runtime/process/messages.js";
 import { listModels } from "../weights/cache-entries.js";
 import { cacheRoot } from "../weights/cache-root.js";
 import { exitCodes } from "./failure.js";
@@ -104,12 +104,16 @@ async function oneDnn(): Promise<string> {
   const setting = process.env.TF_ENABLE_ONEDNN_OPTS ?? "1";
   if (setting === "0") return "off (TF_ENABLE_ONEDNN_OPTS=0): everything is slower";
   const isSource = import.meta.url.endsWith(".ts");
-  const worker = fork(join(packageRoot, isSource ? "src/runtime/worker.ts" : "dist/runtime/worker.js"), [], {
-    execArgv: isSource ? ["--import", "tsx"] : [],
-    env: { ...process.env, TF_ENABLE_ONEDNN_OPTS: setting, ONEDNN_VERBOSE: "1" },
-    serialization: "advanced",
-    stdio: ["ignore", "pipe", "ignore", "ipc"],
-  });
+  const worker = fork(
+    join(packageRoot, isSource ? "src/runtime/process/worker.ts" : "dist/runtime/worker.js"),
+    [],
+    {
+      execArgv: isSource ? ["--import", "tsx"] : [],
+      env: { ...process.env, TF_ENABLE_ONEDNN_OPTS: setting, ONEDNN_VERBOSE: "1" },
+      serialization: "advanced",
+      stdio: ["ignore", "pipe", "ignore", "ipc"],
+    },
+  );
   const request: Request = { id: 1, name: "status", args: undefined };
   worker.send(request);
   worker.once("message", () => worker.disconnect()); // it ends then, and what it printed is complete

@@ -8,9 +8,9 @@ import { fitImage } from "../image/resize.js";
 import { rowsOf } from "../latents/channels.js";
 import type { Values } from "../latents/latents.js";
 import type { ResolvedControl } from "../options/resolved.js";
-import { addResiduals, type ControlNet } from "../runtime/controlnet.js";
-import type { UNetInput } from "../runtime/inputs.js";
-import { addFeatures, type T2iAdapter } from "../runtime/t2i-adapter.js";
+import { addResiduals, type ControlNet } from "../runtime/networks/controlnet.js";
+import type { UNetInput } from "../runtime/networks/inputs.js";
+import { addFeatures, type T2iAdapter } from "../runtime/networks/t2i-adapter.js";
 import { type PicturePrompt, picturesFor } from "./ip-adapter.js";
 
 /** A ControlNet or T2I-Adapter of a generation, with the picture to follow. */

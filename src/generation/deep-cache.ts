@@ -1,7 +1,7 @@
 import { rowsOf } from "../latents/channels.js";
 import type { Values } from "../latents/latents.js";
-import type { UNetInput } from "../runtime/inputs.js";
-import type { UNet } from "../runtime/unet.js";
+import type { UNetInput } from "../runtime/networks/inputs.js";
+import type { UNet } from "../runtime/networks/unet.js";
 import type { Controls } from "./control.js";
 
 /** What a whole evaluation leaves for those after it: the deep feature of each row, and what adapters said. */

@@ -3,7 +3,7 @@ import type { Image, Size } from "../image/image.js";
 import { fitImage } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
-import type { VaeOptions } from "../runtime/autoencoder.js";
+import type { VaeOptions } from "../runtime/networks/autoencoder.js";
 import { type Generation, timed } from "./generation.js";
 import { hiresFix, hiresPass } from "./hires.js";
 import { repainting } from "./inpainting.js";

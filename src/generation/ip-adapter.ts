@@ -7,8 +7,8 @@ import { clipPixels } from "../image/clip-pixels.js";
 import { readImage } from "../image/read.js";
 import type { Values } from "../latents/latents.js";
 import type { ResolvedPicturePrompt } from "../options/resolved.js";
-import type { UNetInput } from "../runtime/inputs.js";
-import type { IpAdapter } from "../runtime/ip-adapter.js";
+import type { UNetInput } from "../runtime/networks/inputs.js";
+import type { IpAdapter } from "../runtime/networks/ip-adapter.js";
 import { batched } from "./conditioning.js";
 
 export interface IpAdapterInfo {

@@ -3,7 +3,7 @@ import { imagesToValues, valuesToImages } from "../image/convert.js";
 import type { Image } from "../image/image.js";
 import type { Latents, Values } from "../latents/latents.js";
 import type { VaeConfig } from "../models/vae-config.js";
-import type { VaeOptions } from "../runtime/autoencoder.js";
+import type { VaeOptions } from "../runtime/networks/autoencoder.js";
 import { type Loaded, vaeOf } from "./loaded.js";
 
 /** What the VAE's encoder says about a picture: a normal distribution in each latent value, in the VAE's scale. */

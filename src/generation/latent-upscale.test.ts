@@ -6,7 +6,7 @@ import type { Latents } from "../latents/latents.js";
 import type { GenerateOptions } from "../options/options.js";
 import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import { readModel } from "../runtime/model.js";
-import { createNetworks } from "../runtime/networks.js";
+import { createNetworks } from "../runtime/networks/networks.js";
 import { goldenExtra, goldenPath, readTensors, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
 import { latentUpscalerFacts, torchNumbers, writeLatentUpscaler } from "../testing/latent-upscaler.js";

@@ -3,9 +3,9 @@ import { DiffusionError } from "../errors.js";
 import { nameOfModel } from "../hub/cache.js";
 import type { Size } from "../image/image.js";
 import type { ModelTraits } from "../options/resolved.js";
-import type { Vae } from "../runtime/autoencoder.js";
 import type { Model } from "../runtime/model.js";
-import type { Networks } from "../runtime/networks.js";
+import type { Vae } from "../runtime/networks/autoencoder.js";
+import type { Networks } from "../runtime/networks/networks.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 

@@ -3,7 +3,7 @@ import type { Values } from "../latents/latents.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
 import type { Conditioning } from "../options/conditioning.js";
 import type { WholeOptions } from "../options/resolved.js";
-import type { UNetInput } from "../runtime/inputs.js";
+import type { UNetInput } from "../runtime/networks/inputs.js";
 import { addedConditions } from "./added-conditions.js";
 import { batched, type Conditions } from "./conditioning.js";
 import type { Controls } from "./control.js";

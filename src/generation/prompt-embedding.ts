@@ -1,7 +1,7 @@
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import type { Conditioning } from "../options/conditioning.js";
-import type { TextEncoding } from "../runtime/text-encoder.js";
+import type { TextEncoding } from "../runtime/networks/text-encoder.js";
 import { type Chunk, emptyChunk, padChunks } from "../text/chunks.js";
 import { blendWithout, emphasize, emphasizeFromEmpty } from "../text/emphasis.js";
 import { type PromptRange, type PromptSyntax, type ReadPart, readPrompt } from "../text/prompt.js";

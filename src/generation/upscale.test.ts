@@ -4,7 +4,7 @@ import type { Values } from "../latents/latents.js";
 import { planTiles } from "../latents/tiles.js";
 import type { GenerateOptions } from "../options/options.js";
 import { readModel } from "../runtime/model.js";
-import { createNetworks } from "../runtime/networks.js";
+import { createNetworks } from "../runtime/networks/networks.js";
 import { createScheduler, schedulerConfig } from "../schedulers/scheduler.js";
 import { type GoldenCase, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
-import { readControlNet } from "../runtime/adapter-networks.js";
-import { addResiduals, createControlNet } from "../runtime/controlnet.js";
-import { unetInputs } from "../runtime/inputs.js";
 import { readModel } from "../runtime/model.js";
-import { createNetworks } from "../runtime/networks.js";
+import { readControlNet } from "../runtime/networks/adapter-networks.js";
+import { addResiduals, createControlNet } from "../runtime/networks/controlnet.js";
+import { unetInputs } from "../runtime/networks/inputs.js";
+import { createNetworks } from "../runtime/networks/networks.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
-import { unetInputs } from "../runtime/inputs.js";
-import { referenceTo, runnerOf } from "../runtime/network-runner.js";
+import { unetInputs } from "../runtime/networks/inputs.js";
+import { referenceTo, runnerOf } from "../runtime/networks/network-runner.js";
+import { unetOf } from "../runtime/networks/unet.js";
 import { checkWeights } from "../runtime/requirements.js";
 import type { RuntimeName } from "../runtime/runner.js";
-import { unetOf } from "../runtime/unet.js";
 import { goldenExtra, readTensors, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
 import { openComponentFolder } from "../weights/folder.js";

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
 import { readModel } from "../runtime/model.js";
-import { createNetworks, type Networks } from "../runtime/networks.js";
+import { createNetworks, type Networks } from "../runtime/networks/networks.js";
+import type { UNet } from "../runtime/networks/unet.js";
 import type { RuntimeName } from "../runtime/runner.js";
-import type { UNet } from "../runtime/unet.js";
 import { type GoldenCase, goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
 import { openComponentFolder, openFolder } from "../weights/folder.js";

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Values } from "../latents/latents.js";
-import { readT2iAdapter } from "../runtime/adapter-networks.js";
-import { unetInputs } from "../runtime/inputs.js";
-import { referenceTo, runnerOf } from "../runtime/network-runner.js";
+import { readT2iAdapter } from "../runtime/networks/adapter-networks.js";
+import { unetInputs } from "../runtime/networks/inputs.js";
+import { referenceTo, runnerOf } from "../runtime/networks/network-runner.js";
+import { addFeatures, createT2iAdapter } from "../runtime/networks/t2i-adapter.js";
 import type { RuntimeName } from "../runtime/runner.js";
-import { addFeatures, createT2iAdapter } from "../runtime/t2i-adapter.js";
 import { goldenExtra, readTensors, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
 import { openComponentFolder } from "../weights/folder.js";

@@ -1,12 +1,12 @@
 import { useEffect } from "preact/hooks";
 import { models, schedulers, watchModels } from "./catalog.js";
-import { FileButton } from "./file-button.js";
+import { FileButton } from "./fields/file-button.js";
+import { pictureIn } from "./fields/picture-input.js";
 import { GenerateTab } from "./generate-tab.js";
 import { HistoryTab } from "./history-tab.js";
 import { ModelsTab } from "./models-tab.js";
 import { go, note, openTab } from "./navigation.js";
 import { OptimizeTab } from "./optimize-tab.js";
-import { pictureIn } from "./picture-input.js";
 import { settingsOfFields } from "./restored-settings.js";
 import { ask } from "./server.js";
 import { modelSetting, settings } from "./settings.js";

@@ -1,9 +1,9 @@
 import { controls } from "./catalog.js";
-import { choicesOrNone, Select } from "./fields.js";
-import { FileButton } from "./file-button.js";
+import { choicesOrNone, Select } from "./fields/fields.js";
+import { FileButton } from "./fields/file-button.js";
+import { readPicture } from "./fields/picture-input.js";
+import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { note } from "./navigation.js";
-import { readPicture } from "./picture-input.js";
-import { SettingNumber, SettingSlider } from "./setting-fields.js";
 import { controlPicture, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 

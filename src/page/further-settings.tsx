@@ -1,7 +1,7 @@
 import { hiresUpscalers } from "../options/choices.js";
 import { type AxisSetting, axisOptions, separatorOf } from "./axes.js";
-import { Check, choicesOrNone, Select, TextField } from "./fields.js";
-import { SettingNumber, SettingSlider } from "./setting-fields.js";
+import { Check, choicesOrNone, Select, TextField } from "./fields/fields.js";
+import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 

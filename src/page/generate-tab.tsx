@@ -3,14 +3,14 @@ import { maskedContents } from "../options/choices.js";
 import { axisOptions, type Grid, gridOf } from "./axes.js";
 import { upscalers } from "./catalog.js";
 import { useControl } from "./control-settings.js";
-import { Check, Select } from "./fields.js";
-import { ImageSize } from "./image-size.js";
+import { Check, Select } from "./fields/fields.js";
+import { ImageSize } from "./fields/image-size.js";
+import { MaskEditor } from "./fields/mask-editor.js";
+import { OutpaintFrame } from "./fields/outpaint-frame.js";
+import { PictureInput, PicturePreview } from "./fields/picture-input.js";
+import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { currentJob, submitJob } from "./jobs.js";
-import { MaskEditor } from "./mask-editor.js";
-import { OutpaintFrame } from "./outpaint-frame.js";
-import { PictureInput, PicturePreview } from "./picture-input.js";
 import { ResultPanel } from "./result-panel.js";
-import { SettingNumber, SettingSlider } from "./setting-fields.js";
 import {
   controlPicture,
   type Mode,

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { models, refreshModels } from "./catalog.js";
-import { Radios, Select, TextField } from "./fields.js";
+import { Radios, Select, TextField } from "./fields/fields.js";
 import { problemOf } from "./jobs.js";
 import { ask } from "./server.js";
 import { useStore, useWords } from "./store.js";

@@ -1,7 +1,7 @@
 import { models, schedulers } from "./catalog.js";
-import { restoreMask } from "./mask-editor.js";
+import { restoreMask } from "./fields/mask-editor.js";
+import { readPicture, takePicture } from "./fields/picture-input.js";
 import { go, note } from "./navigation.js";
-import { readPicture, takePicture } from "./picture-input.js";
 import { settingsOf } from "./restored-settings.js";
 import { type GenerateView, generateOf, type ImageView, type JobView, promptOf } from "./server.js";
 import { controlPicture, type Mode, modelSetting, settings } from "./settings.js";

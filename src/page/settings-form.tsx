@@ -3,10 +3,10 @@ import { rngNames } from "../options/choices.js";
 import { axisOptions, furtherNames, furtherNumbers, gridOf } from "./axes.js";
 import { modelFor, models, schedulers } from "./catalog.js";
 import { ControlSettings } from "./control-settings.js";
-import { choicesOrNone, Select, TextArea, TextField } from "./fields.js";
+import { choicesOrNone, Select, TextArea, TextField } from "./fields/fields.js";
+import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { GridSettings, HiresSettings, VariationSettings } from "./further-settings.js";
 import { ask, type ModelView } from "./server.js";
-import { SettingNumber, SettingSlider } from "./setting-fields.js";
 import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 

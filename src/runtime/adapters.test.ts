@@ -15,10 +15,10 @@ import { openFolder } from "../weights/folder.js";
 import { openSafetensors } from "../weights/formats/safetensors.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
 import { eagerRunner } from "./eager.js";
-import type { Engine } from "./engine.js";
 import { readModel } from "./model.js";
 import { loadNative } from "./native.js";
-import { createNetworks, type Networks } from "./networks.js";
+import { createNetworks, type Networks } from "./networks/networks.js";
+import type { Engine } from "./process/engine.js";
 import type { Input, RunnerRequest } from "./runner.js";
 
 const open: { close(): void }[] = [];

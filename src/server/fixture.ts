@@ -12,8 +12,9 @@ import { Preparations } from "./jobs/prepare.js";
 import { openLocalQueue } from "./queue/local/local.js";
 import { defaultLimits, type Limits } from "./requests/limits.js";
 import type { StoredRequest } from "./requests/request.js";
-import { folderStore, type ImageStore } from "./storage/images.js";
+import { folderStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
+import type { ImageStore } from "./storage/store.js";
 
 /** A server for tests: everything real but the drawing of pictures, which a test may replace. */
 export interface TestServer {

@@ -7,8 +7,9 @@ import { libraryWork } from "./jobs/work.js";
 import { checkFolders, defaultDataDir, version } from "./main.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
 import { defaultLimits, type Limits } from "./requests/limits.js";
-import { type ImageStore, imageStore } from "./storage/images.js";
+import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
+import type { ImageStore } from "./storage/store.js";
 
 export interface WorkerOptions {
   /** redis://[user:password@]host:port[/database] */

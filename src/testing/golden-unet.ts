@@ -1,5 +1,5 @@
 import type { Values } from "../latents/latents.js";
-import type { UNet } from "../runtime/unet.js";
+import type { UNet } from "../runtime/networks/unet.js";
 import { type GoldenCase, goldenTensor, toNhwc } from "./golden.js";
 
 /** Runs a UNet on the inputs of a case. */

@@ -7,11 +7,11 @@ import type { Fields } from "../models/fields.js";
 import type { Network } from "../models/network.js";
 import { buildNetwork } from "../models/registry.js";
 import { eagerRunner } from "../runtime/eager.js";
-import type { Engine, RunnerUse } from "../runtime/engine.js";
 import { graphRunner } from "../runtime/graph.js";
 import { loadNative } from "../runtime/native.js";
-import type { NetworksOptions } from "../runtime/network-runner.js";
+import type { NetworksOptions } from "../runtime/networks/network-runner.js";
 import { probe } from "../runtime/probe.js";
+import type { Engine, RunnerUse } from "../runtime/process/engine.js";
 import type { Input, Runner, RunnerRequest, RuntimeName } from "../runtime/runner.js";
 import { openReference } from "../runtime/weights.js";
 

@@ -12,8 +12,9 @@ import {
   storedRequest,
   type UpscaleRequest,
 } from "../requests/request.js";
-import { decodeBase64, type ImageStore, readForeign, storeForeign } from "../storage/images.js";
+import { decodeBase64, readForeign, storeForeign } from "../storage/images.js";
 import type { Settings } from "../storage/settings.js";
+import type { ImageStore } from "../storage/store.js";
 import type { Jobs } from "./jobs.js";
 import type { Models } from "./models.js";
 import { upscalers } from "./work.js";

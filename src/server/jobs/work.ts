@@ -19,7 +19,7 @@ import {
   type StoredUpscale,
   startOf,
 } from "../requests/request.js";
-import type { ImageStore } from "../storage/images.js";
+import type { ImageStore } from "../storage/store.js";
 import type { Work, WorkHooks, WorkResult } from "./jobs.js";
 import type { Models } from "./models.js";
 

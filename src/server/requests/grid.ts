@@ -3,7 +3,6 @@ import { z } from "zod";
 import { encodePng } from "../../index.js";
 import { namesWith } from "../../options/options.js";
 import { Refusal } from "../refusal.js";
-import type { StoredGenerate } from "./request.js";
 
 /** Anything may vary that leaves model and size as they are. */
 const axis = z.strictObject({
@@ -18,18 +17,26 @@ export const gridRequest = z
   .strictObject({ x: axis, y: axis.optional() })
   .describe("one picture for each pair of values, row by row; without a seed, all have the same");
 
+type Grid = z.infer<typeof gridRequest>;
+
+/** A request as far as its grid is concerned. */
+interface Gridded {
+  readonly grid?: Grid | undefined;
+  readonly count: number;
+}
+
 /** One request for each cell, row by row; none without a grid. Their values are not checked yet. */
-export function gridCells({ grid, ...request }: StoredGenerate): StoredGenerate[] {
+export function gridCells<Request extends Gridded>({ grid, ...request }: Request): Request[] {
   if (!grid) return [];
   const { x, y } = grid;
   const rows = y ? y.values.map((value) => ({ [y.option]: value })) : [{}];
   return rows.flatMap((row) =>
-    x.values.map((value) => ({ ...request, count: 1, ...row, [x.option]: value }) as StoredGenerate),
+    x.values.map((value) => ({ ...request, count: 1, ...row, [x.option]: value }) as unknown as Request),
   );
 }
 
 /** @throws Refusal for a grid that contradicts itself or the rest of the request, or has more than `most` cells */
-export function checkGrid({ grid, count }: StoredGenerate, most: number): void {
+export function checkGrid({ grid, count }: Gridded, most: number): void {
   if (!grid) return;
   const cells = grid.x.values.length * (grid.y?.values.length ?? 1);
   if (cells > most)
@@ -51,7 +58,7 @@ export function checkGrid({ grid, count }: StoredGenerate, most: number): void {
  */
 export async function assembleGrid(
   pngs: readonly Uint8Array[],
-  { grid }: StoredGenerate,
+  { grid }: Gridded,
   maxPixels: number,
 ): Promise<Uint8Array> {
   const columns = grid?.x.values.length ?? 1;
@@ -81,10 +88,9 @@ export async function assembleGrid(
 }
 
 /** Which values stand where, as people write them. */
-const legend = (grid: StoredGenerate["grid"]): string =>
+const legend = (grid: Grid | undefined): string =>
   (["x", "y"] as const)
     .flatMap((name) => {
-      /** Anything may vary that leaves model and size as they are. */
       const axis = grid?.[name];
       return axis ? [`${name === "x" ? "Columns" : "Rows"}: ${axis.option} ${axis.values.join(", ")}`] : [];
     })

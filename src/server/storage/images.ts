@@ -6,16 +6,7 @@ import { writeWhole } from "../../disk/whole-file.js";
 import { encodePng, type Image, readImage } from "../../index.js";
 import { Refusal } from "../refusal.js";
 import type { Limits } from "../requests/limits.js";
-
-/** PNG files under the hash of their content. A folder here; an object store across machines. */
-export interface ImageStore {
-  /** The key: 64 hexadecimal digits. The same bytes have the same key. */
-  put(png: Uint8Array): Promise<string>;
-  get(key: string): Promise<Uint8Array | undefined>;
-  remove(key: string): Promise<void>;
-}
-
-export const isImageKey = (key: string): boolean => /^[0-9a-f]{64}$/.test(key);
+import { type ImageStore, isImageKey } from "./store.js";
 
 /** Keeps pictures in a folder. A file appears whole or not at all. */
 export function folderStore(folder: string): ImageStore {

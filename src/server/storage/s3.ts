@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { DiffusionError } from "../../index.js";
 import { Refusal } from "../refusal.js";
-import { type ImageStore, isImageKey } from "./images.js";
+import { type ImageStore, isImageKey } from "./store.js";
 
 /** What one request may take, with the library's own repetitions after 429 and 5xx. */
 const ANSWER_MS = 30_000;

@@ -7,7 +7,7 @@ import { hasEnded, type Job, type JobQueue, jobStatuses } from "../../queue/queu
 import { Refusal } from "../../refusal.js";
 import { assembleGrid, gridCells } from "../../requests/grid.js";
 import { checked, generateRequest, pictureKeys, upscaleRequest } from "../../requests/request.js";
-import { isImageKey } from "../../storage/images.js";
+import { isImageKey } from "../../storage/store.js";
 import { type JobView, jobView } from "../answers.js";
 import { type Polled, polled, sendPolled } from "../polled.js";
 import { clientOf } from "../security.js";

@@ -1,9 +1,9 @@
-import { resizeModes } from "../options/choices.js";
+import { resizeModes } from "../../options/choices.js";
+import { type Settings, settings, sources } from "../settings.js";
+import { useModel } from "../settings-form.js";
+import { useStore, useWords } from "../store.js";
+import type { Word } from "../words.js";
 import { NumberField, Select } from "./fields.js";
-import { type Settings, settings, sources } from "./settings.js";
-import { useModel } from "./settings-form.js";
-import { useStore, useWords } from "./store.js";
-import type { Word } from "./words.js";
 
 const change = (changes: Partial<Settings>) => settings.update(changes);
 

@@ -1,7 +1,7 @@
+import { type Settings, settings } from "../settings.js";
+import { useStore, useWords } from "../store.js";
+import type { Word } from "../words.js";
 import { NumberField, Slider } from "./fields.js";
-import { type Settings, settings } from "./settings.js";
-import { useStore, useWords } from "./store.js";
-import type { Word } from "./words.js";
 
 /** Settings that are numbers and have a word of the same name. */
 type NumberName = {

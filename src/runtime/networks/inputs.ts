@@ -1,13 +1,13 @@
-import { DiffusionError } from "../errors.js";
-import type { Values } from "../latents/latents.js";
-import type { Filled } from "../models/fields.js";
-import { type KUNetConfig, type KUNetInputs, type KUNetSize, kTimeEmbedding } from "../models/k-unet.js";
-import { embedTimesteps } from "../models/timestep-embedding.js";
-import type { UNet2DConfig, UNet2DInputs, UNet2DSize } from "../models/unconditional.js";
-import { type UNetInputs, type UNetSize, unet } from "../models/unet.js";
-import type { UNetConfig } from "../models/unet-config.js";
-import type { Shape } from "../ops/ops.js";
-import type { Input } from "./runner.js";
+import { DiffusionError } from "../../errors.js";
+import type { Values } from "../../latents/latents.js";
+import type { Filled } from "../../models/fields.js";
+import { type KUNetConfig, type KUNetInputs, type KUNetSize, kTimeEmbedding } from "../../models/k-unet.js";
+import { embedTimesteps } from "../../models/timestep-embedding.js";
+import type { UNet2DConfig, UNet2DInputs, UNet2DSize } from "../../models/unconditional.js";
+import { type UNetInputs, type UNetSize, unet } from "../../models/unet.js";
+import type { UNetConfig } from "../../models/unet-config.js";
+import type { Shape } from "../../ops/ops.js";
+import type { Input } from "../runner.js";
 
 /** What callers give as plain numbers becomes what networks take; checked, because these calls are public. */
 

@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
+import { sources } from "../settings.js";
+import { createStore, useStore, useWords } from "../store.js";
 import { Slider } from "./fields.js";
-import { sources } from "./settings.js";
-import { createStore, useStore, useWords } from "./store.js";
 
 interface Point {
   readonly x: number;

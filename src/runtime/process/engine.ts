@@ -1,11 +1,11 @@
 import type { ChildProcess } from "node:child_process";
-import type { Adapters } from "../adapters/adapted-checkpoint.js";
-import { DiffusionError } from "../errors.js";
-import type { Fields } from "../models/fields.js";
-import type { Network } from "../models/network.js";
-import type { NetworkKind, NetworkOf } from "../models/registry.js";
+import type { Adapters } from "../../adapters/adapted-checkpoint.js";
+import { DiffusionError } from "../../errors.js";
+import type { Fields } from "../../models/fields.js";
+import type { Network } from "../../models/network.js";
+import type { NetworkKind, NetworkOf } from "../../models/registry.js";
+import type { Given, Input, Results, RunnerRequest } from "../runner.js";
 import type { CallName, Calls, Reply, Status } from "./messages.js";
-import type { Given, Input, Results, RunnerRequest } from "./runner.js";
 import { type Guards, type Watch, watch } from "./watch.js";
 import { forkWorker, physicalCores, type WorkerSettings, workerError } from "./worker-process.js";
 

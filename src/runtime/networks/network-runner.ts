@@ -1,10 +1,10 @@
-import { type Adapters, noAdapters } from "../adapters/adapted-checkpoint.js";
-import type { NetworkKind, NetworkOf, SpecOf } from "../models/registry.js";
-import type { UNetSize } from "../models/unet.js";
-import type { Component } from "../weights/component.js";
-import type { Engine, RemoteRunner } from "./engine.js";
-import type { Given, Precision, Results, RunnerRequest, RuntimeName, WeightsReference } from "./runner.js";
-import { stageOf, type Turns } from "./turns.js";
+import { type Adapters, noAdapters } from "../../adapters/adapted-checkpoint.js";
+import type { NetworkKind, NetworkOf, SpecOf } from "../../models/registry.js";
+import type { UNetSize } from "../../models/unet.js";
+import type { Component } from "../../weights/component.js";
+import type { Engine, RemoteRunner } from "../process/engine.js";
+import { stageOf, type Turns } from "../process/turns.js";
+import type { Given, Precision, Results, RunnerRequest, RuntimeName, WeightsReference } from "../runner.js";
 
 export interface NetworksOptions {
   readonly runtime: RuntimeName;

@@ -1,10 +1,10 @@
-import type { Values } from "../latents/latents.js";
-import { quantise } from "../latents/quantise.js";
-import type { VaeSize } from "../models/latent-space.js";
-import type { SpecOf } from "../models/registry.js";
-import type { VaeConfig } from "../models/vae-config.js";
+import type { Values } from "../../latents/latents.js";
+import { quantise } from "../../latents/quantise.js";
+import type { VaeSize } from "../../models/latent-space.js";
+import type { SpecOf } from "../../models/registry.js";
+import type { VaeConfig } from "../../models/vae-config.js";
+import type { Run } from "../runner.js";
 import { imageShape } from "./inputs.js";
-import type { Run } from "./runner.js";
 
 /** A normal distribution in each latent value [B, h, w, C], unscaled. */
 export interface Posterior {

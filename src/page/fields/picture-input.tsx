@@ -1,8 +1,8 @@
 import { useEffect, useState } from "preact/hooks";
-import { imagePixels } from "./catalog.js";
+import { imagePixels } from "../catalog.js";
+import { noSources, type Sources, sources } from "../settings.js";
+import { useStore, useWords } from "../store.js";
 import { FileButton, pictureTypes } from "./file-button.js";
-import { noSources, type Sources, sources } from "./settings.js";
-import { useStore, useWords } from "./store.js";
 
 /** Takes a file as the picture to work on. */
 export async function takePicture(file: Blob): Promise<void> {

@@ -1,6 +1,6 @@
 import { afterAll, expect, it } from "vitest";
-import { StableDiffusion } from "../pipeline/stable-diffusion.js";
-import { disposeTinyModels, optionsOf, pipelineCase, tinyModel } from "../testing/pipeline-case.js";
+import { StableDiffusion } from "../../pipeline/stable-diffusion.js";
+import { disposeTinyModels, optionsOf, pipelineCase, tinyModel } from "../../testing/pipeline-case.js";
 import { createTurns, stageOf } from "./turns.js";
 
 afterAll(disposeTinyModels);

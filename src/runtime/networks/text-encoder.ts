@@ -1,7 +1,7 @@
-import type { Adapters } from "../adapters/adapted-checkpoint.js";
-import type { Values } from "../latents/latents.js";
-import { pooledRows, type TextEncoderConfig, type TextEncoderOutputs } from "../models/clip.js";
-import type { Filled } from "../models/fields.js";
+import type { Adapters } from "../../adapters/adapted-checkpoint.js";
+import type { Values } from "../../latents/latents.js";
+import { pooledRows, type TextEncoderConfig, type TextEncoderOutputs } from "../../models/clip.js";
+import type { Filled } from "../../models/fields.js";
 import { badInput } from "./inputs.js";
 import type { AdaptedRun } from "./network-runner.js";
 

@@ -2,17 +2,17 @@
  * The process that computes. TensorFlow's calls block their thread, take its memory and can abort the whole
  * process, so all of it lives here: the caller's event loop stays free, and a crash is an error, not the end.
  */
-import { DiffusionError, internal } from "../errors.js";
-import { buildNetwork, type NetworkSpec } from "../models/registry.js";
-import type { Checkpoint } from "../weights/checkpoint.js";
-import { eagerRunner } from "./eager.js";
-import { graphRunner } from "./graph.js";
+import { DiffusionError, internal } from "../../errors.js";
+import { buildNetwork, type NetworkSpec } from "../../models/registry.js";
+import type { Checkpoint } from "../../weights/checkpoint.js";
+import { eagerRunner } from "../eager.js";
+import { graphRunner } from "../graph.js";
+import { loadNative, type Native } from "../native.js";
+import { probe, runsBfloat16 } from "../probe.js";
+import { requirements } from "../requirements.js";
+import type { Runner, RunnerRequest } from "../runner.js";
+import { openReference } from "../weights.js";
 import type { CallName, Calls, Reply, Request, Status } from "./messages.js";
-import { loadNative, type Native } from "./native.js";
-import { probe, runsBfloat16 } from "./probe.js";
-import { requirements } from "./requirements.js";
-import type { Runner, RunnerRequest } from "./runner.js";
-import { openReference } from "./weights.js";
 
 const runners = new Map<string, Runner>();
 

@@ -1,10 +1,10 @@
-import type { Values } from "../latents/latents.js";
-import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
+import type { Values } from "../../latents/latents.js";
+import type { T2iAdapterConfig } from "../../models/t2i-adapter.js";
+import type { Engine } from "../process/engine.js";
+import type { Run } from "../runner.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
-import type { Engine } from "./engine.js";
 import { badInput, imageShape } from "./inputs.js";
 import { type NetworksOptions, referenceTo, runnerOf } from "./network-runner.js";
-import type { Run } from "./runner.js";
 
 export interface T2iAdapter {
   readonly kind: "t2i_adapter";

@@ -1,17 +1,17 @@
-import { openImageProjection, openPictureAttention } from "../adapters/ip-adapter.js";
-import { DiffusionError } from "../errors.js";
-import type { Values } from "../latents/latents.js";
-import { parseImageEncoderConfig } from "../models/clip-config.js";
-import { type ImageEncoderConfig, imageTokens } from "../models/clip-vision.js";
-import { type ImageProjectionConfig, resamplerHeadWidth } from "../models/image-projection.js";
-import type { Checkpoint, Tensors } from "../weights/checkpoint.js";
-import type { Component } from "../weights/component.js";
+import { openImageProjection, openPictureAttention } from "../../adapters/ip-adapter.js";
+import { DiffusionError } from "../../errors.js";
+import type { Values } from "../../latents/latents.js";
+import { parseImageEncoderConfig } from "../../models/clip-config.js";
+import { type ImageEncoderConfig, imageTokens } from "../../models/clip-vision.js";
+import { type ImageProjectionConfig, resamplerHeadWidth } from "../../models/image-projection.js";
+import type { Checkpoint, Tensors } from "../../weights/checkpoint.js";
+import type { Component } from "../../weights/component.js";
+import { check, fileOf, folderOf, type Model } from "../model.js";
+import type { Engine } from "../process/engine.js";
+import { checkWeights } from "../requirements.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
-import type { Engine } from "./engine.js";
 import { requireShape } from "./inputs.js";
-import { check, fileOf, folderOf, type Model } from "./model.js";
 import { type NetworksOptions, referenceTo, runnerOf } from "./network-runner.js";
-import { checkWeights } from "./requirements.js";
 
 /** The two networks of an IP-Adapter that make tokens of a picture; what it adds to the UNet is there. */
 export interface IpAdapter {

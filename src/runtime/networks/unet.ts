@@ -1,8 +1,8 @@
-import { DiffusionError, internal } from "../errors.js";
-import type { Values } from "../latents/latents.js";
+import { DiffusionError, internal } from "../../errors.js";
+import type { Values } from "../../latents/latents.js";
+import type { Model } from "../model.js";
+import type { Run } from "../runner.js";
 import { kUnetInputs, requireShape, type UNetInput, unconditionalInputs, unetInputs } from "./inputs.js";
-import type { Model } from "./model.js";
-import type { Run } from "./runner.js";
 
 export interface UNet {
   /** The prediction [B, H, W, O] (noise, velocity or sample, as the scheduler's prediction_type says). */

@@ -1,7 +1,7 @@
 import { useRef } from "preact/hooks";
+import { settings, sources } from "../settings.js";
+import { useStore, useWords } from "../store.js";
 import { NumberField } from "./fields.js";
-import { settings, sources } from "./settings.js";
-import { useStore, useWords } from "./store.js";
 
 type Side = "left" | "right" | "top" | "bottom";
 const sides: readonly Side[] = ["left", "top", "right", "bottom"];

@@ -1,8 +1,8 @@
-import type { ErrorCode } from "../errors.js";
-import type { Values } from "../latents/latents.js";
-import type { Fields } from "../models/fields.js";
-import type { Capabilities } from "./probe.js";
-import type { Input, RunnerRequest } from "./runner.js";
+import type { ErrorCode } from "../../errors.js";
+import type { Values } from "../../latents/latents.js";
+import type { Fields } from "../../models/fields.js";
+import type { Capabilities } from "../probe.js";
+import type { Input, RunnerRequest } from "../runner.js";
 
 /** What the caller's process asks of the one that computes, and what comes back. */
 export interface Calls {

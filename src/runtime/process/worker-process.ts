@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError } from "../../errors.js";
 
 /** What only the environment of a process can set, before TensorFlow is loaded in it. */
 export interface WorkerSettings {

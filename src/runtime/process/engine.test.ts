@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Adapters, adaptedPlaces } from "../adapters/adapted-checkpoint.js";
-import { goldenPath } from "../testing/golden.js";
-import { pseudoRandom, tinyUNet } from "../testing/tiny.js";
-import { openFolder } from "../weights/folder.js";
+import { type Adapters, adaptedPlaces } from "../../adapters/adapted-checkpoint.js";
+import { goldenPath } from "../../testing/golden.js";
+import { pseudoRandom, tinyUNet } from "../../testing/tiny.js";
+import { openFolder } from "../../weights/folder.js";
+import type { RunnerRequest } from "../runner.js";
 import { Engine } from "./engine.js";
-import type { RunnerRequest } from "./runner.js";
 
 const cacheRoot = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
 const { spec } = tinyUNet();

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { size, type Values } from "../latents/latents.js";
-import { cutTile } from "../latents/tiles.js";
-import type { KlConfig } from "../models/vae.js";
-import { goldenPath } from "../testing/golden.js";
-import { inProcess } from "../testing/in-process.js";
-import { pseudoRandom } from "../testing/tiny.js";
-import { openFolder } from "../weights/folder.js";
+import { size, type Values } from "../../latents/latents.js";
+import { cutTile } from "../../latents/tiles.js";
+import type { KlConfig } from "../../models/vae.js";
+import { goldenPath } from "../../testing/golden.js";
+import { inProcess } from "../../testing/in-process.js";
+import { pseudoRandom } from "../../testing/tiny.js";
+import { openFolder } from "../../weights/folder.js";
+import { readModel } from "../model.js";
 import type { PlainVae } from "./autoencoder.js";
-import { readModel } from "./model.js";
 import { createNetworks } from "./networks.js";
 import { anySizeVae } from "./tiled-vae.js";
 

@@ -1,5 +1,5 @@
-import type { Region } from "../image/image.js";
-import type { Values } from "../latents/latents.js";
+import type { Region } from "../../image/image.js";
+import type { Values } from "../../latents/latents.js";
 import {
   createTileBlend,
   cutTile,
@@ -7,8 +7,8 @@ import {
   padToMultiple,
   planTiles,
   planVaeTiles,
-} from "../latents/tiles.js";
-import type { VaeConfig } from "../models/vae-config.js";
+} from "../../latents/tiles.js";
+import type { VaeConfig } from "../../models/vae-config.js";
 import type { PlainVae, Posterior, Vae, VaeOptions } from "./autoencoder.js";
 import { imageShape } from "./inputs.js";
 

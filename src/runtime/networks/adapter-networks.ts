@@ -1,11 +1,11 @@
-import { DiffusionError } from "../errors.js";
-import type { ControlNetConfig } from "../models/controlnet.js";
-import { parseControlNetConfig } from "../models/controlnet-config.js";
-import type { T2iAdapterConfig } from "../models/t2i-adapter.js";
-import { parseT2iAdapterConfig } from "../models/t2i-adapter-config.js";
-import type { UNetConfig } from "../models/unet-config.js";
-import type { Component, WeightsPlace } from "../weights/component.js";
-import { check, fileOf, type Model, placeOf } from "./model.js";
+import { DiffusionError } from "../../errors.js";
+import type { ControlNetConfig } from "../../models/controlnet.js";
+import { parseControlNetConfig } from "../../models/controlnet-config.js";
+import type { T2iAdapterConfig } from "../../models/t2i-adapter.js";
+import { parseT2iAdapterConfig } from "../../models/t2i-adapter-config.js";
+import type { UNetConfig } from "../../models/unet-config.js";
+import type { Component, WeightsPlace } from "../../weights/component.js";
+import { check, fileOf, type Model, placeOf } from "../model.js";
 
 /** Networks that stand beside a model. */
 export interface AdapterNetwork<Config> {

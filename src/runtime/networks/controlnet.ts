@@ -1,10 +1,10 @@
-import type { Values } from "../latents/latents.js";
-import { type ControlNetConfig, conditioningFactor } from "../models/controlnet.js";
+import type { Values } from "../../latents/latents.js";
+import { type ControlNetConfig, conditioningFactor } from "../../models/controlnet.js";
+import type { Engine } from "../process/engine.js";
+import type { Run } from "../runner.js";
 import type { AdapterNetwork } from "./adapter-networks.js";
-import type { Engine } from "./engine.js";
 import { badInput, requireShape, type UNetInput, unetInputs } from "./inputs.js";
 import { type NetworksOptions, referenceTo, runnerOf } from "./network-runner.js";
-import type { Run } from "./runner.js";
 
 export interface ControlNetInput extends Omit<UNetInput, "residuals"> {
   /** The picture to follow, [B, H * f, W * f, 3] in [0, 1]. */

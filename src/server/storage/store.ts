@@ -1,0 +1,9 @@
+/** PNG files under the hash of their content. A folder here; an object store across machines. */
+export interface ImageStore {
+  /** The key: 64 hexadecimal digits. The same bytes have the same key. */
+  put(png: Uint8Array): Promise<string>;
+  get(key: string): Promise<Uint8Array | undefined>;
+  remove(key: string): Promise<void>;
+}
+
+export const isImageKey = (key: string): boolean => /^[0-9a-f]{64}$/.test(key);
