@@ -200,6 +200,13 @@ const consistency = {
 } as const;
 const ancestorsOfLatents = { ...betas, ...leading, ...clip, ...threshold, ...zeroSnr, clip_sample: true };
 
+const edm = {
+  ...neutrally("num_train_timesteps", "prediction_type", "sigma_data", "sigma_schedule", "rho"),
+  ...neutrally("final_sigmas_type"),
+  sigma_min: 0.002,
+  sigma_max: 80,
+};
+
 /** The constructor arguments of each diffusers class and their defaults (diffusers 0.38, `schedulers/`). */
 export const classDefaults = {
   DDIMScheduler: { ...ancestorsOfLatents, set_alpha_to_one: true },
@@ -246,11 +253,11 @@ export const classDefaults = {
   },
   LCMScheduler: consistency,
   TCDScheduler: consistency,
-  EDMEulerScheduler: {
-    ...neutrally("num_train_timesteps", "prediction_type", "sigma_data", "sigma_schedule", "rho"),
-    ...neutrally("final_sigmas_type"),
-    sigma_min: 0.002,
-    sigma_max: 80,
+  EDMEulerScheduler: edm,
+  EDMDPMSolverMultistepScheduler: {
+    ...edm,
+    ...threshold,
+    ...neutrally("solver_order", "algorithm_type", "solver_type", "lower_order_final", "euler_at_final"),
   },
 } satisfies Record<string, ClassDefaults>;
 

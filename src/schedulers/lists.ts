@@ -20,6 +20,7 @@ export const schedulerRules = [
   "lcm",
   "tcd",
   "edm_euler",
+  "edm_dpmpp_2m",
   "ipndm",
   "dpmpp_2s_a",
   "restart",

@@ -22,7 +22,7 @@ const scheduleLabels: Record<string, SigmaSchedule | "automatic"> = {
   ays: "align_your_steps",
 };
 
-interface Named {
+export interface Named {
   readonly rule: Rule;
   readonly name: SchedulerRule;
   readonly schedule?: SigmaSchedule | "automatic" | undefined;
@@ -91,7 +91,7 @@ function scheduleOf(label: string | undefined): SigmaSchedule | "automatic" | un
 
 const labels = (): string[] => entries.flatMap(([, rule]) => (rule.label ? [rule.label] : []));
 
-export function unknown(kind: string, wanted: string, candidates: readonly string[]): DiffusionError {
+function unknown(kind: string, wanted: string, candidates: readonly string[]): DiffusionError {
   const close = nearest(wanted, candidates);
   return new DiffusionError("BAD_OPTION", `there is no ${kind} "${wanted}"`, {
     hint: close ? `did you mean ${close}?` : `there are ${[...new Set(candidates)].join(", ")}`,
@@ -105,6 +105,32 @@ export function namedKeys({ rule, name, schedule, label }: Named): SchedulerConf
     ...scheduleKeys(rule, name, schedule, label),
     _class_name: rule.className ?? name,
   };
+}
+
+/** What runs a model with EDM's preconditioning in place of a rule. */
+const edmRules: Partial<Record<SchedulerRule, string>> = {
+  euler: "EDMEulerScheduler",
+  dpmpp_2m: "EDMDPMSolverMultistepScheduler",
+  dpmpp_2m_sde: "EDMDPMSolverMultistepScheduler",
+  dpmpp_2m_sde_heun: "EDMDPMSolverMultistepScheduler",
+};
+
+/**
+ * The configuration keys of a name on a model with EDM's preconditioning, whose levels are not a table of betas.
+ * @throws {DiffusionError} BAD_OPTION where there is no such rule or schedule
+ */
+export function edmKeys({ rule, name, schedule }: Named, model: SchedulerConfig): SchedulerConfig {
+  const className = edmRules[name];
+  if (!className)
+    throw new DiffusionError("BAD_OPTION", `${name} does not run models with EDM preconditioning`, {
+      hint: `this model's scheduler is ${model._class_name}; use ${Object.keys(edmRules).join(", ")}`,
+    });
+  if (schedule && !["automatic", "karras", "exponential"].includes(schedule))
+    throw new DiffusionError("BAD_OPTION", `a model with EDM preconditioning has no ${schedule} schedule`, {
+      hint: "use karras or exponential, or leave the schedule out",
+    });
+  const curve = schedule && schedule !== "automatic" ? { sigma_schedule: schedule } : {};
+  return { ...rule.preset, ...curve, _class_name: className };
 }
 
 function scheduleKeys(

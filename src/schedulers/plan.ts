@@ -122,6 +122,7 @@ export const inputScaleOf = (sigma: number): number => f32(Math.sqrt(f32(f32(sig
 /**
  * Multistep solvers: they keep a list of sigmas, but their sample is alpha * clean + sigma * noise. diffusers starts
  * from noise of variance 1, k-diffusion from exactly the first level.
+ * @throws {DiffusionError} BAD_OPTION when two steps begin at one level: the solvers divide by the distance
  */
 export function solverFrame(
   c: Settings,
@@ -129,6 +130,12 @@ export function solverFrame(
   sigmas: readonly number[],
   begin: number,
 ): Frame {
+  if (c.solver_order > 1 && sigmas.some((sigma, i) => i < timesteps.length - 1 && sigma === sigmas[i + 1]))
+    throw new DiffusionError(
+      "BAD_OPTION",
+      `${timesteps.length} steps are too many for this schedule: two of them begin at the same noise level`,
+      { hint: "take fewer steps, or a rule without a history, such as euler" },
+    );
   return {
     timesteps,
     sigmas,

@@ -13,6 +13,7 @@ import { dpm2, dpm2Ancestral } from "./rules/dpm2.js";
 import { dpmpp2sAncestral } from "./rules/dpmpp-2s-ancestral.js";
 import { dpmppSde } from "./rules/dpmpp-sde.js";
 import { edmEuler } from "./rules/edm-euler.js";
+import { edmMultistep } from "./rules/edm-multistep.js";
 import { euler } from "./rules/euler.js";
 import { eulerAncestral } from "./rules/euler-ancestral.js";
 import { heun } from "./rules/heun.js";
@@ -251,6 +252,14 @@ export const rules: Readonly<Record<SchedulerRule, Rule>> = {
     calls: "N",
     noise: "none",
     plan: edmEuler,
+  },
+  edm_dpmpp_2m: {
+    ...of("EDMDPMSolverMultistepScheduler"),
+    paper: "2211.01095",
+    order: "1 to 3 (2)",
+    calls: "N",
+    noise: "none",
+    plan: edmMultistep,
   },
   ipndm: { ...of("IPNDMScheduler"), paper: "2204.13902", order: "4", calls: "N", noise: "none", plan: ipndm },
   dpmpp_2s_a: {

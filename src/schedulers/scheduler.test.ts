@@ -100,6 +100,64 @@ describe("names", () => {
   });
 });
 
+describe("models with EDM's preconditioning", () => {
+  const model = {
+    _class_name: "EDMDPMSolverMultistepScheduler",
+    ...{ prediction_type: "epsilon", sigma_min: 0.002, sigma_max: 80, sigma_data: 0.5, solver_order: 2 },
+  };
+
+  it("run in EDM's own rules, whatever name is given", () => {
+    expect(schedulerConfig("euler", model)).toEqual({ ...model, _class_name: "EDMEulerScheduler" });
+    expect(schedulerConfig("DPM++ 2M Karras", model)).toMatchObject({
+      _class_name: "EDMDPMSolverMultistepScheduler",
+      sigma_schedule: "karras",
+    });
+    expect(schedulerConfig("dpmpp_2m_sde", model)).toMatchObject({ algorithm_type: "sde-dpmsolver++" });
+    for (const name of ["ddim", "heun", "dpmpp_sde", "euler_a"])
+      expect(() => schedulerConfig(name, model)).toThrow(/EDM preconditioning/);
+    expect(() => schedulerConfig("euler_beta", model)).toThrow(/no beta schedule/);
+  });
+
+  it("are not what other models are", () => {
+    expect(() => schedulerConfig("edm_euler", stableDiffusion)).toThrow(/runs only models with EDM/);
+  });
+
+  it("an unknown class is never answered with the name of another", () => {
+    for (const wanted of [
+      "EDMHeunScheduler",
+      "CogVideoXDDIMScheduler",
+      "DPMSolverMultistepInverseScheduler",
+    ]) {
+      const { hint } = refusal({ _class_name: wanted });
+      expect(hint).not.toMatch(/did you mean/);
+      expect(hint).toMatch(/no other stands in/);
+    }
+  });
+});
+
+describe("as many steps as training timesteps", () => {
+  const known = schedulerEntries.map((entry) => entry.name).filter((name) => name !== "dpm_adaptive"); // finds its steps
+  it.each(known)("%s runs them, or refuses them at once", (name) => {
+    for (const steps of [1, 2, 3, 499, 501, 999, 1000]) {
+      let scheduler: Scheduler;
+      try {
+        scheduler = createScheduler(name, { steps });
+      } catch (error) {
+        expect((error as DiffusionError).code).toBe("BAD_OPTION");
+        continue;
+      }
+      let sample: Float32Array = Float32Array.of(0.5, -0.25);
+      for (let i = 0; i < scheduler.timesteps.length; i++)
+        sample = scheduler.step(Float32Array.of(0.1, -0.2), i, sample, () => Float32Array.of(0.3, -0.1));
+      expect(sample.every(Number.isFinite)).toBe(true);
+    }
+  });
+
+  it("pndm runs all 1000", () => {
+    expect(createScheduler("pndm", { steps: 1000 }).timesteps).toHaveLength(1001);
+  });
+});
+
 describe("the list", () => {
   const formulas: Record<string, (n: number) => number> = {
     N: (n) => n,
@@ -225,7 +283,9 @@ describe("refusals", () => {
 });
 
 const anyConfig = fc.record({
-  name: fc.constantFrom(...names.filter((n) => n !== "ipndm" && n !== "edm_euler" && n !== "dpm_adaptive")),
+  name: fc.constantFrom(
+    ...names.filter((n) => n !== "ipndm" && !n.startsWith("edm_") && n !== "dpm_adaptive"),
+  ),
   schedule: fc.option(fc.constantFrom(...sigmaSchedules)),
   steps: fc.integer({ min: 1, max: 60 }),
   timestep_spacing: fc.constantFrom("leading", "linspace", "trailing"),
@@ -285,7 +345,7 @@ describe("properties", () => {
   });
 
   it("noise that a perfect network knows comes off again", () => {
-    const exact = names.filter((n) => n !== "ipndm" && n !== "edm_euler" && n !== "lcm" && n !== "ddpm");
+    const exact = names.filter((n) => n !== "ipndm" && !n.startsWith("edm_") && n !== "lcm" && n !== "ddpm");
     const deterministic = exact.filter(
       (n) => schedulerEntries.find((s) => s.name === n)!.stochastic !== true,
     );

@@ -1,6 +1,6 @@
 import { DiffusionError } from "../errors.js";
 import { type SchedulerConfig, settings } from "./config.js";
-import { namedKeys, parsedName, type SamplerPair, type SchedulerName, unknown } from "./names.js";
+import { edmKeys, type Named, namedKeys, parsedName, type SamplerPair, type SchedulerName } from "./names.js";
 import type { NoiseRange, NoiseSource, Plan, Run, Step } from "./plan.js";
 import { type Rule, rules } from "./registry.js";
 import { divided, linear } from "./vector.js";
@@ -61,23 +61,40 @@ export const stableDiffusion: SchedulerConfig = {
  * @throws {DiffusionError} BAD_OPTION for names, values and runs that do not exist.
  */
 export function createScheduler(scheduler: SchedulerChoice, run: Run = {}): Scheduler {
-  const config = isConfig(scheduler) ? scheduler : schedulerConfig(scheduler, stableDiffusion);
+  const config = isConfig(scheduler) ? scheduler : schedulerConfig(scheduler, modelOf(parsedName(scheduler)));
   const rule = ruleOf(config);
   if (run.eta !== undefined && !(run.eta >= 0 && run.eta < Number.POSITIVE_INFINITY))
     throw new DiffusionError("BAD_OPTION", `eta must be a number of at least 0, not ${run.eta}`);
   return running(rule.plan(settings(rule.defaults, config), run));
 }
 
+/** The model behind a scheduler that is made from a bare name. */
+const modelOf = ({ rule }: Named): SchedulerConfig =>
+  isEdm(rule.className) ? { _class_name: rule.className as string } : stableDiffusion;
+
+const isEdm = (className: unknown): boolean => typeof className === "string" && className.startsWith("EDM");
+
 /**
  * The configuration of a scheduler on a model: `Class.from_config(model, overrides)`. Keys that the model's file
- * lacks take the defaults of the new class, not of the old one.
+ * lacks take the defaults of the new class, not of the old one. Models with EDM's preconditioning run only in EDM's
+ * own rules, which stand behind the usual names.
+ * @throws {DiffusionError} BAD_OPTION for a name that cannot run the model
  */
 export function schedulerConfig(
   scheduler: SchedulerChoice,
   model: SchedulerConfig = stableDiffusion,
 ): SchedulerConfig {
   if (isConfig(scheduler)) return { ...model, ...scheduler };
-  return { ...model, ...namedKeys(parsedName(scheduler)) };
+  const named = parsedName(scheduler);
+  const [edmModel, edmRule] = [isEdm(model._class_name), isEdm(named.rule.className)];
+  if (edmModel && !edmRule) return { ...model, ...edmKeys(named, model) };
+  if (edmRule && !edmModel && model._class_name !== undefined)
+    throw new DiffusionError(
+      "BAD_OPTION",
+      `${named.name} runs only models with EDM preconditioning, and this one's scheduler is ${model._class_name}`,
+      { hint: `leave the scheduler out, or use ${named.name === "edm_euler" ? "euler" : "dpmpp_2m"}` },
+    );
+  return { ...model, ...namedKeys(named) };
 }
 
 const isConfig = (scheduler: SchedulerChoice): scheduler is SchedulerConfig =>
@@ -94,11 +111,11 @@ export function ruleOf(config: SchedulerConfig): Rule {
     ([name, rule]) => rule.className === wanted || (!rule.className && name === wanted),
   );
   if (rule) return rule[1];
-  throw unknown(
-    "scheduler class",
-    wanted,
-    known.map(([name, rule]) => rule.className ?? name),
-  );
+  // No "did you mean": another class may read the same network's output as something else.
+  const classes = known.map(([name, rule]) => rule.className ?? name);
+  throw new DiffusionError("BAD_OPTION", `there is no scheduler class "${wanted}" here`, {
+    hint: `it may read the network in its own way, so that no other stands in for it; there are ${[...new Set(classes)].join(", ")}`,
+  });
 }
 
 /** Brings a plan to life: opens a history at step 0, shifts indices by what image to image leaves out. */

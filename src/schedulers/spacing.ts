@@ -28,6 +28,11 @@ export function pointTimesteps(c: Settings, n: number): number[] {
   return trailing(train, train, n);
 }
 
+/** The same, whole, for the rules that look a timestep up in the model's table: with an offset, as many steps as
+ * timesteps would begin one behind its end. */
+export const tableTimesteps = (c: Settings, n: number): number[] =>
+  pointTimesteps(c, n).map((t) => Math.min(roundHalfEven(t), c.num_train_timesteps - 1));
+
 /** Timesteps for the multistep solvers: `n` intervals, the last of which ends at (or near) timestep 0. */
 export function intervalTimesteps(c: Settings, n: number, last = c.num_train_timesteps): number[] {
   if (c.timestep_spacing === "linspace")

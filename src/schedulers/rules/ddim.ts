@@ -3,7 +3,7 @@ import { alphaFrame, type Plan, type Run, rootsOf } from "../plan.js";
 import { noiseOf, predictedClean } from "../prediction.js";
 import { noiseSchedule } from "../schedule.js";
 import { refuseCustom, stepCount } from "../sigmas.js";
-import { firstStep, pointTimesteps, roundHalfEven } from "../spacing.js";
+import { firstStep, tableTimesteps } from "../spacing.js";
 import { f32, linear } from "../vector.js";
 
 /** DDIM: Song, Meng and Ermon 2020 (arXiv:2010.02502), eq. 12 and 16. `eta` 0 is deterministic, 1 is DDPM. */
@@ -11,7 +11,7 @@ export function ddim(c: Settings, run: Run): Plan {
   refuseCustom("ddim", run, "sigmas");
   const { alphas } = noiseSchedule(c);
   const n = stepCount(c, run);
-  const timesteps = run.timesteps ?? pointTimesteps(c, n).map(roundHalfEven);
+  const timesteps = run.timesteps ?? tableTimesteps(c, n);
   const stride = Math.floor(c.num_train_timesteps / n);
   const finalAlpha = c.set_alpha_to_one ? 1 : alphas[0]!;
   const eta = run.eta ?? 0;

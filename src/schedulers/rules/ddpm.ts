@@ -3,7 +3,7 @@ import { alphaFrame, type Plan, type Run, rootsOf } from "../plan.js";
 import { predictedClean, splitVariance } from "../prediction.js";
 import { noiseSchedule } from "../schedule.js";
 import { refuseCustom, stepCount } from "../sigmas.js";
-import { firstStep, pointTimesteps, roundHalfEven } from "../spacing.js";
+import { firstStep, tableTimesteps } from "../spacing.js";
 import { f32, linear, product } from "../vector.js";
 
 /** DDPM: Ho, Jain and Abbeel 2020 (arXiv:2006.11239), eq. 7; learned variances: arXiv:2102.09672, eq. 15. */
@@ -11,7 +11,7 @@ export function ddpm(c: Settings, run: Run): Plan {
   refuseCustom("ddpm", run, "sigmas");
   const { alphas } = noiseSchedule(c);
   const n = stepCount(c, run);
-  const timesteps = run.timesteps ?? pointTimesteps(c, n).map(roundHalfEven);
+  const timesteps = run.timesteps ?? tableTimesteps(c, n);
 
   return {
     ...alphaFrame(timesteps, alphas, firstStep(n, run.strength)),

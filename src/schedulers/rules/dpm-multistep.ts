@@ -1,6 +1,6 @@
 import { DiffusionError } from "../../errors.js";
 import type { Settings } from "../config.js";
-import { levelOf, type Plan, type Run, rangeOf, type Step, solverFrame } from "../plan.js";
+import { type Level, levelOf, type Plan, type Run, rangeOf, type Step, solverFrame } from "../plan.js";
 import { splitVariance } from "../prediction.js";
 import { intervalGrid } from "../sigmas.js";
 import { f32, scaledDifference } from "../vector.js";
@@ -18,14 +18,36 @@ export function dpmMultistep(c: Settings, run: Run): Plan {
     last: (_, lowest) => (c.final_sigmas_type === "zero" ? 0 : lowest),
   });
   const levels = sigmas.map(levelOf);
-  const n = timesteps.length;
+  const start = multistep(c, algorithm, sigmas, levels, (sample, raw, evaluation) => {
+    const { output } = splitVariance(raw, sample.length, run.shape?.at(-1));
+    return converted(c, algorithm, levels[evaluation]!, sample, output, run.shape?.[0] ?? 1);
+  });
+  const brownian = algorithm.startsWith("sde") && c.dialect === "k-diffusion";
+  return {
+    ...solverFrame(c, timesteps, sigmas, first),
+    ...(brownian && { brownian: rangeOf(sigmas) }),
+    start,
+  };
+}
 
-  const start = (): Step => {
+/**
+ * The steps of the multistep solver between levels, whatever the network's output means.
+ * @param sigmas the levels as a noise source and the rule of lower orders see them, one more than there are steps
+ * @param predicted what the solver integrates, from a sample and the network's output for it
+ */
+export function multistep(
+  c: Settings,
+  algorithm: Settings["algorithm_type"],
+  sigmas: readonly number[],
+  levels: readonly Level[],
+  predicted: (sample: Float32Array, output: Float32Array, evaluation: number) => Float32Array,
+): () => Step {
+  const n = sigmas.length - 1;
+  return () => {
     let history: Float32Array[] = [];
-    return (raw, evaluation, sample, noise) => {
+    return (output, evaluation, sample, noise) => {
       const [s0, t] = [levels[evaluation]!, levels[evaluation + 1]!];
-      const { output } = splitVariance(raw, sample.length, run.shape?.at(-1));
-      const m0 = converted(c, algorithm, s0, sample, output, run.shape?.[0] ?? 1);
+      const m0 = predicted(sample, output, evaluation);
       history = [...history, m0].slice(-c.solver_order);
       const fresh = algorithm.startsWith("sde")
         ? noise(sigmas[evaluation]!, sigmas[evaluation + 1]!)
@@ -65,12 +87,6 @@ export function dpmMultistep(c: Settings, run: Run): Plan {
         fresh,
       );
     };
-  };
-  const brownian = algorithm.startsWith("sde") && c.dialect === "k-diffusion";
-  return {
-    ...solverFrame(c, timesteps, sigmas, first),
-    ...(brownian && { brownian: rangeOf(sigmas) }),
-    start,
   };
 }
 

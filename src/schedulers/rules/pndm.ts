@@ -4,7 +4,7 @@ import { alphaFrame, type Plan, type Run, rootsOf, type Step } from "../plan.js"
 import { noiseOf } from "../prediction.js";
 import { noiseSchedule } from "../schedule.js";
 import { refuseCustom, stepCount } from "../sigmas.js";
-import { firstStep, pointTimesteps, roundHalfEven } from "../spacing.js";
+import { firstStep, tableTimesteps } from "../spacing.js";
 import { divided, f32, linear, type Term } from "../vector.js";
 
 /**
@@ -22,7 +22,7 @@ export function pndm(c: Settings, run: Run): Plan {
   const n = stepCount(c, run);
   const stride = Math.floor(c.num_train_timesteps / n);
   const half = Math.floor(stride / 2);
-  const spaced = pointTimesteps(c, n).map(roundHalfEven);
+  const spaced = tableTimesteps(c, n);
   const { prk, timesteps } = evaluationTimesteps(spaced, c.skip_prk_steps, half);
   const alphaAt = (t: number) => (t >= 0 ? alphas[t]! : c.set_alpha_to_one ? 1 : alphas[0]!);
 

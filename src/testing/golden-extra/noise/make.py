@@ -5,6 +5,7 @@ Schedulers of diffusers 0.38 on the closed-form network of the tests, in float32
 
 tables.json        levels and timesteps of set_timesteps, float32 numbers as they are
 trajectories.json  every sample of runs that are sensitive to the last bits: start, network and noise are formulas
+edm.json           EDM's classes: levels, and the first three and last two samples of runs
 functions.json     sqrt, log and exp of torch and log of numpy, of float32 numbers
 
 Run with one thread: python make.py
@@ -88,6 +89,37 @@ def trajectories():
     return found
 
 
+def edm():
+    found = []
+    cases = [
+        dict(prediction_type=prediction, sigma_data=data, sigma_schedule=curve, final_sigmas_type=final)
+        for prediction in ("epsilon", "v_prediction")
+        for data in (0.5, 1.0)
+        for curve, final in (("karras", "zero"), ("exponential", "zero"), ("karras", "sigma_min"))
+    ]
+    runs = [("EDMEulerScheduler", {}), ("EDMDPMSolverMultistepScheduler", {})]
+    for order, solver, algorithm in ((1, "midpoint", "dpmsolver++"), (2, "heun", "dpmsolver++"), (3, "midpoint", "dpmsolver++"), (2, "midpoint", "sde-dpmsolver++"), (2, "heun", "sde-dpmsolver++")):
+        runs.append(("EDMDPMSolverMultistepScheduler", dict(solver_order=order, solver_type=solver, algorithm_type=algorithm)))
+    runs.append(("EDMDPMSolverMultistepScheduler", dict(thresholding=True, sample_max_value=1.5)))
+    module = diffusers.schedulers.scheduling_edm_dpmsolver_multistep
+    for name, extra in runs:
+        for case in cases if len(extra) == 0 else cases[:2] + cases[-1:]:
+            for steps in (1, 4, 17):
+                config = dict(case, **extra, **(dict(sigma_max=120.0) if case["sigma_data"] == 1.0 else {}))
+                s = scheduler(name, config)
+                s.set_timesteps(steps)
+                draws = iter(range(1000))
+                module.randn_tensor = lambda shape, **_: start(8) * (1 + next(draws) % 3)
+                x = start(8) * s.init_noise_sigma
+                samples = []
+                for t in s.timesteps:
+                    x = s.step(network(s.scale_model_input(x, t), 100 * t), t, x).prev_sample
+                    samples.append(numbers(x.flatten()))
+                if torch.isfinite(x).all():  # the reference divides by zero where a run ends at its lowest level
+                    found.append(dict(scheduler=name, config=config, steps=steps, sigmas=numbers(s.sigmas), samples=samples[:3] + samples[-2:]))
+    return found
+
+
 def functions():
     rng = np.random.default_rng(5)
     x = np.exp(rng.uniform(-9, 9, 300)).astype(np.float32)
@@ -102,7 +134,7 @@ def functions():
     )
 
 
-for name, make in dict(tables=tables, trajectories=trajectories, functions=functions).items():
+for name, make in dict(tables=tables, trajectories=trajectories, edm=edm, functions=functions).items():
     with open(os.path.join(here, f"{name}.json"), "w") as file:
         json.dump(make(), file, separators=(",", ":"))
         file.write("\n")
