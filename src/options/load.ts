@@ -36,7 +36,7 @@ export interface LoadOptions extends FindOptions {
   runtime?: RuntimeName;
   /** Of a single file that says too little: a diffusers folder (or hub name) whose configs and tokenizers it shares. */
   config?: string;
-  /** Of a single file: what its UNet predicts. Default: what the file says, or what its kind usually does. */
+  /** What the UNet predicts, whatever the model says. Default: what it says, or what its kind usually does. */
   prediction?: Prediction;
   /**
    * An autoencoder in place of the model's: a folder with config.json and weights, a single file (the original layout,

@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { AdapterSet, type Locate } from "../adapters/set.js";
+import { DiffusionError } from "../errors.js";
 import type { OnProgress } from "../events.js";
 import type { Control } from "../generation/control.js";
 import { IpAdapterSet } from "../generation/ip-adapter.js";
@@ -53,6 +54,7 @@ export async function load(model: string, options: LoadOptions): Promise<Opened>
   const variant = variantOf(options);
   const path = await locateModel(model, { ...located(options), ...variant });
   const source = openModel(path, await openingOf(options));
+  refuseRefiner(source);
   const read = readConfigs(source, await openAutoencoders(options, source));
   const engine = await engineFor(read, options);
   try {
@@ -145,13 +147,25 @@ async function engineFor(model: Model, options: LoadOptions): Promise<Engine> {
   return precision === "bf16" ? Engine.forBfloat16(settings) : new Engine(settings);
 }
 
+/** A refiner continues the latents of another model, which is not built yet; it can be converted. */
+function refuseRefiner({ path, settings, pipeline }: ModelSource): void {
+  if (settings.requires_aesthetics_score !== true) return;
+  throw new DiffusionError(
+    "UNSUPPORTED",
+    `${path} is a refiner of Stable Diffusion XL, which is not supported; recognised: a ${pipeline} with the second text encoder only`,
+    { hint: "Use the base model by itself." },
+  );
+}
+
 async function openingOf(options: LoadOptions): Promise<ModelOpening> {
-  const { config, prediction } = options;
+  const { config, prediction, vae } = options;
+  const locate = (name: string) => locateModel(name, { ...elsewhere(options), ...variantOf(options) });
   return {
     tokenizer: clipTokenizerFolder(),
     ...variantOf(options),
     ...(config !== undefined && { config: await locateModel(config, elsewhere(options)) }),
     ...(prediction && { prediction }),
+    ...(vae !== undefined && { vae: await locate(vae) }),
   };
 }
 

@@ -72,7 +72,8 @@ async function prepared(opened: Opened, options: WholeOptions): Promise<Generati
       signal?.throwIfAborted();
     }),
   );
-  const notes = [...new Set(conditions.flatMap((condition) => condition.notes))];
+  const { notes: ofModel = [] } = loaded.model.source;
+  const notes = [...new Set([...ofModel, ...conditions.flatMap((condition) => condition.notes)])];
   return { loaded, adapted, options, conditions, controls, pictures, preview, meter, notes };
 }
 

@@ -81,4 +81,6 @@ export interface ModelSource {
   readonly scheduler: JsonObject;
   /** Of upscalers: noises the image that is upscaled. */
   readonly lowResScheduler?: JsonObject;
+  /** What was assumed about it, and what is in its file and is not used. */
+  readonly notes?: readonly string[];
 }

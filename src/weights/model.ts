@@ -3,6 +3,7 @@ import { basename, dirname, join } from "node:path";
 import type { Component, ModelSource } from "./component.js";
 import { openComponentFolder, openFolder, type SourceOptions } from "./folder.js";
 import {
+  type OpenVae,
   openSingleFile,
   openSingleFileControlNet,
   openSingleFileVae,
@@ -10,7 +11,11 @@ import {
 } from "./original/single-file.js";
 
 /** How a model is opened; the parts for single files are ignored for folders. */
-export type ModelOpening = SourceOptions & SingleFileOptions;
+export type ModelOpening = SourceOptions &
+  SingleFileOptions & {
+    /** Where another VAE is, which is taken for that of a file that has none. */
+    readonly vae?: string;
+  };
 
 const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 
@@ -20,8 +25,17 @@ const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false
  * @throws DiffusionError as `openFolder` and `openSingleFile`
  */
 export function openModel(path: string, options: ModelOpening): ModelSource {
-  return isFile(path) ? openSingleFile(path, options) : openFolder(path, options);
+  const { vae, prediction } = options;
+  if (isFile(path))
+    return openSingleFile(path, options, vae === undefined ? undefined : openVae(vae, options));
+  const source = openFolder(path, options);
+  return prediction ? { ...source, scheduler: { ...source.scheduler, prediction_type: prediction } } : source;
 }
+
+const openVae =
+  (path: string, options: SourceOptions): OpenVae =>
+  (pipeline) =>
+    openComponent(path, { pipeline }, options);
 
 /**
  * Opens one component that stands by itself: a diffusers folder or the file of weights in it, a ControlNet in a file of its

@@ -1,6 +1,11 @@
-import { expect, test } from "vitest";
-import { clipConfig, type Family, schedulerConfig, unetConfig, unetLevels } from "./config.js";
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { goldenExtra } from "../../testing/golden.js";
+import { originalUNetName } from "../../testing/original-layout.js";
+import { clipConfig, type Family } from "./config.js";
 import { unetName } from "./names.js";
+import { schedulerConfig } from "./schedulers.js";
+import { unetConfig, unetLevels } from "./unet-config.js";
 
 /** The tensors that a configuration is read from, of a UNet of the real size: channels, depth and context by level. */
 function unetPart(options: {
@@ -31,6 +36,16 @@ function unetPart(options: {
     if (level < options.channels.length - 1)
       put(`input_blocks.${level * 3 + 3}.0.op.weight`, width, width, 3, 3);
   });
+  const levels = options.channels.length;
+  for (let block = 0; block < 3 * levels; block++) {
+    const level = levels - 1 - Math.floor(block / 3);
+    put(`output_blocks.${block}.0.in_layers.0.weight`, 8);
+    for (let i = 0; i < options.depths[level]!; i++)
+      put(`output_blocks.${block}.1.transformer_blocks.${i}.attn1.to_k.weight`, 8, 8);
+  }
+  put("middle_block.0.in_layers.0.weight", 8);
+  for (let i = 0; i < Math.max(1, options.depths.at(-1)!); i++)
+    put(`middle_block.1.transformer_blocks.${i}.attn1.to_k.weight`, 8, 8);
   if (options.label) put(options.label[0], ...options.label[1]);
   return part;
 }
@@ -116,6 +131,86 @@ test.each<[string, Family, Parameters<typeof unetPart>[0], number | undefined, o
   ],
 ])("the UNet of %s is described as diffusers describes it", (_, family, options, pooled, want) => {
   expect(unetConfig(unetPart(options), family, pooled)).toMatchObject(want);
+});
+
+interface Distilled {
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly shapes: Readonly<Record<string, number[]>>;
+}
+const distilled = Object.entries(
+  JSON.parse(readFileSync(goldenExtra("distilled-names/shapes.json"), "utf8")) as Record<string, Distilled>,
+);
+
+/** The original layout's names of a UNet, its upsamplers behind an attention or not. */
+function originalPart({ config, shapes }: Distilled) {
+  const layers = (config.layers_per_block as number | undefined) ?? 2;
+  return new Map(
+    Object.entries(shapes).map(([name, shape]) => {
+      const level = /^up_blocks\.(\d+)/.exec(name)?.[1];
+      const up = `up_blocks.${level}.attentions.0.norm.weight` in shapes ? "2" : "1";
+      return [originalUNetName(name, layers).replace("UP", up), { dtype: "F32", shape }];
+    }),
+  );
+}
+
+describe.each(distilled)("%s, a distilled UNet", (_, { config, shapes }) => {
+  const part = originalPart({ config, shapes });
+  const family = config.addition_embed_type ? "sdxl" : "sd1";
+
+  test("gets the configuration that diffusers has for it", () => {
+    const got = unetConfig(part, family, 32);
+    const names = ["mid_block_type", "block_out_channels", "addition_time_embed_dim"] as const;
+    for (const name of names) expect([name, got[name]]).toEqual([name, config[name] ?? got[name]]);
+    for (const name of ["down_block_types", "up_block_types"])
+      if (config[name]) expect(got[name]).toEqual(config[name]);
+    expect(got.layers_per_block).toEqual(
+      got.down_block_types && (got.block_out_channels as number[]).map(() => config.layers_per_block ?? 2),
+    );
+    const flat = (value: unknown) =>
+      JSON.stringify(value, (_key, item) => (isUniform(item) ? item[0] : item));
+    expect(flat(got.transformer_layers_per_block)).toBe(
+      flat(
+        config.transformer_layers_per_block ??
+          [1, 1, 1, 1].slice(0, (got.block_out_channels as number[]).length),
+      ),
+    );
+    const reverse =
+      got.reverse_transformer_layers_per_block ??
+      [...(got.transformer_layers_per_block as number[])].reverse();
+    if (config.reverse_transformer_layers_per_block)
+      expect(flat(reverse)).toBe(flat(config.reverse_transformer_layers_per_block));
+  });
+
+  test("gets the names that diffusers gives its tensors", () => {
+    const layers = unetLevels(part).map(({ resnets }) => resnets);
+    expect([...part.keys()].map((name) => unetName(name, layers))).toEqual(Object.keys(shapes));
+  });
+});
+
+/** A list for the resnets of one level, all with as many layers; not the list of levels. */
+const isUniform = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.every((item) => typeof item === "number" && item === value[0]);
+
+test("what diffusers has no configuration for is refused by name", () => {
+  const part = originalPart(distilled[0]![1]);
+  const changed = (change: (part: Map<string, { dtype: string; shape: number[] }>) => void) => {
+    const copy = new Map(part);
+    change(copy);
+    return () => unetConfig(copy, "sdxl", 32);
+  };
+  const without = (prefix: string) =>
+    changed((copy) =>
+      [...copy.keys()].filter((name) => name.startsWith(prefix)).forEach((name) => void copy.delete(name)),
+    );
+  expect(without("output_blocks.8.")).toThrow(/8 blocks on the way up.* asks for 9/);
+  expect(without("output_blocks.1.1.")).toThrow(
+    /attention behind some of the resnets of a level only \(layers: 3,0,5\)/,
+  );
+  expect(
+    changed((copy) =>
+      copy.set("middle_block.1.transformer_blocks.0.attn1.to_k.weight", { dtype: "F32", shape: [8, 8] }),
+    ),
+  ).toThrow(/1 transformer layers in the middle and 3 before/);
 });
 
 test("text encoders of the real sizes", () => {

@@ -7,13 +7,15 @@ import type { Tensors } from "../checkpoint.js";
  * shape tells: numbers of heads, scaling factors, schedules.
  */
 
-/** "upscaler" is Stable Diffusion 2's times-4 one. */
-export type Family = "sd1" | "sd2" | "sdxl" | "upscaler";
+/** "turbo" is Stable Diffusion 2 in the layout of XL's code (SD-Turbo), "upscaler" 2's times-4 one. */
+export type Family = "sd1" | "sd2" | "turbo" | "sdxl" | "refiner" | "upscaler";
+
+export const isXl = (family: Family): boolean => family === "sdxl" || family === "refiner";
 
 /** The tensors of one network of the file, without its prefix. */
 export type Part = Tensors;
 
-const dimension = (part: Part, name: string, axis: number): number => {
+export const dimension = (part: Part, name: string, axis: number): number => {
   const length = part.get(name)?.shape[axis];
   if (length === undefined)
     throw new DiffusionError("FILE_FORMAT", `expected a tensor ${name} with more than ${axis} dimensions`);
@@ -28,90 +30,6 @@ export function count(part: Part, prefix: string): number {
   let n = 0;
   while (found.has(n)) n++;
   return n;
-}
-
-interface UNetLevel {
-  readonly channels: number;
-  readonly resnets: number;
-  /** Layers of each attention, 0 where there is none. */
-  readonly depth: number;
-  /** The self-attention reads the text. */
-  readonly onlyCross: boolean;
-}
-
-/** The levels of a UNet, read off the row of its blocks on the way down. */
-export function unetLevels(part: Part): UNetLevel[] {
-  const levels: UNetLevel[] = [];
-  let resnets = 0;
-  const blocks = count(part, "input_blocks.");
-  for (let i = 1; i <= blocks; i++) {
-    const isLast = i === blocks;
-    const isDownsampler = part.has(`input_blocks.${i}.0.op.weight`);
-    if (!isLast && !isDownsampler) resnets++;
-    else {
-      levels.push(levelBefore(part, i, resnets));
-      resnets = 0;
-    }
-  }
-  return levels;
-}
-
-function levelBefore(part: Part, end: number, resnets: number): UNetLevel {
-  const block = `input_blocks.${end - 1}`;
-  const transformer = `${block}.1.transformer_blocks.`;
-  const channels = dimension(part, `${block}.0.out_layers.3.weight`, 0);
-  const self = part.get(`${transformer}0.attn1.to_k.weight`)?.shape[1];
-  return {
-    channels,
-    resnets,
-    depth: count(part, transformer),
-    onlyCross: self !== undefined && self !== channels,
-  };
-}
-
-const firstAttention = (part: Part): string => {
-  for (const name of part.keys()) {
-    const [at] = /^input_blocks\.\d+\.1\.(?=transformer_blocks\.0\.)/.exec(name) ?? [];
-    if (at !== undefined) return at;
-  }
-  throw new DiffusionError("MODEL_KIND", "its UNet has no attention to a text", {
-    hint: "Only Stable Diffusion 1, 2, XL and their variants can be loaded from a single file.",
-  });
-};
-
-const contextWidth = (part: Part): number =>
-  dimension(part, `${firstAttention(part)}transformer_blocks.0.attn2.to_k.weight`, 1);
-
-/** Latents' width and height that the family was trained at. */
-const sampleSizes: Record<Family, number> = { sd1: 64, sd2: 64, sdxl: 128, upscaler: 128 };
-
-/**
- * UNet2DConditionModel's configuration.
- *
- * @param pooledWidth width of SDXL's pooled text, the rest of its added embedding being six sizes
- */
-export function unetConfig(part: Part, family: Family, pooledWidth: number | undefined): JsonObject {
-  const levels = unetLevels(part);
-  const isLinear = part.get(`${firstAttention(part)}proj_in.weight`)?.shape.length === 2;
-  const down = levels.map(({ depth }) => (depth > 0 ? "CrossAttnDownBlock2D" : "DownBlock2D"));
-  const perHead = family === "sd2" || family === "sdxl";
-  return {
-    _class_name: "UNet2DConditionModel",
-    in_channels: dimension(part, "input_blocks.0.0.weight", 1),
-    out_channels: dimension(part, "out.2.weight", 0),
-    sample_size: sampleSizes[family],
-    block_out_channels: levels.map(({ channels }) => channels),
-    layers_per_block: levels.map(({ resnets }) => resnets),
-    down_block_types: down,
-    up_block_types: down.map((type) => type.replace("Down", "Up")).reverse(),
-    cross_attention_dim: contextWidth(part),
-    transformer_layers_per_block: levels.map(({ depth }) => Math.max(1, depth)),
-    only_cross_attention: levels.map(({ onlyCross }) => onlyCross),
-    use_linear_projection: isLinear,
-    // diffusers' name for the number of heads: 8, later one for every 64 channels.
-    attention_head_dim: perHead ? levels.map(({ channels }) => Math.max(1, channels / 64)) : 8,
-    ...labels(part, pooledWidth),
-  };
 }
 
 /** The convolutions that a ControlNet's picture goes through, in the original layout or in diffusers'. */
@@ -153,30 +71,12 @@ export function controlNetConfig(part: Part, base: JsonObject, globalPool: boole
   };
 }
 
-function labels(part: Part, pooledWidth: number | undefined): JsonObject {
-  const classes = part.get("label_emb.weight")?.shape[0];
-  if (classes !== undefined) return { num_class_embeds: classes };
-  const added = part.get("label_emb.0.0.weight")?.shape[1];
-  if (added === undefined) return {};
-  if (pooledWidth === undefined)
-    throw new DiffusionError(
-      "UNSUPPORTED",
-      "its UNet takes an added embedding that no text encoder here makes",
-      {
-        hint: "unCLIP models are not supported.",
-      },
-    );
-  return {
-    addition_embed_type: "text_time",
-    addition_time_embed_dim: (added - pooledWidth) / 6,
-    projection_class_embeddings_input_dim: added,
-  };
-}
-
 const scalingFactors: Record<Family, number> = {
   sd1: 0.18215,
   sd2: 0.18215,
+  turbo: 0.18215,
   sdxl: 0.13025,
+  refiner: 0.13025,
   upscaler: 0.08333,
 };
 
@@ -195,8 +95,8 @@ export function vaeConfig(part: Part, family: Family): JsonObject {
     use_quant_conv: part.has("quant_conv.weight"),
     use_post_quant_conv: part.has("post_quant_conv.weight"),
     scaling_factor: scalingFactors[family],
-    sample_size: family === "sdxl" ? 1024 : 512,
-    force_upcast: family === "sdxl",
+    sample_size: isXl(family) ? 1024 : 512,
+    force_upcast: isXl(family),
   };
 }
 
@@ -225,46 +125,3 @@ export function clipConfig(part: Part, { openClip }: { openClip: boolean }): Jso
     ...(projection === undefined ? {} : { projection_dim: projection }),
   };
 }
-
-export type Prediction = "epsilon" | "v_prediction";
-
-const betas = {
-  beta_start: 0.00085,
-  beta_end: 0.012,
-  beta_schedule: "scaled_linear",
-  num_train_timesteps: 1000,
-};
-
-/** The scheduler that the family is published with. */
-export function schedulerConfig(
-  family: Family,
-  pipeline: string,
-  prediction: Prediction,
-  zeroTerminalSnr: boolean,
-): JsonObject {
-  const common = { ...betas, prediction_type: prediction, steps_offset: 1, clip_sample: false };
-  const zeroSnr = zeroTerminalSnr ? { rescale_betas_zero_snr: true, timestep_spacing: "trailing" } : {};
-  if (family === "sdxl")
-    return { _class_name: "EulerDiscreteScheduler", ...common, timestep_spacing: "leading", ...zeroSnr };
-  if (family === "upscaler")
-    return {
-      _class_name: "DDIMScheduler",
-      ...common,
-      beta_start: 0.0001,
-      beta_end: 0.02,
-      set_alpha_to_one: false,
-    };
-  if (pipeline === "StableDiffusionInstructPix2PixPipeline")
-    return { _class_name: "EulerAncestralDiscreteScheduler", ...common, ...zeroSnr };
-  if (prediction === "v_prediction" || pipeline === "StableDiffusionInpaintPipeline")
-    return { _class_name: "DDIMScheduler", ...common, set_alpha_to_one: false, ...zeroSnr };
-  return { _class_name: "PNDMScheduler", ...common, set_alpha_to_one: false, skip_prk_steps: true };
-}
-
-/** The upscaler's second schedule: the noise that the small image gets. */
-export const lowResScheduler: JsonObject = {
-  _class_name: "DDPMScheduler",
-  ...betas,
-  beta_start: 0.0001,
-  beta_end: 0.02,
-};

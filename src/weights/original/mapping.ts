@@ -1,7 +1,9 @@
 import { currentNames, type Mapping, type Origin, type Tensors } from "../checkpoint.js";
-import { count, hintConvolutions, type Part, unetLevels, vaeLevels } from "./config.js";
+import { count, hintConvolutions, type Part, vaeLevels } from "./config.js";
+
 import { controlNetName, openClipName, unetName, vaeName } from "./names.js";
-import { below, type TextPart } from "./parts.js";
+import { below, type TextPart, unetPart } from "./parts.js";
+import { unetLevels } from "./unet-config.js";
 
 /** The tensors as a mapping shows them. */
 export function mapped(stored: Tensors, mapping: Mapping): Part {
@@ -16,7 +18,7 @@ export function mapped(stored: Tensors, mapping: Mapping): Part {
 export const unetMapping =
   (prefix: string): Mapping =>
   (stored) => {
-    const part = below(stored, prefix);
+    const part = unetPart(stored, prefix);
     const layers = unetLevels(part).map(({ resnets }) => resnets);
     return new Map([...part.keys()].map((name) => [unetName(name, layers), { from: prefix + name }]));
   };

@@ -1,7 +1,7 @@
 import { DiffusionError } from "../../errors.js";
 import type { Tensors } from "../checkpoint.js";
 import type { Part } from "./config.js";
-import { below, familyOf, type Parts, textsOf, unetPrefix, vaeOf, vaePrefixes } from "./parts.js";
+import { type Parts, textsOf, unetOf, unetPrefixes, vaeOf, vaePrefixes } from "./parts.js";
 
 /**
  * Recognises what a file holds from the names of its tensors.
@@ -9,18 +9,30 @@ import { below, familyOf, type Parts, textsOf, unetPrefix, vaeOf, vaePrefixes } 
  * @throws DiffusionError MODEL_KIND, UNSUPPORTED, without the name of the file
  */
 export function findParts(stored: Tensors): Parts {
-  const unet = below(stored, unetPrefix);
+  const unet = unetOf(stored);
   const vae = vaeOf(stored);
-  const texts = textsOf(stored);
+  const texts = textsOf(stored, unet?.part ?? new Map());
+  if (!unet) throw notAModel(stored, { ...(vae && { vae }), texts });
   const parts = { unet, ...(vae && { vae }), texts };
-  if (!unet.has("input_blocks.0.0.weight")) throw notAModel(stored, parts);
-  if (stored.has("conditioner.embedders.0.model.ln_final.weight")) throw refiner(unet);
-  if (!vae || texts.length === 0) throw incomplete(stored, parts);
-  return { unet, vae, texts, family: familyOf(unet, texts) };
+  const more = stowaways.find(([pattern]) => [...stored.keys()].some((name) => pattern.test(name)));
+  if (more)
+    throw new DiffusionError("UNSUPPORTED", `it holds ${more[1]} beside its networks; ${recognised(parts)}`, {
+      hint: "What would change its pictures is not left out in silence. Get the model and the rest as files of their own.",
+    });
+  return parts;
 }
 
 /** What was found of a model; errors say it, and what was not recognised. */
-type Found = Pick<Parts, "unet" | "texts"> & Partial<Pick<Parts, "vae">>;
+type Recognised = Partial<Pick<Parts, "unet" | "vae">> & Pick<Parts, "texts">;
+
+/** Parts that would change the pictures of the model that they lie beside. */
+const stowaways: readonly (readonly [RegExp, string])[] = [
+  [/^control_model\./, "a ControlNet"],
+  [/^(lora_(unet|te)|lycoris_)/, "a LoRA"],
+  [/^(image_proj|ip_adapter)\./, "an IP-Adapter"],
+  [/(^|\.)motion_modules\./, "a motion module of AnimateDiff"],
+  [/^(noise_augmentor|embedder)\./, "the image conditioning of unCLIP"],
+];
 
 /** What else a file may be, by its tensors' names. */
 const others: readonly (readonly [RegExp, string])[] = [
@@ -45,42 +57,66 @@ const others: readonly (readonly [RegExp, string])[] = [
   [/^(emb_params|clip_[lg]|<.*>)$/, "a textual inversion: load a model first, then add it"],
 ];
 
-/** EMA copies, constants of the training: part of many files, of no use here, and no mystery. */
-const ignored =
-  /^(model_ema\.|betas$|alphas_|sqrt_|log_one_|posterior_|logvar$|global_step$|scale_factor$|denoiser\.|low_scale_model\.|v_pred$|ztsnr$)/;
+/** Part of many files, of no use here, and no mystery. */
+const harmless: readonly (readonly [pattern: RegExp, reason: string])[] = [
+  [/^model_ema\./, "EMA copies: as everywhere, the plain weights are used"],
+  [
+    /^(betas|logvar|lvlb_weights)$|^(alphas|sqrt|log_one|posterior)_/,
+    "constants that the training computed of its schedule",
+  ],
+  [
+    /^(global_step|scale_factor)$/,
+    "numbers of the training; global_step is looked at where it decides something",
+  ],
+  [/^denoiser\./, "the discretised schedule of XL's code, which every scheduler computes"],
+  [/^low_scale_model\./, "the upscaler's schedule for small images, which is the same in all files"],
+  [/^(v_pred|ztsnr)$|^edm_(mean|std|vpred\.sigma_m(ax|in))$/, "marks, which decide the scheduler"],
+  [/^first_stage_model\.(loss|discriminator|model_ema)\b/, "what the VAE was trained against"],
+  [/^(callbacks|optimizer_states|lr_schedulers|hyper_parameters)\b/, "the state of the training"],
+  [/\bposition_ids$|\.(logit_scale|attn_mask)$/, "buffers of text encoders, which hold no weights"],
+];
+
+const isHarmless = (name: string): boolean => harmless.some(([pattern]) => pattern.test(name));
+
+/** Of a VAE; the rest below its prefix are no weights of the networks. */
+const ofVae = /^(encoder|decoder|quant_conv|post_quant_conv)\./;
+
+/** Names that belong to no network that was recognised, and are not known to be harmless. */
+export function leftOver(stored: Tensors, { unet, vae, texts }: Recognised): string[] {
+  const isUsed = (name: string): boolean =>
+    (unet !== undefined && name.startsWith(unet.prefix) && unet.part.has(name.slice(unet.prefix.length))) ||
+    (vae !== undefined && name.startsWith(vae.prefix) && ofVae.test(name.slice(vae.prefix.length))) ||
+    texts.some(({ prefix }) => name.startsWith(prefix));
+  return [...stored.keys()].filter((name) => !isUsed(name) && !isHarmless(name));
+}
 
 /** A file without a UNet in the original layout. */
-function notAModel(stored: Tensors, found: Found): DiffusionError {
+function notAModel(stored: Tensors, found: Recognised): DiffusionError {
   const names = [...stored.keys()];
   const other = others.find(([pattern]) => names.some((name) => pattern.test(name)));
   const what = other ? `it looks like ${other[1]}` : `${recognised(found)}; ${unrecognised(stored, found)}`;
   return new DiffusionError("MODEL_KIND", `it is no Stable Diffusion model in the original layout; ${what}`, {
-    hint: `Expected tensors that begin with ${unetPrefix}, ${vaePrefixes[0]} and cond_stage_model. or conditioner.`,
+    hint: `Expected tensors that begin with ${unetPrefixes[0]}, ${vaePrefixes[0]} and cond_stage_model. or conditioner.`,
   });
 }
 
 /** A UNet without what it cannot do without. */
-function incomplete(stored: Tensors, found: Found): DiffusionError {
-  const absent = [...(found.vae ? [] : ["a VAE"]), ...(found.texts.length ? [] : ["a text encoder"])];
+export function incomplete(stored: Tensors, found: Recognised, lacks: readonly string[]): DiffusionError {
+  const takesVae = lacks.length === 1 && lacks[0] === "a VAE";
   return new DiffusionError(
     "MODEL_KIND",
-    `it lacks ${absent.join(" and ")}; ${recognised(found)}; ${unrecognised(stored, found)}`,
+    `it lacks ${lacks.join(" and ")}; ${recognised(found)}; ${unrecognised(stored, found)}`,
     {
-      hint: "Get the full version of the model; this one was pruned, or is of a kind that is not supported.",
+      hint: takesVae
+        ? "Give vae: the autoencoder of a model of this family (a folder, a file or a hub name), or a whole model of it as config."
+        : "Give config: a whole model of this family as a diffusers folder (or its hub name); what is missing here is taken from there.",
     },
   );
 }
 
-const refiner = (unet: Part): DiffusionError =>
-  new DiffusionError(
-    "UNSUPPORTED",
-    `it is a refiner of Stable Diffusion XL, which is not supported; recognised: ${unetInWords(unet)}, an OpenCLIP text encoder`,
-    { hint: "Use the base model on its own." },
-  );
-
-function recognised({ unet, vae, texts }: Found): string {
+export function recognised({ unet, vae, texts }: Recognised): string {
   const known = [
-    ...(unet.has("input_blocks.0.0.weight") ? [unetInWords(unet)] : []),
+    ...(unet ? [unetInWords(unet.part)] : []),
     ...(vae ? ["a VAE"] : []),
     ...texts.map(({ openClip }) => (openClip ? "an OpenCLIP text encoder" : "a CLIP text encoder")),
   ];
@@ -93,16 +129,13 @@ function unetInWords(unet: Part): string {
   return `a UNet (${channels} input channels, ${width} wide${text === undefined ? "" : `, text of width ${text}`})`;
 }
 
-/** The rest by the first two parts of the names, the largest groups first. */
-function unrecognised(stored: Tensors, { unet, vae, texts }: Found): string {
-  const known = [
-    ...(unet.has("input_blocks.0.0.weight") ? [unetPrefix] : []),
-    ...(vae ? [vae.prefix] : []),
-    ...texts.map(({ prefix }) => prefix),
-  ];
+const unrecognised = (stored: Tensors, found: Recognised): string =>
+  `not recognised: ${inGroups(leftOver(stored, found)) || "nothing"}`;
+
+/** Names by their first two parts, the largest groups first. */
+export function inGroups(names: readonly string[]): string {
   const groups = new Map<string, number>();
-  for (const name of stored.keys()) {
-    if (ignored.test(name) || known.some((prefix) => name.startsWith(prefix))) continue;
+  for (const name of names) {
     const group = name.split(".").slice(0, 2).join(".");
     groups.set(group, (groups.get(group) ?? 0) + 1);
   }
@@ -111,5 +144,5 @@ function unrecognised(stored: Tensors, { unet, vae, texts }: Found): string {
     .slice(0, 5)
     .map(([group, count]) => `${group} (${count} tensor${count > 1 ? "s" : ""})`);
   const more = sorted.length > shown.length ? `, and ${sorted.length - shown.length} other groups` : "";
-  return `not recognised: ${shown.join(", ") || "nothing"}${more}`;
+  return shown.join(", ") + more;
 }

@@ -11,63 +11,121 @@ import {
 } from "../component.js";
 import { openFolder } from "../folder.js";
 import { openTensorFile } from "../formats/tensor-file.js";
-import {
-  clipConfig,
-  controlNetConfig,
-  type Family,
-  lowResScheduler,
-  type Prediction,
-  schedulerConfig,
-  unetConfig,
-  vaeConfig,
-} from "./config.js";
+import { clipConfig, controlNetConfig, type Family, isXl, vaeConfig } from "./config.js";
 import { mapped, textMapping } from "./mapping.js";
-import { controlNetOf, type TextPart, unetPrefix, vaeOf } from "./parts.js";
-import { findParts } from "./recognise.js";
+import { controlNetOf, type Found, familyOf, type Parts, type TextPart, vaeOf } from "./parts.js";
+import { edmLatents, type Marks, samplingOf } from "./prediction.js";
+import { findParts, incomplete, inGroups, leftOver } from "./recognise.js";
+import { lowResScheduler, type Prediction } from "./schedulers.js";
+import { unetConfig } from "./unet-config.js";
 
 export interface SingleFileOptions {
   /** Folder of CLIP's tokenizer, which no single file holds: the same for all of them. */
   readonly tokenizer: string;
-  /** A diffusers folder of the same architecture: its configurations, tokenizers and schedulers are taken as they are. */
+  /**
+   * A diffusers folder of the same architecture: its configurations, tokenizers and schedulers are taken as they are, and
+   * the networks that the file lacks.
+   */
   readonly config?: string;
-  /** What the UNet predicts, where the file does not tell (Stable Diffusion 2). */
+  /** What the UNet predicts, whatever the file says (`samplingOf`). */
   readonly prediction?: Prediction;
 }
 
+/** Opens a VAE that is given beside the file, for models of a pipeline. */
+export type OpenVae = (pipeline: string) => Component;
+
 /**
- * Opens a whole model in one file, in the layout of the original code (Stable Diffusion 1, 2, XL, inpainting,
- * instruct-pix2pix, the times-4 upscaler). EMA copies and training's constants are not looked at.
+ * Opens a whole model in one file, in the layout of the original code (Stable Diffusion 1, 2, XL and its refiner,
+ * distilled ones, inpainting, instruct-pix2pix, the times-4 upscaler), or a UNet by itself, with the rest given. What is
+ * in the file and neither used nor known to be harmless is in the notes.
  *
  * @throws DiffusionError FILE_MISSING, FILE_FORMAT, MODEL_KIND (what was recognised, what was not), UNSUPPORTED
  */
-export function openSingleFile(path: string, options: SingleFileOptions): ModelSource {
-  const { stored, metadata } = readNames(path);
-  const { unet, vae, texts, family } = named(path, () => findParts(stored));
+export function openSingleFile(path: string, options: SingleFileOptions, openVae?: OpenVae): ModelSource {
+  const marks = readMarks(path);
   const base = options.config === undefined ? undefined : openFolder(options.config);
-  const configs = named(path, () => {
-    const encoderConfigs = texts.map((text) => clipConfig(mapped(stored, textMapping(text)), text));
-    const pooled = encoderConfigs[1]?.projection_dim as number | undefined;
-    return {
-      encoders: base?.textEncoders.map(({ config }) => config) ?? encoderConfigs,
-      unet: base?.unet.config ?? unetConfig(unet, family, pooled),
-      vae: base?.vae?.config ?? vaeConfig(vae.part, family),
-    };
+  if (base && isDiffusersUNet(marks.stored)) return withUNet(path, base, options.prediction);
+  return named(path, () => openParts(path, marks, { ...options, base, openVae }));
+}
+
+interface Rest {
+  readonly tokenizer: string;
+  readonly base: ModelSource | undefined;
+  readonly openVae: OpenVae | undefined;
+  readonly prediction?: Prediction;
+}
+
+function openParts(path: string, marks: Marks, { base, openVae, tokenizer, prediction }: Rest): ModelSource {
+  const { stored } = marks;
+  const parts = findParts(stored);
+  const { unet, vae, texts } = parts;
+  const lacks = [
+    ...(vae || openVae || base?.vae ? [] : ["a VAE"]),
+    ...(texts.length > 0 || base?.textEncoders.length ? [] : ["a text encoder"]),
+  ];
+  if (lacks.length > 0) throw incomplete(stored, parts, lacks);
+  const family = familyOf(unet.part, texts);
+  const encoders = texts.map((text, i) => {
+    const config = base?.textEncoders[i]?.config ?? clipConfig(mapped(stored, textMapping(text)), text);
+    return componentAt(path, config, { by: "original", network: "text", ...text });
   });
-  const pipeline = base?.pipeline ?? pipelineOf(path, family, configs.unet.in_channels as number);
-  const prediction = options.prediction ?? predictionOf(stored, metadata, family, pipeline);
+  const pooled = encoders.at(-1)?.config.projection_dim as number | undefined;
+  const config = base?.unet.config ?? unetConfig(unet.part, family, pooled);
+  const pipeline = base?.pipeline ?? pipelineOf(family, config.in_channels as number);
+  const { scheduler, notes } = samplingOf(marks, family, pipeline, {
+    prediction,
+    scheduler: base?.scheduler,
+  });
   const lowRes = family === "upscaler" ? { lowResScheduler: base?.lowResScheduler ?? lowResScheduler } : {};
   return {
     path,
     pipeline,
     settings: base?.settings ?? settingsOf(pipeline, family),
-    unet: componentAt(path, configs.unet, { by: "original", network: "unet", prefix: unetPrefix }),
-    vae: componentAt(path, configs.vae, { by: "original", network: "vae", prefix: vae.prefix }),
-    textEncoders: texts.map((text, i) =>
-      componentAt(path, configs.encoders[i]!, { by: "original", network: "text", ...text }),
-    ),
-    tokenizers: base?.tokenizers ?? texts.map((text) => tokenizerOf(options.tokenizer, text)),
-    scheduler: base?.scheduler ?? schedulerConfig(family, pipeline, prediction, stored.has("ztsnr")),
+    unet: componentAt(path, config, { by: "original", network: "unet", prefix: unet.prefix }),
+    vae: vae ? ownVae(path, marks, vae, { base, family }) : (openVae?.(pipeline) ?? base!.vae!),
+    textEncoders: encoders.length > 0 ? encoders : base!.textEncoders,
+    tokenizers: base?.tokenizers ?? texts.map((text) => tokenizerOf(tokenizer, text)),
+    scheduler,
+    notes: [
+      ...notes,
+      ...unused(path, marks.stored, parts),
+      ...(config.mid_block_type === null ? [noMiddle] : []),
+    ],
     ...lowRes,
+  };
+}
+
+const noMiddle = "its UNet has no middle block";
+
+function unused(path: string, stored: Tensors, parts: Parts): string[] {
+  const names = leftOver(stored, parts);
+  return names.length === 0 ? [] : [`${basename(path)} holds what is not used: ${inGroups(names)}`];
+}
+
+function ownVae(
+  path: string,
+  marks: Marks,
+  vae: Found,
+  { base, family }: { base: ModelSource | undefined; family: Family },
+): Component {
+  const plain = base?.vae?.config ?? vaeConfig(vae.part, family);
+  const config = { ...plain, ...edmLatents(marks, plain.latent_channels as number) };
+  return componentAt(path, config, { by: "original", network: "vae", prefix: vae.prefix });
+}
+
+const isDiffusersUNet = (stored: Tensors): boolean =>
+  stored.has("conv_in.weight") &&
+  stored.has("conv_out.weight") &&
+  stored.has("time_embedding.linear_1.weight");
+
+/** A UNet with diffusers' names and without its folder, in place of another model's. */
+function withUNet(path: string, base: ModelSource, prediction: Prediction | undefined): ModelSource {
+  const { className, config } = base.unet;
+  return {
+    ...base,
+    path,
+    unet: component(className, config, { path, layout: { by: "diffusers" } }),
+    scheduler: { ...base.scheduler, ...(prediction && { prediction_type: prediction }) },
   };
 }
 
@@ -77,7 +135,7 @@ export function openSingleFile(path: string, options: SingleFileOptions): ModelS
  * @throws DiffusionError as `openSingleFile`
  */
 export function openSingleFileVae(path: string, family: Family = "sd1"): Component {
-  const vae = vaeOf(readNames(path).stored);
+  const vae = vaeOf(readNames(path));
   if (!vae) throw new DiffusionError("MODEL_KIND", `${path} holds no VAE in the original layout`);
   const config = named(path, () => vaeConfig(vae.part, family));
   return componentAt(path, config, { by: "original", network: "vae", prefix: vae.prefix });
@@ -90,7 +148,7 @@ export function openSingleFileVae(path: string, family: Family = "sd1"): Compone
  * @returns undefined where the file holds none
  */
 export function openSingleFileControlNet(path: string, base?: Component): Component | undefined {
-  const found = controlNetOf(readNames(path).stored);
+  const found = controlNetOf(readNames(path));
   if (!found) return undefined;
   // Nothing in the file tells the one published kind that averages over the picture.
   const isShuffle = /shuffle/i.test(basename(path));
@@ -98,11 +156,24 @@ export function openSingleFileControlNet(path: string, base?: Component): Compon
   return componentAt(path, config, { by: "original", network: "controlnet", prefix: found.prefix });
 }
 
-function readNames(path: string): { stored: Tensors; metadata: ReadonlyMap<string, string> } {
+/** Of tensors that are no weights, and small. */
+const MAX_MARK_BYTES = 1024;
+
+function readMarks(path: string): Marks {
   const file = openTensorFile(path);
-  file.close();
-  return { stored: file.tensors, metadata: file.metadata };
+  try {
+    const { tensors: stored, metadata } = file;
+    const values = new Map<string, readonly number[]>();
+    for (const [name, { bytes }] of stored)
+      if (/^(edm_|global_step$)/.test(name) && bytes <= MAX_MARK_BYTES)
+        values.set(name, [...file.readFloat32(name)]);
+    return { stored, metadata, value: (name) => values.get(name) };
+  } finally {
+    file.close();
+  }
 }
+
+const readNames = (path: string): Tensors => readMarks(path).stored;
 
 /** Errors about tensors get the name of the file. */
 function named<T>(path: string, run: () => T): T {
@@ -126,13 +197,14 @@ const byChannelsXl = new Map([
   [9, "StableDiffusionXLInpaintPipeline"],
 ]);
 
-function pipelineOf(path: string, family: Family, channels: number): string {
+function pipelineOf(family: Family, channels: number): string {
   if (family === "upscaler") return "StableDiffusionUpscalePipeline";
-  const pipeline = (family === "sdxl" ? byChannelsXl : byChannels).get(channels);
+  if (family === "refiner" && channels === 4) return "StableDiffusionXLImg2ImgPipeline";
+  const pipeline = (isXl(family) ? byChannelsXl : byChannels).get(channels);
   if (pipeline === undefined)
     throw new DiffusionError(
       "UNSUPPORTED",
-      `${path}: it is of the kind ${family}, but its UNet takes ${channels} channels`,
+      `it is of the kind ${family}, but its UNet takes ${channels} channels`,
       {
         hint: "Supported are 4 (text to image), 9 (inpainting), 8 (instruct-pix2pix, Stable Diffusion 1 and 2).",
       },
@@ -140,23 +212,12 @@ function pipelineOf(path: string, family: Family, channels: number): string {
   return pipeline;
 }
 
-/** What the file says; else Stable Diffusion 2 for text is taken for the 768 version, as diffusers does. */
-function predictionOf(
-  stored: Tensors,
-  metadata: ReadonlyMap<string, string>,
-  family: Family,
-  pipeline: string,
-): Prediction {
-  const said = metadata.get("modelspec.prediction_type");
-  if (said !== undefined) return said.startsWith("v") ? "v_prediction" : "epsilon";
-  if (stored.has("v_pred") || family === "upscaler") return "v_prediction";
-  return family === "sd2" && pipeline === "StableDiffusionPipeline" ? "v_prediction" : "epsilon";
-}
-
 function settingsOf(pipeline: string, family: Family): JsonObject {
   return {
     _class_name: pipeline,
     ...(family === "sdxl" ? { force_zeros_for_empty_prompt: true } : {}),
+    ...(family === "refiner" ? { requires_aesthetics_score: true, force_zeros_for_empty_prompt: false } : {}),
+    ...(family === "refiner" ? { text_encoder_2: ["transformers", "CLIPTextModelWithProjection"] } : {}),
     ...(family === "upscaler" ? { max_noise_level: 350 } : {}),
   };
 }
