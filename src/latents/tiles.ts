@@ -188,16 +188,22 @@ export function planTiles(
 /**
  * Adds up processed tiles, each weighted by a ramp over its overlaps; the weights of all tiles sum to one in
  * every cell. `scale` is output cells per input cell (4 for an x4 upscaler, 8 to decode, 1/8 to encode).
+ *
+ * @param margin input cells beside the inner edges of a tile that do not count, less than half of the overlap
  */
-export function createTileBlend(plan: TilePlan, { scale = 1 }: { scale?: number } = {}) {
+export function createTileBlend(
+  plan: TilePlan,
+  { scale = 1, margin = 0 }: { scale?: number; margin?: number } = {},
+) {
   const size = { width: Math.round(plan.size.width * scale), height: Math.round(plan.size.height * scale) };
   const spans = (from: "left" | "top", to: "right" | "bottom"): [number, number][] =>
     plan.tiles.map((tile) => [Math.round(tile[from] * scale), Math.round(tile[to] * scale)]);
-  const ramp = Math.max(1, plan.overlap * scale);
+  const dropped = margin * scale;
+  const ramp = Math.max(1, plan.overlap * scale - 2 * dropped);
   const columns = spans("left", "right");
   const rows = spans("top", "bottom");
-  const columnWeights = weightsOf(columns, size.width, ramp);
-  const rowWeights = weightsOf(rows, size.height, ramp);
+  const columnWeights = weightsOf(columns, size.width, { ramp, dropped });
+  const rowWeights = weightsOf(rows, size.height, { ramp, dropped });
   let result: Values | undefined;
 
   return {
@@ -230,15 +236,19 @@ export function createTileBlend(plan: TilePlan, { scale = 1 }: { scale?: number 
 }
 
 /** Per tile the weight of each of its cells along one axis; tiles over the same span share the weights. */
-function weightsOf(spans: readonly [number, number][], length: number, ramp: number): Float64Array[] {
+function weightsOf(
+  spans: readonly [number, number][],
+  length: number,
+  { ramp, dropped }: { readonly ramp: number; readonly dropped: number },
+): Float64Array[] {
   const raw = new Map<string, { start: number; weights: Float64Array }>();
   const sums = new Float64Array(length);
   for (const [start, end] of spans) {
     if (raw.has(`${start} ${end}`)) continue;
     const weights = Float64Array.from({ length: end - start }, (_, i) => {
-      const fromStart = start === 0 ? ramp : i + 0.5;
-      const fromEnd = end === length ? ramp : end - start - i - 0.5;
-      return Math.min(ramp, fromStart, fromEnd) / ramp;
+      const fromStart = start === 0 ? ramp : i + 0.5 - dropped;
+      const fromEnd = end === length ? ramp : end - start - i - 0.5 - dropped;
+      return Math.max(0, Math.min(ramp, fromStart, fromEnd)) / ramp;
     });
     raw.set(`${start} ${end}`, { start, weights });
     for (const [i, weight] of weights.entries()) sums[start + i]! += weight;

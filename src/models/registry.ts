@@ -4,6 +4,8 @@ import { controlNet } from "./controlnet.js";
 import { imageProjection } from "./image-projection.js";
 import { kUnet } from "./k-unet.js";
 import type { Network } from "./network.js";
+import { rrdb } from "./rrdb.js";
+import { srvgg } from "./srvgg.js";
 import { t2iAdapter } from "./t2i-adapter.js";
 import { taesdDecoder, taesdEncoder } from "./taesd.js";
 import { unconditionalUNet } from "./unconditional.js";
@@ -27,6 +29,8 @@ const networks = {
   t2i_adapter: t2iAdapter,
   image_encoder: imageEncoder,
   image_projection: imageProjection,
+  rrdb,
+  srvgg,
 };
 
 type Builders = typeof networks;

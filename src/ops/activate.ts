@@ -27,3 +27,14 @@ export function activate(w: NodeWriter, x: Node, activation: Activation, hasSwis
       return activation satisfies never;
   }
 }
+
+export const leakyRelu = (w: NodeWriter, x: Node, slope: number): Node =>
+  w.elementwise("LeakyRelu", [x], x.shape, { alpha: { float: slope } });
+
+/** @param values of the slopes, where they are known: with none above 1 it takes two passes over memory, not four */
+export function prelu(w: NodeWriter, x: Node, slopes: Node, values: Float32Array | undefined): Node {
+  const by = (op: string, a: Node, b: Node) => w.elementwise(op, [a, b], x.shape);
+  if (values?.every((slope) => slope <= 1)) return by("Maximum", x, by("Mul", x, slopes));
+  const above = w.elementwise("Relu", [x], x.shape);
+  return by("AddV2", above, by("Mul", by("Minimum", x, w.scalar(0)), slopes));
+}

@@ -18,6 +18,7 @@ export function dryRunOps(cost: Cost = { flops: 0 }): Ops {
     sub: elementwise,
     mul: elementwise,
     activate: (x) => x,
+    leakyRelu: (x, slope) => (typeof slope === "number" ? x : elementwise(x, slope)),
     linear: (x, weight) => {
       cost.flops += 2 * elements(x.shape) * weight.shape[1]!;
       return shaped(infer.linear(x.shape, weight.shape));

@@ -34,6 +34,8 @@ export function eagerOps(tf: Tf): Ops {
     sub: (a, b) => out(tf.sub(t(a), t(b))),
     mul: (a, b) => out(tf.mul(t(a), t(b))),
     activate: (x, activation) => tidy(() => activations[activation](t(x))),
+    leakyRelu: (x, slope) =>
+      out(typeof slope === "number" ? tf.leakyRelu(t(x), slope) : tf.prelu(t(x), t(slope))),
 
     linear: (x, weight, bias, activation) =>
       tidy(() => {

@@ -80,6 +80,8 @@ export interface GraphTensors {
   operand(x: Tensor, shape?: Shape): Node;
   /** A kernel or matrix in that type and this layout, for a product with `other`; computed ones occur in tests. */
   factor(x: Tensor, other: Node, form: { layout: WeightView["layout"]; shape: Shape }): Node;
+  /** The numbers of a vector of the checkpoint that is a constant of the graph. */
+  valuesOf(x: Tensor): Float32Array | undefined;
   /** A weight that rows are looked up in, in the type in which it is stored. */
   table(x: Tensor): Node;
 }
@@ -129,6 +131,10 @@ export function graphTensors(w: NodeWriter, store: WeightStore, compute: NodeTyp
     operand,
     factor: (x, other, { layout, shape }) =>
       isWeight(x) ? w.cast(weightNode(x, layout, shape), compute, other) : operand(x, shape),
+    valuesOf: (x) =>
+      isWeight(x) && x.shape.length === 1 && !store.givenType?.(x.weight)
+        ? store.weightValues(x.weight, { layout: "same" })
+        : undefined,
     table: (x) => (isWeight(x) ? weightNode(x, "same", x.shape) : node(x)),
   };
 }

@@ -1,4 +1,4 @@
-import { activate } from "./activate.js";
+import { activate, leakyRelu, prelu } from "./activate.js";
 import { attend } from "./attend.js";
 import { type ConvolutionTraits, convolution } from "./convolution.js";
 import type { FunctionBody, Node } from "./graph-def.js";
@@ -91,7 +91,7 @@ interface Writing {
 }
 
 /** What is computed element by element, and norms. */
-function arithmetic({ w, tensors: { node }, options: { fused } }: Writing) {
+function arithmetic({ w, tensors: { node, valuesOf }, options: { fused } }: Writing) {
   const binary = (op: string) => (a: Tensor, b: Tensor) =>
     tensorOf(w.elementwise(op, [node(a), node(b)], infer.broadcast(a.shape, b.shape)));
   return {
@@ -101,6 +101,12 @@ function arithmetic({ w, tensors: { node }, options: { fused } }: Writing) {
     sub: binary("Sub"),
     mul: binary("Mul"),
     activate: (x, activation) => tensorOf(activate(w, node(x), activation, fused.swish)),
+    leakyRelu: (x, slope) =>
+      tensorOf(
+        typeof slope === "number"
+          ? leakyRelu(w, node(x), slope)
+          : prelu(w, node(x), node(slope), valuesOf(slope)),
+      ),
     groupNorm(x, scale, shift, { groups, epsilon, activation }) {
       const [b, h, wd, c] = infer.groupNorm(x.shape, groups) as [number, number, number, number];
       const rows = node(x, [b, h * wd, c]);

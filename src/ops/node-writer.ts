@@ -140,12 +140,14 @@ export class NodeWriter {
   }
 
   /** Element by element; the shape is that of the broadcast. The same of the same is written once. */
-  elementwise(op: string, inputs: readonly Node[], shape: Shape): Node {
+  elementwise(op: string, inputs: readonly Node[], shape: Shape, attributes: Attributes = {}): Node {
     const { type } = inputs[0]!;
     const before = this.#beforeReshape(inputs, shape);
     const from = before?.inputs ?? inputs;
-    const key = `${op} of ${from.map((x) => x.name).join()}`;
-    const result = this.shared(key, () => this.emit(op, from, before?.shape ?? shape, type, { T: { type } }));
+    const key = `${op} ${JSON.stringify(attributes)} of ${from.map((x) => x.name).join()}`;
+    const result = this.shared(key, () =>
+      this.emit(op, from, before?.shape ?? shape, type, { T: { type }, ...attributes }),
+    );
     return before ? this.reshape(result, shape) : result;
   }
 

@@ -46,6 +46,8 @@ export interface Ops {
   sub(a: Tensor, b: Tensor): Tensor;
   mul(a: Tensor, b: Tensor): Tensor;
   activate(x: Tensor, activation: Activation): Tensor;
+  /** What is below zero times `slope`: one number (leaky ReLU), or one for each channel, [C] (PReLU, He et al. 2015). */
+  leakyRelu(x: Tensor, slope: number | Tensor): Tensor;
 
   /** x [..., I] times weight [I, O], plus bias [O], then the activation. */
   linear(x: Tensor, weight: Tensor, bias?: Tensor, activation?: Activation): Tensor;

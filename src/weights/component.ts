@@ -2,13 +2,15 @@ import type { JsonObject } from "../disk/json.js";
 import { type Checkpoint, currentNames, type Mapping, openCheckpoint, openShards } from "./checkpoint.js";
 import { controlNetMapping, textMapping, unetMapping, vaeMapping } from "./original/mapping.js";
 import type { TextPart } from "./original/parts.js";
+import { upscalerMapping } from "./original/upscaler.js";
 import { isShardIndex } from "./weight-names.js";
 
 /** Whose names the tensors of a file have; in the original code's layout, the tensors below a prefix are one network's. */
 export type Layout =
   | { readonly by: "diffusers" }
   | { readonly by: "original"; readonly network: "unet" | "vae" | "controlnet"; readonly prefix: string }
-  | ({ readonly by: "original"; readonly network: "text" } & TextPart);
+  | ({ readonly by: "original"; readonly network: "text" } & TextPart)
+  | { readonly by: "original"; readonly network: "upscaler" };
 
 /** Where a component's weights are: plain data, so that the process that computes opens them and nothing else. */
 export interface WeightsPlace {
@@ -54,6 +56,8 @@ function mappingOf(layout: Layout): Mapping {
       return controlNetMapping(layout.prefix);
     case "text":
       return textMapping(layout);
+    case "upscaler":
+      return upscalerMapping;
   }
 }
 
