@@ -1,6 +1,6 @@
 import { schedulerEntries } from "../src/schedulers/catalog.js";
 
-/** The README's table of schedulers, in Markdown. Run: npx tsx scripts/scheduler-table.ts */
+/** The table of docs/schedulers.md, in Markdown. Run: npx tsx scripts/scheduler-table.ts */
 export function schedulerTable(): string {
   const rows = schedulerEntries.map((s) => [
     `\`${s.name}\``,
