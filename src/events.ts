@@ -43,4 +43,5 @@ export type ProgressEvent =
       readonly tiles?: { readonly done: number; readonly total: number };
     };
 
+/** Hears what happens. One that throws, or answers with a promise that is rejected, ends the call with its error. */
 export type OnProgress = (event: ProgressEvent) => void;

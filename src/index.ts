@@ -49,6 +49,7 @@ export { type LayerName, loadLayer } from "./pipeline/layers.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";
 export { defaultModels } from "./pipeline/model-source.js";
 export type { GenerateResult } from "./pipeline/run.js";
+export { keepModels, unload } from "./pipeline/shared-models.js";
 export { StableDiffusion } from "./pipeline/stable-diffusion.js";
 export { cpuFlags } from "./runtime/probe.js";
 export {

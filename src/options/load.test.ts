@@ -25,6 +25,7 @@ describe("options of loading", () => {
     [{ vaeTiling: 1 }, "vaeTiling must be true or false, got 1"],
     [{ threads: 0 }, "threads must be a whole number above 0, got 0"],
     [{ threads: 1.5 }, "threads must be a whole number above 0, got 1.5"],
+    [{ threads: 100_000 }, "threads must be at most 1024, got 100000"],
     [{ memoryLimit: 0 }, "memoryLimit must be above 0, got 0"],
     [{ hangMs: "1" }, "hangMs must be a number above 0, got 1"],
     [{ vae: 3 }, "vae must be text, got 3"],

@@ -79,6 +79,8 @@ export interface LayerOptions extends LocateOptions {
 const text = z.string({ error: "text" });
 const flag = z.boolean({ error: "true or false" });
 const count = z.int({ error: "a whole number above 0" }).min(1, { error: "a whole number above 0" });
+/** TensorFlow starts all of them at once, and aborts where the system refuses one. */
+const threads = count.max(1024, { error: "at most 1024" });
 const amount = z.number({ error: "a number above 0" }).positive({ error: "above 0" });
 const oneOf = <Word extends string>(words: readonly [Word, ...Word[]]) =>
   z.enum(words, { error: [words.slice(0, -1).join(", "), words.at(-1)].filter(Boolean).join(" or ") });
@@ -117,7 +119,7 @@ export const loadOptions = {
     flag: "<name>",
   },
   keepLoaded: { schema: flag },
-  threads: { schema: count, about: "of the processor (default: one for each core)", flag: "<n>" },
+  threads: { schema: threads, about: "of the processor (default: one for each core)", flag: "<n>" },
   memoryLimit: { schema: amount },
   hangMs: { schema: amount },
   cacheDir: {

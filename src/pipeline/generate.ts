@@ -3,14 +3,11 @@ import type { GenerateOptions } from "../options/options.js";
 import { checkOptions, optionNames } from "../options/schema.js";
 import { defaultModels } from "./model-source.js";
 import type { GenerateResult } from "./run.js";
-import { StableDiffusion } from "./stable-diffusion.js";
-
-/** Loaded models, by what they were loaded with; kept for later. */
-const models = new Map<string, Promise<StableDiffusion>>();
+import { withShared } from "./shared-models.js";
 
 /**
- * Makes pictures in one call: loads the model on first use and keeps it. Without `model`, the default model is
- * used, and its inpainting variant when a mask or `expand` is given.
+ * Makes pictures in one call: loads the model on first use and keeps it for later ones, as many as `keepModels` says.
+ * Without `model`, the default model is used, and its inpainting variant when a mask or `expand` is given.
  */
 export async function generate(
   options: GenerateOptions & LoadOptions & { model?: string },
@@ -20,13 +17,9 @@ export async function generate(
   // A slip is cheaper to find before a model is loaded.
   checkOptions(asked, loadOptionNames);
   checkLoadOptions(load);
-  const key = JSON.stringify([model, load]);
-  const known = models.get(key);
-  const loading = known ?? StableDiffusion.load(model, { ...load, ...shared(options) });
-  models.set(key, loading);
-  // A model that could not be loaded is tried anew the next time.
-  loading.catch(() => models.delete(key));
-  return (await loading).generate(asked);
+  const { signal, onProgress } = asked;
+  const heard = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
+  return withShared(model, { ...load, ...heard }, (loaded) => loaded.generate(asked));
 }
 
 const ofLoading = loadOptionNames.filter((name) => !optionNames.includes(name));
@@ -44,8 +37,3 @@ function divided(given: GenerateOptions & LoadOptions): { asked: GenerateOptions
 
 const defaultModelFor = ({ mask, expand }: GenerateOptions): string =>
   defaultModels[mask !== undefined || expand !== undefined ? 1 : 0];
-
-const shared = ({ signal, onProgress }: GenerateOptions): LoadOptions => ({
-  ...(signal && { signal }),
-  ...(onProgress && { onProgress }),
-});

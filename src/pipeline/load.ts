@@ -6,7 +6,7 @@ import type { Control } from "../generation/control.js";
 import { IpAdapterSet } from "../generation/ip-adapter.js";
 import { type Loaded, traitsOf } from "../generation/loaded.js";
 import { createPreviewer, type Previewer } from "../generation/previews.js";
-import { checkLoadOptions, type LoadOptions, type LocateOptions } from "../options/load.js";
+import type { LoadOptions, LocateOptions } from "../options/load.js";
 import { isSmall, type Model, type Replacements, readConfigs, weightChecks } from "../runtime/model.js";
 import { readControlNet, readT2iAdapter } from "../runtime/networks/adapter-networks.js";
 import { createControlNet } from "../runtime/networks/controlnet.js";
@@ -48,7 +48,6 @@ export interface Opened {
  * @throws DiffusionError for models that cannot be found or used
  */
 export async function load(model: string, options: LoadOptions): Promise<Opened> {
-  checkLoadOptions(options);
   const { onProgress, signal } = options;
   signal?.throwIfAborted();
   const variant = variantOf(options);

@@ -12,7 +12,7 @@ import type { IpAdapterInfo } from "../generation/ip-adapter.js";
 import { type Loaded, vaeOf, withAdapters } from "../generation/loaded.js";
 import { createEmbedder, mostChunks } from "../generation/prompt-embedding.js";
 import type { Conditioning } from "../options/conditioning.js";
-import type { LoadOptions } from "../options/load.js";
+import { checkLoadOptions, type LoadOptions } from "../options/load.js";
 import type { GenerateOptions } from "../options/options.js";
 import { checkOptions } from "../options/schema.js";
 import type { Vae } from "../runtime/networks/autoencoder.js";
@@ -20,6 +20,7 @@ import type { TextEncoder } from "../runtime/networks/text-encoder.js";
 import type { UNet } from "../runtime/networks/unet.js";
 import type { NetworkMention, PromptSyntax } from "../text/prompt.js";
 import type { Tokenizer } from "../text/tokenizer.js";
+import { listening } from "./listening.js";
 import { load, type Opened } from "./load.js";
 import { defaultModels } from "./model-source.js";
 import { type GenerateResult, run } from "./run.js";
@@ -38,7 +39,17 @@ export class StableDiffusion {
    * @throws DiffusionError for models that cannot be found or used
    */
   static async load(model: string = defaultModels[0], options: LoadOptions = {}): Promise<StableDiffusion> {
-    return new StableDiffusion(await load(model, options));
+    checkLoadOptions(options);
+    let opened: Opened | undefined;
+    try {
+      return await listening(options, async (heard) => {
+        opened = await load(model, heard);
+        return new StableDiffusion(opened);
+      });
+    } catch (error) {
+      await opened?.engine.dispose();
+      throw error;
+    }
   }
 
   /** The networks on plain numbers, for people who build their own loop. */
@@ -163,12 +174,15 @@ export class StableDiffusion {
 
   /** Converts all weights into the cache, as the first picture otherwise does; what is there is left alone. */
   async prepare({ signal, onProgress }: Pick<LoadOptions, "signal" | "onProgress"> = {}): Promise<void> {
-    if (onProgress) this.#opened.listeners.add(onProgress);
-    try {
-      await this.#opened.loaded.networks.prepare(signal);
-    } finally {
-      if (onProgress) this.#opened.listeners.delete(onProgress);
-    }
+    const { listeners, loaded } = this.#opened;
+    await listening({ ...(signal && { signal }), ...(onProgress && { onProgress }) }, async (heard) => {
+      if (heard.onProgress) listeners.add(heard.onProgress);
+      try {
+        await loaded.networks.prepare(heard.signal);
+      } finally {
+        if (heard.onProgress) listeners.delete(heard.onProgress);
+      }
+    });
   }
 
   /** The memory of the process that computes, and the tensors that it holds. */
@@ -178,13 +192,13 @@ export class StableDiffusion {
 
   async generate(options: GenerateOptions): Promise<GenerateResult> {
     checkOptions(options);
-    return run(this.#opened, options);
+    return listening(options, (heard) => run(this.#opened, heard));
   }
 
   /** The same as events; ending the loop early aborts the run. */
   async *stream(options: GenerateOptions): AsyncGenerator<ProgressEvent, GenerateResult> {
     checkOptions(options);
-    return yield* eventsOf(options, (heard) => run(this.#opened, heard));
+    return yield* eventsOf(options, (heard) => listening(heard, (safe) => run(this.#opened, safe)));
   }
 
   async dispose(): Promise<void> {

@@ -11,9 +11,9 @@ export async function* eventsOf<Result>(
   const events: ProgressEvent[] = [];
   let wake = () => {};
   const onProgress = (event: ProgressEvent) => {
-    options.onProgress?.(event);
     events.push(event);
     wake();
+    return options.onProgress?.(event);
   };
   let ended = false;
   const result = run({ ...options, signal, onProgress }).finally(() => {

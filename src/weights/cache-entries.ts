@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { readdirSync, renameSync, rmSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 import { diskError } from "../disk/disk-error.js";
 import { type Json, readJsonObject } from "../disk/json.js";
@@ -29,7 +29,7 @@ export function listModels(root: string): CachedModel[] {
   const models: CachedModel[] = [];
   for (const name of list(weightsFolder(root))) {
     const folder = join(weightsFolder(root), name);
-    const used = statSync(join(folder, modelFile), { throwIfNoEntry: false });
+    const used = statOf(join(folder, modelFile));
     if (!/^[0-9a-f]{24}$/.test(name) || !used) continue;
     models.push({ ...describe(folder), bytes: size(folder), lastUsed: used.mtime, folder });
   }
@@ -55,7 +55,16 @@ const pathLists = (value: Json | undefined): string[][] =>
 export const isOrphan = ({ sources }: EntryDescription): boolean =>
   sources.length > 0 && sources.every((files) => files.some((file) => !isFile(file)));
 
-const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+const isFile = (path: string): boolean => statOf(path)?.isFile() ?? false;
+
+/** Also undefined where a folder of the path is a file: others may have put something here, as older versions did. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
+  }
+}
 
 /** A saved graph: small, but there is one for each network and size. */
 export interface CachedGraph {
@@ -68,7 +77,7 @@ export function listGraphs(root: string): CachedGraph[] {
   const graphs: CachedGraph[] = [];
   for (const name of list(graphsFolder(root))) {
     const folder = join(graphsFolder(root), name);
-    const file = statSync(join(folder, "saved_model.pb"), { throwIfNoEntry: false });
+    const file = statOf(join(folder, "saved_model.pb"));
     if (file) graphs.push({ bytes: file.size, lastUsed: file.mtime, folder });
   }
   return graphs;
@@ -83,10 +92,7 @@ export const list = (folder: string): string[] => {
 };
 
 const size = (folder: string): number =>
-  list(folder).reduce(
-    (sum, name) => sum + (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0),
-    0,
-  );
+  list(folder).reduce((sum, name) => sum + (statOf(join(folder, name))?.size ?? 0), 0);
 
 /**
  * Removes the models that `which` picks, and returns them. Each disappears at once; a process that has its weights
@@ -117,7 +123,7 @@ export function cleanGraphs(root: string, which: (lastUsed: Date) => boolean = (
   for (const folder of [graphsFolder(root), contentsFolder(root)])
     for (const name of list(folder)) {
       const path = join(folder, name);
-      const stat = statSync(path, { throwIfNoEntry: false });
+      const stat = statOf(path);
       if (stat?.isFile() && which(stat.mtime)) rmSync(path, { force: true });
     }
   return removed.reduce((sum, { bytes }) => sum + bytes, 0);

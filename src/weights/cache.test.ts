@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { thrown } from "../testing/thrown.js";
 import { openWeightCache } from "./cache.js";
-import { cleanModels, isOrphan, listModels, trimCache } from "./cache-entries.js";
+import { cleanModels, isOrphan, listGraphs, listModels, trimCache } from "./cache-entries.js";
 import { cacheLimit, cacheRoot } from "./cache-root.js";
 
 const root = mkdtempSync(join(tmpdir(), "cache-"));
@@ -268,4 +268,11 @@ describe("whose weights they are", () => {
       false,
     ]);
   });
+});
+
+test("a file where folders are meant to be is passed over", () => {
+  const folder = fresh();
+  mkdirSync(join(folder, "graphs"), { recursive: true });
+  writeFileSync(join(folder, "graphs", "0123.json"), "{}"); // as older versions wrote
+  expect(listGraphs(folder)).toEqual([]);
 });

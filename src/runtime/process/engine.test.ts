@@ -169,6 +169,34 @@ test("a process that takes more memory than it may is ended and reported", async
   await guarded.dispose();
 });
 
+test("Ctrl-C, which reaches every process of a terminal, is left to the caller", async () => {
+  const network = engine.runner(request);
+  const want = await network.run(inputs);
+  const call = network.run(inputs);
+  for (const pid of childrenOf(process.pid)) process.kill(pid, "SIGINT");
+  expect(await call).toEqual(want);
+  expect(await network.run(inputs)).toEqual(want);
+});
+
+test("after dispose() nothing can be asked of it, and what was under way says why it ended", async () => {
+  const ended = new Engine();
+  const network = ended.runner(request);
+  await network.run(inputs);
+  const call = network.run(inputs);
+  await new Promise(setImmediate); // it has been sent
+  await Promise.all([
+    expect(call).rejects.toMatchObject({
+      code: "WORKER",
+      message: "the model was disposed of while it was at work",
+    }),
+    ended.dispose(),
+  ]);
+  const before = childrenOf(process.pid);
+  for (const use of [() => network.run(inputs), () => ended.status()])
+    await expect(use()).rejects.toMatchObject({ code: "BAD_OPTION", hint: "load it again" });
+  expect(childrenOf(process.pid)).toEqual(before);
+});
+
 test("status tells of memory and of tensors that are held", async () => {
   const status = await engine.status();
   expect(status.tensors).toBe(0);

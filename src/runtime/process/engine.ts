@@ -38,6 +38,20 @@ export interface RunnerUse {
   readonly onProgress?: OnWeights;
 }
 
+/** Processes that compute. One in the middle of a step would not notice for a while that its caller is gone. */
+const running = new Set<ChildProcess>();
+let isWatched = false;
+
+function endWithCaller(child: ChildProcess): void {
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  if (isWatched) return;
+  isWatched = true;
+  process.once("exit", () => {
+    for (const child of running) child.kill("SIGKILL");
+  });
+}
+
 /**
  * The caller's side of the process that computes: starts it on first use, numbers the calls, turns its death into
  * errors, and starts it anew for the next call. While nothing is asked of it, it does not keep the caller alive.
@@ -50,6 +64,7 @@ export class Engine {
   #stderr = "";
   #calls = 0;
   #runners = 0;
+  #isDisposed = false;
 
   constructor(options: EngineOptions & Pick<WorkerSettings, "instructionSet"> = {}) {
     const { memoryLimit, hangMs, threads = physicalCores(), sideBySide = false, instructionSet } = options;
@@ -132,8 +147,9 @@ export class Engine {
     child.kill("SIGKILL");
   }
 
-  /** Ends the process; calls under way are refused. */
+  /** Ends the process for good; calls under way are refused, and so are later ones. */
   async dispose(): Promise<void> {
+    this.#isDisposed = true;
     const child = this.#child;
     if (!child) return;
     await new Promise<void>((resolve) => {
@@ -144,7 +160,7 @@ export class Engine {
     });
   }
 
-  #call<N extends CallName>(
+  async #call<N extends CallName>(
     name: N,
     args: Calls[N]["args"],
     onProgress?: OnWeights,
@@ -171,8 +187,13 @@ export class Engine {
   }
 
   #start(): ChildProcess {
+    if (this.#isDisposed)
+      throw new DiffusionError("BAD_OPTION", "the model was disposed of, and cannot be used any more", {
+        hint: "load it again",
+      });
     if (this.#child) return this.#child;
     const child = forkWorker(this.#settings);
+    endWithCaller(child);
     this.#stderr = "";
     child.stderr!.on("data", (chunk: Buffer) => {
       this.#stderr = (this.#stderr + chunk).slice(-4000);
@@ -212,7 +233,11 @@ export class Engine {
   #lost(child: ChildProcess, how: string, hint?: string): void {
     if (child !== this.#child) return;
     this.#child = undefined;
-    const error = workerError(how, this.#stderr, hint);
+    const error = this.#isDisposed
+      ? new DiffusionError("WORKER", "the model was disposed of while it was at work", {
+          hint: "wait for what is under way first, or abort it by its signal",
+        })
+      : workerError(how, this.#stderr, hint);
     for (const id of [...this.#pending.keys()]) this.#settle(id, (call) => call.reject(error));
   }
 

@@ -40,23 +40,40 @@ function workerEntry(): { path: string; execArgv: string[] } {
   return { path: fileURLToPath(new URL("./runtime/worker.js", here)), execArgv: [] };
 }
 
-/** What the caller is told when the process is lost: how, and the last line that it wrote of its trouble. */
+/** What the caller is told when the process is lost: how, and what it wrote of its trouble, in words. */
 export function workerError(
   how: string,
   stderr: string,
   hint = "if it was out of memory, try a smaller size or precision fp16",
 ): DiffusionError {
-  const last = stderr
-    .split("\n")
-    .filter((line) => line.trim() !== "" && !remark.test(line))
-    .at(-1);
-  return new DiffusionError("WORKER", `the process that computes ${how}${last ? `: ${last}` : ""}`, {
+  const reason = reasonOf(stderr);
+  return new DiffusionError("WORKER", `the process that computes ${how}${reason ? `: ${reason}` : ""}`, {
     hint: `it is started again with the next call; ${hint}`,
   });
 }
 
+/** What C++, TensorFlow, V8 and the system write when there is no memory left. */
+export const outOfMemory =
+  /std::bad_alloc|bad_array_new_length|Cannot allocate memory|RESOURCE_EXHAUSTED|OOM when allocating|heap out of memory|ran out of memory/i;
+
+function reasonOf(stderr: string): string | undefined {
+  if (outOfMemory.test(stderr)) return "it ran out of memory";
+  const [, check] = /Check failed: (.+)/.exec(stderr) ?? [];
+  if (check) return `a check of TensorFlow's failed: ${check.replace(/\s*\(?0x[\da-f]+.*$/i, "").trim()}`;
+  const [, thrown] = /^\s*what\(\):\s*(.+)$/m.exec(stderr) ?? [];
+  if (thrown) return thrown.trim();
+  return stderr
+    .split("\n")
+    .filter((line) => line.trim() !== "" && !remark.test(line) && !frame.test(line))
+    .at(-1)
+    ?.trim();
+}
+
 /** What TensorFlow writes without being in trouble: "I0000 00:00:1795384339.57 …", "2026-11-22 21:50:21.19: W tensorflow/…". */
 const remark = /^(?:[IW]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IW] |WARNING: All log messages before absl)/;
+
+/** Lines of a stack trace: their addresses say nothing to anybody. */
+const frame = /0x[\da-f]{4,}|^\s*@ |^\*\*\*.*\*\*\*$|stack trace|^-+ .* -+$|^terminate called/i;
 
 /** Two hardware threads of one core share its arithmetic units; more threads than cores are slower. */
 export function physicalCores(): number {

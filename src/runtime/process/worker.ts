@@ -13,6 +13,7 @@ import { requirements } from "../requirements.js";
 import type { Runner, RunnerRequest } from "../runner.js";
 import { openReference } from "../weights.js";
 import type { CallName, Calls, Reply, Request, Status } from "./messages.js";
+import { outOfMemory } from "./worker-process.js";
 
 const runners = new Map<string, Runner>();
 
@@ -107,6 +108,10 @@ function answer(request: Request): Reply {
       return { id, error: { code, message, ...(hint !== undefined && { hint }) } };
     }
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    if (outOfMemory.test(message)) {
+      const hint = "try a smaller size or precision fp16";
+      return { id, error: { code: "WORKER", message: "the process that computes ran out of memory", hint } };
+    }
     return { id, error: { code: "INTERNAL", message: `internal: ${message}` } };
   }
 }
@@ -124,5 +129,7 @@ setImmediate(() => {
   }
 });
 process.on("message", (request: Request) => send(answer(request)));
+// Ctrl-C reaches all processes of a terminal. The caller decides what it ends; this one goes when the caller goes.
+process.on("SIGINT", () => {});
 // The caller is gone: nobody waits for results any more.
 process.on("disconnect", () => process.exit(0));
