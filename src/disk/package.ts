@@ -12,19 +12,39 @@ let known: string | undefined;
  * @throws DiffusionError FILE_MISSING where a bundler has copied the library away from its own files
  */
 export function packageFolder(): string {
-  known ??= find(dirname(fileURLToPath(import.meta.url)));
+  known ??= find(dirname(pathOf(import.meta.url)));
   return known;
 }
+
+/**
+ * The path of a file of ours.
+ *
+ * @param url its `import.meta.url`, which bundlers leave out or replace
+ * @throws DiffusionError FILE_MISSING
+ */
+export function pathOf(url: string | undefined): string {
+  if (!url?.startsWith("file:")) throw isBundled("a bundle");
+  return fileURLToPath(url);
+}
+
+/** The error for a copy of the library that lies without the files that belong to it. */
+export const isBundled = (place: string): DiffusionError =>
+  new DiffusionError("FILE_MISSING", `tfjs-diffusion does not find its own files from ${place}`, {
+    hint: `a bundler has copied it there: mark tfjs-diffusion as external, so that it stays in node_modules. ${bundlers}`,
+  });
+
+const bundlers = [
+  "esbuild: --external:tfjs-diffusion",
+  'webpack: externals: { "tfjs-diffusion": "commonjs tfjs-diffusion" }',
+  'Next: serverExternalPackages: ["tfjs-diffusion"]',
+].join("; ");
 
 export const packageVersion = (): string => manifestOf(join(packageFolder(), "package.json")).version ?? "";
 
 function find(start: string): string {
   for (let folder = start; ; folder = dirname(folder)) {
     if (isOurs(join(folder, "package.json"))) return folder;
-    if (folder === dirname(folder))
-      throw new DiffusionError("FILE_MISSING", `tfjs-diffusion does not find its own files from ${start}`, {
-        hint: "if a bundler has copied it there, mark tfjs-diffusion as external, so that it stays in node_modules",
-      });
+    if (folder === dirname(folder)) throw isBundled(start);
   }
 }
 

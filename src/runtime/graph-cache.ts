@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { pathOf } from "../disk/package.js";
 import { writeWholeSync } from "../disk/whole-file.js";
 import type { Fields } from "../models/fields.js";
 import type { GivenWeight } from "../ops/graph-tensors.js";
@@ -37,7 +37,7 @@ export function savedGraph(
   cacheRoot: string,
   question: readonly unknown[] | false,
   write: () => WrittenGraph,
-  program: string | undefined = thisProgram,
+  program: string | undefined = thisProgram(),
 ): SavedGraph {
   const root = graphsFolder(cacheRoot);
   const entryFile = program && question && join(root, `${digest(JSON.stringify([program, question]))}.json`);
@@ -102,7 +102,11 @@ function readEntry(root: string, file: string): SavedGraph | undefined {
   return undefined;
 }
 
+let ownDigest: string | undefined;
+
 /** The bundle that this is part of names the others by their content. From source, each start writes its graphs anew. */
-const thisProgram = import.meta.url.endsWith(".ts")
-  ? undefined
-  : digest(readFileSync(fileURLToPath(import.meta.url)));
+function thisProgram(): string | undefined {
+  if (import.meta.url.endsWith(".ts")) return undefined;
+  ownDigest ??= digest(readFileSync(pathOf(import.meta.url)));
+  return ownDigest;
+}

@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import type * as tfjs from "@tensorflow/tfjs";
+import { pathOf } from "../disk/package.js";
 import { DiffusionError } from "../errors.js";
 
 /** The part of tfjs-node's C++ binding that runs saved graphs. Tensors are numbers that must be deleted. */
@@ -56,7 +57,7 @@ export function loadNative(): Native {
   if (native) return native;
   process.env.TF_ENABLE_ONEDNN_OPTS ??= "1";
   process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
-  const require = createRequire(import.meta.url);
+  const require = createRequire(pathOf(import.meta.url));
   restoreRemovedFunctions(require("node:util"));
   let tf: typeof tfjs | undefined;
   const load = () => {

@@ -4,6 +4,7 @@ import { type JsonObject, readJsonObject } from "../disk/json.js";
 import { DiffusionError, nearest } from "../errors.js";
 import { readShardIndex } from "./checkpoint.js";
 import { type Component, component, type ModelSource } from "./component.js";
+import { componentFolders } from "./shared-components.js";
 import { isShardIndex, type Naming, weightNames } from "./weight-names.js";
 
 export interface SourceOptions {
@@ -65,12 +66,12 @@ export function openFolder(folder: string, options: SourceOptions = {}): ModelSo
   for (const role of pipelines.get(pipeline)!)
     if (!has(role))
       throw new DiffusionError("FILE_FORMAT", `${folder}/model_index.json: a ${pipeline} needs a ${role}`);
-  for (const role of components.keys())
-    if (!isFolder(join(folder, role))) throw lacks(folder, role, pipeline);
+  const place = componentFolders(folder, settings);
+  for (const role of components.keys()) if (!isFolder(place(role))) throw lacks(folder, role, pipeline);
 
   const at = (role: string) =>
-    openComponentFolder(join(folder, role), { ...options, className: components.get(role)! });
-  const config = (role: string) => readJsonObject(join(folder, role, "scheduler_config.json"));
+    openComponentFolder(place(role), { ...options, className: components.get(role)! });
+  const config = (role: string) => readJsonObject(join(place(role), "scheduler_config.json"));
   const encoders = ["", "_2"].filter((suffix) => has(`text_encoder${suffix}`) && has(`tokenizer${suffix}`));
   return {
     path: folder,
@@ -79,7 +80,7 @@ export function openFolder(folder: string, options: SourceOptions = {}): ModelSo
     unet: at("unet"),
     ...(has("vae") ? { vae: at("vae") } : has("vqvae") ? { vae: at("vqvae") } : {}),
     textEncoders: encoders.map((suffix) => at(`text_encoder${suffix}`)),
-    tokenizers: encoders.map((suffix) => ({ folder: join(folder, `tokenizer${suffix}`) })),
+    tokenizers: encoders.map((suffix) => ({ folder: place(`tokenizer${suffix}`) })),
     scheduler: { _class_name: components.get("scheduler")!, ...config("scheduler") },
     ...(has("low_res_scheduler") ? { lowResScheduler: config("low_res_scheduler") } : {}),
   };

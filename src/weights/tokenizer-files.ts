@@ -1,8 +1,11 @@
+import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { readJsonObject } from "../disk/json.js";
 import { DiffusionError } from "../errors.js";
 import { createTokenizer, type Tokenizer } from "../text/tokenizer.js";
 import type { TokenizerFiles } from "../text/tokenizer-definition.js";
+import { componentFolders } from "./shared-components.js";
 
 const NAMES = [
   "tokenizer.json",
@@ -21,11 +24,11 @@ export async function loadTokenizer(
   folder: string,
   { padToken }: { padToken?: string } = {},
 ): Promise<Tokenizer> {
-  const inside = join(folder, "tokenizer");
   if (!(await isFolder(folder)))
     throw new DiffusionError("FILE_MISSING", `Tokenizer: there is no folder ${folder}`, {
       hint: "Pass a folder with tokenizer.json, or with vocab.json and merges.txt.",
     });
+  const inside = tokenizerOf(folder);
   const files = await readFiles((await isFolder(inside)) ? inside : folder);
   try {
     return createTokenizer(files, padToken);
@@ -34,6 +37,12 @@ export async function loadTokenizer(
     const { code, message, hint, cause } = error;
     throw new DiffusionError(code, `${message} (in ${folder})`, { ...(hint && { hint }), cause });
   }
+}
+
+/** Of a model folder, which may share it with the model beside it. */
+function tokenizerOf(folder: string): string {
+  const index = join(folder, "model_index.json");
+  return componentFolders(folder, existsSync(index) ? readJsonObject(index) : {})("tokenizer");
 }
 
 const isFolder = async (path: string): Promise<boolean> =>

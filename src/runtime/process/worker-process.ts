@@ -1,7 +1,8 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
+import { dirname, join } from "node:path";
+import { isBundled, pathOf } from "../../disk/package.js";
 import { DiffusionError } from "../../errors.js";
 
 /** What only the environment of a process can set, before TensorFlow is loaded in it. */
@@ -33,11 +34,11 @@ export function forkWorker({ threads, sideBySide, instructionSet }: WorkerSettin
 
 /** The built worker next to the bundle, or its source, when the library itself runs from source. */
 function workerEntry(): { path: string; execArgv: string[] } {
-  const here = import.meta.url;
-  if (here.endsWith(".ts")) {
-    return { path: fileURLToPath(new URL("./worker.ts", here)), execArgv: ["--import", "tsx"] };
-  }
-  return { path: fileURLToPath(new URL("./runtime/worker.js", here)), execArgv: [] };
+  const here = pathOf(import.meta.url);
+  if (here.endsWith(".ts")) return { path: join(dirname(here), "worker.ts"), execArgv: ["--import", "tsx"] };
+  const path = join(dirname(here), "runtime", "worker.js");
+  if (!existsSync(path)) throw isBundled(dirname(here));
+  return { path, execArgv: [] };
 }
 
 /** What the caller is told when the process is lost: how, and what it wrote of its trouble, in words. */
