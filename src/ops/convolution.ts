@@ -1,6 +1,6 @@
 import { convolve, convolveTurned, convolveUpsampled } from "./direct-convolution.js";
 import type { Node, NodeType } from "./graph-def.js";
-import { type GraphTensors, halfOf, isWeight } from "./graph-tensors.js";
+import { type GraphTensor, type GraphTensors, halfOf, isWeight, tensorOf } from "./graph-tensors.js";
 import { im2col } from "./im2col.js";
 import * as infer from "./infer.js";
 import { type NodeWriter, rowsOf } from "./node-writer.js";
@@ -11,6 +11,7 @@ import {
   upsampledWinogradConvolution,
   winogradConvolution,
 } from "./winograd.js";
+import { fusedWinograd, suitsFusedWinograd, takesAddends } from "./winograd-fused.js";
 
 /** What the choice between the forms of a convolution depends on, beside its shapes. */
 export interface ConvolutionTraits {
@@ -18,6 +19,8 @@ export interface ConvolutionTraits {
   readonly directConvolution: boolean;
   /** Type that products and convolutions compute in. */
   readonly compute: NodeType;
+  /** Whether XLA compiles functions. */
+  readonly fusesFunctions: boolean;
 }
 
 /**
@@ -29,10 +32,14 @@ const im2colLimits = {
   indirect: { mostPixels: 64 * 64, leastWeights: 256 * 256 },
 };
 
-/** A convolution, and where it is written down. */
-interface Place {
+interface Writing {
   readonly w: NodeWriter;
   readonly tensors: GraphTensors;
+  readonly traits: ConvolutionTraits;
+}
+
+/** A convolution, and where it is written down. */
+interface Place extends Writing {
   readonly x: Tensor;
   readonly kernel: Tensor;
   readonly stride: number;
@@ -41,31 +48,60 @@ interface Place {
   readonly shape: Shape;
 }
 
-/** A convolution in the form that is fastest at its size, without its bias: `Ops.conv2d`. */
+/** `Ops.conv2d`, in the form that is fastest at its size. */
 export function convolution(
-  w: NodeWriter,
-  tensors: GraphTensors,
-  [x, kernel]: readonly [x: Tensor, kernel: Tensor],
+  writing: Writing,
+  [x, kernel, bias]: readonly [x: Tensor, kernel: Tensor, bias: Tensor | undefined],
   options: Conv2dOptions,
-  { directConvolution, compute }: ConvolutionTraits,
-): Node {
+): GraphTensor {
+  const { w, tensors } = writing;
   const shape = infer.conv2d(x.shape, kernel.shape, options);
   const pads = infer.padding(kernel.shape, options);
-  const { stride = 1 } = options;
-  const place: Place = { w, tensors, x, kernel, stride, pads, shape };
+  const place: Place = { ...writing, x, kernel, stride: options.stride ?? 1, pads, shape };
+  const isTransformable = canTransform(place);
+  const { directConvolution, fusesFunctions } = writing.traits;
+  if (
+    isTransformable &&
+    fusesFunctions &&
+    !halfOf(x) &&
+    suitsFusedWinograd(shape, x.shape[3]!, directConvolution)
+  )
+    return byFusedWinograd(place, bias);
+  const sum = w.cast(inOneForm(place, isTransformable), "DT_FLOAT");
+  return tensorOf(bias ? w.biasAdd(sum, tensors.node(bias)) : sum);
+}
+
+/** Whether its kernel may be transformed: sums and differences of weights need more digits than bfloat16 has. */
+const canTransform = ({ kernel, stride, pads, traits }: Place): boolean =>
+  stride === 1 &&
+  kernel.shape[0] === 3 &&
+  kernel.shape[1] === 3 &&
+  pads.every((p) => p === 1) &&
+  isWeight(kernel) &&
+  traits.compute === "DT_FLOAT";
+
+/** Without its bias. */
+function inOneForm(place: Place, isTransformable: boolean): Node {
+  const { x, kernel, stride, shape, traits } = place;
   const [h, wd, input, output] = kernel.shape as [number, number, number, number];
   if (h === 1 && wd === 1 && stride === 1) return asProduct(place);
-  const keepsSize = stride === 1 && h === 3 && wd === 3 && pads.every((p) => p === 1);
-  // Sums and differences of weights need more digits than bfloat16 has.
-  if (keepsSize && isWeight(kernel) && compute === "DT_FLOAT") {
-    const small = halfOf(x);
-    if (small) return ofEnlarged(place, small);
-    if (suitsWinograd(shape, input, directConvolution)) return byWinograd(place);
-  }
+  const { directConvolution } = traits;
+  const small = isTransformable ? halfOf(x) : undefined;
+  if (small) return ofEnlarged(place, small);
+  if (isTransformable && suitsWinograd(shape, input, directConvolution)) return byWinograd(place);
   const { mostPixels, leastWeights } = im2colLimits[directConvolution ? "direct" : "indirect"];
   const isDeep = input * output >= leastWeights && shape[1]! * shape[2]! <= mostPixels;
   if (stride === 1 ? isDeep : stride === 2 && !directConvolution) return byIm2col(place);
   return directly(place, directConvolution);
+}
+
+function byFusedWinograd({ w, tensors, x, kernel, shape }: Place, bias?: Tensor): GraphTensor {
+  const [, , input, output] = kernel.shape as [number, number, number, number];
+  const kernels = tensors.stored(kernel, { layout: "winograd4", shape: [36, input, output] });
+  const image = tensors.node(x);
+  const finish = (others: readonly Node[]) =>
+    fusedWinograd(w, image, kernels, { ...(bias && { bias: tensors.node(bias) }), others });
+  return takesAddends(shape) ? { shape, dtype: "float32", finish } : tensorOf(finish([]));
 }
 
 function asProduct({ w, tensors, x, kernel, shape }: Place): Node {

@@ -17,6 +17,7 @@ interface Given {
   /** The picture is enlarged so many times before. */
   readonly scale?: number;
   readonly directConvolution?: boolean;
+  readonly functions?: boolean;
   readonly stride?: number;
   readonly padding?: readonly [number, number, number, number];
 }
@@ -25,7 +26,7 @@ interface Given {
 function convolve(
   shape: [number, number, number, number],
   output: number,
-  { scale = 1, directConvolution = true, stride = 1, padding = [1, 1, 1, 1] }: Given = {},
+  { scale = 1, directConvolution = true, functions = false, stride = 1, padding = [1, 1, 1, 1] }: Given = {},
 ) {
   const [batch, height, width, input] = shape;
   const stored = [output, input, 3, 3];
@@ -33,7 +34,7 @@ function convolve(
   const x = pseudoRandom(batch * height * width * input, 5);
   const graph = graphOps({
     compute: "DT_FLOAT",
-    fused: { layerNorm: true, swish: true, linearGelu: true },
+    fused: { layerNorm: true, swish: true, linearGelu: true, functions },
     directConvolution,
     weightValues: () => new Float32Array(0),
     weightFile(name, view) {
@@ -66,8 +67,8 @@ function convolve(
     ]);
     return tf.conv2d(around, tf.tensor4d(hwio, [3, 3, input, output]), stride, "valid").dataSync();
   });
-  const functions = [body, ...(body.functions?.values() ?? [])];
-  return { got, want, ops: functions.flatMap(({ nodes }) => nodes.map(({ op }) => op)) };
+  const bodies = [body, ...(body.functions?.values() ?? [])];
+  return { got, want, ops: bodies.flatMap(({ nodes }) => nodes.map(({ op }) => op)) };
 }
 
 test.each([
@@ -120,6 +121,22 @@ test.each([
   (shape, output, given) => {
     const { got, want, ops } = convolve(shape, output, { ...given, directConvolution: false });
     expect(ops).not.toContain("Conv2D");
+    expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
+  },
+);
+
+/** In functions that XLA compiles. */
+test.each([
+  [[2, 16, 16, 128], 96, {}], // all tiles at once
+  [[2, 14, 15, 100], 97, {}], // sizes that are no multiples of a tile
+  [[1, 96, 100, 96], 128, {}], // in strips
+  [[2, 94, 96, 96], 96, {}], // in strips of each sample
+] as [[number, number, number, number], number, Given][])(
+  "%j to %i channels by F(4x4) is Conv2D's result",
+  (shape, output, given) => {
+    const { got, want, ops } = convolve(shape, output, { ...given, functions: true });
+    expect(ops).not.toContain("Conv2D");
+    expect(ops.filter((op) => op === "PartitionedCall").length).toBeGreaterThan(3);
     expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
   },
 );

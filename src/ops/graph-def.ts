@@ -46,4 +46,6 @@ export interface FunctionBody {
   readonly results: readonly (readonly [name: string, node: Node])[];
   /** What the nodes call, by name; that of one name is the same throughout a graph. */
   readonly functions?: ReadonlyMap<string, FunctionBody>;
+  /** Compiled by XLA into code of its own, which keeps what lies between its operations out of memory. */
+  readonly isFused?: boolean;
 }

@@ -32,11 +32,18 @@ interface StoredWeight {
   readonly columns?: WeightView["columns"];
 }
 
+/** A result whose last pass over memory adds further tensors, if they come before it is used. */
+interface Unfinished {
+  /** Writes it with these added, each of its shape or [B, 1, 1, C]. */
+  readonly finish: (others: readonly Node[]) => Node;
+}
+
 /**
- * The graph's side of a tensor: a node; or what is written once its use says in which form: a weight, or a picture that
- * has to be enlarged.
+ * The graph's side of a tensor: a node; or what is written once its use says in which form: a weight, a picture that
+ * has to be enlarged, or a sum that may go on.
  */
-export type GraphTensor = Tensor & ({ readonly node: Node } | StoredWeight | { readonly enlarge: Node });
+export type GraphTensor = Tensor &
+  ({ readonly node: Node } | StoredWeight | { readonly enlarge: Node } | Unfinished);
 
 export const tensorOf = (node: Node): GraphTensor => ({
   shape: node.shape,
@@ -53,6 +60,8 @@ export function halfOf(x: Tensor): Node | undefined {
   return [1, 2].every((axis) => x.shape[axis] === 2 * enlarge.shape[axis]!) ? enlarge : undefined;
 }
 
+const isUnfinished = (x: Tensor): x is Tensor & Unfinished => "finish" in x;
+
 /** Columns of a weight are files of their own: nothing is split at run time. */
 export function weightColumns(x: Tensor & StoredWeight, parts: number): GraphTensor[] {
   if (x.columns) throw internal("a part of a weight cannot be split again");
@@ -64,6 +73,11 @@ export function weightColumns(x: Tensor & StoredWeight, parts: number): GraphTen
     weight: x.weight,
     columns: [i * width, (i + 1) * width],
   }));
+}
+
+interface Form {
+  readonly layout: WeightView["layout"];
+  readonly shape: Shape;
 }
 
 /** Which node stands for a tensor, as its use asks for it. */
@@ -79,15 +93,18 @@ export interface GraphTensors {
   /** The same in the type that products compute in. */
   operand(x: Tensor, shape?: Shape): Node;
   /** A kernel or matrix in that type and this layout, for a product with `other`; computed ones occur in tests. */
-  factor(x: Tensor, other: Node, form: { layout: WeightView["layout"]; shape: Shape }): Node;
+  factor(x: Tensor, other: Node, form: Form): Node;
   /** The numbers of a vector of the checkpoint that is a constant of the graph. */
   valuesOf(x: Tensor): Float32Array | undefined;
-  /** A weight that rows are looked up in, in the type in which it is stored. */
-  table(x: Tensor): Node;
+  /** `sum` and x, if the pass that writes `sum` can add x. */
+  addedTo(sum: Tensor, x: Tensor): GraphTensor | undefined;
+  /** A weight in the type in which it is stored: what rows are looked up in, or is cast part by part. */
+  stored(x: Tensor, form?: Form): Node;
 }
 
 export function graphTensors(w: NodeWriter, store: WeightStore, compute: NodeType): GraphTensors {
   const given = new Map<string, GivenWeight & { readonly node: Node }>();
+  const finished = new Map<Tensor, Node>();
 
   const weightNode = (
     { weight, columns }: StoredWeight,
@@ -120,6 +137,11 @@ export function graphTensors(w: NodeWriter, store: WeightStore, compute: NodeTyp
       const [, height, width] = x.shape as [number, number, number];
       return w.reshape(w.resize(enlarge, height, width), shape);
     }
+    if (isUnfinished(x)) {
+      const result = finished.get(x) ?? x.finish([]);
+      finished.set(x, result);
+      return w.reshape(result, shape);
+    }
     if (!("node" in x)) throw internal("a tensor of another interpreter came into the graph");
     return w.reshape((x as { node: Node }).node, shape);
   };
@@ -135,6 +157,18 @@ export function graphTensors(w: NodeWriter, store: WeightStore, compute: NodeTyp
       isWeight(x) && x.shape.length === 1 && !store.givenType?.(x.weight)
         ? store.weightValues(x.weight, { layout: "same" })
         : undefined,
-    table: (x) => (isWeight(x) ? weightNode(x, "same", x.shape) : node(x)),
+    addedTo(sum, x) {
+      const [batch, , , channels] = sum.shape;
+      const fits = [sum.shape, [batch, 1, 1, channels]].some((shape) => shape.join() === x.shape.join());
+      if (!isUnfinished(sum) || finished.has(sum) || !fits) return undefined;
+      const other = node(x);
+      return {
+        shape: sum.shape,
+        dtype: sum.dtype,
+        finish: (others) => sum.finish([other, ...others]),
+      };
+    },
+    stored: (x, { layout, shape } = { layout: "same", shape: x.shape }) =>
+      isWeight(x) ? weightNode(x, layout, shape) : node(x, shape),
   };
 }

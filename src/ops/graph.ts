@@ -24,9 +24,11 @@ export interface FusedNodes {
   readonly swish: boolean;
   /** A product with its bias and GELU in one. */
   readonly linearGelu: boolean;
+  /** Functions that XLA compiles. */
+  readonly functions: boolean;
 }
 
-export interface GraphOptions extends WeightStore, ConvolutionTraits {
+export interface GraphOptions extends WeightStore, Omit<ConvolutionTraits, "fusesFunctions"> {
   readonly fused: FusedNodes;
   readonly compute: "DT_FLOAT" | "DT_BFLOAT16";
   /** Writes no functions. */
@@ -91,13 +93,13 @@ interface Writing {
 }
 
 /** What is computed element by element, and norms. */
-function arithmetic({ w, tensors: { node, valuesOf }, options: { fused } }: Writing) {
+function arithmetic({ w, tensors: { node, addedTo, valuesOf }, options: { fused } }: Writing) {
   const binary = (op: string) => (a: Tensor, b: Tensor) =>
     tensorOf(w.elementwise(op, [node(a), node(b)], infer.broadcast(a.shape, b.shape)));
   return {
     constant: (values, shape, dtype = "float32") =>
       tensorOf(w.constant(dtype === "int32" ? Int32Array.from(values) : Float32Array.from(values), shape)),
-    add: binary("AddV2"),
+    add: (a, b) => addedTo(a, b) ?? addedTo(b, a) ?? binary("AddV2")(a, b),
     sub: binary("Sub"),
     mul: binary("Mul"),
     activate: (x, activation) => tensorOf(activate(w, node(x), activation, fused.swish)),
@@ -123,12 +125,9 @@ function arithmetic({ w, tensors: { node, valuesOf }, options: { fused } }: Writ
 
 /** What multiplies matrices, and looks up rows. */
 function products({ w, tensors, options }: Writing) {
-  const { node, operand, table } = tensors;
+  const { node, operand, stored } = tensors;
   const { compute, fused } = options;
-  const withBias = (y: Node, bias?: Tensor): Node => {
-    const sum = w.cast(y, "DT_FLOAT");
-    return bias ? w.biasAdd(sum, node(bias)) : sum;
-  };
+  const traits: ConvolutionTraits = { ...options, fusesFunctions: fused.functions && !options.isFlat };
   return {
     linear(x, weight, bias, activation?: Activation) {
       const shape = infer.linear(x.shape, weight.shape);
@@ -136,17 +135,17 @@ function products({ w, tensors, options }: Writing) {
       const { matrix, isTransposed } = matrixFor({ w, tensors, options }, weight, rows);
       if (activation === "gelu" && bias && fused.linearGelu && compute === "DT_FLOAT")
         return tensorOf(w.reshape(w.linearGelu(rows, matrix, node(bias), isTransposed), shape));
-      const y = withBias(w.matmul(rows, matrix, isTransposed), bias);
+      const product = w.cast(w.matmul(rows, matrix, isTransposed), "DT_FLOAT");
+      const y = bias ? w.biasAdd(product, node(bias)) : product;
       return tensorOf(w.reshape(activation ? activate(w, y, activation, fused.swish) : y, shape));
     },
-    conv2d: (x, kernel, bias, given = {}) =>
-      tensorOf(withBias(convolution(w, tensors, [x, kernel], given, options), bias)),
+    conv2d: (x, kernel, bias, given = {}) => convolution({ w, tensors, traits }, [x, kernel, bias], given),
     attention(q, k, v, { heads, causal = false }) {
       infer.attention(q.shape, k.shape, v.shape, heads);
       return tensorOf(attend(w, [node(q), node(k), node(v)], { heads, causal, compute }));
     },
     // Only the rows that are asked for are cast up.
-    gather: (rows, ids) => tensorOf(w.cast(w.gather(table(rows), node(ids)), "DT_FLOAT")),
+    gather: (rows, ids) => tensorOf(w.cast(w.gather(stored(rows), node(ids)), "DT_FLOAT")),
     matchRows: (sources, destinations, merged) =>
       matchRows(w, node(sources), node(destinations), merged).map(tensorOf),
     meanInto: (x, rows, target) => tensorOf(meanInto(w, node(x), node(rows), node(target))),

@@ -1,4 +1,5 @@
 import { internal } from "../errors.js";
+import { filter4 } from "./winograd-filters.js";
 
 /**
  * PyTorch's memory layouts become TensorFlow's here and nowhere else: a convolution [out, in, height, width] is
@@ -10,7 +11,8 @@ export interface WeightView {
    * "kernel": a convolution as [height, width, in, out].
    * "matrix": a linear layer as [in, out]; a convolution as [height * width * in, out], the order of the patches
    * that im2col makes (a 1x1 convolution is then the matrix [in, out]). The bytes are those of "kernel".
-   * "winograd": a 3x3 convolution as [16, in, out], transformed for F(2x2, 3x3) (ops/winograd.ts).
+   * "winograd": a 3x3 convolution as [16, in, out], transformed for F(2x2, 3x3) (ops/winograd.ts); "winograd4": as
+   * [36, in, out], for F(4x4, 3x3) (ops/winograd-fused.ts).
    * "upsampled": a 3x3 convolution of a picture at twice the size as [4, 4, out, in], for the picture before it is
    * enlarged (`convolveUpsampled`); "upsampled-winograd": the same as [9, in, out] (ops/winograd.ts).
    * "rows": a linear layer as [out, in], as PyTorch has it; columns are rows of it.
@@ -21,6 +23,7 @@ export interface WeightView {
     | "kernel"
     | "matrix"
     | "winograd"
+    | "winograd4"
     | "upsampled"
     | "upsampled-winograd"
     | "turned"
@@ -43,6 +46,7 @@ const viewNames: Readonly<Record<WeightView["layout"], string>> = {
   kernel: "t",
   matrix: "t",
   winograd: "w",
+  winograd4: "w4",
   upsampled: "u4",
   "upsampled-winograd": "uw",
   turned: "r",
@@ -61,6 +65,7 @@ export function viewShape(shape: readonly number[], { layout, columns }: WeightV
   const [rows, inputs, height, across] = axes(shape);
   const outputs = width ?? rows;
   if (layout === "winograd") return [16, inputs, outputs];
+  if (layout === "winograd4") return [36, inputs, outputs];
   if (layout === "upsampled") return [4, 4, outputs, inputs];
   if (layout === "upsampled-winograd") return [9, inputs, outputs];
   if (layout === "turned") return [height, across, outputs, inputs];
@@ -84,7 +89,7 @@ export function toTensorFlow<T extends Numbers>(values: T, shape: readonly numbe
     return values.slice(...columns) as T;
   }
   const [outputs, inputs, height, width] = axes(shape);
-  if (layout === "winograd" || layout === "upsampled-winograd")
+  if (layout === "winograd" || layout === "winograd4" || layout === "upsampled-winograd")
     return transformKernels(transpose(values, outputs, inputs, height * width), kernelTransforms[layout]);
   if (layout === "upsampled")
     return transformKernels(turned(values, height * width), kernelTransforms.upsampled);
@@ -135,6 +140,7 @@ const kernelTransforms = {
     [1 / 2, -1 / 2, 1 / 2],
     [0, 0, 1],
   ],
+  winograd4: filter4.taps,
   /** Without the place that is zero where pixels stand twice; ops/winograd.ts has the other two transforms. */
   "upsampled-winograd": [
     [1, 0, 0],

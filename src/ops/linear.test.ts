@@ -30,7 +30,7 @@ test.each([
     const layouts: string[] = [];
     const graph = graphOps({
       compute: "DT_FLOAT",
-      fused: { layerNorm: true, swish: true, linearGelu: true },
+      fused: { layerNorm: true, swish: true, linearGelu: true, functions: false },
       directConvolution: true,
       weightValues: (_, view) => bias.slice(...view.columns!),
       weightFile(_, view) {

@@ -75,11 +75,27 @@ export class NodeWriter {
     return this.invoke(called, this.functions.get(called) ?? functionOf(inputs, write), inputs)[0]!;
   }
 
+  /** The same, in a function that XLA compiles: one pass over memory for all that `write` computes element by element. */
+  fused(
+    name: string,
+    inputs: readonly Node[],
+    write: (w: NodeWriter, inputs: readonly Node[]) => Node,
+  ): Node {
+    const key = `${name} ${inputs.map(({ type, shape }) => `${type} [${shape}]`)}`;
+    const called = this.#called.get(key) ?? `fused_${name}_${this.#called.size}`;
+    this.#called.set(key, called);
+    const body = this.functions.get(called) ?? { ...functionOf(inputs, write), isFused: true };
+    return this.invoke(called, body, inputs)[0]!;
+  }
+
   /** The results of a function that is known by this name throughout the graph. */
   invoke(name: string, body: FunctionBody, inputs: readonly Node[], executor: Executor = ""): Node[] {
     this.functions.set(name, body);
     const outputs = body.results.map(([, node]) => node);
-    const attributes = NodeWriter.callAttributes(name, inputs, outputs, executor);
+    const attributes: Attributes = {
+      ...NodeWriter.callAttributes(name, inputs, outputs, executor),
+      ...(body.isFused && { _XlaMustCompile: { bool: true } }),
+    };
     const first = this.emit("PartitionedCall", inputs, outputs[0]!.shape, outputs[0]!.type, attributes);
     return outputs.map(({ shape, type }, i) => ({
       name: i === 0 ? first.name : `${first.name}:${i}`,

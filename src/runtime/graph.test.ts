@@ -61,7 +61,7 @@ describe("a UNet as a graph", () => {
     const network = buildNetwork(spec);
     const plain = {
       ...options.capabilities,
-      fused: { layerNorm: false, swish: false, linearGelu: false },
+      fused: { layerNorm: false, swish: false, linearGelu: false, functions: false },
     };
     const got = run(network, open, { capabilities: plain });
     expect(got.data).toBeCloseTo32(run(network, open).data, { abs: 1e-5, rel: 1e-5 });

@@ -10,6 +10,7 @@ import { elements, type Tensor } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { contentKey } from "../weights/content-key.js";
 import { type GivenTensors, takeAdapted } from "./adapted-weights.js";
+import { keepCompiledFunctions } from "./compiled-functions.js";
 import { type SavedGraph, savedGraph, type WrittenGraph } from "./graph-cache.js";
 import { convertedWeights, storedTypes, valuesOf, type WeightOptions } from "./graph-weights.js";
 import { mapWeights } from "./mapped-weights.js";
@@ -45,6 +46,7 @@ export function graphRunner<N extends Network>(
   const session = loadSession(native, graph.folder, listFields(graph.results).length);
   const wanted = listFields(network.inputs);
   let weights: GivenTensors;
+  let hasRun = false;
   try {
     weights = takeWeights(native, checkpoint, options, graph.given);
   } catch (error) {
@@ -62,6 +64,9 @@ export function graphRunner<N extends Network>(
       }
       const ids = wanted.map(([path, want]) => createTensor(native, want, given.get(path)!.data));
       const results = session.run([...ids, ...weights.ids]);
+      // They are compiled when they are first run.
+      if (!hasRun) keepCompiledFunctions();
+      hasRun = true;
       for (const id of ids) binding.deleteTensor(id);
       const next = results.values();
       return mapFields(graph.results, ({ shape }): Values => {

@@ -16,7 +16,8 @@ export function lowRankView({ up, down }: LowRank, view: WeightView): readonly [
       { shape: [rank, down.data.length / rank], data: down.data },
     ];
   }
-  if (!["kernel", "matrix", "winograd", "upsampled-winograd"].includes(view.layout)) return undefined;
+  if (!["kernel", "matrix", "winograd", "winograd4", "upsampled-winograd"].includes(view.layout))
+    return undefined;
   const left = toTensorFlow(down.data, down.shape, { layout: view.layout });
   const right = toTensorFlow(up.data, up.shape, { ...view, layout: "matrix" });
   return [

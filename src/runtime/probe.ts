@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { DiffusionError, internal } from "../errors.js";
 import { type FusedNodes, type GraphOps, graphOps } from "../ops/graph.js";
+import type { FunctionBody, Node } from "../ops/graph-def.js";
+import { NodeWriter } from "../ops/node-writer.js";
 import type { Tensor } from "../ops/ops.js";
 import type { Native } from "./native.js";
 import { openSession } from "./session.js";
@@ -27,6 +29,7 @@ export function probe(native: Native, cacheRoot?: string): Capabilities {
       layerNorm: runs(native, layerNorm, cacheRoot),
       swish: runs(native, swish, cacheRoot),
       linearGelu: runs(native, linearGelu, cacheRoot),
+      functions: isRecent(native.version) && gives(native, sortingFunction, [1, 2, 2, 4], cacheRoot),
     },
     directConvolution: convolvesDirectly(),
   };
@@ -74,6 +77,22 @@ const linearGelu: Trial = {
   expected: [0.841345, 0.841345, 3.999873, 0.841345],
 };
 
+/** Older ones are not measured, and cannot keep what they compile. */
+function isRecent(version: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > 2 || (major === 2 && minor >= 16);
+}
+
+/** Sorts x by an operation that only XLA's compiler knows: elsewhere a function would run, but one pass after the other. */
+function sortingFunction(): FunctionBody {
+  const x: Node = { name: "x", shape: [2, 2], type: "DT_FLOAT" };
+  const w = new NodeWriter();
+  const y = w.fused("sort", [w.reshape(x, [4])], (v, [row]) =>
+    v.emit("XlaSort", [row!], [4], "DT_FLOAT", { T: { type: "DT_FLOAT" } }),
+  );
+  return { arguments: [x], nodes: w.nodes, functions: w.functions, results: [["y", y]] };
+}
+
 /** Large enough for the kernels that real layers get: x times ones, through 64 columns, and a convolution of the sums. */
 const bfloat16: Trial = {
   compute: "DT_BFLOAT16",
@@ -94,17 +113,32 @@ const noWeights = (): never => {
   throw internal("a probe has no weights");
 };
 
-function runs(native: Native, { compute, emit, expected }: Trial, cacheRoot?: string): boolean {
+const runs = (native: Native, { compute, emit, expected }: Trial, cacheRoot?: string): boolean =>
+  gives(
+    native,
+    () => {
+      const graph = graphOps({
+        fused: { layerNorm: true, swish: true, linearGelu: true, functions: false },
+        directConvolution: true,
+        compute,
+        weightValues: noWeights,
+      });
+      return graph.body({ y: emit(graph, graph.input("x", [2, 2], "float32")) });
+    },
+    expected,
+    cacheRoot,
+  );
+
+/** Whether a graph gives these values for the rows (1, 2) and (4, 2). */
+function gives(
+  native: Native,
+  write: () => FunctionBody,
+  expected: readonly number[],
+  cacheRoot?: string,
+): boolean {
   const { binding } = native;
   try {
-    const graph = graphOps({
-      fused: { layerNorm: true, swish: true, linearGelu: true },
-      directConvolution: true,
-      compute,
-      weightValues: noWeights,
-    });
-    const body = graph.body({ y: emit(graph, graph.input("x", [2, 2], "float32")) });
-    const session = openSession(native, body, cacheRoot);
+    const session = openSession(native, write(), cacheRoot);
     const input = binding.createTensor([2, 2], binding.TF_FLOAT, Float32Array.of(1, 2, 4, 2));
     try {
       const [result] = session.run([input]) as [number];

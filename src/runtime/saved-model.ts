@@ -85,7 +85,7 @@ function encodeFunction(
   );
   for (const [result, node] of body.results) message.getRetMap().set(result, reference(node.name));
   // The optimizer must neither write its nodes into the calling graph nor work on them before they are called.
-  for (const attribute of ["_noinline", "_tf_data_function"])
+  for (const attribute of ["_noinline", "_tf_data_function", ...(body.isFused ? ["_XlaMustCompile"] : [])])
     message.getAttrMap().set(attribute, encodeAttribute({ bool: true }, create));
   return message;
 }
@@ -138,6 +138,7 @@ const outputNames: Readonly<Record<string, string | readonly string[]>> = {
   TopKV2: ["values", "indices"],
   Transpose: "y",
   UnsortedSegmentSum: "output",
+  XlaSort: "output",
 };
 
 function encodeNode(node: NodeDef, create: Create): Message {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { diskError } from "../disk/disk-error.js";
 import { type Json, readJsonObject } from "../disk/json.js";
 import { isTemporary } from "../disk/whole-file.js";
-import { cacheLimit, contentsFolder, graphsFolder, weightsFolder } from "./cache-root.js";
+import { cacheLimit, compiledFolder, contentsFolder, graphsFolder, weightsFolder } from "./cache-root.js";
 
 /** What a folder of converted weights says of itself. Its time is that of the last use. */
 export const modelFile = "model.json";
@@ -112,21 +112,28 @@ export function cleanModels(
 }
 
 /**
- * Removes the graphs that `which` picks, what refers to them, and notes about contents that are as old; returns the
- * bytes of the graphs.
+ * Removes the graphs that `which` picks, what refers to them, and notes about contents and compiled functions that are
+ * as old; returns the bytes of the graphs and functions.
  *
  * @throws DiffusionError DISK
  */
 export function cleanGraphs(root: string, which: (lastUsed: Date) => boolean = () => true): number {
   const removed = listGraphs(root).filter(({ lastUsed }) => which(lastUsed));
   for (const { folder } of removed) remove(folder);
-  for (const folder of [graphsFolder(root), contentsFolder(root)])
+  const removeFiles = (folder: string): number => {
+    let bytes = 0;
     for (const name of list(folder)) {
       const path = join(folder, name);
       const stat = statOf(path);
-      if (stat?.isFile() && which(stat.mtime)) rmSync(path, { force: true });
+      if (!stat?.isFile() || !which(stat.mtime)) continue;
+      rmSync(path, { force: true });
+      bytes += stat.size;
     }
-  return removed.reduce((sum, { bytes }) => sum + bytes, 0);
+    return bytes;
+  };
+  for (const folder of [graphsFolder(root), contentsFolder(root)]) removeFiles(folder);
+  const compiled = list(compiledFolder(root)).map((name) => removeFiles(join(compiledFolder(root), name)));
+  return [...removed.map(({ bytes }) => bytes), ...compiled].reduce((a, b) => a + b, 0);
 }
 
 function remove(folder: string): void {

@@ -16,6 +16,9 @@ export const weightsFolder = (root: string): string => join(root, "weights");
 /** Saved graphs (runtime/graph-cache.ts). */
 export const graphsFolder = (root: string): string => join(root, "graphs");
 
+/** Functions that XLA has compiled, a folder for each CPU and library (runtime/compiled-functions.ts). */
+export const compiledFolder = (root: string): string => join(root, "compiled");
+
 /** What is known of the contents of files (content-key.ts). */
 export const contentsFolder = (root: string): string => join(root, "contents");
 

@@ -71,7 +71,8 @@ function reasonOf(stderr: string): string | undefined {
 }
 
 /** What TensorFlow writes without being in trouble: "I0000 00:00:1795384339.57 …", "2026-11-22 21:50:21.19: W tensorflow/…". */
-const remark = /^(?:[IW]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IW] |WARNING: All log messages before absl)/;
+const remark =
+  /^(?:[IW]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IW] |WARNING: All log messages before absl|\[libprotobuf ERROR .*XlaSerializedCacheEntry)/;
 
 /** Lines of a stack trace: their addresses say nothing to anybody. */
 const frame = /0x[\da-f]{4,}|^\s*@ |^\*\*\*.*\*\*\*$|stack trace|^-+ .* -+$|^terminate called/i;

@@ -5,6 +5,7 @@
 import { DiffusionError, internal } from "../../errors.js";
 import { buildNetwork, type NetworkSpec } from "../../models/registry.js";
 import type { Checkpoint } from "../../weights/checkpoint.js";
+import { useCompiledFunctions } from "../compiled-functions.js";
 import { eagerRunner } from "../eager.js";
 import { graphRunner } from "../graph.js";
 import { loadNative, type Native } from "../native.js";
@@ -120,6 +121,7 @@ const send = (reply: Reply): void => {
   process.send?.(reply);
 };
 
+useCompiledFunctions();
 // Loaded before it is needed.
 setImmediate(() => {
   try {
