@@ -37,9 +37,12 @@ test("what is cut short or changed is not used, and goes", () => {
   expect(readdirSync(folder("b"))).toHaveLength(1);
 });
 
-test("a folder that cannot be made is no folder", () => {
+test("where nothing can be kept, nothing is, without a word", () => {
   writeFileSync(folder("file"), "");
-  expect(openCompiledFunctions(join(folder("file"), "below"))).toBeUndefined();
+  const compiled = openCompiledFunctions(join(folder("file"), "below"))!;
+  writeFileSync(join(own(compiled.flags), "xla_1.pb"), "one");
+  compiled.keep();
+  expect(readdirSync(own(compiled.flags))).toEqual(["xla_1.pb"]);
 });
 
 test("TF_XLA_FLAGS of the user is kept", () => {
