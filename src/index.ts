@@ -37,17 +37,25 @@ export type { Conditioning } from "./options/conditioning.js";
 export type { ControlInput, ControlOptions, IpAdapterInput } from "./options/control-options.js";
 export type { Hires, ImageInput, ImageOptions, MaskInput, Tiles } from "./options/image-options.js";
 export { infotext, type Making } from "./options/infotext.js";
-export type { FindOptions, LayerOptions, LoadOptions, LocateOptions } from "./options/load.js";
+export type {
+  FindOptions,
+  LayerOptions,
+  LoadOptions,
+  LocateOptions,
+  UpscalerOptions,
+} from "./options/load.js";
 export type { GenerateOptions } from "./options/options.js";
 export type { Mode, ResolvedOptions } from "./options/resolved.js";
 export type { RunOptions } from "./options/run-options.js";
 export type { SamplingOptions } from "./options/sampling-options.js";
 export { type PictureSeeding, type Seeding, seedsOfPicture } from "./options/seeds.js";
 export type { SizeConditioning, TextOptions } from "./options/text-options.js";
+export type { UpscaleOptions } from "./options/upscale.js";
 export { generate } from "./pipeline/generate.js";
+export { ImageUpscaler, isImageUpscaler, upscale } from "./pipeline/image-upscaler.js";
 export { type LayerName, loadLayer } from "./pipeline/layers.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";
-export { defaultModels } from "./pipeline/model-source.js";
+export { defaultModels, defaultUpscaler } from "./pipeline/model-source.js";
 export type { GenerateResult } from "./pipeline/run.js";
 export { keepModels, unload } from "./pipeline/shared-models.js";
 export { StableDiffusion } from "./pipeline/stable-diffusion.js";

@@ -43,20 +43,6 @@ export function addGenerate(program: Command, session: Session): void {
 
 /** Generate under the name of what is wanted: the mode follows from the model and what is given. */
 export function addShortcuts(program: Command, session: Session): void {
-  const upscale = program
-    .command("upscale")
-    .summary("enlarge a picture, with an upscaler model (--model)")
-    .description("Enlarges a picture by the factor of the upscaler model that --model names.")
-    .argument("<image>", "PNG, JPEG or WebP, or a folder of them")
-    .argument("[prompt...]", "what is in the picture, for models that read one");
-  addGenerateOptions(upscale);
-  upscale.action((image: string, words: string[], flags: GenerateFlags) => {
-    if (flags.model === undefined)
-      throw new DiffusionError("BAD_OPTION", "upscale needs --model: no upscaler comes along", {
-        hint: "a diffusers folder or hub name, such as that of stable-diffusion-x4-upscaler",
-      });
-    return makePictures(words.length > 0 ? [words.join(" ")] : [], { ...flags, image }, session);
-  });
   const unconditional = program
     .command("unconditional")
     .summary("make pictures with a model that takes no prompt")

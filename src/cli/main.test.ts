@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { parseParameters } from "../image/parameters.js";
 import { decodePng, encodePng } from "../image/png.js";
 import { jsonLines, openCli } from "../testing/cli-process.js";
-import { goldenPath } from "../testing/golden.js";
+import { goldenExtra, goldenPath } from "../testing/golden.js";
 
 /** Every test starts the program as a user does: a process, in a folder, with its streams. */
 
@@ -28,9 +28,20 @@ test("unconditional takes no prompt, upscale enlarges", { timeout: minutes }, as
   );
   expect(enlarged.code, enlarged.stderr).toBe(0);
   expect(readPng(join(cwd, "u.png")).image).toMatchObject({ width: 256, height: 256 });
-  expect(await run(["upscale", "b.png"], { cwd })).toMatchObject({
+  // Without a model, the included network.
+  const included = await run(["upscale", "b.png", "--json"], { cwd });
+  expect(included.code, included.stderr).toBe(0);
+  expect(readPng(join(cwd, "b-large.png"))).toMatchObject({
+    image: { width: 256, height: 256 },
+    text: { parameters: expect.stringMatching(/^Postprocess upscaler: emoji-x4-compact, Size: 256x256/) },
+  });
+  const file = goldenExtra("upscalers/compact-x2.pth");
+  const other = await run(["upscale", "b.png", "--model", file, "--scale", "1.5", "--out", "c.png"], { cwd });
+  expect(other.code, other.stderr).toBe(0);
+  expect(readPng(join(cwd, "c.png")).image).toMatchObject({ width: 96, height: 96 });
+  expect(await run(["upscale", "b.png", "--steps", "3"], { cwd })).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining("--model"),
+    stderr: expect.stringContaining("enlarges without --steps"),
   });
 });
 

@@ -13,6 +13,7 @@ import { addServe } from "./serve.js";
 import { invocation, type Session, version } from "./session.js";
 import { addSetup } from "./setup.js";
 import { addTokens } from "./tokens.js";
+import { addUpscale } from "./upscale.js";
 import { addWorker } from "./worker.js";
 
 const examples = `
@@ -44,6 +45,7 @@ const program = new Command("tfjs-diffusion")
 for (const add of [
   addGenerate,
   addShortcuts,
+  addUpscale,
   addServe,
   addWorker,
   addDoctor,

@@ -64,6 +64,14 @@ export interface LoadOptions extends FindOptions {
   hangMs?: number;
 }
 
+const upscalerOptionNames = [
+  ...(["revision", "token", "offline"] as const),
+  ...(["precision", "runtime", "threads", "memoryLimit", "hangMs", "cacheDir"] as const),
+] as const;
+
+/** Of a network that enlarges pictures. */
+export type UpscalerOptions = Pick<LoadOptions, (typeof upscalerOptionNames)[number]>;
+
 /** Of a network that stands in a `tf.model`. */
 export interface LayerOptions extends LocateOptions {
   /** As `StableDiffusion.load` takes it; absent: the default model. */
@@ -136,6 +144,10 @@ const locateSchema = schemaOf({
   variant: { schema: oneOf(["fp16"]) },
 } satisfies Descriptions<LocateOptions>);
 
+const upscalerSchema = schemaOf(
+  Object.fromEntries(upscalerOptionNames.map((name) => [name, loadOptions[name]])),
+);
+
 const layerSchema = locateSchema.extend({
   model: text.optional(),
   batch: count.optional(),
@@ -153,9 +165,10 @@ export const loadOptionNames: readonly string[] = Object.keys(loadOptions);
  */
 export const checkLoadOptions = (options: LoadOptions): void => check(loadSchema, options);
 export const checkLocateOptions = (options: LocateOptions): void => check(locateSchema, options);
+export const checkUpscalerOptions = (options: UpscalerOptions): void => check(upscalerSchema, options);
 export const checkLayerOptions = (options: LayerOptions): void => check(layerSchema, options);
 
-function check(schema: z.ZodObject, options: object): void {
+export function check(schema: z.ZodObject, options: object): void {
   const given = withoutUndefined(options);
   const { error } = schema.safeParse(given);
   if (!error) return;

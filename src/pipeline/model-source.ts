@@ -12,7 +12,10 @@ export const defaultModels = [
   "butterflies-64",
 ] as const;
 
-const ownWeights = (name: string): string => join(packageFolder(), "weights", name);
+/** The network that enlarges pictures where none is named. */
+export const defaultUpscaler = "emoji-x4-compact";
+
+export const ownWeights = (name: string): string => join(packageFolder(), "weights", name);
 
 /** CLIP's vocabulary, which single-file checkpoints leave out. */
 export const clipTokenizerFolder = (): string => ownWeights("clip-tokenizer");

@@ -13,12 +13,12 @@ import { unshuffled } from "./t2i-adapter.js";
 export interface Upscaler {
   readonly config: UpscalerConfig;
   /** Picture [B, H, W, 3] in [0, 1] to [B, H * scale, W * scale, 3], about [0, 1]. Large ones are worked on in tiles. */
-  run(image: Values, options?: UpscaleOptions): Promise<Values>;
+  run(image: Values, options?: EnlargeOptions): Promise<Values>;
   /** Gives the memory of the network back; the next run loads it again. */
   unload(): Promise<void>;
 }
 
-export interface UpscaleOptions {
+export interface EnlargeOptions {
   readonly onTile?: (done: number, total: number) => void;
   /** Stops between tiles. */
   readonly signal?: AbortSignal;
