@@ -211,16 +211,18 @@ describe("the bound of the cache", () => {
   test("counts graphs too", () => {
     const folder = filled([3]);
     for (const [name, ago] of [
-      ["old", 9],
-      ["new", 2],
+      ["a".repeat(24), 9],
+      ["b".repeat(24), 2],
     ] as const) {
       const file = join(folder, "graphs", name, "saved_model.pb");
       mkdirSync(dirname(file), { recursive: true });
       writeFileSync(file, bytes(1000));
       utimesSync(file, now - ago * hour, now - ago * hour);
     }
+    const files = ["c.json", `${"d".repeat(24)}.json`, "e".repeat(24)]; // what stands beside graphs
+    for (const name of files) writeFileSync(join(folder, "graphs", name), "{}");
     trimCache(folder, 2500, now * 1000);
-    expect(readdirSync(join(folder, "graphs"))).toEqual(["new"]);
+    expect(readdirSync(join(folder, "graphs")).sort()).toEqual(["b".repeat(24), ...files].sort());
     expect(left(folder)).toEqual(["model 3"]);
   });
 
