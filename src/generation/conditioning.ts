@@ -163,12 +163,16 @@ function checked(rows: readonly Conditioning[]): readonly Conditioning[] {
 }
 
 /** Networks with a guidance embedding are told the scale, and need no second row. */
-function isGuided({ model: { unet } }: Loaded, options: WholeOptions, weights: readonly number[]): boolean {
-  const { guidance, imageGuidance = 1, mode } = options;
-  const told = unet.kind === "unet" && unet.config.timeCondDim !== undefined;
+function isGuided(
+  { traits: { guidanceEmbedding: told } }: Loaded,
+  { guidance, imageGuidance = 1, mode, pag }: WholeOptions,
+  weights: readonly number[],
+): boolean {
   const isCombined = weights.length > 1;
   if (isCombined && (told || mode === "instruct"))
     throw new DiffusionError("BAD_OPTION", "this model cannot combine prompts by AND");
+  if (isCombined && pag)
+    throw new DiffusionError("BAD_OPTION", "pag is for one prompt, not for several that AND combines");
   return (guidance > 1 && imageGuidance >= 1 && !told) || isCombined;
 }
 

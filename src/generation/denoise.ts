@@ -1,4 +1,3 @@
-import { type KeptLatents, restoreKept } from "../latents/blend.js";
 import { concatChannels, rowsOf } from "../latents/channels.js";
 import type { Latents, Values } from "../latents/latents.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
@@ -16,8 +15,8 @@ export interface Denoising {
   readonly guidance: GuidancePlan;
   /** Channels that the network sees beside the sample (mask and masked image, or an image to be upscaled): one row, or one for each condition. */
   readonly beside?: Values;
-  /** What is put back after each step, by networks that do not see the mask. */
-  readonly kept?: KeptLatents;
+  /** Puts back what is kept after an evaluation, for networks that do not see the mask. */
+  readonly restore?: (latents: Latents, evaluation: number) => Latents;
   /** Unit noise, as many numbers as the sample has, for schedulers that add some. */
   readonly noise: (sigmaFrom: number, sigmaTo: number) => Float32Array;
   /** The evaluations that are run, of the scheduler's: from the first to before the last. Default all. */
@@ -34,7 +33,7 @@ export interface DenoisingStep {
 
 /** From noise to a sample: asks the network, guides, steps, and yields after each evaluation. */
 export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, Latents> {
-  const { scheduler, guidance, predict, beside, kept, signal } = run;
+  const { scheduler, guidance, predict, beside, restore, signal } = run;
   const { from, to } = run.range ?? { from: 0, to: Number.POSITIVE_INFINITY };
   let latents = run.start;
   // Read anew each time: adaptive schedulers find their timesteps on the way.
@@ -48,9 +47,9 @@ export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, La
       : scaled;
     const answers = await predict(repeated(sample, rows.length), timestep, index);
     signal?.throwIfAborted();
-    const output = guide(apart(answers, rows.length));
+    const output = guide(apart(answers));
     latents = { shape: latents.shape, data: scheduler.step(output, index, latents.data, run.noise) };
-    if (kept) latents = restoreKept(latents, kept, scheduler, index);
+    if (restore) latents = restore(latents, index);
     yield { evaluation: index, timestep, latents };
   }
   return latents;
@@ -64,7 +63,8 @@ function repeated(sample: Values, conditions: number): Values {
   return { shape: [conditions, ...sample.shape.slice(1)], data };
 }
 
-function apart({ data }: Values, count: number): Float32Array[] {
+function apart({ shape, data }: Values): Float32Array[] {
+  const count = shape[0]!;
   const length = data.length / count;
   return Array.from({ length: count }, (_, i) => data.subarray(i * length, (i + 1) * length));
 }

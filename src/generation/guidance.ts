@@ -10,6 +10,8 @@ export const unguided: Guidance = ([output]) => output!;
 /** One network call: the conditions that it is for, by their rows, and how the answers for them become one. */
 export interface Evaluation {
   readonly rows: readonly number[];
+  /** Asks for the last row once more, with perturbed self-attention; that answer comes last. */
+  readonly isPerturbed?: boolean;
   readonly guide: Guidance;
 }
 
@@ -39,12 +41,39 @@ export function within(
  * deviation of the result is brought back towards that of `cond` by that share (Lin et al. 2023, section 3.4).
  */
 export function classifierFree(scale: number, rescale = 0): Guidance {
-  return ([uncond, cond]) => {
-    const guided = cond!.map((c, i) => uncond![i]! + scale * (c - uncond![i]!));
-    if (rescale === 0) return guided;
-    const factor = deviation(cond!) / deviation(guided);
-    return guided.map((g) => rescale * g * factor + (1 - rescale) * g);
+  return ([uncond, cond]) =>
+    rescaled(
+      cond!.map((c, i) => uncond![i]! + scale * (c - uncond![i]!)),
+      cond!,
+      rescale,
+    );
+}
+
+/**
+ * Perturbed attention guidance (Ahn et al. 2024, "Self-Rectifying Diffusion Sampling with Perturbed-Attention
+ * Guidance", eq. 16), beside classifier-free guidance or without: + scale * (cond - perturbed).
+ *
+ * @param free classifier-free guidance, where there is some
+ */
+export function perturbedAttention(
+  scale: number,
+  free?: { readonly scale: number; readonly rescale: number },
+): Guidance {
+  return (outputs) => {
+    const [cond, perturbed] = outputs.slice(-2) as [Float32Array, Float32Array];
+    const away = (i: number) => scale * (cond[i]! - perturbed[i]!);
+    if (!free) return cond.map((c, i) => c + away(i));
+    const uncond = outputs[0]!;
+    const guided = cond.map((c, i) => uncond[i]! + free.scale * (c - uncond[i]!) + away(i));
+    return rescaled(guided, cond, free.rescale);
   };
+}
+
+/** The standard deviation of a guided answer brought back towards that of `cond`, by a share. */
+function rescaled(guided: Float32Array, cond: Float32Array, share: number): Float32Array {
+  if (share === 0) return guided;
+  const factor = deviation(cond) / deviation(guided);
+  return guided.map((g) => share * g * factor + (1 - share) * g);
 }
 
 /**

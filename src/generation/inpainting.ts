@@ -38,7 +38,9 @@ export function repainting(generation: Generation, image: Image, mask: Image | M
   const onImage = fitImage(mask, image, "stretch");
   const soft = maskFromImage(scaled ? fitImage(onImage, size, options.resizeMode) : onImage, inpainting);
   if (!boundingBox(soft)) throw emptyMask();
-  const layers = { original, mask: soft, overlay: fadeIn(soft, fadeWidth(inpainting)) };
+  // What a soft mask lets change at any time is the model's own work, which is not faded a second time.
+  const shown = options.softMask ? binarise(soft, 1) : soft;
+  const layers = { original, mask: soft, overlay: fadeIn(shown, fadeWidth(inpainting)) };
   return inpainting.padding === undefined
     ? wholePicture(generation, layers, size)
     : surroundings(generation, layers, size, inpainting.padding);
@@ -85,7 +87,8 @@ const matched = ({ options }: Generation, painted: Image, { image, mask }: Maske
 
 const masked = ({ options }: Generation, image: Image, mask: Mask): Masked => ({
   image,
-  mask: binarise(mask),
+  mask: options.softMask ? binarise(mask, 1) : binarise(mask),
+  ...(options.softMask && { soft: mask }),
   rule: "nearest",
   content: (options.inpainting as Inpainting).content,
   strength: options.strength!,

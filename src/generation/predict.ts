@@ -1,4 +1,5 @@
 import type { Size } from "../image/image.js";
+import { rowsOf } from "../latents/channels.js";
 import type { Values } from "../latents/latents.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
 import type { Conditioning } from "../options/conditioning.js";
@@ -16,6 +17,7 @@ import {
   type GuidancePlan,
   imageAndText,
   oneCondition,
+  perturbedAttention,
   unguided,
   within,
 } from "./guidance.js";
@@ -65,7 +67,7 @@ async function wholePredictor(
   if (unet.kind === "k_unet")
     return latentUpscaler(loaded, unet.config, conditions, { evaluations, guidance, sigmas: pass.sigmas });
   const { timeCondDim, added, classes } = unet.config;
-  const { deepCache, tokenMerging: mergeTokens } = options;
+  const { deepCache, tokenMerging: mergeTokens, freeu, pag } = options;
   const { rows } = conditions;
   const rowsAt = await conditions.over(evaluations);
   const inputsOf = (conditions: readonly Conditioning[], asked: readonly number[]) => {
@@ -86,13 +88,18 @@ async function wholePredictor(
   const known = new Map<readonly Conditioning[], Map<number, Inputs>>();
   return async (sample, timestep, evaluation) => {
     const current = rowsAt(evaluation);
-    const { rows: asked } = guidance(evaluation);
+    const { rows: asked, isPerturbed } = guidance(evaluation);
     const kept = known.get(current) ?? new Map<number, Inputs>();
     known.set(current, kept);
-    const inputs = kept.get(asked.length) ?? inputsOf(current, asked);
-    kept.set(asked.length, inputs);
-    const input = { sample, timestep, ...inputs, ...(mergeTokens && { mergeTokens }) };
-    return run(input, evaluation, asked);
+    const inputFor = (asked: readonly number[], sample: Values) => {
+      const inputs = kept.get(asked.length) ?? inputsOf(current, asked);
+      kept.set(asked.length, inputs);
+      return { sample, timestep, ...inputs, ...(mergeTokens && { mergeTokens }), ...(freeu && { freeu }) };
+    };
+    const answers = await run(inputFor(asked, sample), evaluation, asked);
+    if (!isPerturbed) return answers;
+    const last = inputFor(asked.slice(-1), rowsOf(sample, [asked.length - 1]));
+    return batched([answers, await run({ ...last, perturbed: pag!.layers }, evaluation, asked.slice(-1))]);
   };
 }
 
@@ -103,10 +110,10 @@ export function guidancePlan(
   evaluations: number,
 ): GuidancePlan {
   const { rows } = conditions;
-  const { guidanceInterval } = options;
-  if (rows.length < 2) return oneCondition;
+  const { guidanceInterval, pag } = options;
+  if (rows.length < 2 && !pag) return oneCondition;
   const all = rows.map((_, i) => i);
-  const inside = { rows: all, guide: guidanceOf(options, conditions) };
+  const inside = { rows: all, guide: guidanceOf(options, conditions), isPerturbed: pag !== undefined };
   if (!guidanceInterval) return () => inside;
   // Prompts that are combined need what they are told apart from, even at a scale of 1.
   const isCombined = rows.filter(({ negative }) => !negative).length > 1;
@@ -118,9 +125,13 @@ export function guidancePlan(
 
 /** The guidance that belongs to some conditions. */
 function guidanceOf(
-  { guidance, guidanceRescale, imageGuidance, mode }: WholeOptions,
+  { guidance, guidanceRescale, imageGuidance, mode, pag }: WholeOptions,
   { rows }: Conditions,
 ): Guidance {
+  if (pag) {
+    const free = { scale: guidance, rescale: guidanceRescale };
+    return perturbedAttention(pag.scale, rows.length > 1 ? free : undefined);
+  }
   if (mode === "instruct") return imageAndText(guidance, imageGuidance!);
   const weights = rows.filter(({ negative }) => !negative).map(({ weight }) => weight);
   const guide = classifierFree(guidance, guidanceRescale);

@@ -1,14 +1,16 @@
 import type { Size } from "../image/image.js";
+import { restoreKept } from "../latents/blend.js";
 import { brownianNoise } from "../latents/brownian.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng } from "../latents/rng.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { controlsFor } from "./control.js";
-import { type DenoisingStep, denoise } from "./denoise.js";
+import { type Denoising, type DenoisingStep, denoise } from "./denoise.js";
 import { type Generation, timed } from "./generation.js";
 import { latentShape } from "./loaded.js";
 import { drawNoise } from "./noise.js";
 import { guidancePlan, predictor } from "./predict.js";
+import { restoreUnreleased } from "./soft-mask.js";
 import type { ImageRun, PrepareStart, Start } from "./starts.js";
 
 /** One way from noise, or from a noised picture, to latents. */
@@ -56,7 +58,7 @@ async function sample(generation: Generation, pass: Pass, run: ImageRun, start: 
     }),
     guidance,
     ...(start.beside && { beside: start.beside }),
-    ...(start.kept && { kept: start.kept }),
+    ...restorer(start, scheduler),
     noise: stepNoise(generation, run, start.sample.shape),
     ...((options.denoisingStart ?? options.denoisingEnd) !== undefined && {
       range: rangeOf(generation, scheduler.timesteps),
@@ -76,6 +78,13 @@ async function sample(generation: Generation, pass: Pass, run: ImageRun, start: 
     before = now;
     options.onProgress(await withPreview(generation, event));
   }
+}
+
+/** What puts the kept part back: all of it after each evaluation, or with a soft mask what is not released yet. */
+function restorer({ kept, isSoft }: Start, scheduler: Scheduler): Pick<Denoising, "restore"> {
+  if (!kept) return {};
+  const restore = isSoft ? restoreUnreleased : restoreKept;
+  return { restore: (latents, evaluation) => restore(latents, kept, scheduler, evaluation) };
 }
 
 /** The noise that a scheduler adds: the next draws of the image's generator, or one Brownian path of its seed. */

@@ -6,6 +6,7 @@ import { blendLatents, type KeptLatents } from "../latents/blend.js";
 import { concatChannels } from "../latents/channels.js";
 import type { Latents, Values } from "../latents/latents.js";
 import type { Rng } from "../latents/rng.js";
+import { resizeValues } from "../latents/upscale.js";
 import type { Inpainting } from "../options/resolved.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { batched } from "./conditioning.js";
@@ -21,6 +22,8 @@ export interface Start {
   /** Channels that the network sees beside the sample, one row or one for each condition. */
   readonly beside?: Values;
   readonly kept?: KeptLatents;
+  /** The mask of what is kept says when each cell is released. */
+  readonly isSoft?: boolean;
 }
 
 /** Prepares the start of an image. Random numbers are drawn in diffusers' order. */
@@ -100,6 +103,8 @@ export interface Masked {
   readonly image: Image;
   /** 0 or 255. */
   readonly mask: Mask;
+  /** In its place where grey says when a pixel is released (differential diffusion). */
+  readonly soft?: Mask;
   readonly rule: LatentMaskRule;
   readonly content: Inpainting["content"];
   /** 1 begins with pure noise. */
@@ -111,11 +116,12 @@ export interface Masked {
  * after each step. Draws: the picture's posterior where it is needed, the noise, the masked picture's posterior.
  */
 export async function fromMasked(generation: Generation, masked: Masked): Promise<PrepareStart> {
-  const { image, mask, content, strength } = masked;
+  const { image, mask, soft, content, strength } = masked;
   const { loaded } = generation;
   const seesMask = loaded.traits.sees === "mask";
   const shape = latentShape(loaded, image);
-  const cells = latentMask(mask, { height: shape[1]!, width: shape[2]! }, masked.rule);
+  const size = { height: shape[1]!, width: shape[2]! };
+  const cells = soft ? softCells(soft, size) : latentMask(mask, size, masked.rule);
   const source = content === "fill" ? fillMasked(image, mask) : image;
   const whole =
     seesMask && strength === 1 ? undefined : await encoded(generation, () => encodeImage(loaded, source));
@@ -128,12 +134,21 @@ export async function fromMasked(generation: Generation, masked: Masked): Promis
     const clean = original && withContent(original, noise, cells, content);
     return {
       sample:
-        strength === 1 || !clean ? scaled(noise, run.scheduler.initNoiseSigma) : withNoise(clean, noise, run),
+        (strength === 1 && !soft) || !clean
+          ? scaled(noise, run.scheduler.initNoiseSigma)
+          : withNoise(clean, noise, run),
+      ...(soft && { isSoft: true }),
       ...(rest
         ? { beside: concatChannels([cells, samplePosterior(loaded, rest, beneath)]) }
         : { kept: { original: original!, noise, mask: cells } }),
     };
   };
+}
+
+/** A soft mask at the size of the latents, 0 to 1: bilinear, without antialiasing. */
+function softCells({ width, height, data }: Mask, size: Size): Values {
+  const levels = { shape: [1, height, width, 1], data: Float32Array.from(data, (level) => level / 255) };
+  return resizeValues(levels, size, "bilinear");
 }
 
 function withContent(

@@ -3,6 +3,7 @@ import { channels } from "../nn/basic.js";
 import { layer, type Module } from "../nn/module.js";
 import { downsample, type ResnetOptions, resnetBlock, upsample } from "../nn/resnet.js";
 import type { Tensor } from "../ops/ops.js";
+import { type JoinFactors, scaledBackbone, scaledLowFrequencies } from "./freeu.js";
 import type { UNetConfig, UNetLevel } from "./unet-config.js";
 
 /** What cross-attention looks at: the prompt [B, T, D], and the pictures of IP-Adapters. */
@@ -11,6 +12,8 @@ export interface Context {
   readonly pictures?: readonly PictureTokens[];
   /** Where self-attention works on fewer tokens. */
   readonly mergeTokens?: { readonly height: number; readonly width: number; readonly ratio: number };
+  /** Paths of the transformer blocks in which self-attention is the identity. */
+  readonly perturbed?: readonly string[];
 }
 
 export const downBlock = layer(
@@ -60,10 +63,11 @@ export const upBlock = layer(
     config: UNetConfig,
     level: UNetLevel,
     next: Tensor | undefined,
+    factors?: JoinFactors,
   ) => {
     let h = x;
     skips.forEach((skip, i) => {
-      h = m.ops.concat([h, skip], 3);
+      h = join(m, h, skip, factors);
       h = resnetBlock(m.at("resnets", i), h, time, level.channels, resnetOptions(config));
       if (level.crossAttention) h = transformer(m, h, context, config, { ...level, layer: i });
     });
@@ -74,9 +78,17 @@ export const upBlock = layer(
 
 /** The last layer of the last up block, the only one that joins the first skip connection. */
 export const lastUpLayer = layer(
-  (m: Module, x: Tensor, skip: Tensor, time: Tensor, context: Context, config: UNetConfig) => {
+  (
+    m: Module,
+    x: Tensor,
+    skip: Tensor,
+    time: Tensor,
+    context: Context,
+    config: UNetConfig,
+    factors?: JoinFactors,
+  ) => {
     const level = config.levels[0]!;
-    const joined = m.ops.concat([x, skip], 3);
+    const joined = join(m, x, skip, factors);
     const h = resnetBlock(m.at("resnets", level.layers), joined, time, level.channels, resnetOptions(config));
     if (!config.upCrossAttention.at(-1)) return h;
     const up = { ...level, transformerLayers: config.upTransformerLayers.at(-1)! };
@@ -85,6 +97,15 @@ export const lastUpLayer = layer(
 );
 
 /** The transformer behind one ResNet of a block. */
+/** What comes up and what went down before, side by side. */
+function join({ ops }: Module, x: Tensor, skip: Tensor, factors: JoinFactors | undefined): Tensor {
+  if (!factors) return ops.concat([x, skip], 3);
+  return ops.concat(
+    [scaledBackbone(ops, x, factors.backbone), scaledLowFrequencies(ops, skip, factors.skip)],
+    3,
+  );
+}
+
 const transformer = (
   m: Module,
   x: Tensor,
@@ -102,6 +123,7 @@ const transformer = (
     onlyCrossAttention: level.onlyCrossAttention,
     ...(context.pictures && { pictures: context.pictures }),
     ...(merging && isThere && { mergeTokens: merging.ratio }),
+    ...(context.perturbed && { perturbed: context.perturbed }),
   });
 };
 

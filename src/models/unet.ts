@@ -2,6 +2,7 @@ import type { PictureTokens } from "../nn/attention.js";
 import { conv2d, groupNorm, timestepEmbedding } from "../nn/basic.js";
 import type { Module } from "../nn/module.js";
 import type { Tensor } from "../ops/ops.js";
+import { type FreeU, joinFactors } from "./freeu.js";
 import type { Network } from "./network.js";
 import { type Context, downBlock, lastUpLayer, midBlock, upBlock } from "./unet-blocks.js";
 import type { UNetConfig, UNetLevel } from "./unet-config.js";
@@ -19,6 +20,10 @@ export interface UNetSize {
   readonly pictures?: readonly number[];
   /** Token merging in the self-attention of the first level that has some: the share of its tokens that is merged. */
   readonly mergeTokens?: number;
+  /** Factors of the up blocks. */
+  readonly freeu?: FreeU;
+  /** Paths of the transformer blocks in which self-attention is the identity (`selfAttentions`). */
+  readonly perturbed?: readonly string[];
   /** DeepCache: also gives what the last layer of the way up begins with, or takes that and runs what is around it alone. */
   readonly deep?: "out" | "in";
 }
@@ -69,11 +74,13 @@ export function unet(config: UNetConfig, size: UNetSize): Network<UNetInputs, UN
       let middle = config.middle ? midBlock(m.at("mid_block"), h, time, context, config) : h;
       for (const added of [features[config.levels.length], residuals?.at(-1)])
         if (added) middle = m.ops.add(middle, added);
-      if (!size.deep) return { sample: head(m, upPath(m, middle, skips, time, context, config), config) };
+      if (!size.deep)
+        return { sample: head(m, upPath(m, middle, skips, time, context, config, size.freeu), config) };
       const [first, ...others] = skips;
-      const deep = upPath(m, middle, others, time, context, config);
-      const block = m.at("up_blocks", config.levels.length - 1);
-      const shallow = lastUpLayer(block, deep, first!, time, context, config);
+      const deep = upPath(m, middle, others, time, context, config, size.freeu);
+      const last = config.levels.length - 1;
+      const factors = joinFactors(size.freeu, last);
+      const shallow = lastUpLayer(m.at("up_blocks", last), deep, first!, time, context, config, factors);
       return { sample: head(m, shallow, config), deep };
     },
   };
@@ -92,8 +99,10 @@ function outermost(config: UNetConfig, size: UNetSize): Network<UNetInputs, UNet
       const time = timeEmbedding(m, given, config);
       let skip = conv2d(m.at("conv_in"), given.sample, channels);
       if (given.residuals) skip = m.ops.add(skip, given.residuals[0]!);
-      const block = m.at("up_blocks", config.levels.length - 1);
-      const h = lastUpLayer(block, given.deep!, skip, time, contextOf(given, size, config), config);
+      const last = config.levels.length - 1;
+      const factors = joinFactors(size.freeu, last);
+      const context = contextOf(given, size, config);
+      const h = lastUpLayer(m.at("up_blocks", last), given.deep!, skip, time, context, config, factors);
       return { sample: head(m, h, config) };
     },
   };
@@ -123,12 +132,13 @@ function outermostInputs(config: UNetConfig, size: UNetSize): UNetInputs {
 
 const contextOf = (
   { context, pictures }: UNetInputs,
-  { mergeTokens: ratio, height, width }: UNetSize,
+  { mergeTokens: ratio, height, width, perturbed }: UNetSize,
   { levels }: UNetConfig,
 ): Context => ({
   text: context,
   ...(ratio !== undefined && { mergeTokens: { ...largestAttention({ height, width }, levels), ratio } }),
   ...(pictures && { pictures }),
+  ...(perturbed && { perturbed }),
 });
 
 /** The size at the first level that has attention. */
@@ -193,6 +203,7 @@ function upPath(
   time: Tensor,
   context: Context,
   config: UNetConfig,
+  freeu?: FreeU,
 ): Tensor {
   const remaining = [...skips];
   let h = x;
@@ -201,7 +212,7 @@ function upPath(
     const next = remaining.at(-1);
     const crossAttention = config.upCrossAttention[i]!;
     const up = { ...level, crossAttention, transformerLayers: config.upTransformerLayers[i]! };
-    h = upBlock(m.at("up_blocks", i), h, joined, time, context, config, up, next);
+    h = upBlock(m.at("up_blocks", i), h, joined, time, context, config, up, next, joinFactors(freeu, i));
   });
   return h;
 }

@@ -30,6 +30,15 @@ export const attention = layer(
   },
 );
 
+/**
+ * Self-attention whose map is the identity: every token sees only itself (perturbed attention guidance, Ahn et al. 2024,
+ * "Self-Rectifying Diffusion Sampling with Perturbed-Attention Guidance", eq. 14).
+ */
+export const identityAttention = layer((m: Module, x: Tensor) => {
+  const width = channels(x);
+  return linear(m.at("to_out", 0), linear(m.at("to_v"), x, width, { bias: false }), width);
+});
+
 /** Attention over the pixels of x [B, H, W, C], with its own norm and a residual: VAE, unconditional UNet. */
 export const spatialSelfAttention = layer(
   (m: Module, x: Tensor, { heads, groups, epsilon }: { heads: number; groups: number; epsilon: number }) => {
@@ -70,15 +79,20 @@ export const transformerBlock = layer(
     heads: number,
     onlyCrossAttention: boolean,
     pictures: readonly PictureTokens[] = [],
-    grid?: TokenGrid,
+    /** Tokens of self-attention that are merged, or "identity" where each sees only itself. */
+    special?: TokenGrid | "identity",
   ) => {
     const { ops } = m;
     const norm = (name: string, y: Tensor) => layerNorm(m.at(name), y, 1e-5);
     const first = norm("norm1", x);
-    const merging = grid && !onlyCrossAttention ? mergedTokens(ops, x, grid) : undefined;
-    const fewer = merging?.merge(first) ?? first;
-    const mixed = attention(m.at("attn1"), fewer, onlyCrossAttention ? context : fewer, heads);
-    let h = ops.add(x, merging?.unmerge(mixed) ?? mixed);
+    const seen = (): Tensor => {
+      if (special === "identity") return identityAttention(m.at("attn1"), first);
+      const merging = special && !onlyCrossAttention ? mergedTokens(ops, x, special) : undefined;
+      const fewer = merging?.merge(first) ?? first;
+      const mixed = attention(m.at("attn1"), fewer, onlyCrossAttention ? context : fewer, heads);
+      return merging?.unmerge(mixed) ?? mixed;
+    };
+    let h = ops.add(x, seen());
     h = ops.add(h, attention(m.at("attn2"), norm("norm2", h), context, heads, pictures));
     return ops.add(h, feedForward(m.at("ff"), norm("norm3", h)));
   },
@@ -94,6 +108,8 @@ export interface SpatialTransformerOptions {
   readonly pictures?: readonly PictureTokens[];
   /** Self-attention looks at fewer tokens: the share of them that is merged into others. */
   readonly mergeTokens?: number;
+  /** Paths of the blocks in which self-attention is the identity. */
+  readonly perturbed?: readonly string[];
 }
 
 /** Transformer blocks over the pixels of x [B, H, W, C], with a residual around them (Transformer2DModel). */
@@ -112,7 +128,8 @@ export const spatialTransformer = layer(
       const block = m.at("transformer_blocks", i);
       const { heads, onlyCrossAttention, pictures, mergeTokens: ratio } = options;
       const grid = ratio === undefined ? undefined : { height: h, width: w, ratio };
-      tokens = transformerBlock(block, tokens, context, heads, onlyCrossAttention, pictures, grid);
+      const special = options.perturbed?.includes(block.path) ? "identity" : grid;
+      tokens = transformerBlock(block, tokens, context, heads, onlyCrossAttention, pictures, special);
     }
     return ops.add(project("proj_out", tokens, [b, h, w, c]), x);
   },

@@ -17,6 +17,8 @@ const contradictions: readonly (readonly [Name, Name, string])[] = [
   ["denoisingStart", "exactSteps", "both say which steps are run"],
   ["denoisingStart", "mask", "image to image can start in the middle, inpainting cannot"],
   ["denoisingStart", "expand", "image to image can start in the middle, outpainting cannot"],
+  ["softMask", "maskedContent", "each pixel starts as the image itself"],
+  ["pag", "deepCache", "what is kept from evaluation to evaluation is not that of the perturbed network"],
   ["hires", "image", "image to image with width and height is the second pass by itself"],
   ["hires", "denoisingStart", "the second pass starts from the first one's end"],
   ["hires", "denoisingEnd", "the second pass needs a finished first one"],
@@ -51,6 +53,8 @@ export function refuseContradictions(options: GenerateOptions, model: ModelTrait
   for (const [key, { only }] of given)
     if (only === "instruct" && sees !== "image")
       throw refusal(`${key} is for models that follow instructions (InstructPix2Pix), ${name} is not`);
+  if (options.softMask && sees === "mask")
+    throw refusal(`${name} sees the mask itself, which is black and white, so it takes no softMask`);
   refuseLatents(options, model);
   if (sees === "lowres") refuseForUpscaling(options, model);
   for (const [key, { only }] of given)

@@ -57,6 +57,12 @@ export interface ImageOptions {
    * brought back towards those around the painted part.
    */
   maskBlur?: number;
+  /**
+   * Grey in the mask says from which share of the steps on a pixel may change, white from the first and black never
+   * (differential diffusion, Levin and Fried 2023), in place of one border between kept and repainted. For models that do
+   * not see the mask. Default false.
+   */
+  softMask?: boolean;
   /** What the masked part starts as, at a strength below 1. Default "original". */
   maskedContent?: MaskedContent;
   /** Works on the mask's surroundings only, at width x height (default: the model's own). Default padding 32. */
@@ -101,6 +107,11 @@ export const imageOptions = {
     schema: z.number().min(0).max(1024),
     about: "softens the mask's edge, in pixels (default: 4)",
     ...{ needs: ["mask", "expand"], flag: "<pixels>", axis: true },
+  },
+  softMask: {
+    schema: z.boolean(),
+    about: "grey in the mask says from which step on a pixel may change",
+    ...{ kept: true, fallback: false, needs: ["mask"], flag: "", served: true, label: "Soft mask" },
   },
   maskedContent: {
     schema: z.enum(maskedContents),

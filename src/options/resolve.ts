@@ -43,6 +43,7 @@ export function resolveOptions(
     guidance: options.guidance ?? defaultGuidance(model),
     scheduler: typeof scheduler === "function" ? "custom" : schedulerConfig(scheduler, model.scheduler),
     ...kept(options),
+    ...(options.pag && { pag: { layers: ["mid"], ...options.pag } }),
     ...(mode === "instruct" && { imageGuidance: options.imageGuidance ?? 1.5 }),
     ...(mode === "upscale" ? { upscaling: upscalingOf(options, model) } : imageOptions(options, mode, model)),
     ...(options.controlnet && { controlnet: options.controlnet.map(({ image: _, ...rest }) => rest) }),

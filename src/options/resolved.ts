@@ -61,6 +61,8 @@ export interface ResolvedOptions {
   readonly guidanceInterval?: readonly [start: number, end: number];
   readonly deepCache?: { readonly interval: number };
   readonly tokenMerging?: number;
+  readonly freeu?: NonNullable<GenerateOptions["freeu"]>;
+  readonly pag?: Required<NonNullable<GenerateOptions["pag"]>>;
   readonly guidanceRescale: number;
   readonly imageGuidance?: number;
   readonly eta?: number;
@@ -74,6 +76,7 @@ export interface ResolvedOptions {
   readonly strength?: number;
   readonly exactSteps?: boolean;
   readonly resizeMode?: ResizeMode;
+  readonly softMask: boolean;
   readonly inpainting?: Inpainting;
   readonly outpainting?: { readonly margins: Margins; readonly step: number; readonly seamStrength: number };
   readonly hires?: Required<Omit<Hires, "scale" | "steps">> & { readonly steps?: number };

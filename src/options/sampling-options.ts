@@ -36,6 +36,18 @@ export interface SamplingOptions {
    * like; 0.5 is usual. Pays for large pictures; the picture changes. Not for upscalers. Default: none.
    */
   tokenMerging?: number;
+  /**
+   * FreeU (Si et al. 2023, "FreeU: Free Lunch in Diffusion U-Net"): scales, in the first and the second up block, half of
+   * the channels that come up (b1, b2) and the low frequencies of what they are joined with (s1, s2). 1 changes nothing;
+   * its authors name 1.5, 1.6, 0.9 and 0.2 for SD 1, 1.4, 1.6, 0.9 and 0.2 for SD 2, 1.1, 1.2, 0.6 and 0.4 for SDXL. Default: none.
+   */
+  freeu?: { readonly b1: number; readonly b2: number; readonly s1: number; readonly s2: number };
+  /**
+   * Perturbed attention guidance (Ahn et al. 2024): away from what the UNet says when self-attention in some `layers` sees
+   * only itself (down, mid, up, or a path such as up_blocks.1.attentions.0; default mid), by `scale` (3 is usual). It adds a
+   * run of the UNet for each evaluation; with `guidanceInterval` it acts within it, too. Default: none.
+   */
+  pag?: { readonly scale: number; readonly layers?: readonly string[] };
   /** InstructPix2Pix: how close to stay to the image, default 1.5. */
   imageGuidance?: number;
   /** Share of fresh noise in DDIM and its like; the default is the scheduler's. */
@@ -55,6 +67,8 @@ export interface SamplingOptions {
   /** 0 to 1: stops at this share of the noise schedule, so that another model can go on from the latents. */
   denoisingEnd?: number;
 }
+
+const factor = z.number().min(0).max(10);
 
 export const samplingOptions = {
   width: {
@@ -94,6 +108,25 @@ export const samplingOptions = {
     about: "share of the tokens that are merged in self-attention, 0.5; for large pictures (default: none)",
     ...{ kept: true, only: "text", not: ["upscale"] },
     ...{ flag: "<share>", served: true, axis: true, label: "Token merging ratio" },
+  },
+  freeu: {
+    schema: z.strictObject({ b1: factor, b2: factor, s1: factor, s2: factor } satisfies Record<
+      keyof NonNullable<SamplingOptions["freeu"]>,
+      z.ZodType
+    >),
+    about: "FreeU: factors b1, b2, s1 and s2 of the first two up blocks, such as 1.5,1.6,0.9,0.2",
+    ...{ kept: true, only: "text", not: ["upscale"] },
+    ...{ served: true, label: "FreeU" },
+    inText: ({ b1, b2, s1, s2 }) => [b1, b2, s1, s2].join(" "),
+  },
+  pag: {
+    schema: z.strictObject({
+      scale: z.number().min(0).max(100),
+      layers: z.array(z.string().max(100)).min(1).max(100).optional(),
+    } satisfies Record<keyof NonNullable<SamplingOptions["pag"]>, z.ZodType>),
+    about: "perturbed attention guidance: its scale (3 is usual), and in which layers (default: mid)",
+    ...{ only: "text", not: ["instruct", "upscale"], served: true, label: "PAG" },
+    inText: ({ scale, layers = ["mid"] }) => `${scale} ${layers.join(" ")}`,
   },
   imageGuidance: {
     schema: z.number().min(0),

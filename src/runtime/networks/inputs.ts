@@ -1,7 +1,9 @@
 import { DiffusionError } from "../../errors.js";
 import type { Values } from "../../latents/latents.js";
 import type { Filled } from "../../models/fields.js";
+import type { FreeU } from "../../models/freeu.js";
 import { type KUNetConfig, type KUNetInputs, type KUNetSize, kTimeEmbedding } from "../../models/k-unet.js";
+import { selectedSelfAttentions } from "../../models/self-attentions.js";
 import { embedTimesteps } from "../../models/timestep-embedding.js";
 import type { UNet2DConfig, UNet2DInputs, UNet2DSize } from "../../models/unconditional.js";
 import { type UNetInputs, type UNetSize, unet } from "../../models/unet.js";
@@ -24,6 +26,10 @@ export interface UNetInput {
   readonly added?: { readonly textEmbeds: Values; readonly timeIds: Values };
   /** Token merging: the share of the tokens that is merged in self-attention, above 0 and at most 0.75. */
   readonly mergeTokens?: number;
+  /** FreeU: factors of the first two up blocks. */
+  readonly freeu?: FreeU;
+  /** Layers whose self-attention is the identity: down, mid, up, or a path such as up_blocks.1.attentions.0. */
+  readonly perturbed?: readonly string[];
   /** ControlNet: what is added to each skip connection, and last to the middle. */
   readonly residuals?: readonly Values[];
   /** T2I-Adapters: what is added on the way down, one for each level, and one for the middle where there are more. */
@@ -50,12 +56,14 @@ export function unetInputs(
     context.shape[2] !== config.crossAttentionDim
   )
     throw badInput("context", `[${batch}, tokens, ${config.crossAttentionDim}]`, `[${context?.shape}]`);
-  const { mergeTokens, residuals, features, pictures } = x;
+  const { mergeTokens, freeu, perturbed, residuals, features, pictures } = x;
   if (mergeTokens !== undefined && !(mergeTokens > 0 && mergeTokens <= 0.75))
     throw badInput("mergeTokens", "a share above 0, at most 0.75", `${mergeTokens}`);
   const size: UNetSize = {
     ...{ batch, height, width, tokens: context.shape[1]! },
     ...(mergeTokens !== undefined && { mergeTokens }),
+    ...(freeu && { freeu }),
+    ...(perturbed && { perturbed: selectedSelfAttentions(config, perturbed) }),
     ...(residuals && { residuals: true }),
     ...(features?.length && { features: features.length }),
     ...(pictures?.length && { pictures: pictures.map(({ tokens }) => tokens.shape[1] ?? 0) }),

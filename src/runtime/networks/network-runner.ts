@@ -35,7 +35,7 @@ export type AdaptedRun = <Kind extends NetworkKind>(
 
 /**
  * Sizes of one network that stay loaded; a session keeps its memory, so the one used longest ago goes. Forms that
- * take turns within a picture (with and without guidance, whole and shallow) count as one.
+ * take turns within a picture (with and without guidance, whole and shallow, perturbed) count as one.
  */
 const SIZES_KEPT = 3;
 
@@ -75,11 +75,11 @@ export function runnerOf(
     inputs: Given<NetworkOf<Kind>>,
     adapters: Adapters = noAdapters,
   ): Promise<Results<NetworkOf<Kind>>> => {
-    const { batch, deep, ...rest } = spec.size as UNetSize;
+    const { batch, deep, perturbed, ...rest } = spec.size as UNetSize;
     const isAdapted = isAny(adapters);
     const key = `${spec.kind} ${JSON.stringify(rest)}`;
     const forms = loaded.get(key) ?? new Map<string, RemoteRunner>();
-    const form = `${batch} ${deep}`;
+    const form = `${batch} ${deep} ${perturbed}`;
     const network = forms.get(form) ?? engine.runner(requestOf(spec, reference, options));
     forms.set(form, network);
     loaded.delete(key);
