@@ -1,6 +1,15 @@
 import { InvalidArgumentError } from "commander";
 import { expect, test } from "vitest";
-import { readAge, readInterval, readMargins, readNumber, readSeed, readSize } from "./arguments.js";
+import {
+  readAge,
+  readFreeU,
+  readInterval,
+  readMargins,
+  readNumber,
+  readPag,
+  readSeed,
+  readSize,
+} from "./arguments.js";
 
 test("numbers, also negative and broken ones, but no text", () => {
   expect([readNumber("20"), readNumber("-1"), readNumber("0.5")]).toEqual([20, -1, 0.5]);
@@ -34,6 +43,15 @@ test("intervals", () => {
   expect(readInterval("0, 1")).toEqual([0, 1]);
   for (const text of ["0.2", "0.8,0.2", "0,", "0,1,1", "-0.1,0.5", "0,1.5", "a,b"])
     expect(() => readInterval(text)).toThrow("0.2,0.8");
+});
+
+test("factors of FreeU, and perturbed attention guidance", () => {
+  expect(readFreeU("1.5, 1.6,0.9,0.2")).toEqual({ b1: 1.5, b2: 1.6, s1: 0.9, s2: 0.2 });
+  for (const text of ["", "1,2,3", "1,2,3,", "1,2,3,4,5", "1,2,3,-1", "a,b,c,d"])
+    expect(() => readFreeU(text)).toThrow("1.5,1.6,0.9,0.2");
+  expect(readPag("3")).toEqual({ scale: 3 });
+  expect(readPag("2.5:mid, up_blocks.1")).toEqual({ scale: 2.5, layers: ["mid", "up_blocks.1"] });
+  for (const text of ["", "mid", "3:", "3:mid,", "-1", "1:2:"]) expect(() => readPag(text)).toThrow("3:mid");
 });
 
 test("ages", () => {

@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from "commander";
 import { nearest } from "../errors.js";
 import type { Margins } from "../image/outpaint.js";
+import type { GenerateOptions } from "../index.js";
 import type { Seed } from "../latents/rng.js";
 
 /** Readers of option values. They check the form; what a value may be is checked where it is used. */
@@ -48,6 +49,25 @@ export function readInterval(text: string): [start: number, end: number] {
   if (shares.length !== 2 || !(start >= 0 && start < end && end <= 1))
     throw new InvalidArgumentError("Expected two growing shares from 0 to 1, for example 0.2,0.8.");
   return [start, end];
+}
+
+/** The four factors of FreeU: "1.5,1.6,0.9,0.2". */
+export function readFreeU(text: string): NonNullable<GenerateOptions["freeu"]> {
+  const factors = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  const [b1, b2, s1, s2] = factors;
+  if (factors.length !== 4 || !factors.every((factor) => factor >= 0 && factor <= 10))
+    throw new InvalidArgumentError("Expected four factors from 0 to 10, for example 1.5,1.6,0.9,0.2.");
+  return { b1: b1!, b2: b2!, s1: s1!, s2: s2! };
+}
+
+/** Perturbed attention guidance: "3", or with layers "3:mid,up_blocks.1". */
+export function readPag(text: string): NonNullable<GenerateOptions["pag"]> {
+  const [, number = "", names] = /^([^:]*)(?::(.+))?$/.exec(text) ?? [];
+  const scale = number.trim() === "" ? Number.NaN : Number(number);
+  const layers = names?.split(",").map((name) => name.trim());
+  if (!(scale >= 0 && scale <= 100) || layers?.includes(""))
+    throw new InvalidArgumentError("Expected a scale from 0 to 100, for example 3, or 3:mid,up_blocks.1.");
+  return { scale, ...(layers && { layers }) };
 }
 
 const hourMs = 3600 * 1000;

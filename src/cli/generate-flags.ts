@@ -6,7 +6,15 @@ import { loadOptions } from "../options/load.js";
 import type { NamesWith } from "../options/options.js";
 import { samplingOptions } from "../options/sampling-options.js";
 import { textOptions } from "../options/text-options.js";
-import { readInterval, readMargins, readNumber, readSeed, readSize } from "./arguments.js";
+import {
+  readFreeU,
+  readInterval,
+  readMargins,
+  readNumber,
+  readPag,
+  readSeed,
+  readSize,
+} from "./arguments.js";
 import { addControlOptions, type ControlFlags } from "./control-flags.js";
 import { type AddFlags, addOptionFlags } from "./option-flags.js";
 
@@ -69,7 +77,7 @@ function addPictureOptions(command: Command): void {
         .option("--variation-seed <n>", "that other seed; picture i uses it + i (default: drawn)", readSeed),
   };
   command.optionsGroup("Picture:");
-  const read = { seed: readSeed, guidanceInterval: readInterval };
+  const read = { seed: readSeed, guidanceInterval: readInterval, freeu: readFreeU, pag: readPag };
   addOptionFlags(command, { ...textOptions, ...samplingOptions }, byHand, read);
   command
     .option("--hires-scale <factor>", imageOptions.hires.about, readNumber)

@@ -114,9 +114,9 @@ export const samplingOptions = {
       keyof NonNullable<SamplingOptions["freeu"]>,
       z.ZodType
     >),
-    about: "FreeU: factors b1, b2, s1 and s2 of the first two up blocks, such as 1.5,1.6,0.9,0.2",
+    about: "FreeU: factors of the first two up blocks, such as 1.5,1.6,0.9,0.2",
     ...{ kept: true, only: "text", not: ["upscale"] },
-    ...{ served: true, label: "FreeU" },
+    ...{ flag: "<b1,b2,s1,s2>", served: true, label: "FreeU" },
     inText: ({ b1, b2, s1, s2 }) => [b1, b2, s1, s2].join(" "),
   },
   pag: {
@@ -125,7 +125,8 @@ export const samplingOptions = {
       layers: z.array(z.string().max(100)).min(1).max(100).optional(),
     } satisfies Record<keyof NonNullable<SamplingOptions["pag"]>, z.ZodType>),
     about: "perturbed attention guidance: its scale (3 is usual), and in which layers (default: mid)",
-    ...{ only: "text", not: ["instruct", "upscale"], served: true, label: "PAG" },
+    ...{ only: "text", not: ["instruct", "upscale"] },
+    ...{ flag: "<scale[:layers]>", served: true, label: "PAG" },
     inText: ({ scale, layers = ["mid"] }) => `${scale} ${layers.join(" ")}`,
   },
   imageGuidance: {

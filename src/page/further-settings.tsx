@@ -53,6 +53,23 @@ export function VariationSettings() {
   );
 }
 
+/** Ways to better pictures that cost time, or change them much. */
+export function QualitySettings() {
+  const t = useWords();
+  const { freeu } = useStore(settings);
+  return (
+    <>
+      <SettingSlider name="pagScale" min={0} max={10} step={0.5} />
+      <TextField
+        label={t("freeu")}
+        value={freeu}
+        placeholder="1.5 1.6 0.9 0.2"
+        onChange={(freeu) => change({ freeu })}
+      />
+    </>
+  );
+}
+
 /** One picture for each pair of values. */
 export function GridSettings({ mode }: { readonly mode: Mode }) {
   const t = useWords();

@@ -112,6 +112,7 @@ function MaskSettings() {
         choices={maskedContents.map((value) => ({ value, label: t(value) }))}
         onChange={(value) => change({ maskedContent: value as Settings["maskedContent"] })}
       />
+      <Check label={t("softMask")} value={form.softMask} onChange={(softMask) => change({ softMask })} />
       <Check
         label={t("onlyMasked")}
         value={form.onlyMasked}

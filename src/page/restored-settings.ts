@@ -14,6 +14,8 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
     hires,
     grid,
     controlnet,
+    freeu,
+    pag,
     width = 0,
     height = 0,
     ...rest
@@ -42,6 +44,9 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
       controlStart: control.start ?? 0,
       controlEnd: control.end ?? 1,
     }),
+    pagScale: pag?.scale ?? 0,
+    freeu: freeu ? [freeu.b1, freeu.b2, freeu.s1, freeu.s2].join(" ") : "",
+    softMask: rest.softMask ?? false,
     x: noAxis,
     y: noAxis,
     scheduler: "",
@@ -115,6 +120,8 @@ export function settingsOfFields(
       const { field, from } = furtherNumbers[name];
       return (number(field) ?? from) - from;
     }),
+    pagScale: Number(fields.PAG?.split(" ")[0] ?? 0),
+    freeu: fields.FreeU ?? "",
     seed: fields.Seed,
     variationStrength: number("Variation seed strength") ?? 0,
     variationSeed: fields["Variation seed"] ?? "",
@@ -130,6 +137,7 @@ export function settingsOfFields(
     maskBlur: number("Mask blur"),
     maskedContent: fields["Masked content"],
     padding: number("Masked area padding"),
+    softMask: fields["Soft mask"] === "true",
     onlyMasked: fields["Inpaint area"] === "Only masked",
     ...(fields.Sampler &&
       schedulerSettings({ sampler: fields.Sampler, schedule: fields["Schedule type"] }, list)),

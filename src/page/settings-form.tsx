@@ -5,7 +5,7 @@ import { modelFor, models, schedulers } from "./catalog.js";
 import { ControlSettings } from "./control-settings.js";
 import { choicesOrNone, Select, TextArea, TextField } from "./fields/fields.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
-import { GridSettings, HiresSettings, VariationSettings } from "./further-settings.js";
+import { GridSettings, HiresSettings, QualitySettings, VariationSettings } from "./further-settings.js";
 import { ask, type ModelView } from "./server.js";
 import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
@@ -176,6 +176,7 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
         <summary>{t("more")}</summary>
         <div class="fields">
           <VariationSettings />
+          {text && <QualitySettings />}
           <div class="grid">
             {text &&
               furtherNames.map((name) => <SettingNumber key={name} name={name} {...furtherNumbers[name]} />)}

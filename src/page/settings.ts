@@ -39,6 +39,10 @@ export interface Settings extends Readonly<Record<FurtherNumber, number>> {
   readonly y: AxisSetting;
   readonly scheduler: string;
   readonly schedule: string;
+  /** Scale of perturbed attention guidance; 0 is none. */
+  readonly pagScale: number;
+  /** The four factors of FreeU as they are typed; empty for none. */
+  readonly freeu: string;
   readonly rng: (typeof rngNames)[number];
   readonly strength: number;
   /** Of image to image and inpainting; 0 is the picture's own. */
@@ -48,6 +52,8 @@ export interface Settings extends Readonly<Record<FurtherNumber, number>> {
   readonly maskBlur: number;
   readonly maskedContent: MaskedContent;
   readonly onlyMasked: boolean;
+  /** Grey in the mask says from which step on a pixel may change. */
+  readonly softMask: boolean;
   readonly padding: number;
   readonly left: number;
   readonly right: number;
@@ -91,6 +97,8 @@ export const settings = rememberedStore<Settings>("settings", {
   scheduler: "dpmpp_2m",
   schedule: "",
   ...noFurtherNumbers,
+  pagScale: 0,
+  freeu: "",
   rng: rngNames[0],
   strength: 0.75,
   imageWidth: 0,
@@ -99,6 +107,7 @@ export const settings = rememberedStore<Settings>("settings", {
   maskBlur: 4,
   maskedContent: maskedContents[0],
   onlyMasked: false,
+  softMask: false,
   padding: 32,
   left: 64,
   right: 64,
@@ -163,6 +172,8 @@ export function requestOf(
     guidance: form.guidance,
     ...(control && { controlnet: [controlOf(form, control)] }),
     ...Object.fromEntries(furtherNames.flatMap((name) => (form[name] > 0 ? [[name, form[name]]] : []))),
+    ...(form.pagScale > 0 && { pag: { scale: form.pagScale } }),
+    ...(form.freeu.trim() && { freeu: freeuOf(form.freeu) }),
   };
   const { strength, maskBlur, maskedContent, onlyMasked, padding, left, right, top, bottom } = form;
   switch (mode) {
@@ -178,12 +189,22 @@ export function requestOf(
         mask,
         strength,
         maskBlur,
-        maskedContent,
+        // A soft mask starts from the image itself.
+        ...(form.softMask ? { softMask: true } : { maskedContent }),
         ...(onlyMasked && { onlyMasked: { padding } }),
       };
     case "outpaint":
       return { ...text, image, expand: { left, right, top, bottom } };
   }
+}
+
+/** Four numbers with commas or spaces between them; what is missing or none is refused by its name. */
+function freeuOf(text: string) {
+  const [b1, b2, s1, s2] = text
+    .trim()
+    .split(/[\s,]+/)
+    .map(Number);
+  return { b1, b2, s1, s2 };
 }
 
 const resizedTo = ({ imageWidth, imageHeight, resizeMode }: Settings) => ({
