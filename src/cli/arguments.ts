@@ -62,7 +62,7 @@ export function readFreeU(text: string): NonNullable<GenerateOptions["freeu"]> {
 
 /** Perturbed attention guidance: "3", or with layers "3:mid,up_blocks.1". */
 export function readPag(text: string): NonNullable<GenerateOptions["pag"]> {
-  const [, number = "", names] = /^([^:]*)(?::(.+))?$/.exec(text) ?? [];
+  const [, number = "", names] = /^([^:]*)(?::([^:]+))?$/.exec(text) ?? [];
   const scale = number.trim() === "" ? Number.NaN : Number(number);
   const layers = names?.split(",").map((name) => name.trim());
   if (!(scale >= 0 && scale <= 100) || layers?.includes(""))
