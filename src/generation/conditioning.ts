@@ -18,8 +18,8 @@ export interface Conditions {
   readonly rows: readonly { readonly negative: boolean; readonly weight: number }[];
   /** What of the prompts did not fit, in words. */
   readonly notes: readonly string[];
-  /** What the rows are at each of so many evaluations. */
-  over(evaluations: number): Promise<(evaluation: number) => readonly Conditioning[]>;
+  /** What the rows are at each of so many evaluations, which count on from those of the pass `before` it. */
+  over(evaluations: number, before?: number): Promise<(evaluation: number) => readonly Conditioning[]>;
 }
 
 /**
@@ -41,7 +41,7 @@ export async function encodePrompts(
       all.push({ rows: [], notes: [], over: async () => () => [] });
       continue;
     }
-    const embedder = embedders.get(model) ?? createEmbedder(model, options.promptSyntax);
+    const embedder = embedders.get(model) ?? createEmbedder(model, options.promptSyntax, options.emphasis);
     embedders.set(model, embedder);
     const conditions = conditionsOf(model, embedder, options, i);
     await conditions.over(options.steps);
@@ -60,27 +60,28 @@ function conditionsOf(model: Loaded, embedder: Embedder, options: WholeOptions, 
   const against = negativePromptEmbeds || !guided ? [] : embedder.read(texts.negative, { whole: true });
   const negative = { negative: true, weight: 1 };
   // InstructPix2Pix guides by the image, too: nothing, only the image, the image and the prompt.
-  const before = !guided ? [] : mode === "instruct" ? [negative, negative] : [negative];
+  const negatives = !guided ? [] : mode === "instruct" ? [negative, negative] : [negative];
   const room = model.tokenizers[0]!.maxLength - 2;
-  const placed = (parts: readonly PromptPart[], evaluations: number) =>
-    parts.map((part) => part.over(evaluations));
-  const known = new Map<number, ReturnType<Conditions["over"]>>();
+  const placed = (parts: readonly PromptPart[], evaluations: number, before?: number) =>
+    parts.map((part) => part.over(evaluations, before));
+  const known = new Map<string, ReturnType<Conditions["over"]>>();
   return {
     notes: [
       ...cutNotes("prompt", placed(prompts, steps), room),
       ...cutNotes("negative prompt", placed(against, steps), room),
     ],
-    rows: [...before, ...weights.map((weight) => ({ negative: false, weight }))],
-    over(evaluations) {
+    rows: [...negatives, ...weights.map((weight) => ({ negative: false, weight }))],
+    over(evaluations, before = 0) {
+      const key = `${evaluations} ${before}`;
       const rows =
-        known.get(evaluations) ??
+        known.get(key) ??
         embedRows(model, embedder, options, {
-          prompts: placed(prompts, evaluations),
-          against: placed(against, evaluations),
-          negatives: before.length,
+          prompts: placed(prompts, evaluations, before),
+          against: placed(against, evaluations, before),
+          negatives: negatives.length,
           zeroed: texts.isNegativeZeroed(model),
         });
-      known.set(evaluations, rows);
+      known.set(key, rows);
       return rows;
     },
   };

@@ -10,7 +10,13 @@ import { fromImage, fromLatents } from "./starts.js";
 /** The second pass of "hires fix". Given steps are all run, as in the web UI. */
 export function hiresPass({ options: { hires, steps } }: Generation): Pass {
   const { width, height, strength, steps: exact } = hires!;
-  return { size: { width, height }, steps: exact ?? steps, strength, exact: exact !== undefined };
+  return {
+    size: { width, height },
+    steps: exact ?? steps,
+    strength,
+    exact: exact !== undefined,
+    before: steps,
+  };
 }
 
 /** Enlarges latents and denoises them once more, with noise from a new stream of the image's seed. */

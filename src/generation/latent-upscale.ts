@@ -59,14 +59,14 @@ export async function latentUpscaler(
   { networks }: Loaded,
   config: KUNetConfig,
   conditions: Conditions,
-  pass: { evaluations: number; guidance: GuidancePlan; sigmas: readonly number[] | undefined },
+  pass: { steps: number; guidance: GuidancePlan; sigmas: readonly number[] | undefined },
 ): Promise<Predict> {
   const { sigmas } = pass;
   if (!sigmas)
     throw new DiffusionError("BAD_OPTION", "this upscaler needs a scheduler that works on noise levels", {
       hint: "leave the scheduler out, or take euler",
     });
-  const rowsAt = await conditions.over(pass.evaluations);
+  const rowsAt = await conditions.over(pass.steps);
   return async (sample, _timestep, evaluation) => {
     const rows = pass.guidance(evaluation).rows.map((row) => rowsAt(evaluation)[row]!);
     const sigma = sigmas[evaluation]!;

@@ -30,6 +30,8 @@ export interface PassShape {
   readonly size: Size;
   /** At least as many evaluations as there will be, as far as that is known. */
   readonly evaluations: number;
+  /** What prompt editing counts: the steps of this pass and of the one before it. */
+  readonly edited: { readonly steps: number; readonly before: number };
   readonly guidance: GuidancePlan;
   readonly controls: Controls;
   /** Noise levels of the evaluations, where the scheduler works on them. */
@@ -61,15 +63,19 @@ async function wholePredictor(
 ): Promise<Predict> {
   const { unet } = loaded.model;
   const { networks } = loaded;
-  const { size, evaluations, guidance, controls } = pass;
+  const { size, guidance, controls } = pass;
   if (unet.kind === "unconditional_unet")
     return (sample, timestep) => networks.unet.run({ sample, timestep });
   if (unet.kind === "k_unet")
-    return latentUpscaler(loaded, unet.config, conditions, { evaluations, guidance, sigmas: pass.sigmas });
+    return latentUpscaler(loaded, unet.config, conditions, {
+      steps: pass.edited.steps,
+      guidance,
+      sigmas: pass.sigmas,
+    });
   const { timeCondDim, added, classes } = unet.config;
   const { deepCache, tokenMerging: mergeTokens, freeu, pag } = options;
   const { rows } = conditions;
-  const rowsAt = await conditions.over(evaluations);
+  const rowsAt = await conditions.over(pass.edited.steps, pass.edited.before);
   const inputsOf = (conditions: readonly Conditioning[], asked: readonly number[]) => {
     const current = asked.map((row) => conditions[row]!);
     const own = asked.map((row) => rows[row]!);

@@ -3,7 +3,7 @@ import type { Values } from "../latents/latents.js";
 import type { Conditioning } from "../options/conditioning.js";
 import type { TextEncoding } from "../runtime/networks/text-encoder.js";
 import { type Chunk, emptyChunk, padChunks } from "../text/chunks.js";
-import { blendWithout, emphasize, emphasizeFromEmpty } from "../text/emphasis.js";
+import { blendWithout, type Emphasis, emphasize, emphasizeFromEmpty } from "../text/emphasis.js";
 import { type PromptRange, type PromptSyntax, type ReadPart, readPrompt } from "../text/prompt.js";
 import type { Loaded } from "./loaded.js";
 
@@ -16,8 +16,8 @@ export type PlacedPrompt = readonly (readonly PromptRange[])[];
 /** One of the prompts that AND combines, parsed and tokenized. */
 export interface PromptPart {
   readonly weight: number;
-  /** What it says at each of so many evaluations. */
-  over(evaluations: number): PlacedPrompt;
+  /** What it says at each of so many evaluations, which count on from those of the pass `before` it. */
+  over(evaluations: number, before?: number): PlacedPrompt;
 }
 
 export interface Embedder {
@@ -32,7 +32,11 @@ export interface Embedder {
 }
 
 /** Encodes prompts for a model. */
-export function createEmbedder({ tokenizers, networks, model }: Loaded, syntax: PromptSyntax): Embedder {
+export function createEmbedder(
+  { tokenizers, networks, model }: Loaded,
+  syntax: PromptSyntax,
+  emphasis?: Emphasis,
+): Embedder {
   const known = new Map<string, Promise<TextEncoding>>();
   const encode = (encoder: number, ids: readonly number[], skip: number): Promise<TextEncoding> => {
     const key = `${encoder} ${skip} ${ids.join()}`;
@@ -51,7 +55,7 @@ export function createEmbedder({ tokenizers, networks, model }: Loaded, syntax: 
   const weighted = async (encoder: number, chunk: Chunk, skip: number): Promise<Float32Array> => {
     const state = await stateOf(encoder, chunk, skip);
     if (chunk.weights.every((weight) => weight === 1)) return state;
-    if (syntax !== "compel") return emphasize(state, chunk.weights);
+    if (syntax !== "compel") return emphasize(state, chunk.weights, emphasis);
     const empty = await stateOf(encoder, emptyChunk(tokenizers[encoder]!), skip);
     return emphasizeFromEmpty(state, chunk.weights, empty);
   };
@@ -117,7 +121,7 @@ function combined(prompts: readonly (readonly ReadPart[])[]): PromptPart[] {
     );
   return first.map(({ weight }, part) => ({
     weight,
-    over: (evaluations) => prompts.map((parts) => parts[part]!.over(evaluations)),
+    over: (evaluations, before) => prompts.map((parts) => parts[part]!.over(evaluations, before)),
   }));
 }
 

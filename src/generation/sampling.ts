@@ -3,6 +3,8 @@ import { restoreKept } from "../latents/blend.js";
 import { brownianNoise } from "../latents/brownian.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng } from "../latents/rng.js";
+import { isSecondOrder } from "../schedulers/catalog.js";
+import type { SchedulerConfig } from "../schedulers/config.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { controlsFor } from "./control.js";
 import { type Denoising, type DenoisingStep, denoise } from "./denoise.js";
@@ -22,6 +24,8 @@ export interface Pass {
   readonly strength?: number;
   /** Runs all `steps` in spite of the strength. */
   readonly exact?: boolean;
+  /** Steps of the pass before this one. */
+  readonly before?: number;
 }
 
 /** Network evaluations of a pass, as far as the scheduler knows them before it runs. */
@@ -53,6 +57,7 @@ async function sample(generation: Generation, pass: Pass, run: ImageRun, start: 
     start: start.sample,
     predict: await predictor(generation.adapted[index]!, conditions, options, {
       ...{ size, evaluations: Math.max(pass.steps, planned), guidance },
+      edited: editedSteps(options.scheduler, pass, planned),
       controls: controlsFor(generation, conditions.rows, { size, evaluations: planned }),
       ...(scheduler.sigmas && { sigmas: scheduler.sigmas }),
     }),
@@ -109,6 +114,13 @@ function stepEvent(
 async function withPreview({ options, preview }: Generation, event: ReturnType<typeof stepEvent>) {
   if (!options.preview || event.step % options.preview.every !== 0) return event;
   return { ...event, previews: await preview(event.latents) };
+}
+
+/** The steps that prompt editing counts: as the web UI's, twice as many where each asks the network twice. */
+function editedSteps(scheduler: SchedulerConfig | "custom", { steps, before = 0 }: Pass, planned: number) {
+  if (scheduler === "custom") return { steps: Math.max(steps, planned), before };
+  const each = isSecondOrder(scheduler) ? 2 : 1;
+  return { steps: each * steps, before: each * before };
 }
 
 function schedulerFor({ loaded, options }: Generation, pass: Pass): Scheduler {

@@ -1,6 +1,7 @@
 import type { ResampleFilter, ResizeMode } from "../image/resize.js";
 import type { RngName } from "../latents/rng.js";
 import type { InterpolationMode } from "../latents/upscale.js";
+import type { Emphasis } from "../text/emphasis.js";
 import type { PromptSyntax } from "../text/prompt.js";
 
 /*
@@ -14,6 +15,8 @@ const all = <Word extends string>(words: Record<Word, true>): readonly [Word, ..
 
 /** The default stands first in each list. */
 export const promptSyntaxes = all<PromptSyntax>({ plain: true, a1111: true, compel: true });
+
+export const emphases = all<Emphasis>({ original: true, "no-norm": true });
 
 export const rngNames = all<RngName>({ torch: true, philox: true, seedrandom: true });
 

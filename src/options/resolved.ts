@@ -8,6 +8,7 @@ import type { RngName } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import type { Run } from "../schedulers/plan.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
+import type { Emphasis } from "../text/emphasis.js";
 import type { PromptSyntax } from "../text/prompt.js";
 import type { MaskedContent, Output } from "./choices.js";
 import type { Conditioning } from "./conditioning.js";
@@ -68,6 +69,7 @@ export interface ResolvedOptions {
   readonly eta?: number;
   readonly clipSkip: number;
   readonly promptSyntax: PromptSyntax;
+  readonly emphasis: Emphasis;
   readonly rng: RngName;
   /** "custom" for the user's own factory. */
   readonly scheduler: SchedulerConfig | "custom";

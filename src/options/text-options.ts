@@ -1,7 +1,8 @@
 import { z } from "zod";
 import type { Size } from "../image/image.js";
+import type { Emphasis } from "../text/emphasis.js";
 import type { PromptSyntax } from "../text/prompt.js";
-import { promptSyntaxes } from "./choices.js";
+import { emphases, promptSyntaxes } from "./choices.js";
 import type { Conditioning } from "./conditioning.js";
 import type { Descriptions } from "./described.js";
 import { size, values, whole } from "./kinds.js";
@@ -27,6 +28,11 @@ export interface TextOptions {
    * "a1111" skips layers (`clipSkip`) for the negative prompt, too. `<lora:name:0.8>` is understood in each.
    */
   promptSyntax?: PromptSyntax;
+  /**
+   * With "a1111": whether weights leave the mean of a chunk's embedding as it was ("original", the default) or may
+   * change it ("no-norm"), as the web UI's setting Emphasis mode.
+   */
+  emphasis?: Emphasis;
   /** In place of `prompt` and `negativePrompt`: what `encodePrompt` gave, or the like. */
   promptEmbeds?: Conditioning;
   negativePromptEmbeds?: Conditioning;
@@ -58,6 +64,11 @@ export const textOptions = {
     about: "how (x:1.3), [a:b:0.5], AND and BREAK in prompts are read (default: plain, as they stand)",
     ...{ kept: true, fallback: promptSyntaxes[0] },
     ...{ only: "text", flag: "<name>", served: true, axis: true },
+  },
+  emphasis: {
+    schema: z.enum(emphases),
+    about: "what weights in prompts do to the mean (default: original, it is restored)",
+    ...{ kept: true, fallback: emphases[0], only: "text", flag: "<name>", served: true },
   },
   promptEmbeds: { schema: conditioning, only: "text" },
   negativePromptEmbeds: { schema: conditioning, only: "text" },

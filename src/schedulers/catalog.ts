@@ -1,6 +1,8 @@
+import type { SchedulerConfig } from "./config.js";
 import { sigmaSchedules } from "./lists.js";
 import { parsedName, type SamplerPair } from "./names.js";
 import { type Rule, rules } from "./registry.js";
+import { ruleOf } from "./scheduler.js";
 
 /** One scheduler as people choose it from a list. */
 export interface SchedulerEntry {
@@ -50,3 +52,6 @@ export function samplerPair(choice: string | SamplerPair): SamplerPair {
   const { rule, name, schedule } = parsedName(choice);
   return { sampler: rule.label ?? name, ...(schedule && { schedule }) };
 }
+
+/** Whether each step but the last of a configured scheduler evaluates the network twice. */
+export const isSecondOrder = (config: SchedulerConfig): boolean => ruleOf(config).calls === "2N - 1";

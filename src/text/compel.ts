@@ -38,6 +38,7 @@ interface Parsed {
 
 function parse(prompt: string): Piece[] {
   const groups = new Map<number, Parsed | undefined>();
+  const lastOf = { "(": prompt.lastIndexOf(")"), '"': prompt.lastIndexOf('"') };
   const unclosed = new Set<number>(); // groups that run to the end: so does, then, what they stand in
 
   /** What stands from `start` to the closing character or the end. */
@@ -50,7 +51,7 @@ function parse(prompt: string): Piece[] {
       WORD.lastIndex = at;
       const word = WORD.exec(prompt)?.[0];
       if (group) {
-        pieces.push(...group.pieces);
+        for (const piece of group.pieces) pieces.push(piece); // as arguments they may be too many
         at = group.end;
       } else if (word) {
         const after = weightAt(AFTER_WORD, prompt, at + word.length);
@@ -68,7 +69,9 @@ function parse(prompt: string): Piece[] {
 
   function groupAt(at: number, depth: number): Parsed | undefined {
     if (depth >= MAX_DEPTH || (prompt[at] !== "(" && prompt[at] !== '"')) return undefined;
-    if (!groups.has(at)) groups.set(at, group(at, depth + 1));
+    if (lastOf[prompt[at] as "(" | '"'] <= at)
+      unclosed.add(at); // not looked for again from every opening one
+    else if (!groups.has(at)) groups.set(at, group(at, depth + 1));
     return groups.get(at);
   }
 

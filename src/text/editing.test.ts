@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { editPrompt } from "./editing.js";
+import { editPrompt, evaluationsOf } from "./editing.js";
 
 const stages = (prompt: string, steps = 10) =>
   editPrompt(prompt, steps).map(({ upTo, text }) => [upTo, text]);
@@ -124,6 +124,41 @@ describe("prompt editing as in the web UI's documented cases", () => {
       [3, "a | "],
       [10, "a | b"],
     ]);
+  });
+});
+
+/** The text of every evaluation: what the web UI's CFGDenoiser shows the network. */
+const shown = (prompt: string, steps: number, before = 0): string => {
+  const stages = editPrompt(prompt, steps, before);
+  return evaluationsOf(stages, steps)
+    .flatMap(({ from, to }, i) => Array<string>(Math.max(0, to - from)).fill(stages[i]!.text))
+    .join(" ");
+};
+
+describe("evaluations, counted from 0 where the web UI's steps count from 1", () => {
+  it.each([
+    ["[a:b:4]", 8, "a a a a a b b b"],
+    ["[a:b:0.5]", 8, "a a a a a b b b"],
+    ["[a|b]", 8, "a a b a b a b a"],
+    ["[a|b|c]", 6, "a a b c a b"],
+    ["[a:b:7]", 8, "a a a a a a a a"],
+    ["[a:b:8]", 8, "a a a a a a a a"],
+    ["[a:b:1]", 3, "a a b"],
+    ["[a:b:0]", 3, "b b b"],
+    ["[a:[b:c:3]:1]", 6, "a a b b c c"],
+  ])("%s over %d steps", (prompt, steps, want) => {
+    expect(shown(prompt, steps)).toBe(want);
+  });
+
+  it.each([
+    ["[cat:dog:1.5]", "cat cat cat cat cat cat cat cat", "cat cat cat dog"],
+    ["[cat:dog:0.5]", "cat cat cat cat cat dog dog dog", "dog dog dog dog"],
+    ["[cat:dog:10]", "cat cat cat cat cat cat cat cat", "cat cat cat dog"],
+    ["[cat:dog:4]", "cat cat cat cat cat dog dog dog", "dog dog dog dog"],
+    ["[cat|dog]", "cat cat dog cat dog cat dog cat", "cat cat dog cat"],
+  ])("%s over 8 steps, then 4 of hires fix", (prompt, first, second) => {
+    expect(shown(prompt, 8)).toBe(first);
+    expect(shown(prompt, 4, 8)).toBe(second);
   });
 });
 

@@ -1,4 +1,4 @@
-/** The text that holds up to and including a step (steps count from 1). */
+/** The text that holds up to and including a step of the web UI (they count from 1; see `evaluationsOf`). */
 export interface Stage {
   readonly upTo: number;
   readonly text: string;
@@ -15,21 +15,36 @@ type Node =
  * this stay in the text, for attention. What is written differently from there: a lone `|` outside brackets is
  * ordinary text instead of switching all editing off.
  */
-export function editPrompt(prompt: string, steps: number): Stage[] {
-  return stagesOf(parseEditing(prompt), steps);
+export function editPrompt(prompt: string, steps: number, before = 0): Stage[] {
+  return stagesOf(parseEditing(prompt), steps, before);
 }
 
 /** A prompt whose brackets are read, before it is known over how many steps it is edited. */
 export type EditedPrompt = readonly Node[];
 
-/** What an edited prompt is, step after step. */
-export function stagesOf(nodes: EditedPrompt, steps: number): Stage[] {
+/**
+ * The evaluations that stages hold for, from `from` up to, not including, `to` (from 0). The web UI counts evaluations
+ * from 0 and takes the first stage whose last step is at least as large, so that `[a:b:4]` over 8 steps is a for five
+ * evaluations and `[a|b]` is a, a, b, a, b, ...
+ */
+export function evaluationsOf(stages: readonly Stage[], steps: number): { from: number; to: number }[] {
+  const end = (i: number) => (i === stages.length - 1 ? steps : Math.min(steps, stages[i]!.upTo + 1));
+  return stages.map((_, i) => ({ from: i === 0 ? 0 : end(i - 1), to: end(i) }));
+}
+
+/**
+ * What an edited prompt is, step after step.
+ * @param before steps of the pass before, in the second pass of hires fix: fractions then count from 1, and whole
+ * numbers go on from there
+ */
+export function stagesOf(nodes: EditedPrompt, steps: number, before = 0): Stage[] {
+  const span: Span = { steps, before };
   const ends = new Set([steps]);
   const visit = (list: readonly Node[]): void => {
     for (const node of list) {
       if (typeof node === "string") continue;
       if (node.kind === "edit") {
-        const end = stepOf(node.when, steps);
+        const end = stepOf(node.when, span);
         if (end >= 1) ends.add(end);
         visit(node.before);
         visit(node.after);
@@ -42,25 +57,32 @@ export function stagesOf(nodes: EditedPrompt, steps: number): Stage[] {
   visit(nodes);
   const stages: Stage[] = [];
   for (const upTo of [...ends].sort((a, b) => a - b)) {
-    const text = textAt(nodes, upTo, steps);
+    const text = textAt(nodes, upTo, span);
     if (stages.at(-1)?.text === text) stages.pop();
     stages.push({ upTo, text });
   }
   return stages;
 }
 
-const stepOf = (when: string, steps: number): number => {
+/** The steps of a pass, and of the pass before it. */
+interface Span {
+  readonly steps: number;
+  readonly before: number;
+}
+
+const stepOf = (when: string, { steps, before }: Span): number => {
   const number = Number(when);
-  return Math.min(steps, Math.trunc(when.includes(".") ? number * steps : number));
+  const fraction = number - (before > 0 ? 1 : 0);
+  return Math.min(steps, Math.trunc(when.includes(".") ? fraction * steps : number - before));
 };
 
-function textAt(nodes: readonly Node[], step: number, steps: number): string {
+function textAt(nodes: readonly Node[], step: number, span: Span): string {
   return nodes
     .map((node) => {
       if (typeof node === "string") return node;
       if (node.kind === "alternate")
-        return textAt(node.options[(step - 1) % node.options.length]!, step, steps);
-      return textAt(step <= stepOf(node.when, steps) ? node.before : node.after, step, steps);
+        return textAt(node.options[(step - 1) % node.options.length]!, step, span);
+      return textAt(step <= stepOf(node.when, span) ? node.before : node.after, step, span);
     })
     .join("");
 }
@@ -69,6 +91,11 @@ function textAt(nodes: readonly Node[], step: number, steps: number): string {
 const MAX_DEPTH = 64;
 const NUMBER = /^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*$/i;
 const PLAIN = /(?:[^\\[\]():|]|\\.)+/sy;
+
+/** One by one: as arguments of a call they may be too many. */
+function append(nodes: Node[], more: readonly Node[]): void {
+  for (const node of more) nodes.push(node);
+}
 
 interface Parsed {
   readonly nodes: Node[];
@@ -88,7 +115,7 @@ export function parseEditing(prompt: string): EditedPrompt {
       const character = prompt[at];
       const group = character === "[" || character === "(" ? groupAt(at, depth) : undefined;
       if (plain) nodes.push(plain);
-      else if (group) nodes.push(...group.nodes);
+      else if (group) append(nodes, group.nodes);
       else if (bars && character === "|") nodes.push("|");
       else return { nodes, end: at };
       at = plain ? at + plain.length : (group?.end ?? at + 1);
@@ -137,7 +164,7 @@ export function parseEditing(prompt: string): EditedPrompt {
   const nodes: Node[] = [];
   for (let at = 0; at < prompt.length; ) {
     const { nodes: found, end } = sequence(at, true, 0);
-    nodes.push(...found);
+    append(nodes, found);
     if (end < prompt.length) nodes.push(prompt[end]!); // a bracket or colon that belongs to no group
     at = end + 1;
   }

@@ -14,6 +14,10 @@ describe("the web UI's weights", () => {
     );
   });
 
+  it("leave the mean as it comes where that is asked for", () => {
+    expect([...emphasize(embedding, [1, 2, 1], "no-norm")]).toEqual([1, 2, 6, 8, 5, 6]);
+  });
+
   it("keep the mean of any embedding", () => {
     const numbers = fc.array(fc.integer({ min: -100, max: 1000 }), { minLength: 8, maxLength: 8 });
     const weights = fc.array(fc.double({ min: 0.1, max: 3, noNaN: true }), { minLength: 4, maxLength: 4 });

@@ -1,16 +1,25 @@
 import { internal } from "../errors.js";
 
+/** What the web UI's setting of that name says: whether the mean over a chunk is restored after the weights. */
+export type Emphasis = "original" | "no-norm";
+
 /**
  * Weights of the web UI on the embedding of one chunk: every token's vector times its weight, then everything by one
  * factor, so that the mean over the chunk is what it was (`modules/sd_hijack_clip.py`).
  *
  * @param embedding [tokens, channels], as the text encoder gives it
  * @param weights one a token
+ * @param emphasis "no-norm" leaves the mean as the weights make it, as the web UI's setting "No norm" does
  */
-export function emphasize(embedding: Float32Array, weights: readonly number[]): Float32Array {
+export function emphasize(
+  embedding: Float32Array,
+  weights: readonly number[],
+  emphasis: Emphasis = "original",
+): Float32Array {
   const channels = channelsOf(embedding, weights);
   if (weights.every((weight) => weight === 1)) return embedding;
   const out = embedding.map((value, i) => value * weights[Math.floor(i / channels)]!);
+  if (emphasis === "no-norm") return out;
   const restore = mean(embedding) / mean(out);
   return Number.isFinite(restore) ? out.map((value) => value * restore) : out;
 }

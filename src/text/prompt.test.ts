@@ -102,7 +102,7 @@ describe("chunks", () => {
 });
 
 describe("the web UI's syntax", () => {
-  it("gives ranges of steps, counted from 0, that follow each other", () => {
+  it("gives ranges of evaluations, counted from 0, that follow each other", () => {
     const { parts } = parsePrompt("a [cat:dog:0.5] AND [rain|snow] :0.7", tokenizer, {
       syntax: "a1111",
       steps: 4,
@@ -115,17 +115,16 @@ describe("the web UI's syntax", () => {
       [
         1,
         [
-          [0, 2, "a cat"],
-          [2, 4, "a dog"],
+          [0, 3, "a cat"],
+          [3, 4, "a dog"],
         ],
       ],
       [
         0.7,
         [
-          [0, 1, " rain"],
-          [1, 2, " snow"],
-          [2, 3, " rain"],
-          [3, 4, " snow"],
+          [0, 2, " rain"],
+          [2, 3, " snow"],
+          [3, 4, " rain"],
         ],
       ],
     ]);
@@ -156,6 +155,24 @@ describe("the web UI's syntax", () => {
     });
     for (const bad of ["<lora:a:strong>", "<lora:a:>", "<lora:a:te=>"])
       expect(() => extractNetworks(bad)).toThrow(expect.objectContaining({ code: "BAD_OPTION" }));
+    const { networks: keyed } = extractNetworks(
+      "<lora:a:te=0.5:0.7><lora:b:0.5:0.7:unet=0.1><lora:c:unet=0:te=2>",
+    );
+    expect(keyed.map(({ weight, unetWeight }) => [weight, unetWeight])).toEqual([
+      [0.5, 0.5], // a value without a key is the text encoder's, wherever it stands, and the key goes before it
+      [0.5, 0.1],
+      [2, 0],
+    ]);
+    for (const [other, name] of [
+      ["<lora:a:0.5:0.5:64>", "dyn"],
+      ["<lora:a:0.5:dyn=64>", "dyn"],
+      ["<lora:a:1:lbw=MIDD>", "lbw"],
+      ["<lora:a:1:start=3>", "start"],
+      ["<lora:a:1:foo=3>", "foo"],
+    ] as const)
+      expect(() => extractNetworks(other)).toThrow(
+        expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringContaining(name) }),
+      );
     const { networks, parts } = parsePrompt("<lora:x:0.3>a cat", tokenizer, { syntax: "a1111" });
     expect([networks.length, parts[0]!.ranges[0]!.text]).toEqual([1, "a cat"]);
   });

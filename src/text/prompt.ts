@@ -2,7 +2,7 @@ import { DiffusionError, nearest } from "../errors.js";
 import { type Piece, parseAttention } from "./attention.js";
 import { type Chunk, type ChunkOptions, chunkPieces, padChunks } from "./chunks.js";
 import { parseCompel } from "./compel.js";
-import { parseEditing, stagesOf } from "./editing.js";
+import { evaluationsOf, parseEditing, stagesOf } from "./editing.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /**
@@ -21,7 +21,7 @@ export interface NetworkMention {
   readonly unetWeight: number;
 }
 
-/** What holds from UNet step `from` up to, not including, step `to` (from 0). */
+/** What holds from evaluation `from` up to, not including, step `to` (from 0). */
 export interface PromptRange {
   readonly from: number;
   readonly to: number;
@@ -50,8 +50,11 @@ export interface ParsedPrompt {
 /** The same before it is known over how many steps it is edited. */
 export interface ReadPart {
   readonly weight: number;
-  /** What holds when, over so many UNet steps. Text that comes back is not tokenized again. */
-  over(steps: number): readonly PromptRange[];
+  /**
+   * What holds when, over so many steps. Text that comes back is not tokenized again.
+   * @param before steps of the pass before (hires fix), on which editing counts on
+   */
+  over(steps: number, before?: number): readonly PromptRange[];
 }
 
 export interface ReadPrompt {
@@ -93,12 +96,14 @@ export function readPrompt(prompt: string, tokenizer: Tokenizer, options: ReadOp
     networks,
     parts: parts.map(({ weight, text }) => {
       const edited = syntax === "a1111" ? parseEditing(text) : [text];
-      const over = (steps: number) =>
-        stagesOf(edited, steps).map((stage, i, stages) => ({
-          from: stages[i - 1]?.upTo ?? 0,
-          to: stage.upTo,
-          ...encode(stage.text),
-        }));
+      const over = (steps: number, before?: number) => {
+        const stages = stagesOf(edited, steps, before);
+        const ranges = evaluationsOf(stages, steps);
+        return stages.flatMap(({ text }, i) => {
+          const { from, to } = ranges[i]!;
+          return from < to ? [{ from, to, ...encode(text) }] : [];
+        });
+      };
       return { weight, over };
     }),
   };
@@ -160,26 +165,57 @@ const NETWORK = /<([\p{L}\p{N}_]+):([^<>]+)>/gu;
 
 /**
  * Takes mentions of networks out of a prompt: `<lora:name>`, `<lora:name:0.8>`, `<lora:name:0.8:0.5>` (text encoder and
- * UNet), `<lora:name:te=0.8:unet=0.5>`. A weight that is not a number is an error.
+ * UNet), `<lora:name:te=0.8:unet=0.5>`.
+ * @throws {DiffusionError} BAD_OPTION for a weight that is not a number, UNSUPPORTED for `dyn=`, `lbw=` and others
  */
 export function extractNetworks(prompt: string): { text: string; networks: NetworkMention[] } {
   const networks: NetworkMention[] = [];
   const text = prompt.replace(NETWORK, (mention: string, kind: string, rest: string) => {
     const [name = "", ...values] = rest.split(":").map((part) => part.trim());
-    const named = new Map<string, number>();
-    for (const [i, value] of values.entries()) {
-      const [, key = ["te", "unet", "dyn"][i] ?? "", number = ""] = /^(?:(\w+)=)?(.*)$/s.exec(value)!;
-      if (number.trim() === "" || Number.isNaN(Number(number)))
-        throw new DiffusionError("BAD_OPTION", `Prompt: the weight in ${mention} is not a number`, {
-          hint: "Write <lora:name:0.8>, or <lora:name:0.8:0.5> for text encoder and UNet.",
-        });
-      named.set(key, Number(number));
-    }
-    const weight = named.get("te") ?? 1;
-    networks.push({ kind, name, weight, unetWeight: named.get("unet") ?? weight });
+    const weights = weightsIn(mention, values);
+    const weight = weights.te ?? 1;
+    networks.push({ kind, name, weight, unetWeight: weights.unet ?? weight });
     return "";
   });
   return { text, networks };
+}
+
+/** Values behind the name: first those without a key, in this order, unless a key says otherwise. */
+function weightsIn(mention: string, values: readonly string[]): { te?: number; unet?: number } {
+  const weights: { te?: number; unet?: number } = {};
+  const order = ["te", "unet", "dyn"];
+  const parts = values.map((value) => /^(?:([^=]*)=)?(.*)$/s.exec(value)!);
+  const inOrder = parts.filter(([, key]) => key === undefined);
+  const named = parts.filter(([, key]) => key !== undefined);
+  for (const [i, [, key, number = ""]] of [...inOrder, ...named].entries()) {
+    const meant = (key ?? order[i] ?? "a fifth value").trim();
+    if (meant !== "te" && meant !== "unet") throw unknownValue(mention, meant);
+    if (number.trim() === "" || Number.isNaN(Number(number)))
+      throw new DiffusionError("BAD_OPTION", `Prompt: the weight in ${mention} is not a number`, {
+        hint: "Write <lora:name:0.8>, or <lora:name:0.8:0.5> for text encoder and UNet.",
+      });
+    weights[meant] = Number(number);
+  }
+  return weights;
+}
+
+/** What would change the picture and is not understood, by the name that people know it under. */
+function unknownValue(mention: string, key: string): DiffusionError {
+  const meaning: Record<string, string> = {
+    dyn: "a rank that is cut off (dyn)",
+    lbw: "weights of single blocks (lbw)",
+    lbwe: "weights of single blocks (lbwe)",
+    start: "a first step (start)",
+    stop: "a last step (stop)",
+    step: "weights that change from step to step (step)",
+  };
+  return new DiffusionError(
+    "UNSUPPORTED",
+    `Prompt: ${mention} asks for ${meaning[key] ?? key}, which is not supported`,
+    {
+      hint: "te= and unet= are: <lora:name:te=0.8:unet=0.5>; take the rest out of the prompt.",
+    },
+  );
 }
 
 /**
