@@ -1,4 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Prediction } from "../options/choices.js";
+import { loadOptions } from "../options/load.js";
+import { flagOf } from "./option-flags.js";
 import { invocation, note, type Session, say, sayJson } from "./session.js";
 
 interface Flags {
@@ -14,6 +17,7 @@ interface Flags {
   readonly vaeDir?: string;
   readonly controlDir?: string;
   readonly threads?: number;
+  readonly prediction?: Prediction;
   readonly queue?: string;
 }
 
@@ -40,6 +44,12 @@ export function addServe(program: Command, session: Session): void {
       "--control-dir <folder>",
       "ControlNets and T2I-Adapters (diffusers folders) that requests can name",
     )
+    .addOption(
+      flagOf("prediction", {
+        ...loadOptions.prediction,
+        about: "what the UNets of its models predict, whatever they say",
+      }),
+    )
     .option("--threads <number>", "processor threads", wholeNumber)
     .addOption(
       new Option("--queue <url>", "redis://host:port that workers share; no model is loaded here").env(
@@ -49,7 +59,10 @@ export function addServe(program: Command, session: Session): void {
     .action((flags: Flags) => run(flags, session));
 }
 
-async function run({ allowHost, data, threads, ...flags }: Flags, session: Session): Promise<void> {
+async function run(
+  { allowHost, data, threads, prediction, ...flags }: Flags,
+  session: Session,
+): Promise<void> {
   // Not an option's default, which the help would show.
   const auth = flags.auth ?? process.env.TFJS_DIFFUSION_AUTH;
   // The server and all that it needs are loaded for this command only.
@@ -60,7 +73,7 @@ async function run({ allowHost, data, threads, ...flags }: Flags, session: Sessi
     allowHosts: allowHost,
     log: note,
     ...(data && { dataDir: data }),
-    ...(threads !== undefined && { load: { threads } }),
+    load: { ...(threads !== undefined && { threads }), ...(prediction && { prediction }) },
   });
   if (session.json) sayJson({ url: server.url });
   else

@@ -34,7 +34,10 @@ export interface LoadOptions extends FindOptions {
   precision?: Precision;
   /** "graph" (default) is the fast one, "eager" the reference. */
   runtime?: RuntimeName;
-  /** Of a single file that says too little: a diffusers folder (or hub name) whose configs and tokenizers it shares. */
+  /**
+   * Of a single file that says or holds too little: a diffusers folder (or hub name) of the same family. Its configs,
+   * tokenizers and scheduler are taken, and the networks that the file lacks.
+   */
   config?: string;
   /** What the UNet predicts, whatever the model says. Default: what it says, or what its kind usually does. */
   prediction?: Prediction;
@@ -116,8 +119,17 @@ export const loadOptions = {
     about: "a small decoder for results and previews: folder or hub name",
     flag: "<model>",
   },
-  config: { schema: text },
-  prediction: { schema: oneOf(predictions) },
+  config: {
+    schema: text,
+    about:
+      "of a single file that says or holds too little: a folder or hub name of a whole model of its family",
+    flag: "<model>",
+  },
+  prediction: {
+    schema: oneOf(predictions),
+    about: "what the UNet predicts, where the model does not say it or says it wrongly",
+    flag: "<kind>",
+  },
   vaeTiling: { schema: flag },
   ...finding,
   precision: { schema: oneOf(precisions), about: "of the weights (default: fp32)", flag: "<name>" },

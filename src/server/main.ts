@@ -40,7 +40,7 @@ export interface ServeOptions {
   readonly vaeDir?: string;
   /** A folder of ControlNets and T2I-Adapters that requests can name. */
   readonly controlDir?: string;
-  readonly load?: Pick<LoadOptions, "threads" | "cacheDir">;
+  readonly load?: Pick<LoadOptions, "threads" | "cacheDir" | "prediction">;
   /** redis://host:port of a queue that workers share; then this process loads no model. */
   readonly queue?: string;
   readonly limits?: Partial<Limits>;

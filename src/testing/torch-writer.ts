@@ -146,8 +146,14 @@ export function stateArchive(
   tensors: Iterable<
     readonly [name: string, tensor: { readonly shape: readonly number[]; readonly data: Float32Array }]
   >,
+  numbers: Readonly<Record<string, number>> = {},
 ): Buffer {
   const entries: Record<string, Buffer> = {};
+  for (const [name, value] of Object.entries(numbers)) {
+    const integer = Buffer.alloc(5, "J"); // BININT
+    integer.writeInt32LE(value, 1);
+    entries[name] = integer;
+  }
   const storages: Record<string, Buffer> = {};
   let count = 0;
   for (const [name, { shape, data }] of tensors) {

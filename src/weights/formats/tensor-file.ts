@@ -2,6 +2,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { DiffusionError } from "../../errors.js";
 import { openEmbeddingPicture } from "./embedding-picture.js";
 import { openGguf } from "./gguf.js";
+import type { PickleValue } from "./pickle-values.js";
 import { openSafetensors } from "./safetensors.js";
 import { withScales } from "./scaled.js";
 import type { TensorFile } from "./tensors.js";
@@ -32,9 +33,9 @@ export function openTensorFile(path: string): TensorFile {
 
 function openPickle(path: string): TensorFile {
   try {
-    const { value: _, ...file } = openTorchFile(path);
+    const { value, ...file } = openTorchFile(path);
     const header = Buffer.from(JSON.stringify([...file.tensors]));
-    return { ...file, header, metadata: new Map() };
+    return { ...file, header, metadata: numbersOf(value) };
   } catch (cause) {
     if (!(cause instanceof DiffusionError) || cause.code === "FILE_MISSING") throw cause;
     throw new DiffusionError(
@@ -46,6 +47,15 @@ function openPickle(path: string): TensorFile {
       },
     );
   }
+}
+
+/** Numbers that stand beside the tensors of a checkpoint, such as `global_step`. */
+function numbersOf(value: PickleValue): Map<string, string> {
+  const numbers = new Map<string, string>();
+  for (const [key, entry] of value instanceof Map ? value : [])
+    if (typeof key === "string" && (typeof entry === "number" || typeof entry === "bigint"))
+      numbers.set(key, `${entry}`);
+  return numbers;
 }
 
 function firstBytes(path: string): Buffer {

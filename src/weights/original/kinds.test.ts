@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -6,6 +6,7 @@ import { readModel } from "../../runtime/model.js";
 import { goldenPath } from "../../testing/golden.js";
 import { type OriginalOptions, tensorsOf, writeOriginal } from "../../testing/original-layout.js";
 import { thrown } from "../../testing/thrown.js";
+import { stateArchive } from "../../testing/torch-writer.js";
 import { type Mapping, openCheckpoint } from "../checkpoint.js";
 import type { ModelSource } from "../component.js";
 import { openFolder } from "../folder.js";
@@ -161,6 +162,14 @@ describe("what the UNet predicts", () => {
     ],
   ])("%s", (_, tiny, given, options, type, notes) => {
     expect(scheduler(tiny, given, options)).toEqual({ type, notes: expect.stringMatching(notes) });
+  });
+
+  test("steps that stand in a pickle as a number", () => {
+    const path = join(folder, "base.ckpt");
+    const tensors = tensorsOfFile(file("tiny-sd2"));
+    writeFileSync(path, stateArchive(tensors, { global_step: 875_000, epoch: 3 }));
+    const { scheduler, notes } = open(path);
+    expect([scheduler.prediction_type, notes]).toEqual(["epsilon", []]);
   });
 
   test("a zero terminal signal reaches the scheduler of config, too", () => {
