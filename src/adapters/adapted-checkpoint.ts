@@ -3,8 +3,9 @@ import type { Values } from "../latents/latents.js";
 import { type Checkpoint, contentId } from "../weights/checkpoint.js";
 import { type ModelSource, openWeights, type WeightsPlace } from "../weights/component.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
+import { bundledWords } from "./bundle.js";
 import { withPictureAttention } from "./ip-adapter.js";
-import { type OpenLora, openLora } from "./lora.js";
+import { loraFile, type OpenLora, openLora } from "./lora.js";
 import type { MatMul } from "./lora-delta.js";
 import type { AdaptedModel, AdaptedNetwork } from "./lora-keys.js";
 import { adaptWeight, type Contributions, lowRankChange, planMerge } from "./lora-merge.js";
@@ -22,6 +23,8 @@ export interface Adapters {
     readonly word: string;
     readonly vectors: number;
     readonly ids: readonly number[];
+    /** The file is a LoRA's, which carries the word. */
+    readonly bundled?: boolean;
   }[];
   /** Files of IP-Adapters, which add to a UNet and change nothing in it. */
   readonly pictures?: readonly string[];
@@ -137,10 +140,11 @@ function extendedTable(
   const used: unknown[] = [];
   let table: Values = { shape: stored.shape, data: checkpoint.readFloat32(tokenTable) };
   const encoder = network === "text_encoder" ? 0 : 1;
-  for (const { path, word, ids } of words) {
-    const file = openTensorFile(path);
+  for (const { path, word, ids, bundled } of words) {
+    const file = openTensorFile(bundled ? loraFile(path) : path);
     try {
-      const { rows } = readTextualInversion(file, widths, { word });
+      const own = bundled ? bundledWords(file).get(word)! : file;
+      const { rows } = readTextualInversion(own, widths, { word });
       const added = network === "text_encoder" ? rows.text_encoder : rows.text_encoder_2!;
       table = extendEmbeddings(table, ids[encoder]!, [added]);
       used.push([contentId([file], word), ids[encoder]]);

@@ -222,8 +222,28 @@ function planRight(
   return ({ lokr_w2_a, lokr_w2_b }, matMul) => matMul(lokr_w2_a!.data, lokr_w2_b!.data, out2, rank, inner);
 }
 
-/** GLoRA (arXiv:2306.07967, as in LyCORIS): W a1 a2 + b1 b2, the first over the input channels of a kernel. */
+/**
+ * GLoRA (arXiv:2306.07967): W a1 a2 + b1 b2, the first over the input channels of a kernel. LyCORIS before its third
+ * version called the two factors of each product the other way round.
+ */
 function planGlora(parts: PartShapes, target: readonly number[]): DeltaPlan | undefined {
+  const plan = planCurrentGlora(parts, target);
+  const old = plan ? undefined : planCurrentGlora(exchanged(parts), target);
+  return plan ?? (old && { ...old, compute: (values, ...rest) => old.compute(exchanged(values), ...rest) });
+}
+
+function exchanged<T>(parts: { readonly [part in LoraPart]?: T }): { readonly [part in LoraPart]?: T } {
+  const { glora_a1, glora_a2, glora_b1, glora_b2, ...others } = parts;
+  return {
+    ...others,
+    ...(glora_a2 !== undefined && { glora_a1: glora_a2 }),
+    ...(glora_a1 !== undefined && { glora_a2: glora_a1 }),
+    ...(glora_b2 !== undefined && { glora_b1: glora_b2 }),
+    ...(glora_b1 !== undefined && { glora_b2: glora_b1 }),
+  };
+}
+
+function planCurrentGlora(parts: PartShapes, target: readonly number[]): DeltaPlan | undefined {
   const [out = 0, channels = 0] = target;
   const kernel = count(target.slice(2));
   const { glora_a1: a1, glora_a2: a2, glora_b1: up, glora_b2: down, glora_bm: mid } = parts;

@@ -66,10 +66,19 @@ export function targetOf(
     apply(weight, scale, matMul = plainMatMul) {
       if (scale === 0) return;
       const change = plan.compute(parts(), matMul, weight);
-      const factor = scale * strength;
-      for (let i = 0; i < weight.length; i++) weight[i] = weight[i]! + factor * change[i]!;
-      if (axis !== undefined)
-        renormalise(weight, tensor.shape, axis, (read("magnitude") ?? read("dora_scale"))!.data);
+      const add = (to: Float32Array, factor: number) => {
+        for (let i = 0; i < to.length; i++) to[i] = to[i]! + factor * change[i]!;
+      };
+      const magnitude = read("magnitude");
+      const own = read("dora_scale");
+      if (axis === undefined || magnitude) add(weight, scale * strength);
+      if (axis === undefined) return;
+      if (magnitude) return renormalise(weight, tensor.shape, axis, magnitude.data);
+      // W + s (DoRA(W) - W): the strength stands outside of the norm, and near 0 the model comes back.
+      const whole = weight.slice();
+      add(whole, strength);
+      renormalise(whole, tensor.shape, axis, own!.data);
+      for (let i = 0; i < weight.length; i++) weight[i] = weight[i]! + scale * (whole[i]! - weight[i]!);
     },
   };
 }
@@ -83,8 +92,9 @@ function strengthOf(rank: number | undefined, alpha: number | undefined, configu
 }
 
 /**
- * DoRA keeps a length for each output (PEFT: [out], for kernels [1, out, 1, 1]; newer LyCORIS: [out, 1, ...]) or for
- * each input channel (older LyCORIS: [1, in, ...]).
+ * DoRA (arXiv:2402.09353) keeps a length for each output (PEFT: [out], for kernels [1, out, 1, 1]; newer LyCORIS: [out, 1, ...]) or for
+ * each input channel (older LyCORIS: [1, in, ...]). PEFT's `lora_magnitude_vector` is applied after the change has its
+ * strength; of `dora_scale` the whole result has one, as the web UI and ComfyUI have it.
  */
 function magnitudeAxis(
   { magnitude, dora_scale: scale }: PartShapes,

@@ -335,14 +335,18 @@ describe("DoRA", () => {
     expect(target.decomposed).toBe(true);
     const scale = 0.5;
     const result = adaptWeight(original, [{ target, scale }]);
-    const moved = product.map((value, i) => original[i]! + scale * value);
+    // PEFT scales what is added; in the other layout the whole result has the strength.
+    const inside = ending !== ".dora_scale";
+    const moved = product.map((value, i) => original[i]! + (inside ? scale : 1) * value);
     const norms = lengths(moved, byRow);
-    const want = moved.map((value, i) => {
+    const learned = moved.map((value, i) => {
       const group = byRow ? Math.floor(i / 3) : i % 3;
       return (value * magnitude[group]!) / norms[group]!;
     });
-    expect(result).toBeCloseTo32(want, { rel: 1e-6 });
-    expect(lengths(result, byRow)).toBeCloseTo32(magnitude, { rel: 1e-6 });
+    const want = learned.map((value, i) => (inside ? value : original[i]! + scale * (value - original[i]!)));
+    expect(result).toBeCloseTo32(want, { rel: 1e-5 });
+    const whole = inside ? result : adaptWeight(original, [{ target, scale: 1 }]);
+    expect(lengths(whole, byRow)).toBeCloseTo32(magnitude, { rel: 1e-6 });
     expect([...adaptWeight(original, [{ target, scale: 0 }])]).toEqual([...original]);
   });
 

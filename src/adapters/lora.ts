@@ -4,6 +4,7 @@ import { readJsonObject } from "../disk/json.js";
 import { contentId } from "../weights/checkpoint.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import type { AdapterFile } from "../weights/formats/tensors.js";
+import { bundledWords, isBundled } from "./bundle.js";
 import { configuredAlphas, type LoraOptions } from "./lora-alpha.js";
 import {
   type AdaptedModel,
@@ -37,6 +38,7 @@ export function matchLora(file: AdapterFile, model: AdaptedModel, options: LoraO
   const modules = new Map<string, Map<LoraPart, string>>();
   for (const key of file.tensors.keys()) {
     if (/\.oft_(blocks|diag|R\b)/.test(key)) throw orthogonal(file, key);
+    if (isBundled(key)) continue;
     const parsed = parseLoraKey(key, file.tensors);
     if (!parsed) {
       unmatched.push({ key, reason: "not a key of any layout that is known" });
@@ -78,6 +80,8 @@ export function matchLora(file: AdapterFile, model: AdaptedModel, options: LoraO
 export interface OpenLora extends Lora {
   /** A key for caches, as that of a checkpoint. */
   readonly id: string;
+  /** Words that its file carries embeddings of. */
+  readonly words: ReadonlyMap<string, AdapterFile>;
   close(): void;
 }
 
@@ -87,6 +91,10 @@ const fileNames = ["pytorch_lora_weights", "adapter_model"].flatMap((name) => [
   `${name}.bin`,
 ]);
 
+/** The file of a LoRA, which may be given by its folder. */
+export const loraFile = (path: string): string =>
+  fileNames.map((name) => join(path, name)).find((name) => existsSync(name)) ?? path;
+
 /**
  * Opens a LoRA for a model: a file in either format, or a folder that diffusers or PEFT wrote. The adapter_config.json
  * beside it is read where there is one. Close it when no delta is needed any more.
@@ -94,13 +102,12 @@ const fileNames = ["pytorch_lora_weights", "adapter_model"].flatMap((name) => [
  * @throws DiffusionError as `openTensorFile` and `matchLora`
  */
 export function openLora(path: string, model: AdaptedModel): OpenLora {
-  const inside = fileNames.map((name) => join(path, name)).find((name) => existsSync(name));
-  const file = openTensorFile(inside ?? path);
+  const file = openTensorFile(loraFile(path));
   try {
     const config = join(dirname(file.path), "adapter_config.json");
     const options = existsSync(config) ? { config: readJsonObject(config) } : {};
     const id = contentId([file], options);
-    return { ...matchLora(file, model, options), id, close: () => file.close() };
+    return { ...matchLora(file, model, options), id, words: bundledWords(file), close: () => file.close() };
   } catch (error) {
     file.close();
     throw error;

@@ -7,7 +7,8 @@ import type { Tokenizer } from "../text/tokenizer.js";
 import type { ModelSource } from "../weights/component.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { type Adapters, adaptedModel, encoderWidths } from "./adapted-checkpoint.js";
-import { type Lora, openLora } from "./lora.js";
+import { bundledWords } from "./bundle.js";
+import { type Lora, loraFile, openLora } from "./lora.js";
 import type { AdaptedModel } from "./lora-keys.js";
 import { readTextualInversion } from "./textual-inversion.js";
 
@@ -21,6 +22,8 @@ export interface LoraInfo {
   readonly scale: LoraScale;
   /** Keys of its file that this model has no use for. */
   readonly unmatched: Lora["unmatched"];
+  /** Words that its file carries, known while it is in use. */
+  readonly words: readonly string[];
 }
 
 export interface WordInfo {
@@ -71,9 +74,7 @@ export class AdapterSet {
 
   addLora(path: string, { name = stem(path), scale = 1 }: { name?: string; scale?: LoraScale }): LoraInfo {
     checkScale(scale);
-    const lora = openLora(path, this.#model());
-    lora.close();
-    const info = { name, path, scale, unmatched: lora.unmatched };
+    const info = { name, scale, ...this.#read(path) };
     this.#loras.delete(name);
     this.#loras.set(name, info);
     return info;
@@ -128,17 +129,22 @@ export class AdapterSet {
    * @throws DiffusionError BAD_OPTION for a LoRA that is neither loaded nor in the folder
    */
   inUse(mentions: readonly NetworkMention[] = [], pictures: readonly string[] = []): AdaptersInUse {
-    const uses = new Map(this.loras.map((lora) => [lora.name, lora]));
-    for (const { name, weight, unetWeight } of mentions)
-      uses.set(name, { ...this.#mentioned(name), scale: { unet: unetWeight, text: weight } });
-    const loras = [...uses.values()]
-      .map(({ path, scale }) => ({
-        path,
-        scales: typeof scale === "number" ? { unet: scale, text: scale } : scale,
-      }))
-      .filter(({ scales }) => scales.unet !== 0 || scales.text !== 0);
-    const tokenizers = withWords(this.#tokenizers, this.#words);
-    const words = this.#words.map((info) => ({
+    const mentioned = mentions.map(({ name, weight, unetWeight }) => ({
+      ...this.#mentioned(name),
+      scale: { unet: unetWeight, text: weight },
+    }));
+    const names = new Set(mentions.map(({ name }) => name));
+    // One that is mentioned twice acts twice.
+    const uses = [...this.loras.filter(({ name }) => !names.has(name)), ...mentioned].filter(({ scale }) =>
+      isOn(scale),
+    );
+    const loras = uses.map(({ path, scale }) => ({
+      path,
+      scales: typeof scale === "number" ? { unet: scale, text: scale } : scale,
+    }));
+    const known = [...this.#words, ...this.#bundled(uses)];
+    const tokenizers = withWords(this.#tokenizers, known);
+    const words = known.map((info) => ({
       ...info,
       ids: tokenizers.map((tokenizer) => tokenizer.words.get(info.word)![0]!),
     }));
@@ -163,9 +169,41 @@ export class AdapterSet {
     const found = this.#folder === undefined ? new Map<string, string>() : adaptersIn(this.#folder);
     const path = found.get(name);
     if (path === undefined) throw unknown("LoRA", name, [...this.#loras.keys(), ...found.keys()]);
-    return { name, path, scale: 1, unmatched: [] };
+    return { name, scale: 1, ...this.#read(path) };
+  }
+
+  /** What a LoRA's file has for this model. */
+  #read(path: string): Pick<LoraInfo, "path" | "unmatched" | "words"> {
+    const lora = openLora(path, this.#model());
+    lora.close();
+    return { path, unmatched: lora.unmatched, words: [...lora.words.keys()] };
+  }
+
+  /** Words that the LoRAs in use carry; one that is known otherwise stays as it is. */
+  #bundled(loras: readonly LoraInfo[]): (WordInfo & { bundled: true })[] {
+    const widths = encoderWidths(this.#model());
+    const taken = new Set(this.#words.map(({ word }) => word));
+    const found: (WordInfo & { bundled: true })[] = [];
+    for (const { path, words } of widths ? loras : []) {
+      if (words.length === 0) continue;
+      const file = openTensorFile(loraFile(path));
+      try {
+        for (const [word, own] of bundledWords(file)) {
+          if (taken.has(word)) continue;
+          taken.add(word);
+          const { vectors } = readTextualInversion(own, widths!, { word });
+          found.push({ word, path, vectors, bundled: true });
+        }
+      } finally {
+        file.close();
+      }
+    }
+    return found;
   }
 }
+
+const isOn = (scale: LoraScale): boolean =>
+  typeof scale === "number" ? scale !== 0 : scale.unet !== 0 || scale.text !== 0;
 
 /** LoRAs that a prompt mentions, and the prompt without them. */
 export function takeMentions(prompt: string): { text: string; mentions: readonly NetworkMention[] } {

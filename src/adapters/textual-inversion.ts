@@ -25,8 +25,11 @@ const pairs = [
   ["text_encoders_0", "text_encoders_1"],
 ] as const;
 
-/** Layouts that carry no word: the web UI's, as safetensors and as pickle (parameters of "*"), and a bare tensor. */
-const nameless = /^(emb_params|string_to_param\.\*|clip_l|text_encoders_0|)$/;
+/**
+ * Layouts that carry no word: the web UI's, as safetensors and as pickle (whose placeholder, mostly "*", is that of the
+ * training, not the word), and a bare tensor.
+ */
+const nameless = /^(emb_params|string_to_param\..*|clip_l|text_encoders_0|)$/;
 /** What the pickles of training scripts hold besides. */
 const ignored = /^(string_to_token\.|optimizer|global_step)/;
 
