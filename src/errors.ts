@@ -17,6 +17,9 @@ export type ErrorCode =
   | "QUEUE" // the queue that processes share cannot be reached
   | "INTERNAL"; // our mistake
 
+/** What marks the errors of every copy of this library: a program may hold it as ESM and as CommonJS. */
+const mark = Symbol.for("tfjs-diffusion.DiffusionError");
+
 /** The one error of this library: what was expected, what came, where; the hint says what to do. */
 export class DiffusionError extends Error {
   readonly code: ErrorCode;
@@ -27,6 +30,11 @@ export class DiffusionError extends Error {
     this.name = "DiffusionError";
     this.code = code;
     if (options.hint !== undefined) this.hint = options.hint;
+    Object.defineProperty(this, mark, { value: true });
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === "object" && value !== null && mark in value;
   }
 }
 

@@ -21,6 +21,8 @@ export const problemsOf = ({ issues }: z.ZodError, value: unknown): Problem[] =>
 /** "strength: expected at most 1, got 1.2"; `whole` names the value itself. */
 export const inWords = ({ path, message }: Problem, whole: string): string => `${path || whole}: ${message}`;
 
+const isUnknownKey = ({ code }: Issue): boolean => code === "unrecognized_keys";
+
 function problemOf(issue: Issue, value: unknown): Problem {
   const at = issue.path.reduce<unknown>(
     (inner, key) => (typeof inner === "object" && inner !== null ? Reflect.get(inner, key) : undefined),
@@ -33,7 +35,9 @@ function problemOf(issue: Issue, value: unknown): Problem {
   }
   if (issue.code === "invalid_union") {
     // The alternative that was meant is the one that fits so far that only a part of it is wrong.
-    const deeper = issue.errors.find(([first]) => first && first.path.length > 0)?.[0];
+    const deeper = issue.errors
+      .map((issues) => issues.find(isUnknownKey) ?? issues[0])
+      .find((first) => first && (first.path.length > 0 || isUnknownKey(first)));
     if (deeper) return problemOf({ ...deeper, path: [...issue.path, ...deeper.path] }, value);
   }
   const expected = expectedBy(issue);

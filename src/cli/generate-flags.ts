@@ -19,7 +19,7 @@ import { addControlOptions, type ControlFlags } from "./control-flags.js";
 import { type AddFlags, addOptionFlags } from "./option-flags.js";
 
 /** Options that are passed on under the name that they have in the API. */
-type Passed = Pick<GenerateOptions, NamesWith<{ flag: string }>> &
+type Passed = Omit<Pick<GenerateOptions, NamesWith<{ flag: string }>>, "seed"> &
   Pick<GenerateOptions, "image" | "mask"> &
   LoadOptions;
 
@@ -27,6 +27,7 @@ type Passed = Pick<GenerateOptions, NamesWith<{ flag: string }>> &
 export interface GenerateFlags extends Passed, ControlFlags {
   promptFile?: string;
   negative?: string;
+  seed?: Seed;
   size?: { width: number; height: number };
   count?: number;
   scheduler?: string;

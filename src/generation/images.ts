@@ -12,7 +12,14 @@ import { decodeLatents } from "./latent-space.js";
 import { fromLowResLatents } from "./latent-upscale.js";
 import { outpaint, outpaintingPasses } from "./outpainting.js";
 import { evaluationsOf, type Pass, runPass } from "./sampling.js";
-import { fromImage, fromInstruction, fromMasked, fromNoise, type PrepareStart } from "./starts.js";
+import {
+  fromImage,
+  fromInstruction,
+  fromLatents,
+  fromMasked,
+  fromNoise,
+  type PrepareStart,
+} from "./starts.js";
 import { fromLowRes } from "./upscale.js";
 
 /** Image `index` of a generation: its latents, and the picture unless latents were asked for. */
@@ -53,7 +60,11 @@ async function imageMaker(generation: Generation, { image, mask, latents }: Inpu
       return single(generation, size, await fromMasked(generation, masked), restore);
     }
     case "img2img":
-      return single(generation, size, await fromImage(generation, fitted()));
+      return single(
+        generation,
+        size,
+        latents ? await fromLatents(generation, latents, size) : await fromImage(generation, fitted()),
+      );
     case "instruct":
       return single(generation, size, await fromInstruction(generation, fitted()));
     case "upscale":

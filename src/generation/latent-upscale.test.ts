@@ -7,15 +7,17 @@ import type { GenerateOptions } from "../options/options.js";
 import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import { readModel } from "../runtime/model.js";
 import { createNetworks } from "../runtime/networks/networks.js";
-import { goldenExtra, goldenPath, readTensors, toNhwc } from "../testing/golden.js";
+import { goldenExtra, readTensors, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
 import { latentUpscalerFacts, torchNumbers, writeLatentUpscaler } from "../testing/latent-upscaler.js";
+import { disposeTinyModels, pipelineCase, tinyModel } from "../testing/pipeline-case.js";
 import { openFolder } from "../weights/folder.js";
 
 const folder = writeLatentUpscaler(join(mkdtempSync(join(tmpdir(), "latent-upscaler-")), "tiny-x2"));
 const loaded = StableDiffusion.load(folder, { runtime: "eager", threads: 1 });
 afterAll(async () => {
   await (await loaded).dispose();
+  await disposeTinyModels();
   rmSync(join(folder, ".."), { recursive: true });
 });
 
@@ -90,9 +92,8 @@ describe("upscaling latents by two", () => {
     await expect((await loaded).generate(options)).rejects.toThrow(message);
   });
 
-  it("other models refuse latents as an image", async () => {
-    const sd1 = await StableDiffusion.load(goldenPath("models/tiny-sd1"), { runtime: "eager", threads: 1 });
-    await expect(sd1.generate({ prompt, image: latents })).rejects.toThrow(/takes pictures, not latents/);
-    await sd1.dispose();
+  it("models that follow instructions take pictures, not latents", async () => {
+    const model = await tinyModel(pipelineCase("ip2p-default").config.model);
+    await expect(model.generate({ prompt, image: latents })).rejects.toThrow(/takes pictures, not latents/);
   });
 });

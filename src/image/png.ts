@@ -10,6 +10,13 @@ export const MAX_PIXELS = 2 ** 26;
 
 /** A PNG with 8 bits a channel, RGB or RGBA as the image is. Each text becomes a chunk in front of the pixels. */
 export function encodePng(image: Image, text: Readonly<Record<string, string>> = {}): Uint8Array {
+  const isPromise = (image as unknown) instanceof Promise;
+  if (isPromise || !ArrayBuffer.isView(image?.data))
+    throw new DiffusionError(
+      "BAD_IMAGE",
+      `Image: expected width, height and data, got ${isPromise ? "a promise" : typeof image}`,
+      isPromise ? { hint: "await it first" } : {},
+    );
   const { width, height, data } = image;
   const channels = data.length / (width * height);
   if (!(width >= 1 && height >= 1) || (channels !== 3 && channels !== 4))

@@ -88,25 +88,29 @@ function refuseForUpscaling(options: GenerateOptions, { name, mostNoise }: Model
   if (noiseLevel > mostNoise) throw refusal(`noiseLevel must be 0 to ${mostNoise}, got ${noiseLevel}`);
 }
 
-/** As an image: only for latent upscalers, of one picture, and of the size that they come in. */
-function refuseLatents({ image, width, height }: GenerateOptions, model: ModelTraits): void {
+/** As an image: what the model itself, or one with the same VAE, has made; of one picture, as it is. */
+function refuseLatents(options: GenerateOptions, model: ModelTraits): void {
+  const { image } = options;
   if (typeof image !== "object" || !("shape" in image)) return;
-  const { name, channels, factor, latentUpscaling } = model;
-  if (!latentUpscaling)
-    throw refusal(`image: ${name} takes pictures, not latents`, "decode them, or start from them by latents");
+  const { name, channels, factor, latentUpscaling, sees } = model;
+  if (!latentUpscaling && (sees === "image" || sees === "lowres"))
+    throw refusal(`image: ${name} takes pictures, not latents`, "decode them first");
   const { shape, data } = image;
   const isWhole = shape.reduce((a, b) => a * b, 1) === data.length;
   if (shape.length !== 4 || shape[0] !== 1 || shape[3] !== channels || !isWhole)
     throw refusal(
       `image: expected latents [1, h, w, ${channels}], got [${shape}] with ${data.length} numbers`,
     );
-  const multiple = latentUpscaling.multiple / factor;
-  if (shape.slice(1, 3).some((side) => side % multiple !== 0 || side < 2 * multiple))
+  const multiple = latentUpscaling ? latentUpscaling.multiple / factor : 1;
+  if (latentUpscaling && shape.slice(1, 3).some((side) => side % multiple !== 0 || side < 2 * multiple))
     throw refusal(
       `image: latents of ${shape[2]}x${shape[1]} cells: ${name} takes multiples of ${multiple}, from ${2 * multiple} on`,
     );
-  if (width !== undefined || height !== undefined)
+  if (options.width !== undefined || options.height !== undefined)
     throw refusal("latents are not resized, so image as latents excludes width and height");
+  for (const key of ["mask", "expand", "resizeMode"] as const)
+    if (options[key] !== undefined)
+      throw refusal(`${key} works on pixels, so it needs an image, not latents`);
 }
 
 function refuseForInstructions(options: GenerateOptions, name: string): void {

@@ -35,7 +35,10 @@ export interface Tiles {
 
 /** A picture to start from, what to repaint of it, and what to enlarge. */
 export interface ImageOptions {
-  /** Image to image: where to start from. Latent upscalers take another model's latents, too. */
+  /**
+   * Image to image: where to start from. In its place latents as a result has them, [1, h, w, channels]: the model's own,
+   * or for latent upscalers those of the model whose pictures they enlarge.
+   */
   image?: ImageInput | Latents;
   /**
    * Above 0, to 1: the share of the steps that are run on `image`. Default 0.8; with a mask 1 (pure noise);

@@ -10,7 +10,7 @@ import {
   runtimes,
 } from "./choices.js";
 import { type Descriptions, schemaOf } from "./described.js";
-import { refusal, unknownOption, withoutUndefined } from "./refusal.js";
+import { refusal, requireObject, unknownOption, withoutUndefined } from "./refusal.js";
 
 /** How a model of the hub is found and fetched, and who hears of it. */
 export interface FindOptions {
@@ -181,10 +181,11 @@ export const checkUpscalerOptions = (options: UpscalerOptions): void => check(up
 export const checkLayerOptions = (options: LayerOptions): void => check(layerSchema, options);
 
 export function check(schema: z.ZodObject, options: object): void {
+  requireObject("options", options);
   const given = withoutUndefined(options);
   const { error } = schema.safeParse(given);
   if (!error) return;
   const { path, unknownKey } = firstProblem(error, given);
-  if (unknownKey !== undefined) throw unknownOption(path, unknownKey, Object.keys(schema.shape));
+  if (unknownKey !== undefined) throw unknownOption(schema, { path, key: unknownKey });
   throw refusal(`${path || "options"} must be ${error.issues[0]!.message}, got ${String(given[path])}`);
 }

@@ -1,19 +1,83 @@
+import { z } from "zod";
 import { DiffusionError, nearest } from "../errors.js";
+import { otherNames } from "./other-names.js";
 
 export const refusal = (message: string, hint?: string): DiffusionError =>
   new DiffusionError("BAD_OPTION", message, hint ? { hint } : {});
 
 /**
- * The refusal of an option that nothing is known of, with the nearest of those that there are.
+ * The refusal of an option that nothing is known of, with the one that may be meant.
  *
- * @param path of what it stands in, "" for the options themselves
+ * @param schema of all options @param path of what it stands in, "" for the options themselves
+ * @param others names that may be meant, too
  */
-export function unknownOption(path: string, key: string, names: readonly string[]): DiffusionError {
-  const near = nearest(key, names);
+export function unknownOption(
+  schema: z.ZodType,
+  { path, key }: { path: string; key: string },
+  others: readonly string[] = [],
+): DiffusionError {
+  const own = namesIn(path === "" ? schema : at(schema, path.split(".")));
+  const names = path === "" ? [...own, ...others] : own;
+  const meant = meantBy(key, names) ?? (path === "" ? nested(schema, key) : undefined);
   return refusal(
     `there is no option ${path ? `${path}.` : ""}${key}`,
-    near ? `did you mean ${near}?` : `options are ${names.join(", ")}`,
+    meant ? `did you mean ${meant}?` : `options are ${names.join(", ")}`,
   );
+}
+
+function meantBy(key: string, names: readonly string[]): string | undefined {
+  const spelled = key.replace(/[_-]+(\w)/g, (_, letter: string) => letter.toUpperCase());
+  if (names.includes(spelled)) return spelled;
+  const elsewhere = Object.hasOwn(otherNames, key) ? otherNames[key] : undefined;
+  const isHere = elsewhere !== undefined && names.includes(elsewhere.split(/[. ]/)[0]!);
+  return isHere ? elsewhere : nearest(key, names);
+}
+
+/** An option that stands inside another one: padding is onlyMasked.padding. */
+function nested(schema: z.ZodType, key: string): string | undefined {
+  const outer = namesIn(schema).find((name) => namesIn(at(schema, [name])).includes(key));
+  return outer && `${outer}.${key}`;
+}
+
+/** The names that an object may have, where a schema takes objects. */
+const namesIn = (schema: z.ZodType): string[] =>
+  alternatives(schema).flatMap((one) => (one instanceof z.ZodObject ? Object.keys(one.shape) : []));
+
+/** What stands at a path; indices of lists are steps of it. */
+function at(schema: z.ZodType, path: readonly string[]): z.ZodType {
+  const [name, ...rest] = path;
+  if (name === undefined) return schema;
+  for (const one of alternatives(schema)) {
+    if (one instanceof z.ZodObject && name in one.shape) return at(one.shape[name] as z.ZodType, rest);
+    if (one instanceof z.ZodArray && /^\d+$/.test(name)) return at(one.element as z.ZodType, rest);
+  }
+  return z.never();
+}
+
+function alternatives(schema: z.ZodType): z.ZodType[] {
+  if (schema instanceof z.ZodOptional) return alternatives(schema.unwrap() as z.ZodType);
+  return schema instanceof z.ZodUnion ? (schema.options as z.ZodType[]).flatMap(alternatives) : [schema];
+}
+
+/** @throws DiffusionError BAD_OPTION for what is no object, such as a promise that was not awaited */
+export function requireObject(what: string, value: unknown): void {
+  if (value instanceof Promise) throw refusal(`${what}: expected an object, got a promise`, "await it first");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw refusal(`${what}: expected an object, got ${kindOf(value)}`);
+}
+
+/** @param example what is meant @throws DiffusionError BAD_OPTION for what is no text */
+export function requireText(what: string, value: unknown, example: string): void {
+  if (typeof value !== "string" || value === "")
+    throw refusal(`${what}: expected ${example}, got ${value === "" ? "an empty text" : kindOf(value)}`);
+}
+
+function kindOf(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "function") return "a function";
+  if (value instanceof Promise) return "a promise";
+  return typeof value === "object" && value !== null ? "an object" : (JSON.stringify(value) ?? String(value));
 }
 
 /** An option that is there and undefined counts as absent. */

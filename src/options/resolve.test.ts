@@ -165,3 +165,22 @@ describe("refusals, one message each", () => {
     expect(() => resolve(options, model)).toThrow(message);
   });
 });
+
+describe("a list of seeds", () => {
+  it("has one for each prompt, and image i of a prompt uses that one + i", () => {
+    const { seeds } = resolve({ prompt: ["a", "b"], count: 2, seed: [7, 2n ** 60n] });
+    expect(seeds).toEqual([7, 8, 2n ** 60n, 2n ** 60n + 1n]);
+    const varied = resolve({
+      prompt: ["a", "b"],
+      count: 2,
+      seed: [7, 9],
+      variation: { seed: 3, strength: 0.5 },
+    });
+    expect(varied.seeds).toEqual([7, 7, 9, 9]);
+    expect(varied.variation?.seeds).toEqual([3, 4, 3, 4]);
+  });
+
+  it("of another length is refused", () => {
+    expect(() => resolve({ prompt: "a", seed: [1, 2] })).toThrow("seed has 2 entries for 1 prompts");
+  });
+});

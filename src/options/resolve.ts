@@ -2,6 +2,7 @@ import { DiffusionError } from "../errors.js";
 import type { Size } from "../image/image.js";
 import { checkMargins } from "../image/outpaint.js";
 import type { Latents } from "../latents/latents.js";
+import type { Seed } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import { schedulerConfig } from "../schedulers/scheduler.js";
 import { maskedContents } from "./choices.js";
@@ -139,17 +140,23 @@ function promptsOf(options: GenerateOptions, { hasText }: ModelTraits) {
   };
 }
 
-/** One for each picture, and how they are varied. */
+/** One for each picture, and how they are varied. @param pictures of all prompts */
 function seedsOf(
-  { seed, variation }: GenerateOptions,
-  count: number,
+  { seed, variation, count = 1 }: GenerateOptions,
+  pictures: number,
   drawn: { seed: number; variationSeed: number },
 ): Pick<ResolvedOptions, "seeds" | "variation"> {
-  const seeding = {
-    seed: seed ?? drawn.seed,
-    ...(variation && { variation: { ...variation, seed: variation.seed ?? drawn.variationSeed } }),
-  };
-  const each = Array.from({ length: count }, (_, picture) => seedsOfPicture(seeding, picture));
+  const prompts = pictures / count;
+  if (Array.isArray(seed) && seed.length !== prompts)
+    throw new DiffusionError("BAD_OPTION", `seed has ${seed.length} entries for ${prompts} prompts`, {
+      hint: "give one for all, or one for each",
+    });
+  const varied = variation && { variation: { ...variation, seed: variation.seed ?? drawn.variationSeed } };
+  const each = Array.from({ length: pictures }, (_, picture) =>
+    Array.isArray(seed)
+      ? seedsOfPicture({ seed: seed[Math.floor(picture / count)], ...varied }, picture % count)
+      : seedsOfPicture({ seed: (seed as Seed | undefined) ?? drawn.seed, ...varied }, picture),
+  );
   const others = each.flatMap(({ variation }) => variation?.seed ?? []);
   return {
     seeds: each.map(({ seed }) => seed),

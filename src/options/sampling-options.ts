@@ -52,8 +52,11 @@ export interface SamplingOptions {
   imageGuidance?: number;
   /** Share of fresh noise in DDIM and its like; the default is the scheduler's. */
   eta?: number;
-  /** Image i of a call uses seed + i. Text goes through seedrandom. Absent: drawn, and returned. */
-  seed?: Seed;
+  /**
+   * Image i uses seed + i. A list has one for each prompt, and image i of a prompt uses that one + i. Text goes through
+   * seedrandom. Absent: drawn, and returned.
+   */
+  seed?: Seed | readonly Seed[];
   /** Images for each prompt, default 1. */
   count?: number;
   /** "torch" (default) reproduces torch's CPU generator, "philox" its CUDA one. */
@@ -140,7 +143,7 @@ export const samplingOptions = {
     ...{ kept: true, flag: "<share>", served: true, axis: true, label: "Eta" },
   },
   seed: {
-    schema: seed,
+    schema: z.union([seed, z.array(seed).min(1)]),
     about: "number or text; picture i uses seed + i (default: drawn)",
     ...{ flag: "<n>", axis: true },
   },

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { firstProblem, inWords } from "../expectations.js";
+import type { Values } from "../latents/latents.js";
 import { type Described, schemaOf } from "./described.js";
 import {
   descriptions,
@@ -9,7 +10,7 @@ import {
   type OptionName,
   options,
 } from "./options.js";
-import { refusal, unknownOption, withoutUndefined } from "./refusal.js";
+import { refusal, requireObject, unknownOption, withoutUndefined } from "./refusal.js";
 
 const schema = schemaOf(options);
 
@@ -23,13 +24,34 @@ export const optionNames: readonly string[] = descriptions.map(([name]) => name)
  * @throws DiffusionError BAD_OPTION with the nearest name
  */
 export function checkOptions(asked: GenerateOptions, others: readonly string[] = []): void {
+  requireObject("options", asked);
   const given = withoutUndefined(asked);
   const { error } = schema.safeParse(given);
-  if (!error) return;
+  if (!error) {
+    refuseNoNumbers(asked);
+    return;
+  }
   const problem = firstProblem(error, given);
   const { path, unknownKey } = problem;
   if (unknownKey === undefined) throw refusal(inWords(problem, "options"));
-  throw unknownOption(path, unknownKey, [...optionNames, ...others]);
+  throw unknownOption(schema, { path, key: unknownKey }, others);
+}
+
+/** Numbers that would make a picture of nothing but noise, or of grey, without a word. */
+function refuseNoNumbers({ latents, image, promptEmbeds, negativePromptEmbeds }: GenerateOptions): void {
+  const all: Readonly<Record<string, Values | undefined>> = {
+    latents,
+    ...(typeof image === "object" && "shape" in image && { image }),
+    "promptEmbeds.context": promptEmbeds?.context,
+    "promptEmbeds.pooled": promptEmbeds?.pooled,
+    "negativePromptEmbeds.context": negativePromptEmbeds?.context,
+    "negativePromptEmbeds.pooled": negativePromptEmbeds?.pooled,
+  };
+  for (const [name, values] of Object.entries(all)) {
+    const wrong = values?.data.findIndex((value) => !Number.isFinite(value)) ?? -1;
+    if (wrong >= 0)
+      throw refusal(`${name}: number ${wrong} is ${values!.data[wrong]}`, "expected finite ones");
+  }
 }
 
 type Served = NamesWith<{ served: true }>;

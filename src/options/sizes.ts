@@ -52,6 +52,16 @@ function enlarged({ width, height }: Partial<Size>, image: Size, model: ModelTra
   return limited(size);
 }
 
+/** A size of the model's own making where none is given, in what the network takes. */
+export function checkedSize(given: Partial<Size>, { factor, size }: ModelTraits): Size {
+  const { width = size, height = size } = given;
+  for (const [name, value] of Object.entries({ width, height }))
+    if (!Number.isInteger(value) || value < 1)
+      throw new DiffusionError("BAD_OPTION", `${name} must be a whole number above 0, got ${value}`);
+  checkMultiples({ width, height }, factor, "");
+  return limited({ width, height });
+}
+
 function checkMultiples(size: Size, factor: number, prefix: string): void {
   for (const [name, value] of Object.entries(size)) {
     if (value % factor === 0) continue;

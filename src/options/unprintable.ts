@@ -1,5 +1,6 @@
 import type { Preprocessor } from "../image/preprocess.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
+import { keepingContract } from "../schedulers/contract.js";
 import { createScheduler } from "../schedulers/scheduler.js";
 import type { ControlInput, IpAdapterInput } from "./control-options.js";
 import type { ImageInput } from "./image-options.js";
@@ -22,7 +23,7 @@ export function unprintable(
   return {
     createScheduler: (run) =>
       typeof scheduler === "function"
-        ? scheduler(run, model.scheduler)
+        ? keepingContract(scheduler(run, model.scheduler))
         : createScheduler(config as SchedulerConfig, run),
     controls: (options.controlnet ?? []).map(controlOf),
     picturePrompts: ([options.ipAdapter ?? []].flat() as IpAdapterInput[]).map(picturePromptOf),

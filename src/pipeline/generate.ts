@@ -1,5 +1,6 @@
 import { checkLoadOptions, type LoadOptions, loadOptionNames } from "../options/load.js";
 import type { GenerateOptions } from "../options/options.js";
+import { requireObject } from "../options/refusal.js";
 import { checkOptions, optionNames } from "../options/schema.js";
 import { defaultModels } from "./model-source.js";
 import type { GenerateResult } from "./run.js";
@@ -12,6 +13,7 @@ import { withShared } from "./shared-models.js";
 export async function generate(
   options: GenerateOptions & LoadOptions & { model?: string },
 ): Promise<GenerateResult> {
+  requireObject("generate", options);
   const { model = defaultModelFor(options), ...given } = options;
   const { asked, load } = divided(given);
   // A slip is cheaper to find before a model is loaded.

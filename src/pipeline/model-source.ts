@@ -4,6 +4,7 @@ import { packageFolder } from "../disk/package.js";
 import { DiffusionError, nearest } from "../errors.js";
 import { fetchFromHub, parseHubReference } from "../hub/hub.js";
 import type { LocateOptions } from "../options/load.js";
+import { requireText } from "../options/refusal.js";
 
 /** The models that come with the library; the first is the default, the second its inpainting variant. */
 export const defaultModels = [
@@ -29,6 +30,7 @@ export const defaultModelFolder = (name: (typeof defaultModels)[number]): string
  * @throws DiffusionError FILE_MISSING with the nearest name, or what the hub says
  */
 export async function locateModel(model: string, options: LocateOptions = {}): Promise<string> {
+  requireText("model", model, "a folder, a file or a name");
   if (existsSync(model)) return model;
   const ours = defaultModels.find((name) => name === model);
   if (ours) return defaultModelFolder(ours);

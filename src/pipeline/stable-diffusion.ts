@@ -9,15 +9,21 @@ import {
 import { DiffusionError } from "../errors.js";
 import type { ProgressEvent } from "../events.js";
 import type { IpAdapterInfo } from "../generation/ip-adapter.js";
-import { type Loaded, vaeOf, withAdapters } from "../generation/loaded.js";
+import { type Loaded, latentShape, vaeOf, withAdapters } from "../generation/loaded.js";
+import { drawNoise } from "../generation/noise.js";
 import { createEmbedder, mostChunks } from "../generation/prompt-embedding.js";
+import type { Size } from "../image/image.js";
+import type { Latents } from "../latents/latents.js";
+import { createRng, type RngName, type Seed } from "../latents/rng.js";
 import type { Conditioning } from "../options/conditioning.js";
 import { checkLoadOptions, type LoadOptions } from "../options/load.js";
 import type { GenerateOptions } from "../options/options.js";
 import { checkOptions } from "../options/schema.js";
+import { checkedSize } from "../options/sizes.js";
 import type { Vae } from "../runtime/networks/autoencoder.js";
 import type { TextEncoder } from "../runtime/networks/text-encoder.js";
 import type { UNet } from "../runtime/networks/unet.js";
+import type { SchedulerConfig } from "../schedulers/config.js";
 import type { NetworkMention, PromptSyntax } from "../text/prompt.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { listening } from "./listening.js";
@@ -95,6 +101,24 @@ export class StableDiffusion {
     return embedder.embed(part, 0, { chunks: mostChunks(parts), skip: clipSkip });
   }
 
+  /** The configuration of the model's own scheduler, as `createScheduler` and `schedulerConfig` take it. */
+  get schedulerConfig(): SchedulerConfig {
+    return { ...this.#opened.loaded.traits.scheduler };
+  }
+
+  /**
+   * The unit noise that `generate` begins a picture of this seed with, for loops of your own and for its `latents`.
+   *
+   * @param size pixels, multiples of the VAE's factor; default: the model's own
+   * @returns [1, height / f, width / f, channels]
+   * @throws DiffusionError BAD_OPTION
+   */
+  noise(seed: Seed, size: Partial<Size> = {}, rng: RngName = "torch"): Latents {
+    const { loaded } = this.#opened;
+    const shape = latentShape(loaded, checkedSize(size, loaded.traits));
+    return { shape, data: drawNoise(createRng(rng, seed), shape) };
+  }
+
   /** One for each text encoder, with the words that were learned. */
   get tokenizers(): readonly Tokenizer[] {
     return this.#adapted().tokenizers;
@@ -115,6 +139,10 @@ export class StableDiffusion {
 
   /** Uses these of the loaded LoRAs (default scale 1), in this order, and no others; `[]` uses none. */
   setLoras(uses: readonly { readonly name: string; readonly scale?: LoraScale }[]): void {
+    if (!Array.isArray(uses) || uses.some((use) => typeof use?.name !== "string"))
+      throw new DiffusionError("BAD_OPTION", "setLoras: expected a list of LoRAs, each with its name", {
+        hint: 'setLoras([{ name: "watercolour", scale: 0.8 }])',
+      });
     this.#opened.adapters.setLoras(uses);
   }
 

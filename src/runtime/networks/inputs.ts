@@ -217,6 +217,7 @@ export function imageShape(
   x: Values,
   channels: number,
 ): [batch: number, height: number, width: number] {
+  requireFields(name, x, ["shape", "data"]);
   const [batch, height, width, last] = x.shape;
   const whole = x.shape.length === 4 && batch! * height! * width! * channels === x.data.length;
   if (!whole || last !== channels)
@@ -227,6 +228,15 @@ export function imageShape(
 export function requireShape(name: string, x: Values | undefined, shape: readonly number[]): Values {
   if (x?.shape.join() !== shape.join()) throw badInput(name, `[${shape}]`, x ? `[${x.shape}]` : "nothing");
   return x;
+}
+
+/** @throws DiffusionError BAD_OPTION for what lacks a field, or is no object at all, such as a promise */
+export function requireFields(name: string, x: unknown, fields: readonly string[]): void {
+  const got = x instanceof Promise ? "a promise (await it first)" : x === undefined ? "nothing" : typeof x;
+  if (typeof x !== "object" || x === null || x instanceof Promise)
+    throw badInput(name, `an object with ${fields.join(" and ")}`, got);
+  const missing = fields.find((field) => Reflect.get(x, field) === undefined);
+  if (missing !== undefined) throw badInput(`${name}.${missing}`, "a value", "nothing");
 }
 
 export const badInput = (name: string, expected: string, got: string) =>

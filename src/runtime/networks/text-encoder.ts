@@ -2,7 +2,7 @@ import type { Adapters } from "../../adapters/adapted-checkpoint.js";
 import type { Values } from "../../latents/latents.js";
 import { pooledRows, type TextEncoderConfig, type TextEncoderOutputs } from "../../models/clip.js";
 import type { Filled } from "../../models/fields.js";
-import { badInput } from "./inputs.js";
+import { badInput, requireFields } from "./inputs.js";
 import type { AdaptedRun } from "./network-runner.js";
 
 /** What comes out of a text encoder, as numbers. */
@@ -24,7 +24,15 @@ export function textEncoder(
   const config = { ...plain, vocabularySize: Math.max(plain.vocabularySize, ...ends) };
   return {
     config,
-    async run({ ids, skip = 0 }) {
+    async run(x) {
+      requireFields("textEncoder", x, ["ids"]);
+      const { ids, skip = 0 } = x;
+      if (!Array.isArray(ids) || !ids.every(Array.isArray))
+        throw badInput(
+          "ids",
+          "rows of numbers",
+          Array.isArray(ids) ? "a list of something else" : typeof ids,
+        );
       const [batch, tokens] = [ids.length, ids[0]?.length ?? 0];
       if (batch === 0 || tokens === 0 || ids.some((row) => row.length !== tokens))
         throw badInput(

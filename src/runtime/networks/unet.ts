@@ -2,7 +2,14 @@ import { DiffusionError, internal } from "../../errors.js";
 import type { Values } from "../../latents/latents.js";
 import type { Model } from "../model.js";
 import type { Run } from "../runner.js";
-import { kUnetInputs, requireShape, type UNetInput, unconditionalInputs, unetInputs } from "./inputs.js";
+import {
+  kUnetInputs,
+  requireFields,
+  requireShape,
+  type UNetInput,
+  unconditionalInputs,
+  unetInputs,
+} from "./inputs.js";
 
 export interface UNet {
   /** The prediction [B, H, W, O] (noise, velocity or sample, as the scheduler's prediction_type says). */
@@ -19,6 +26,7 @@ export interface UNet {
 export function unetOf(unet: Model["unet"], run: Run, frequencies: () => Float32Array): UNet {
   return {
     async run(x) {
+      requireFields("unet", x, ["sample", "timestep"]);
       return (await runOf(unet, x)).sample;
     },
     async runDeep(x, deep) {
