@@ -46,6 +46,7 @@ export function traitsOf(model: Model): ModelTraits {
       // What it is shown is doubled first.
       latentUpscaling: { scale: 2, multiple: (factor * 2 ** (unet.config.levels.length - 1)) / 2 },
     }),
+    ...(source.settings.requires_aesthetics_score === true && { isRefiner: true }),
     guidanceEmbedding: unet.kind === "unet" && unet.config.timeCondDim !== undefined,
     factor,
     channels,

@@ -81,7 +81,7 @@ async function wholePredictor(
     const own = asked.map((row) => rows[row]!);
     return {
       context: batched(current.map(({ context }) => context)),
-      ...(added && { added: addedConditions(own, current, options.sizes, size) }),
+      ...(added && { added: addedConditions(own, current, options, size) }),
       ...(timeCondDim && { timeCond: guidanceEmbedding(options.guidance, timeCondDim, asked.length) }),
       ...(classes && { classLabels: Array<number>(asked.length).fill(options.upscaling?.noiseLevel ?? 0) }),
     };

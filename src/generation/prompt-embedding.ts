@@ -44,11 +44,12 @@ export function createEmbedder(
     known.set(key, encoding);
     return encoding;
   };
-  const isPair = networks.textEncoders.length > 1;
+  // SDXL, also its refiner, which has only the second of the two encoders.
+  const isPooled = model.unet.kind === "unet" && model.unet.config.added !== undefined;
   // Latent upscalers leave the final norm out; so does SDXL, which counts from the penultimate state.
-  const isNormed = !isPair && model.unet.kind !== "k_unet";
+  const isNormed = !isPooled && model.unet.kind !== "k_unet";
   const stateOf = async (encoder: number, { ids }: Chunk, skip: number): Promise<Float32Array> => {
-    const encoding = await encode(encoder, ids, isPair ? skip + 1 : skip);
+    const encoding = await encode(encoder, ids, isPooled ? skip + 1 : skip);
     return (isNormed ? encoding.skipped : encoding.hidden).data;
   };
 
@@ -99,14 +100,14 @@ export function createEmbedder(
       }
       const [first, second] = tables;
       // As in the web UI, the first chunk stands for the whole prompt.
-      if (!second && model.unet.kind === "k_unet") {
+      if (model.unet.kind === "k_unet") {
         const { pooled } = await encode(0, current[0]!.chunks[0]!.ids, shape.skip);
         return { context: first!, pooled };
       }
-      if (!first || !second) return { context: first! };
-      const { ids } = current[1]!.chunks[0]!;
-      const { projected, pooled } = await encode(1, ids, shape.skip + 1);
-      return { context: sideBySide(first, second), pooled: projected ?? pooled };
+      if (!isPooled) return { context: first! };
+      const last = current.length - 1;
+      const { projected, pooled } = await encode(last, current[last]!.chunks[0]!.ids, shape.skip + 1);
+      return { context: second ? sideBySide(first!, second) : first!, pooled: projected ?? pooled };
     },
   };
 }

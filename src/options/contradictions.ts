@@ -31,7 +31,7 @@ const contradictions: readonly (readonly [Name, Name, string])[] = [
  */
 export function refuseContradictions(options: GenerateOptions, model: ModelTraits): void {
   const has = (key: Name) => options[key] !== undefined;
-  const { name, hasText, textEncoders, sees } = model;
+  const { name, hasText, textEncoders, sees, isRefiner = false } = model;
   if (hasText && !has("prompt") && !has("promptEmbeds"))
     throw refusal(`${name} needs a prompt`, 'pass prompt: "" to generate without one');
   const given = descriptions.filter(([key]) => has(key));
@@ -44,6 +44,15 @@ export function refuseContradictions(options: GenerateOptions, model: ModelTrait
   for (const [key, { only }] of given)
     if (only === "sdxl" && textEncoders < 2)
       throw refusal(`${key} is for models of the SDXL kind, ${name} is not`);
+  for (const [key, { only }] of given)
+    if (only === "sized" && textEncoders < 2 && !isRefiner)
+      throw refusal(`${key} is for models of the SDXL kind, ${name} is not`);
+    else if (only === "refiner" && !isRefiner) throw refusal(`${key} is for refiners, ${name} is none`);
+  if (isRefiner && !has("image") && !(has("latents") && has("denoisingStart")))
+    throw refusal(
+      `${name} goes on with what another model has begun, and needs an image, or latents with denoisingStart`,
+      "make them with the base model: output latents and denoisingEnd",
+    );
   for (const [key, { needs }] of given)
     if (needs && !needs.some((other) => has(other as Name)))
       throw refusal(`${key} needs ${withArticle(needs)}`);

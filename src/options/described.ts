@@ -16,8 +16,8 @@ export interface Described<Value = unknown> {
 
   /** It cannot be without one of these. */
   readonly needs?: readonly string[];
-  /** The only models that it means something to: those that read text, with two text encoders, ... */
-  readonly only?: "text" | "sdxl" | "instruct" | "upscale";
+  /** The only models that it means something to: those that read text, with two text encoders, told of sizes, ... */
+  readonly only?: "text" | "sdxl" | "sized" | "refiner" | "instruct" | "upscale";
   /** Models that it means nothing to. */
   readonly not?: readonly ("unconditional" | "instruct" | "upscale")[];
 

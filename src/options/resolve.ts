@@ -45,6 +45,10 @@ export function resolveOptions(
     scheduler: typeof scheduler === "function" ? "custom" : schedulerConfig(scheduler, model.scheduler),
     ...kept(options),
     ...(options.pag && { pag: { layers: ["mid"], ...options.pag } }),
+    ...(model.isRefiner && {
+      aestheticScore: options.aestheticScore ?? 6,
+      negativeAestheticScore: options.negativeAestheticScore ?? 2.5,
+    }),
     ...(mode === "instruct" && { imageGuidance: options.imageGuidance ?? 1.5 }),
     ...(mode === "upscale" ? { upscaling: upscalingOf(options, model) } : imageOptions(options, mode, model)),
     ...(options.controlnet && { controlnet: options.controlnet.map(({ image: _, ...rest }) => rest) }),
@@ -113,7 +117,8 @@ const upscalingOf = ({ noiseLevel, tiles }: GenerateOptions, model: ModelTraits)
 });
 
 /** A model that does not see the mask continues a picture better from its mirror image than from pure noise. */
-function defaultStrength(mode: Mode, { sees }: ModelTraits): number {
+function defaultStrength(mode: Mode, { sees, isRefiner }: ModelTraits): number {
+  if (isRefiner && mode === "img2img") return 0.3; // diffusers'
   if (mode === "outpaint") return sees === "mask" ? 1 : 0.85;
   return mode === "inpaint" ? 1 : 0.8;
 }

@@ -30,6 +30,8 @@ export interface ModelTraits {
   readonly latentUpscaling?: { readonly scale: number; readonly multiple: number };
   /** Upscalers that see the image through noise: its highest level. */
   readonly mostNoise?: number;
+  /** SDXL's refiner, which goes on with the pictures or latents of other models: it is told a score of their beauty. */
+  readonly isRefiner?: boolean;
   /** LCM: guidance is an input of the network. */
   readonly guidanceEmbedding: boolean;
   /** Pixels per latent cell. */
@@ -57,6 +59,9 @@ export interface ResolvedOptions {
   readonly width: number;
   readonly height: number;
   readonly sizes?: GenerateOptions["sizes"];
+  /** Refiners: what the picture is to be worth, and what the negative prompt stands for. */
+  readonly aestheticScore?: number;
+  readonly negativeAestheticScore?: number;
   readonly steps: number;
   readonly guidance: number;
   readonly guidanceInterval?: readonly [start: number, end: number];

@@ -48,6 +48,12 @@ export interface SamplingOptions {
    * run of the UNet for each evaluation; with `guidanceInterval` it acts within it, too. Default: none.
    */
   pag?: { readonly scale: number; readonly layers?: readonly string[] };
+  /**
+   * SDXL's refiner: how beautiful the picture is to be, as people scored those of its training from 0 to 10 (default 6), and
+   * how beautiful what the negative prompt stands for is (default 2.5).
+   */
+  aestheticScore?: number;
+  negativeAestheticScore?: number;
   /** InstructPix2Pix: how close to stay to the image, default 1.5. */
   imageGuidance?: number;
   /** Share of fresh noise in DDIM and its like; the default is the scheduler's. */
@@ -71,6 +77,7 @@ export interface SamplingOptions {
   denoisingEnd?: number;
 }
 
+const score = z.number().min(0).max(10);
 const factor = z.number().min(0).max(10);
 
 export const samplingOptions = {
@@ -131,6 +138,16 @@ export const samplingOptions = {
     ...{ only: "text", not: ["instruct", "upscale"] },
     ...{ flag: "<scale[:layers]>", served: true, label: "PAG" },
     inText: ({ scale, layers = ["mid"] }) => `${scale} ${layers.join(" ")}`,
+  },
+  aestheticScore: {
+    schema: score,
+    about: "refiners: how beautiful the picture is to be, 0 to 10 (default: 6)",
+    ...{ only: "refiner", flag: "<score>", served: true, axis: true, label: "Aesthetic score" },
+  },
+  negativeAestheticScore: {
+    schema: score,
+    about: "refiners: the same of what the negative prompt stands for (default: 2.5)",
+    ...{ only: "refiner", flag: "<score>", served: true, label: "Negative aesthetic score" },
   },
   imageGuidance: {
     schema: z.number().min(0),

@@ -81,6 +81,6 @@ export const textOptions = {
   },
   sizes: {
     schema: z.strictObject({ ...sizes, negative: z.strictObject(sizes).optional() }),
-    ...{ kept: true, only: "sdxl" },
+    ...{ kept: true, only: "sized" },
   },
 } as const satisfies Descriptions<TextOptions>;

@@ -1,6 +1,5 @@
 import { setImmediate } from "node:timers/promises";
 import { AdapterSet, type Locate } from "../adapters/set.js";
-import { DiffusionError } from "../errors.js";
 import type { OnProgress } from "../events.js";
 import type { Control } from "../generation/control.js";
 import { IpAdapterSet } from "../generation/ip-adapter.js";
@@ -53,7 +52,6 @@ export async function load(model: string, options: LoadOptions): Promise<Opened>
   const variant = variantOf(options);
   const path = await locateModel(model, { ...located(options), ...variant });
   const source = openModel(path, await openingOf(options));
-  refuseRefiner(source);
   const read = readConfigs(source, await openAutoencoders(options, source));
   const engine = await engineFor(read, options);
   try {
@@ -144,16 +142,6 @@ async function engineFor(model: Model, options: LoadOptions): Promise<Engine> {
     ...(hangMs !== undefined && { hangMs }),
   };
   return precision === "bf16" ? Engine.forBfloat16(settings) : new Engine(settings);
-}
-
-/** A refiner continues the latents of another model, which is not built yet; it can be converted. */
-function refuseRefiner({ path, settings, pipeline }: ModelSource): void {
-  if (settings.requires_aesthetics_score !== true) return;
-  throw new DiffusionError(
-    "UNSUPPORTED",
-    `${path} is a refiner of Stable Diffusion XL, which is not supported; recognised: a ${pipeline} with the second text encoder only`,
-    { hint: "Use the base model by itself." },
-  );
 }
 
 async function openingOf(options: LoadOptions): Promise<ModelOpening> {

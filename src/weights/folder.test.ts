@@ -267,20 +267,6 @@ describe("folders of another kind", () => {
       "FILE_FORMAT",
       /vae: expected \[library, class\]/,
     ],
-    [
-      "a refiner of SDXL",
-      () =>
-        index({
-          ...sd,
-          _class_name: "StableDiffusionXLImg2ImgPipeline",
-          text_encoder: [null, null],
-          tokenizer: [null, null],
-          text_encoder_2: ["transformers", "CLIPTextModelWithProjection"],
-          tokenizer_2: ["transformers", "CLIPTokenizer"],
-        }),
-      "UNSUPPORTED",
-      /is a refiner of Stable Diffusion XL/,
-    ],
     ["a needed component is null", () => index({ ...sd, vae: [null, null] }), "FILE_FORMAT", /needs a vae/],
   ])("%s", (_, path, code, message) => {
     const caught = thrown(() => openFolder(path()));

@@ -61,8 +61,6 @@ export function openFolder(folder: string, options: SourceOptions = {}): ModelSo
   const pipeline = settings._class_name as string;
   const components = readComponents(join(folder, "model_index.json"), settings);
   const has = (role: string) => components.has(role);
-  if (pipeline.includes("XL") && has("text_encoder_2") && !has("text_encoder"))
-    throw refiner(folder, pipeline);
   for (const role of pipelines.get(pipeline)!)
     if (!has(role))
       throw new DiffusionError("FILE_FORMAT", `${folder}/model_index.json: a ${pipeline} needs a ${role}`);
@@ -85,13 +83,6 @@ export function openFolder(folder: string, options: SourceOptions = {}): ModelSo
     ...(has("low_res_scheduler") ? { lowResScheduler: config("low_res_scheduler") } : {}),
   };
 }
-
-const refiner = (folder: string, pipeline: string): DiffusionError =>
-  new DiffusionError(
-    "UNSUPPORTED",
-    `${folder} is a refiner of Stable Diffusion XL, which is not supported; recognised: a ${pipeline} with the second text encoder alone`,
-    { hint: "Use the base model on its own." },
-  );
 
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 

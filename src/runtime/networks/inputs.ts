@@ -22,7 +22,7 @@ export interface UNetInput {
   readonly context?: Values;
   /** The x4 upscaler's noise levels [B]. */
   readonly classLabels?: readonly number[];
-  /** SDXL: pooled text [B, P] and sizes [B, 6]. */
+  /** SDXL: pooled text [B, P] and sizes [B, 6]; its refiner: four sizes and a score [B, 5]. */
   readonly added?: { readonly textEmbeds: Values; readonly timeIds: Values };
   /** Token merging: the share of the tokens that is merged in self-attention, above 0 and at most 0.75. */
   readonly mergeTokens?: number;
@@ -191,7 +191,7 @@ function eachTimestep(timestep: number | readonly number[], batch: number): read
   return timesteps;
 }
 
-/** SDXL's vector [B, width]: the pooled text, then each size embedded like a timestep. */
+/** SDXL's vector [B, width]: the pooled text, then each number about the picture embedded like a timestep. */
 function addedConditions(
   { timeWidth, width }: NonNullable<UNetConfig["added"]>,
   added: UNetInput["added"],
@@ -199,14 +199,16 @@ function addedConditions(
   embedding: { flipSinToCos: boolean; freqShift: number },
 ): Input {
   const [textEmbeds, timeIds] = [added?.textEmbeds, added?.timeIds];
-  const textWidth = width - 6 * timeWidth;
+  // Six sizes; of a refiner four, and a score.
+  const count = timeIds?.shape[1] === 5 ? 5 : 6;
+  const textWidth = width - count * timeWidth;
   const text = requireShape("added.textEmbeds", textEmbeds, [batch, textWidth]);
-  const ids = requireShape("added.timeIds", timeIds, [batch, 6]);
-  const sizes = embedTimesteps([...ids.data], { width: timeWidth, ...embedding });
+  const ids = requireShape("added.timeIds", timeIds, [batch, count]);
+  const embedded = embedTimesteps([...ids.data], { width: timeWidth, ...embedding });
   const data = new Float32Array(batch * width);
   for (let b = 0; b < batch; b++) {
     data.set(text.data.subarray(b * textWidth, (b + 1) * textWidth), b * width);
-    data.set(sizes.subarray(b * 6 * timeWidth, (b + 1) * 6 * timeWidth), b * width + textWidth);
+    data.set(embedded.subarray(b * count * timeWidth, (b + 1) * count * timeWidth), b * width + textWidth);
   }
   return { shape: [batch, width], data };
 }
