@@ -1,6 +1,10 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { goldenExtra, goldenPath, readTensors } from "../testing/golden.js";
 import { openFolder } from "../weights/folder.js";
+import { type TensorToWrite, writeSafetensors } from "../weights/formats/safetensors.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
 import { adaptCheckpoint, adaptedModel, adaptedPlaces, tokenTable } from "./adapted-checkpoint.js";
@@ -99,6 +103,30 @@ describe("a LoRA that carries an embedding", async () => {
     const table = checkpoint.readFloat32(tokenTable);
     checkpoint.close();
     expect(table.subarray(first! * 32, first! * 32 + 64)).toBeCloseTo32(rows.data, {});
+  });
+
+  test("what of its file names nothing in the model is in the notes, once it is in use", () => {
+    const set = new AdapterSet(source, [tokenizer]);
+    set.addLora(path, {});
+    expect(set.inUse().notes).toEqual([]);
+    const lora = openTensorFile(path);
+    const tensors = [...lora.tensors].map(([name, { dtype, shape }]): [string, TensorToWrite] => [
+      name,
+      { dtype, shape, data: lora.read(name) },
+    ]);
+    lora.close();
+    const more = ["a", "b", "c", "d"].map((name): [string, TensorToWrite] => [
+      `lora_unet_mid_block_${name}.alpha`,
+      { dtype: "F32", shape: [], data: Float32Array.of(1) },
+    ]);
+    const folder = mkdtempSync(join(tmpdir(), "reference-"));
+    writeSafetensors(join(folder, "more.safetensors"), new Map([...tensors, ...more]));
+    set.addLora(join(folder, "more.safetensors"), {});
+    const { notes } = set.inUse();
+    rmSync(folder, { recursive: true });
+    expect(notes).toEqual([
+      "4 keys of the LoRA more name nothing in this model: lora_unet_mid_block_a.alpha, lora_unet_mid_block_b.alpha, lora_unet_mid_block_c.alpha, and 1 more",
+    ]);
   });
 
   test("a word that is loaded by itself stays as it is", () => {

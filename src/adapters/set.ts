@@ -38,6 +38,8 @@ export interface WordInfo {
 export interface AdaptersInUse {
   readonly adapters: Adapters;
   readonly tokenizers: readonly Tokenizer[];
+  /** What of their files this model has no use for. */
+  readonly notes: readonly string[];
 }
 
 /** The folder or file of what is called by a path, or by a name on the hub, which is downloaded. */
@@ -149,7 +151,7 @@ export class AdapterSet {
       ids: tokenizers.map((tokenizer) => tokenizer.words.get(info.word)![0]!),
     }));
     const adapters: Adapters = { loras, words, ...(pictures.length > 0 && { pictures }) };
-    return { adapters, tokenizers };
+    return { adapters, tokenizers, notes: uses.flatMap(unmatchedNote) };
   }
 
   #model(): AdaptedModel {
@@ -200,6 +202,17 @@ export class AdapterSet {
     }
     return found;
   }
+}
+
+const SHOWN = 3;
+
+function unmatchedNote({ name, unmatched }: LoraInfo): string[] {
+  if (unmatched.length === 0) return [];
+  const keys = unmatched.slice(0, SHOWN).map(({ key }) => key);
+  const more = unmatched.length > SHOWN ? `, and ${unmatched.length - SHOWN} more` : "";
+  return [
+    `${unmatched.length} keys of the LoRA ${name} name nothing in this model: ${keys.join(", ")}${more}`,
+  ];
 }
 
 const isOn = (scale: LoraScale): boolean =>

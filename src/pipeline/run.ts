@@ -64,7 +64,7 @@ async function prepared(opened: Opened, options: WholeOptions): Promise<Generati
   );
   const pictures = await timed({ meter, options }, "encode", () => ipAdapters.read(options.picturePrompts));
   const files = pictures.map(({ path }) => path);
-  const { adapted, texts } = withMentions(opened, options, files);
+  const { adapted, texts, notes: ofAdapters } = withMentions(opened, options, files);
   const total = options.prompts.length;
   const conditions = await timed({ meter, options }, "encode", () =>
     encodePrompts(adapted, texts, (done) => {
@@ -73,7 +73,9 @@ async function prepared(opened: Opened, options: WholeOptions): Promise<Generati
     }),
   );
   const { notes: ofModel = [] } = loaded.model.source;
-  const notes = [...new Set([...ofModel, ...conditions.flatMap((condition) => condition.notes)])];
+  const notes = [
+    ...new Set([...ofModel, ...ofAdapters, ...conditions.flatMap((condition) => condition.notes)]),
+  ];
   return { loaded, adapted, options, conditions, controls, pictures, preview, meter, notes };
 }
 
@@ -82,7 +84,7 @@ function withMentions(
   { loaded, adapters }: Opened,
   options: WholeOptions,
   pictures: readonly string[],
-): { adapted: Loaded[]; texts: WholeOptions } {
+): { adapted: Loaded[]; texts: WholeOptions; notes: string[] } {
   const { prompts, prompts2, negativePrompts, negativePrompts2 } = options;
   const taken = onceFor(takeMentions);
   const refused = [...negativePrompts, ...(negativePrompts2 ?? [])];
@@ -91,9 +93,12 @@ function withMentions(
       "BAD_OPTION",
       "a LoRA acts on the whole picture, so negativePrompt cannot name one",
     );
-  const adaptedTo = onceFor((mentions: string) =>
-    withAdapters(loaded, adapters.inUse(JSON.parse(mentions) as NetworkMention[], pictures)),
-  );
+  const notes: string[] = [];
+  const adaptedTo = onceFor((mentions: string) => {
+    const used = adapters.inUse(JSON.parse(mentions) as NetworkMention[], pictures);
+    notes.push(...used.notes);
+    return withAdapters(loaded, used);
+  });
   for (const [i, text] of (prompts2 ?? []).entries()) {
     const known = taken(prompts[i]!).mentions.map(({ name }) => name);
     const other = taken(text).mentions.find(({ name }) => !known.includes(name));
@@ -108,6 +113,7 @@ function withMentions(
   return {
     adapted: prompts.map((prompt) => adaptedTo(JSON.stringify(taken(prompt).mentions))),
     texts: { ...options, prompts: prompts.map(textOf), ...(prompts2 && { prompts2: prompts2.map(textOf) }) },
+    notes,
   };
 }
 

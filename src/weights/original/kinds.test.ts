@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { readModel } from "../../runtime/model.js";
+import { createScheduler } from "../../schedulers/scheduler.js";
 import { goldenPath } from "../../testing/golden.js";
 import { type OriginalOptions, tensorsOf, writeOriginal } from "../../testing/original-layout.js";
 import { thrown } from "../../testing/thrown.js";
@@ -210,6 +211,7 @@ describe("models that are trained on continuous noise levels", () => {
       sigma_schedule: "exponential",
     });
     expect(notes).toEqual([]);
+    expect(createScheduler(scheduler, { steps: 3 }).sigmas).toHaveLength(4);
   });
 
   const mean = [-1.6574, 1.886, -1.383, 2.5155].map(Math.fround);
@@ -231,6 +233,7 @@ describe("models that are trained on continuous noise levels", () => {
         scaling_factor: 0.5,
       });
     }
+    expect(createScheduler(open(path).scheduler, { steps: 3 }).sigmas).toHaveLength(4);
     const read = readModel(open(path, { config: folderOf("tiny-sdxl") }));
     expect(read.vae).toMatchObject({ scalingFactor: 0.5, latentsMean: mean, latentsStd: deviation });
   });
