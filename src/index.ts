@@ -11,6 +11,7 @@ export {
   parseFields,
   parseParameters,
 } from "./image/parameters.js";
+export { readImageTexts, withParameters } from "./image/parameters-text.js";
 export { decodePng, encodePng } from "./image/png.js";
 export { type Preprocessor, preprocess, preprocessors } from "./image/preprocess.js";
 export { readImage } from "./image/read.js";

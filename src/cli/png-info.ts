@@ -1,17 +1,20 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { DiffusionError } from "../errors.js";
-import { decodePng, parseParameters } from "../index.js";
+import { parseParameters, readImage, readImageTexts } from "../index.js";
 import { type Session, say, sayJson } from "./session.js";
 
 export function addPngInfo(program: Command, session: Session): void {
   program
     .command("png-info <file>")
     .summary("how a picture was made")
-    .description("Shows the texts in a PNG: how this program or AUTOMATIC1111's web UI made it.")
-    .action((file: string) => {
-      const { image, text } = decodePng(readBytes(file));
-      const { width, height } = image;
+    .description(
+      "Shows the texts in a PNG, JPEG or WebP: how this program or AUTOMATIC1111's web UI made it.",
+    )
+    .action(async (file: string) => {
+      const bytes = readBytes(file);
+      const { width, height } = await readImage(bytes);
+      const text = await readImageTexts(bytes);
       const { parameters } = text;
       if (session.json) {
         const parsed = parameters === undefined ? undefined : parseParameters(parameters);

@@ -29,6 +29,6 @@ export const isLatents = (image: NonNullable<GenerateOptions["image"]>): image i
 
 const isMask = (mask: MaskInput): mask is Mask =>
   typeof mask === "object" &&
-  !(mask instanceof Uint8Array) &&
+  "width" in mask &&
   mask.data instanceof Uint8Array &&
   mask.data.length === mask.width * mask.height;

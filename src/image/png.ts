@@ -1,6 +1,7 @@
 import { inflateSync } from "node:zlib";
 import { PNG } from "pngjs";
 import { DiffusionError } from "../errors.js";
+import { readExif, upright } from "./exif.js";
 import type { Image } from "./image.js";
 import { badPng, type Chunk, readChunks, writeChunks } from "./png-chunks.js";
 import { readTexts, textChunk } from "./png-text.js";
@@ -37,7 +38,8 @@ export function encodePng(image: Image, text: Readonly<Record<string, string>> =
 
 /**
  * Pixels and texts of a PNG of any kind: bit depths 1 to 16 (16 rounded to 8), gray, palette, transparent colours,
- * interlaced. RGBA if the file knows transparency, else RGB. Gamma and colour profiles are not applied.
+ * interlaced. RGBA if the file knows transparency, else RGB. The orientation of an eXIf chunk is applied, gamma and
+ * colour profiles are not.
  *
  * Nothing is decoded before the header, the size and every checksum have been looked at, and no more is inflated
  * than the picture needs.
@@ -46,7 +48,7 @@ export function decodePng(
   bytes: Uint8Array,
   { maxPixels = MAX_PIXELS }: { maxPixels?: number } = {},
 ): { image: Image; text: Record<string, string> } {
-  const { header, palette, transparency, pixels, texts } = takeApart(bytes, maxPixels);
+  const { header, palette, transparency, pixels, texts, orientation } = takeApart(bytes, maxPixels);
   checkPixels(header, pixels);
   const { width, height, colorType, depth } = header;
   const key = colorType === 3 ? undefined : transparency;
@@ -69,7 +71,7 @@ export function decodePng(
     : key
       ? withTransparentColor(samples, depth, key.data)
       : new Uint8Array(samples);
-  return { image: { width, height, data }, text: readTexts(texts) };
+  return { image: upright({ width, height, data }, orientation), text: readTexts(texts) };
 }
 
 /** Channels by colour type, and the bit depths that each may have. */
@@ -131,6 +133,7 @@ function takeApart(bytes: Uint8Array, maxPixels: number) {
   const pixels: Uint8Array[] = [];
   let palette: Chunk | undefined;
   let transparency: Chunk | undefined;
+  let orientation = 1;
   let previous = "IHDR";
   for (const chunk of chunks) {
     const { type, data } = chunk;
@@ -146,6 +149,7 @@ function takeApart(bytes: Uint8Array, maxPixels: number) {
     } else if (type === "tRNS") {
       if (pixels.length === 0) transparency = chunk;
     } else if (type === "tEXt" || type === "zTXt" || type === "iTXt") texts.push(chunk);
+    else if (type === "eXIf") orientation = readExif(data).orientation;
     else if (type !== "IEND" && type[0]! <= "Z")
       throw badPng(`chunk ${type} is critical and unknown, or repeated`);
     previous = type;
@@ -156,6 +160,7 @@ function takeApart(bytes: Uint8Array, maxPixels: number) {
   return {
     header,
     texts,
+    orientation,
     pixels: Buffer.concat(pixels),
     palette: colorType === 3 ? palette : undefined, // elsewhere it is a suggestion for old screens
     transparency: colorType === 0 || colorType === 2 || colorType === 3 ? transparency : undefined,

@@ -1,14 +1,18 @@
 import { z } from "zod";
-import type { Image, Mask } from "../image/image.js";
+import type { Mask } from "../image/image.js";
 import type { Margins } from "../image/outpaint.js";
+import type { ImageInput } from "../image/read.js";
 import type { ResizeMode } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import { type HiresUpscaler, type MaskedContent, maskedContents, resizeModes } from "./choices.js";
 import type { Descriptions } from "./described.js";
 import { given, share, whole } from "./kinds.js";
 
-/** A path, encoded bytes (PNG, JPEG, WebP), or pixels. EXIF orientation is applied, transparency laid over white. */
-export type ImageInput = string | Uint8Array | Image;
+/**
+ * A path or the URL of a file, encoded bytes (PNG, JPEG, WebP, GIF, TIFF, AVIF) as an array, a buffer or a Blob, or
+ * pixels, of a browser's ImageData too. EXIF orientation is applied, transparency laid over white.
+ */
+export type { ImageInput };
 /** White (255) or transparent = repaint; grey is repainted from one half on, and put back in proportion. */
 export type MaskInput = ImageInput | Mask;
 

@@ -3,7 +3,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
 import { writeWhole } from "../../disk/whole-file.js";
-import { encodePng, type Image, readImage } from "../../index.js";
+import { encodePng, type Image, readImage, readImageTexts, withParameters } from "../../index.js";
 import { Refusal } from "../refusal.js";
 import type { Limits } from "../requests/limits.js";
 import { type ImageStore, isImageKey } from "./store.js";
@@ -85,7 +85,7 @@ export function plainMask(
 
 export type OutputFormat = "png" | "jpeg" | "webp";
 
-/** A stored PNG in the format that a client asked for. @param quality 0 to 100, of JPEG and WebP */
+/** A stored PNG in the format that a client asked for, with its parameters. @param quality 0 to 100, of JPEG and WebP */
 export async function inFormat(
   png: Uint8Array,
   format: OutputFormat,
@@ -94,5 +94,7 @@ export async function inFormat(
   if (format === "png") return png;
   const image = sharp(png);
   const options = quality === undefined ? {} : { quality: Math.max(1, quality) };
-  return format === "jpeg" ? image.jpeg(options).toBuffer() : image.webp(options).toBuffer();
+  const bytes = await (format === "jpeg" ? image.jpeg(options) : image.webp(options)).toBuffer();
+  const { parameters } = await readImageTexts(png);
+  return parameters === undefined ? bytes : withParameters(bytes, parameters);
 }

@@ -1,8 +1,7 @@
-import { decodePng, parseFields } from "../../../index.js";
-import type { Limits } from "../../requests/limits.js";
+import { parseFields, readImageTexts } from "../../../index.js";
 import { decodeBase64 } from "../../storage/images.js";
 
-/** What a PNG says about how it was made, as the web UI's API gives it. */
+/** What a PNG, JPEG or WebP says about how it was made, as the web UI's API gives it. */
 export interface PngInfo {
   /** The parameters text, "" where there is none. */
   readonly info: string;
@@ -12,8 +11,8 @@ export interface PngInfo {
   readonly parameters: Readonly<Record<string, string>>;
 }
 
-export function pngInfo(base64: string, { imagePixels }: Limits): PngInfo {
-  const { text } = decodePng(decodeBase64(base64), { maxPixels: imagePixels });
+export async function pngInfo(base64: string): Promise<PngInfo> {
+  const text = await readImageTexts(decodeBase64(base64));
   const info = text.parameters ?? "";
   return { info, items: text, parameters: info === "" ? {} : parseFields(info) };
 }

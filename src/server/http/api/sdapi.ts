@@ -52,7 +52,7 @@ export function sdapi(parts: Parts): Hono {
   );
   app.post("/sdapi/v1/png-info", async (c) => {
     const { image } = await read(c, pngInfoBody);
-    return c.json(pngInfo(image, parts.limits));
+    return c.json(await pngInfo(image));
   });
 
   app.post("/internal/progress", async (c) =>
