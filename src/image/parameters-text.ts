@@ -21,7 +21,7 @@ export async function readImageTexts(bytes: Uint8Array): Promise<Record<string, 
   return comment ? { parameters: comment } : {};
 }
 
-async function metadataOf(bytes: Uint8Array, format: ImageFormat | undefined): Promise<sharp.Metadata> {
+async function metadataOf(bytes: Uint8Array, format: ImageFormat | undefined) {
   try {
     return await sharp(bytes, { limitInputPixels: false }).metadata();
   } catch (cause) {
