@@ -1,6 +1,6 @@
 # Server and worker in one image: `serve` or `worker` is the command. See docs/scaling.md.
+# This image has a C++ compiler, which a clone needs; Python is not needed. See docs/installing.md.
 FROM node:20-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends python3-pip g++ && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 # TensorFlow's library is linked to from where it is kept: inside the folder that goes into the image.
 ENV XDG_CACHE_HOME=/app/.cache

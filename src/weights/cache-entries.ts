@@ -83,17 +83,6 @@ export function listGraphs(root: string): CachedGraph[] {
   return graphs;
 }
 
-const isEntry = (name: string): boolean => /^[0-9a-f]{24}$/.test(name);
-
-/** Nothing for what is not there, not ours to see, or gone meanwhile. */
-function lookAt(path: string): Stats | undefined {
-  try {
-    return statSync(path, { throwIfNoEntry: false });
-  } catch {
-    return undefined;
-  }
-}
-
 export const list = (folder: string): string[] => {
   try {
     return readdirSync(folder);
