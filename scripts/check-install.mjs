@@ -10,7 +10,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -22,6 +22,7 @@ const { values, positionals } = parseArgs({
 });
 const scratch = mkdtempSync(join(tmpdir(), "tfjs-diffusion-install-"));
 const tools = join(scratch, "tools");
+const project = join(scratch, "project");
 const tool = (...path) => join(tools, "node_modules", ...path);
 const failures = [];
 
@@ -34,13 +35,14 @@ const toolPackages = [
   "webpack@5.113.0",
 ];
 
-/** `add` is how the package is added; `then` is typed by hand where the manager runs no scripts. */
+/** `add` is how the package is added; `byHand` is typed by hand where the manager runs no scripts. */
 const managers = [
   { name: "npm 10", add: [tool("npm10", "bin", "npm-cli.js"), "install"] },
   { name: "npm 11", add: [tool("npm11", "bin", "npm-cli.js"), "install"] },
   {
     name: "pnpm, our script allowed",
-    manifest: { pnpm: { onlyBuiltDependencies: ["tfjs-diffusion"] } },
+    // Of a tarball pnpm wants the path; of a package from the registry the name will do.
+    allowed: (tarball) => `tfjs-diffusion@file:${relative(project, tarball)}`,
     add: [tool("pnpm", "bin", "pnpm.cjs"), "add"],
   },
   {
@@ -50,7 +52,7 @@ const managers = [
   {
     name: "pnpm, no scripts",
     add: [tool("pnpm", "bin", "pnpm.cjs"), "add"],
-    then: ["node_modules/tfjs-diffusion/dist/cli/main.js", "setup"],
+    byHand: ["node_modules/tfjs-diffusion/dist/cli/main.js", "setup"],
   },
   { name: "yarn 1", add: [tool("yarn", "bin", "yarn.js"), "add", "--non-interactive"] },
 ];
@@ -76,24 +78,15 @@ export async function draw(onProgress: (event: ProgressEvent) => void): Promise<
 };
 
 const usages = [
-  ["CommonJS", (project) => runs(project, "draw.cjs")],
-  ["TypeScript, strict, node16", (project) => compiles(project, "node16", "node16")],
-  ["TypeScript, strict, bundler", (project) => compiles(project, "esnext", "bundler")],
-  [
-    "esbuild, external, ESM",
-    (project) => runs(project, esbuild(project, "mjs", "--external:tfjs-diffusion")),
-  ],
-  [
-    "esbuild, external, CommonJS",
-    (project) => runs(project, esbuild(project, "cjs", "--external:tfjs-diffusion")),
-  ],
-  ["esbuild, bundled, ESM", (project) => refuses(project, esbuild(project, "mjs"))],
-  ["esbuild, bundled, CommonJS", (project) => refuses(project, esbuild(project, "cjs"))],
-  ["webpack, bundled", (project) => refuses(project, webpack(project))],
-  [
-    "webpack, external",
-    (project) => runs(project, webpack(project, { "tfjs-diffusion": "commonjs tfjs-diffusion" })),
-  ],
+  ["CommonJS", () => runs("draw.cjs")],
+  ["TypeScript, strict, node16", () => compiles("node16", "node16")],
+  ["TypeScript, strict, bundler", () => compiles("esnext", "bundler")],
+  ["esbuild, external, ESM", () => runs(esbuild("mjs", "--external:tfjs-diffusion"))],
+  ["esbuild, external, CommonJS", () => runs(esbuild("cjs", "--external:tfjs-diffusion"))],
+  ["esbuild, bundled, ESM", () => refuses(esbuild("mjs"))],
+  ["esbuild, bundled, CommonJS", () => refuses(esbuild("cjs"))],
+  ["webpack, bundled", () => refuses(webpack())],
+  ["webpack, external", () => runs(webpack({ "tfjs-diffusion": "commonjs tfjs-diffusion" }))],
 ];
 
 let picture;
@@ -108,9 +101,8 @@ function main() {
   mkdirSync(tools);
   run(scratch, "npm", ["install", "--prefix", tools, "--silent", "--no-audit", "--no-fund", ...toolPackages]);
   for (const manager of managers.filter(({ name }) => !values.only || name === values.only)) {
-    const project = join(scratch, "project");
-    check(manager.name, () => installed(project, manager, tarball));
-    if (manager.name === "npm 11") for (const [name, use] of usages) check(name, () => use(project));
+    check(manager.name, () => installed(manager, tarball));
+    if (manager.name === "npm 11") for (const [name, use] of usages) check(name, use);
     rmSync(project, { recursive: true, force: true });
   }
 }
@@ -124,21 +116,20 @@ function pack() {
 }
 
 /** A fresh project, the package in it, and its picture, which is that of all others. */
-function installed(project, { add, then, manifest }, tarball) {
+function installed({ add, byHand, allowed }, tarball) {
   mkdirSync(project);
-  writeFileSync(
-    join(project, "package.json"),
-    JSON.stringify({ name: "project", version: "1.0.0", license: "MIT", ...manifest }),
-  );
+  const pnpm = allowed && { pnpm: { onlyBuiltDependencies: [allowed(tarball)] } };
+  const manifest = { name: "project", version: "1.0.0", license: "MIT", ...pnpm };
+  writeFileSync(join(project, "package.json"), JSON.stringify(manifest));
   for (const [name, text] of Object.entries(programs)) writeFileSync(join(project, name), text);
   const isYarn = add[0].endsWith("yarn.js");
   run(project, process.execPath, [...add, isYarn ? `file:${tarball}` : tarball]);
-  if (then) run(project, process.execPath, then);
-  return runs(project, "draw.mjs");
+  if (byHand) run(project, process.execPath, byHand);
+  return runs("draw.mjs");
 }
 
 /** The program prints the hash of its picture, which must be the one of the first. */
-function runs(project, program) {
+function runs(program) {
   const printed = run(project, process.execPath, [program]).stdout.trim();
   if (!/^[0-9a-f]{64}$/.test(printed)) throw new Error(`it printed ${printed}`);
   picture ??= printed;
@@ -147,7 +138,7 @@ function runs(project, program) {
 }
 
 /** The bundle ends with a message that has the line for each bundler. */
-function refuses(project, program) {
+function refuses(program) {
   const { status, stdout, stderr } = spawn(project, process.execPath, [program]);
   const said = stdout + stderr;
   const lines = ["--external:tfjs-diffusion", "externals:", "serverExternalPackages"];
@@ -155,7 +146,7 @@ function refuses(project, program) {
   return "says what to mark as external";
 }
 
-function compiles(project, module, moduleResolution) {
+function compiles(module, moduleResolution) {
   const compilerOptions = {
     ...{ noEmit: true, strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, types: [] },
     ...{ target: "es2022", lib: ["es2022", "dom"], module, moduleResolution },
@@ -166,7 +157,7 @@ function compiles(project, module, moduleResolution) {
   return "no error";
 }
 
-function esbuild(project, kind, ...flags) {
+function esbuild(kind, ...flags) {
   const out = join(project, "built", `bundle.${kind}`);
   const format = kind === "mjs" ? "esm" : "cjs";
   const args = [`draw.${kind}`, "--bundle", "--platform=node", `--format=${format}`, `--outfile=${out}`];
@@ -175,7 +166,7 @@ function esbuild(project, kind, ...flags) {
 }
 
 /** Through webpack's own interface: its command line is another package. */
-function webpack(project, externals = {}) {
+function webpack(externals = {}) {
   const output = { path: join(project, "built"), filename: "webpack.cjs" };
   const config = { mode: "none", target: "node", entry: "./draw.cjs", context: project, output, externals };
   const build = `require(${JSON.stringify(tool("webpack"))})(${JSON.stringify(config)}, (error, stats) => {
