@@ -50,8 +50,10 @@ export interface GraphOps extends Ops {
 }
 
 /** Writes each op down as TensorFlow nodes. */
-export function graphOps(options: GraphOptions): GraphOps {
-  const w = new NodeWriter(options.isFlat);
+export function graphOps(asked: GraphOptions): GraphOps {
+  const { isFlat, fused } = asked;
+  const options = { ...asked, fused: { ...fused, functions: fused.functions && !isFlat } };
+  const w = new NodeWriter(isFlat);
   const tensors = graphTensors(w, options, options.compute);
   const inputs: Node[] = [];
   const writing: Writing = { w, tensors, options };
@@ -93,7 +95,8 @@ interface Writing {
 }
 
 /** What is computed element by element, and norms. */
-function arithmetic({ w, tensors: { node, addedTo, valuesOf }, options: { fused } }: Writing) {
+function arithmetic({ w, tensors: { node, addedTo, valuesOf }, options }: Writing) {
+  const { fused } = options;
   const binary = (op: string) => (a: Tensor, b: Tensor) =>
     tensorOf(w.elementwise(op, [node(a), node(b)], infer.broadcast(a.shape, b.shape)));
   return {
@@ -112,8 +115,8 @@ function arithmetic({ w, tensors: { node, addedTo, valuesOf }, options: { fused 
     groupNorm(x, scale, shift, { groups, epsilon, activation }) {
       const [b, h, wd, c] = infer.groupNorm(x.shape, groups) as [number, number, number, number];
       const rows = node(x, [b, h * wd, c]);
-      const y = normalizeGroups(w, rows, { scale: node(scale), shift: node(shift), groups, epsilon });
-      return tensorOf(w.reshape(activation ? activate(w, y, activation, fused.swish) : y, x.shape));
+      const norm = { scale: node(scale), shift: node(shift), groups, epsilon, activation };
+      return tensorOf(w.reshape(normalizeGroups(w, rows, norm, fused), x.shape));
     },
     layerNorm(x, scale, shift, epsilon) {
       const rows = node(x, [rowsOf(x.shape), x.shape.at(-1)!]);
@@ -127,7 +130,7 @@ function arithmetic({ w, tensors: { node, addedTo, valuesOf }, options: { fused 
 function products({ w, tensors, options }: Writing) {
   const { node, operand, stored } = tensors;
   const { compute, fused } = options;
-  const traits: ConvolutionTraits = { ...options, fusesFunctions: fused.functions && !options.isFlat };
+  const traits: ConvolutionTraits = { ...options, fusesFunctions: fused.functions };
   return {
     linear(x, weight, bias, activation?: Activation) {
       const shape = infer.linear(x.shape, weight.shape);

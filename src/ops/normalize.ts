@@ -1,5 +1,7 @@
+import { activate } from "./activate.js";
 import type { Node } from "./graph-def.js";
 import type { NodeWriter } from "./node-writer.js";
+import { type Activation, elements } from "./ops.js";
 
 /** What is multiplied with and added to what has mean 0 and variance 1. */
 interface Affine {
@@ -12,7 +14,19 @@ interface Affine {
 
 export interface GroupNormalization extends Affine {
   readonly groups: number;
+  /** Applied to the result. */
+  readonly activation?: Activation | undefined;
 }
+
+/** What the library has, beside the documented operations. */
+interface Fused {
+  readonly swish: boolean;
+  /** Functions that XLA compiles. */
+  readonly functions: boolean;
+}
+
+/** Of fewer elements, calling a compiled function takes longer than the passes that it saves (bench/NOTES.md). */
+const LEAST_FOR_FUNCTION = 2 ** 19;
 
 /**
  * Group norm (Wu and He 2018) of rows [B, pixels, C]. Sums over pixels and over the channels of a group are products
@@ -22,7 +36,8 @@ export interface GroupNormalization extends Affine {
 export function normalizeGroups(
   w: NodeWriter,
   rows: Node,
-  { scale, shift, groups, epsilon }: GroupNormalization,
+  { scale, shift, groups, epsilon, activation }: GroupNormalization,
+  fused: Fused,
 ): Node {
   const [, pixels, channels] = rows.shape as [number, number, number];
   const inGroup = channels / groups;
@@ -36,7 +51,15 @@ export function normalizeGroups(
   const inverse = overChannels(w.elementwise("Rsqrt", [steady], variance.shape));
   const factor = w.elementwise("Mul", [inverse, scale], mean.shape);
   const offset = w.elementwise("Sub", [shift, w.elementwise("Mul", [mean, factor], mean.shape)], mean.shape);
-  return w.elementwise("AddV2", [w.elementwise("Mul", [rows, factor], rows.shape), offset], rows.shape);
+  const finish = (v: NodeWriter, [x, times, plus]: readonly Node[], hasSwish: boolean): Node => {
+    const y = v.elementwise("AddV2", [v.elementwise("Mul", [x!, times!], x!.shape), plus!], x!.shape);
+    return activation ? activate(v, y, activation, hasSwish) : y;
+  };
+  const given = [rows, factor, offset];
+  if (!fused.functions || !activation || elements(rows.shape) < LEAST_FOR_FUNCTION)
+    return finish(w, given, fused.swish);
+  // Three passes over memory become one.
+  return w.fused(`normalized_${activation}`, given, (v, inside) => finish(v, inside, false));
 }
 
 /** [C, groups]: 1 where a channel belongs to a group. */
