@@ -168,37 +168,45 @@ function transformKernels<T extends Numbers>(taps: T, transform: AxisTransform):
   const plane = taps.length / 9;
   const size = transform.length;
   const out = new Float32Array(size * size * plane);
-  const [before, between, after] = [9, 3 * size, size * size].map((places) =>
-    Array.from({ length: places }, () => new Float64Array(kernelsAtATime)),
-  ) as [Float64Array[], Float64Array[], Float64Array[]];
+  const between = Array.from({ length: 3 * size }, () => new Float64Array(kernelsAtATime));
   for (let from = 0; from < plane; from += kernelsAtATime) {
     const length = Math.min(kernelsAtATime, plane - from);
-    before.forEach((tap, i) => {
-      tap.set(taps.subarray(i * plane + from, i * plane + from + length));
-    });
-    for (let c = 0; c < 3; c++)
-      transform.forEach((weights, r) => {
-        combine(between[3 * r + c]!, weights, before[c]!, before[3 + c]!, before[6 + c]!);
-      });
-    for (let r = 0; r < size; r++)
-      transform.forEach((weights, c) => {
-        combine(after[size * r + c]!, weights, between[3 * r]!, between[3 * r + 1]!, between[3 * r + 2]!);
-      });
-    after.forEach((place, i) => {
-      out.set(place.subarray(0, length), i * plane + from);
-    });
+    const part = (of: Float32Array, i: number) => of.subarray(i * plane + from, i * plane + from + length);
+    for (let c = 0; c < 3; c++) {
+      const rows = transform.map((_, r) => between[3 * r + c]!);
+      transformAxis(rows, transform, [part(taps, c), part(taps, 3 + c), part(taps, 6 + c)]);
+    }
+    for (let r = 0; r < size; r++) {
+      const columns = transform.map((_, c) => part(out, size * r + c));
+      transformAxis(columns, transform, [between[3 * r]!, between[3 * r + 1]!, between[3 * r + 2]!]);
+    }
   }
   return out as T;
 }
 
-function combine(
-  out: Float64Array,
-  [a, b, c]: AxisTransform[number],
-  first: Float64Array,
-  second: Float64Array,
-  third: Float64Array,
+type Floats = Float32Array | Float64Array;
+
+/** Rows of points that are opposites differ in the sign of the middle tap, and are made in one pass. */
+function transformAxis(
+  out: readonly Floats[],
+  transform: AxisTransform,
+  [first, second, third]: readonly [Floats, Floats, Floats],
 ): void {
-  for (let i = 0; i < out.length; i++) out[i] = a * first[i]! + b * second[i]! + c * third[i]!;
+  const length = Math.min(first.length, out[0]!.length);
+  for (let r = 0; r < transform.length; r++) {
+    const [a, b, c] = transform[r]!;
+    const [row, next] = [out[r]!, transform[r + 1]];
+    if (next && b !== 0 && next[0] === a && next[1] === -b && next[2] === c) {
+      const opposite = out[++r]!;
+      for (let i = 0; i < length; i++) {
+        const [even, odd] = [a * first[i]! + c * third[i]!, b * second[i]!];
+        row[i] = even + odd;
+        opposite[i] = even - odd;
+      }
+    } else if (b === 0 && c === 0) for (let i = 0; i < length; i++) row[i] = a * first[i]!;
+    else if (a === 0 && b === 0) for (let i = 0; i < length; i++) row[i] = c * third[i]!;
+    else for (let i = 0; i < length; i++) row[i] = a * first[i]! + b * second[i]! + c * third[i]!;
+  }
 }
 
 /** [outputs, inputs, positions] to [positions, outputs, inputs], the last position first. */
