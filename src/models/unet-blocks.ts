@@ -1,5 +1,5 @@
 import { type PictureTokens, spatialTransformer } from "../nn/attention.js";
-import { channels } from "../nn/basic.js";
+import { channels, repeated } from "../nn/basic.js";
 import { layer, type Module } from "../nn/module.js";
 import { downsample, type ResnetOptions, resnetBlock, upsample } from "../nn/resnet.js";
 import type { Tensor } from "../ops/ops.js";
@@ -30,14 +30,17 @@ export const downBlock = layer(
     const outputs: Tensor[] = [];
     let h = x;
     for (let i = 0; i < level.layers; i++) {
-      h = resnetBlock(m.at("resnets", i), h, time, level.channels, resnetOptions(config));
+      // Halves of the batch that are still the same have the same time embedding, too.
+      const own = h.shape[0] === time.shape[0] ? time : m.ops.slice(time, 0, 0, h.shape[0]!);
+      h = resnetBlock(m.at("resnets", i), h, own, level.channels, resnetOptions(config));
       if (level.crossAttention) h = transformer(m, h, context, config, { ...level, layer: i });
       if (feature && level.crossAttention && i === level.layers - 1) h = m.ops.add(h, feature);
       outputs.push(h);
     }
     if (!last) outputs.push(downsample(m.at("downsamplers", 0), h, config.downsamplePadding));
     // Without attention it comes after the halving.
-    if (feature && !level.crossAttention) outputs.push(m.ops.add(outputs.pop()!, feature));
+    if (feature && !level.crossAttention)
+      outputs.push(m.ops.add(repeated(m.ops, outputs.pop()!, feature.shape[0]!), feature));
     return outputs;
   },
 );

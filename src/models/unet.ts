@@ -1,5 +1,5 @@
 import type { PictureTokens } from "../nn/attention.js";
-import { conv2d, groupNorm, timestepEmbedding } from "../nn/basic.js";
+import { conv2d, groupNorm, repeated, timestepEmbedding } from "../nn/basic.js";
 import type { Module } from "../nn/module.js";
 import type { Tensor } from "../ops/ops.js";
 import { type FreeU, joinFactors } from "./freeu.js";
@@ -9,6 +9,11 @@ import type { UNetConfig, UNetLevel } from "./unet-config.js";
 
 export interface UNetSize {
   readonly batch: number;
+  /**
+   * Both halves of the batch have the same sample, time and conditions other than the prompt: the sample is given once, and
+   * what comes before the first look at the prompt is computed once.
+   */
+  readonly sharedSample?: boolean;
   readonly height: number; // latent cells
   readonly width: number;
   readonly tokens: number; // of the context
@@ -29,7 +34,7 @@ export interface UNetSize {
 }
 
 export type UNetInputs = {
-  /** [B, H, W, I] */
+  /** [B, H, W, I], or half of the rows where the size says that they are shared */
   readonly sample: Tensor;
   /** [B, channels of the first level], the sinusoidal embedding of the timesteps. */
   readonly time: Tensor;
@@ -112,10 +117,10 @@ const float = (shape: readonly number[]): Tensor => ({ shape, dtype: "float32" }
 
 /** What both the whole network and its shallow part take. */
 function outermostInputs(config: UNetConfig, size: UNetSize): UNetInputs {
-  const { batch, height, width, tokens, pictures } = size;
+  const { batch, height, width, tokens, pictures, sharedSample } = size;
   const { classes, timeCondDim, added, crossAttentionDim } = config;
   return {
-    sample: float([batch, height, width, config.inChannels]),
+    sample: float([sharedSample ? batch / 2 : batch, height, width, config.inChannels]),
     time: float([batch, config.levels[0]!.channels]),
     context: float([batch, tokens, crossAttentionDim]),
     ...(classes && { classLabels: { shape: [batch], dtype: "int32" } }),
@@ -193,7 +198,8 @@ export function downPath(
     skips.push(...outputs);
     h = outputs.at(-1)!;
   });
-  return { h, skips };
+  const rows = time.shape[0]!;
+  return { h: repeated(m.ops, h, rows), skips: skips.map((skip) => repeated(m.ops, skip, rows)) };
 }
 
 function upPath(

@@ -1,5 +1,5 @@
 import type { Tensor } from "../ops/ops.js";
-import { channels, conv2d, groupNorm, layerNorm, linear } from "./basic.js";
+import { channels, conv2d, groupNorm, layerNorm, linear, repeated } from "./basic.js";
 import { layer, type Module } from "./module.js";
 import { mergedTokens, type TokenGrid } from "./token-merging.js";
 
@@ -70,7 +70,10 @@ export const feedForward = layer((m: Module, x: Tensor) =>
   linear(m.at("net", 2), geglu(m.at("net", 0), x, 4 * channels(x)), channels(x)),
 );
 
-/** Self-attention, cross-attention and feed-forward on x [B, T, C], each after a norm and with a residual. */
+/**
+ * Self-attention, cross-attention and feed-forward on x [B, T, C], each after a norm and with a residual. Where the
+ * context has twice the rows, x is repeated before it looks at them.
+ */
 export const transformerBlock = layer(
   (
     m: Module,
@@ -84,15 +87,17 @@ export const transformerBlock = layer(
   ) => {
     const { ops } = m;
     const norm = (name: string, y: Tensor) => layerNorm(m.at(name), y, 1e-5);
-    const first = norm("norm1", x);
+    const rows = context.shape[0]!;
+    const own = onlyCrossAttention ? repeated(ops, x, rows) : x;
+    const first = norm("norm1", own);
     const seen = (): Tensor => {
       if (special === "identity") return identityAttention(m.at("attn1"), first);
-      const merging = special && !onlyCrossAttention ? mergedTokens(ops, x, special) : undefined;
+      const merging = special && !onlyCrossAttention ? mergedTokens(ops, own, special) : undefined;
       const fewer = merging?.merge(first) ?? first;
       const mixed = attention(m.at("attn1"), fewer, onlyCrossAttention ? context : fewer, heads);
       return merging?.unmerge(mixed) ?? mixed;
     };
-    let h = ops.add(x, seen());
+    let h = repeated(ops, ops.add(own, seen()), rows);
     h = ops.add(h, attention(m.at("attn2"), norm("norm2", h), context, heads, pictures));
     return ops.add(h, feedForward(m.at("ff"), norm("norm3", h)));
   },
@@ -116,14 +121,17 @@ export interface SpatialTransformerOptions {
 export const spatialTransformer = layer(
   (m: Module, x: Tensor, context: Tensor, options: SpatialTransformerOptions) => {
     const { ops } = m;
-    const [b, h, w, c] = x.shape as [number, number, number, number];
-    const project = (name: string, y: Tensor, shape: number[]) =>
-      options.linearProjection
-        ? ops.reshape(linear(m.at(name), ops.reshape(y, [b, h * w, c]), c), shape)
-        : ops.reshape(conv2d(m.at(name), ops.reshape(y, [b, h, w, c]), c, { size: 1 }), shape);
+    const [, h, w, c] = x.shape as [number, number, number, number];
+    const project = (name: string, y: Tensor, inside: readonly number[]) => {
+      const b = y.shape[0]!;
+      const projected = options.linearProjection
+        ? linear(m.at(name), ops.reshape(y, [b, h * w, c]), c)
+        : conv2d(m.at(name), ops.reshape(y, [b, h, w, c]), c, { size: 1 });
+      return ops.reshape(projected, [b, ...inside]);
+    };
     // 1e-6 here, whatever the UNet's norm_eps says (diffusers' Transformer2DModel).
     const normal = groupNorm(m.at("norm"), x, { groups: options.groups, epsilon: 1e-6 });
-    let tokens = project("proj_in", normal, [b, h * w, c]);
+    let tokens = project("proj_in", normal, [h * w, c]);
     for (let i = 0; i < options.layers; i++) {
       const block = m.at("transformer_blocks", i);
       const { heads, onlyCrossAttention, pictures, mergeTokens: ratio } = options;
@@ -131,6 +139,7 @@ export const spatialTransformer = layer(
       const special = options.perturbed?.includes(block.path) ? "identity" : grid;
       tokens = transformerBlock(block, tokens, context, heads, onlyCrossAttention, pictures, special);
     }
-    return ops.add(project("proj_out", tokens, [b, h, w, c]), x);
+    const rows = tokens.shape[0]!;
+    return ops.add(project("proj_out", tokens, [h, w, c]), repeated(ops, x, rows));
   },
 );

@@ -1,4 +1,4 @@
-import type { Activation, Conv2dOptions, GroupNormOptions, Tensor } from "../ops/ops.js";
+import type { Activation, Conv2dOptions, GroupNormOptions, Ops, Tensor } from "../ops/ops.js";
 import { layer, type Module } from "./module.js";
 
 export const channels = (x: Tensor): number => x.shape[x.shape.length - 1]!;
@@ -45,3 +45,7 @@ export const timestepEmbedding = layer(
     return linear(m.at("linear_2"), linear(m.at("linear_1"), input, out, { activation }), out);
   },
 );
+
+/** x [B, ...] again and again, to so many rows: where the halves of a batch were the same until now. */
+export const repeated = (ops: Ops, x: Tensor, rows: number): Tensor =>
+  x.shape[0] === rows ? x : ops.concat(Array<Tensor>(rows / x.shape[0]!).fill(x), 0);

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { loadNative } from "../runtime/native.js";
 import { openSession } from "../runtime/session.js";
 import { pseudoRandom } from "../testing/tiny.js";
@@ -11,6 +11,8 @@ import { filter4, filterOf } from "./winograd-filters.js";
 import { fusedWinograd, suitsFusedWinograd } from "./winograd-fused.js";
 
 const native = loadNative();
+// Whoever watches the tests hears of them between two.
+afterEach(() => new Promise<void>((resolve) => setImmediate(resolve)));
 type Given = Readonly<Record<string, { readonly shape: Shape; readonly data: Float32Array }>>;
 
 /** What is written with the inputs, by their names. */
@@ -81,8 +83,8 @@ function errorOf(got: Float32Array, x: Given[string], kernel: Float32Array, outp
 /** Layers of Stable Diffusion 1.5's UNet and VAE. */
 test.each([
   [[2, 32, 32, 320], 320],
-  [[2, 16, 16, 1280], 640],
-  [[1, 64, 64, 512], 256],
+  [[2, 16, 16, 1280], 320],
+  [[1, 32, 32, 512], 256],
 ] as [[number, number, number, number], number][])(
   "the error of F(4x4) on %j to %i channels, against float64, is below twice that of F(2x2)",
   (shape, output) => {

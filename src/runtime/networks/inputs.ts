@@ -43,11 +43,13 @@ export interface UNetInput {
 /** What a network takes, as numbers. */
 type Numbers<Inputs> = Filled<Inputs, Input>;
 
+interface SizedInputs {
+  readonly inputs: Numbers<UNetInputs>;
+  readonly size: UNetSize;
+}
+
 /** The inputs of a conditional UNet (or of the ControlNet beside it), checked, and the size that they ask for. */
-export function unetInputs(
-  config: UNetConfig,
-  x: UNetInput,
-): { inputs: Numbers<UNetInputs>; size: UNetSize } {
+export function unetInputs(config: UNetConfig, x: UNetInput): SizedInputs {
   const [batch, height, width] = imageShape("sample", x.sample, config.inChannels);
   const { context } = x;
   if (
@@ -90,6 +92,26 @@ export function unetInputs(
       ...(features?.length && { features }),
     },
   };
+}
+
+/**
+ * Guidance asks for the same sample with and without the prompt. Where both halves of the batch are the same but for the
+ * prompt (and what is added later: ControlNet's residuals, IP-Adapter's pictures), the sample is given once.
+ */
+export function sharingSample({ inputs, size }: SizedInputs): SizedInputs {
+  const { sample, time, classLabels, timeCond, added } = inputs;
+  const conditions = [sample, time, classLabels, timeCond, added].filter((x) => x !== undefined);
+  if (size.batch % 2 !== 0 || !conditions.every(hasSameHalves)) return { inputs, size };
+  const half = { shape: [size.batch / 2, ...sample.shape.slice(1)], data: firstHalf(sample.data) };
+  return { inputs: { ...inputs, sample: half }, size: { ...size, sharedSample: true } };
+}
+
+const firstHalf = <T extends Input["data"]>(data: T): T => data.subarray(0, data.length / 2) as T;
+
+function hasSameHalves({ data }: Input): boolean {
+  const half = data.length / 2;
+  for (let i = 0; i < half; i++) if (data[i] !== data[half + i]) return false;
+  return true;
 }
 
 function classLabels(labels: readonly number[] | undefined, batch: number): Input {

@@ -104,7 +104,7 @@ export function createNetworks(model: Model, engine: Engine, options: NetworksOp
       textEncoders: encoders.map(({ config, run }, index) =>
         textEncoder(config, { adapters: ofText, index }, run),
       ),
-      unet: unetOf(model.unet, withAdapters, frequencies),
+      unet: unetOf(model.unet, withAdapters, frequencies, options.sideBySide),
       ...autoencoders,
       adapted,
       prepare,

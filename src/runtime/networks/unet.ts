@@ -1,11 +1,13 @@
 import { DiffusionError, internal } from "../../errors.js";
 import type { Values } from "../../latents/latents.js";
+import type { UNetConfig } from "../../models/unet-config.js";
 import type { Model } from "../model.js";
 import type { Run } from "../runner.js";
 import {
   kUnetInputs,
   requireFields,
   requireShape,
+  sharingSample,
   type UNetInput,
   unconditionalInputs,
   unetInputs,
@@ -22,8 +24,18 @@ export interface UNet {
   runDeep(x: UNetInput, deep?: Values): Promise<{ readonly sample: Values; readonly deep: Values }>;
 }
 
-/** @param frequencies of the time embedding of K UNets, read when they are first needed */
-export function unetOf(unet: Model["unet"], run: Run, frequencies: () => Float32Array): UNet {
+/**
+ * @param frequencies of the time embedding of K UNets, read when they are first needed
+ * @param isApart computes each sample of a batch for itself, so that nothing is shared
+ */
+export function unetOf(
+  unet: Model["unet"],
+  run: Run,
+  frequencies: () => Float32Array,
+  isApart = false,
+): UNet {
+  const ofBatch = (config: UNetConfig, x: UNetInput) =>
+    isApart ? unetInputs(config, x) : sharingSample(unetInputs(config, x));
   return {
     async run(x) {
       requireFields("unet", x, ["sample", "timestep"]);
@@ -33,7 +45,7 @@ export function unetOf(unet: Model["unet"], run: Run, frequencies: () => Float32
       if (unet.kind !== "unet")
         throw new DiffusionError("MODEL_KIND", "DeepCache is for UNets that are conditioned on a prompt");
       const { config } = unet;
-      const { inputs, size } = unetInputs(config, x);
+      const { inputs, size } = deep ? unetInputs(config, x) : ofBatch(config, x);
       const spec = { kind: "unet", config, size: { ...size, deep: deep ? "in" : "out" } } as const;
       if (!deep) {
         const { sample, deep: feature } = await run(spec, inputs);
@@ -54,7 +66,7 @@ export function unetOf(unet: Model["unet"], run: Run, frequencies: () => Float32
 
   function runOf(unet: Model["unet"], x: UNetInput): Promise<{ readonly sample: Values }> {
     if (unet.kind === "unet") {
-      const { inputs, size } = unetInputs(unet.config, x);
+      const { inputs, size } = ofBatch(unet.config, x);
       return run({ ...unet, size }, inputs);
     }
     if (unet.kind === "k_unet") {
