@@ -52,7 +52,7 @@ export type { SamplingOptions } from "./options/sampling-options.js";
 export { type PictureSeeding, type Seeding, seedsOfPicture } from "./options/seeds.js";
 export type { SizeConditioning, TextOptions } from "./options/text-options.js";
 export type { UpscaleOptions } from "./options/upscale.js";
-export { generate } from "./pipeline/generate.js";
+export { defaultModelFor, generate } from "./pipeline/generate.js";
 export { ImageUpscaler, isImageUpscaler, upscale } from "./pipeline/image-upscaler.js";
 export { type LayerName, loadLayer } from "./pipeline/layers.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";

@@ -218,8 +218,14 @@ function unmatchedNote({ name, unmatched }: LoraInfo): string[] {
 const isOn = (scale: LoraScale): boolean =>
   typeof scale === "number" ? scale !== 0 : scale.unet !== 0 || scale.text !== 0;
 
+/** A prompt without the LoRAs that it mentions, and these. */
+export interface TakenMentions {
+  readonly text: string;
+  readonly mentions: readonly NetworkMention[];
+}
+
 /** LoRAs that a prompt mentions, and the prompt without them. */
-export function takeMentions(prompt: string): { text: string; mentions: readonly NetworkMention[] } {
+export function takeMentions(prompt: string): TakenMentions {
   const { text, networks } = extractNetworks(prompt);
   const mentions = networks.filter(({ kind }) => /^(lora|lyco)$/i.test(kind));
   const other = networks.find((mention) => !mentions.includes(mention));
@@ -232,6 +238,21 @@ export function takeMentions(prompt: string): { text: string; mentions: readonly
       },
     );
   return mentions.length > 0 ? { text, mentions } : { text: prompt, mentions };
+}
+
+/**
+ * A LoRA acts on the whole picture, so SDXL's second prompt may repeat those of the first, and name no other.
+ *
+ * @throws DiffusionError BAD_OPTION
+ */
+export function refuseOtherMentions(second: TakenMentions, first: TakenMentions): void {
+  const other = second.mentions.find(({ name }) => !first.mentions.some((known) => known.name === name));
+  if (!other) return;
+  throw new DiffusionError(
+    "BAD_OPTION",
+    `a LoRA acts on the whole picture, so prompt2 cannot name ${other.name} by itself`,
+    { hint: "name it in prompt" },
+  );
 }
 
 /** An adapter's file or folder: a path, or a repository of the hub, which is downloaded. */

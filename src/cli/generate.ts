@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { DiffusionError, nearest } from "../errors.js";
 import {
+  defaultModelFor,
   defaultModels,
   encodePng,
   type GenerateOptions,
@@ -167,8 +168,8 @@ function countOf({ count = 1 }: GenerateFlags): number {
 }
 
 /** The model's name as a picture's text has it: no folders, no owner, no extension. */
-function nameOf({ model, mask, expand }: GenerateFlags): string {
-  if (model === undefined) return defaultModels[mask !== undefined || expand !== undefined ? 1 : 0];
+function nameOf({ model, ...rest }: GenerateFlags): string {
+  if (model === undefined) return defaultModelFor(rest);
   const last = resolve(model).split(/[/\\]/).at(-1)!;
   return last.replace(/\.(safetensors|ckpt)$/, "");
 }

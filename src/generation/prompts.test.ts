@@ -100,6 +100,8 @@ describe("prompt syntax", () => {
     await expect(draw({ prompt: "a <hypernet:x:1>" })).rejects.toThrow(/hypernet/);
     await expect(draw({ prompt: "a <lora:none:1>" })).rejects.toThrow(/no LoRA none/);
     await expect(draw({ prompt: "a", negativePrompt: "<lora:none:1>" })).rejects.toThrow(/negativePrompt/);
+    const onlySecond = draw({ prompt: "a", prompt2: "a <lora:none:1>" }, "models/tiny-sdxl");
+    await expect(onlySecond).rejects.toThrow(/prompt2 cannot name none by itself/);
     const promptEmbeds = { context: { shape: [1, 77, 32], data: new Float32Array(77 * 32) } };
     await expect(draw({ prompt: "a", promptEmbeds })).rejects.toThrow(/contradict/);
   });

@@ -8,7 +8,7 @@ import { withShared } from "./shared-models.js";
 
 /**
  * Makes pictures in one call: loads the model on first use and keeps it for later ones, as many as `keepModels` says.
- * Without `model`, the default model is used, and its inpainting variant when a mask or `expand` is given.
+ * Without `model`, the default model is used, and its inpainting variant when a hard mask or `expand` is given.
  */
 export async function generate(
   options: GenerateOptions & LoadOptions & { model?: string },
@@ -37,5 +37,10 @@ function divided(given: GenerateOptions & LoadOptions): { asked: GenerateOptions
   };
 }
 
-const defaultModelFor = ({ mask, expand }: GenerateOptions): string =>
-  defaultModels[mask !== undefined || expand !== undefined ? 1 : 0];
+/** Its inpainting variant sees the mask itself, which must then be black and white. */
+export const defaultModelFor = ({
+  mask,
+  softMask,
+  expand,
+}: Pick<GenerateOptions, "mask" | "softMask" | "expand">): string =>
+  defaultModels[(mask !== undefined && !softMask) || expand !== undefined ? 1 : 0];

@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import { takeMentions } from "../adapters/set.js";
+import { refuseOtherMentions, takeMentions } from "../adapters/set.js";
 import { DiffusionError } from "../errors.js";
 import type { OnProgress } from "../events.js";
 import { batched, encodePrompts } from "../generation/conditioning.js";
@@ -99,16 +99,7 @@ function withMentions(
     notes.push(...used.notes);
     return withAdapters(loaded, used);
   });
-  for (const [i, text] of (prompts2 ?? []).entries()) {
-    const known = taken(prompts[i]!).mentions.map(({ name }) => name);
-    const other = taken(text).mentions.find(({ name }) => !known.includes(name));
-    if (other)
-      throw new DiffusionError(
-        "BAD_OPTION",
-        `a LoRA acts on the whole picture, so prompt2 cannot name ${other.name} by itself`,
-        { hint: "name it in prompt" },
-      );
-  }
+  for (const [i, text] of (prompts2 ?? []).entries()) refuseOtherMentions(taken(text), taken(prompts[i]!));
   const textOf = (text: string) => taken(text).text;
   return {
     adapted: prompts.map((prompt) => adaptedTo(JSON.stringify(taken(prompt).mentions))),

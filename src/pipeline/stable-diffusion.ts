@@ -3,6 +3,7 @@ import {
   type LoraInfo,
   type LoraScale,
   locateAdapter,
+  refuseOtherMentions,
   takeMentions,
   type WordInfo,
 } from "../adapters/set.js";
@@ -89,9 +90,10 @@ export class StableDiffusion {
     options: { prompt2?: string; promptSyntax?: PromptSyntax; clipSkip?: number } = {},
   ): Promise<Conditioning> {
     const { prompt2 = prompt, promptSyntax = "plain", clipSkip = 0 } = options;
-    const { text, mentions } = takeMentions(prompt);
-    const embedder = createEmbedder(this.#adapted(mentions), promptSyntax);
-    const parts = embedder.read([text, takeMentions(prompt2).text]).map((part) => part.over(1));
+    const [first, second] = [takeMentions(prompt), takeMentions(prompt2)];
+    refuseOtherMentions(second, first);
+    const embedder = createEmbedder(this.#adapted(first.mentions), promptSyntax);
+    const parts = embedder.read([first.text, second.text]).map((part) => part.over(1));
     const [part] = parts;
     if (!part || parts.length > 1)
       throw new DiffusionError(

@@ -57,7 +57,7 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     throw new Refusal(400, "BAD_OPTION", "image and images contradict each other");
   for (const { model } of controlnet ?? []) await models.findControl(model);
   const option = models.resolve(request.model, {
-    masked: mask !== undefined || request.expand !== undefined,
+    masked: (mask !== undefined && !request.softMask) || request.expand !== undefined,
   });
   const { info } = option;
   const defaults = settings.data;

@@ -50,9 +50,11 @@ export async function img2imgRequest(request: Img2img, limits: Limits): Promise<
   const resizeMode = resizeModes[resize_mode];
   const blur = request.mask_blur ?? mask_blur_x;
   const maskedContent = maskedContents[inpainting_fill];
+  const softMask = Boolean(mask) && !request.mask_round;
   refuseUnsupported(request, {
     resize_mode: resizeMode === undefined,
     inpainting_fill: maskedContent === undefined,
+    "mask_round: false with an inpainting_fill other than 1": softMask && maskedContent !== "original",
     "mask_blur_x other than mask_blur_y": request.mask_blur == null && mask_blur_x !== mask_blur_y,
     latent_mask: Boolean(request.latent_mask),
     // 0 stands in the example that the web UI's own documentation shows.
@@ -79,7 +81,7 @@ export async function img2imgRequest(request: Img2img, limits: Limits): Promise<
       mask: await opaqueMask(mask, limits),
       maskInvert: request.inpainting_mask_invert !== 0,
       maskBlur: blur,
-      maskedContent,
+      ...(softMask ? { softMask } : { maskedContent }),
       onlyMasked: request.inpaint_full_res && { padding: request.inpaint_full_res_padding },
     }),
   };

@@ -143,6 +143,25 @@ test("img2img with a mask: what the web UI calls things, and what it means by a 
   expect(JSON.parse(info).is_using_inpainting_conditioning).toBe(true);
 });
 
+test("mask_round: false is a soft mask, on a model that does not see it, from the image itself", async () => {
+  const { send, ran } = await testServer();
+  const half = { width: 64, height: 64, data: new Uint8Array(64 * 64 * 3).fill(128) };
+  const soft = {
+    ...body,
+    init_images: [base64Png(grey(64, 64))],
+    mask: base64Png(half),
+    mask_round: false,
+  };
+  const refused = await send("POST", "/sdapi/v1/img2img", soft);
+  expect([refused.status, JSON.stringify(await refused.json())]).toEqual([
+    422,
+    expect.stringContaining("mask_round: false with an inpainting_fill other than 1"),
+  ]);
+  expect((await send("POST", "/sdapi/v1/img2img", { ...soft, inpainting_fill: 1 })).status).toBe(200);
+  expect(ran).toMatchObject([{ softMask: true, model: "emoji-diffusion-256 CPU FP32" }]);
+  expect(ran[0]).not.toHaveProperty("maskedContent");
+});
+
 test("errors have the API's own form and numbers", async () => {
   const { send } = await testServer();
   const post = async (path: string, request: object) => {
