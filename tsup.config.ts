@@ -12,6 +12,9 @@ const common: Options = {
   external: ["aws4fetch", "bullmq", "ioredis"], // optional: asked for when S3 or a queue is
 };
 
+/** `await using` is in the types; projects with an older `lib` and without Node's types get what it needs from here. */
+const typesNeeded = '/// <reference lib="esnext.disposable" />';
+
 export default defineConfig([
   {
     ...common,
@@ -22,13 +25,13 @@ export default defineConfig([
       "cli/main": "src/cli/main.ts",
       "runtime/worker": "src/runtime/process/worker.ts",
     },
-    dts: { entry: { index: "src/index.ts" } },
+    dts: { entry: { index: "src/index.ts" }, banner: typesNeeded },
   },
   {
     ...common,
     format: "cjs",
     entry: { index: "src/index.ts" },
-    dts: true,
+    dts: { banner: typesNeeded },
     shims: true, // import.meta.url
   },
   pageBuild("dist/page"),
