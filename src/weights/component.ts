@@ -2,6 +2,7 @@ import type { JsonObject } from "../disk/json.js";
 import { type Checkpoint, currentNames, type Mapping, openCheckpoint, openShards } from "./checkpoint.js";
 import { controlNetMapping, textMapping, unetMapping, vaeMapping } from "./original/mapping.js";
 import type { TextPart } from "./original/parts.js";
+import { t2iAdapterNames } from "./original/t2i-adapter.js";
 import { upscalerMapping } from "./original/upscaler.js";
 import { isShardIndex } from "./weight-names.js";
 
@@ -10,7 +11,7 @@ export type Layout =
   | { readonly by: "diffusers" }
   | { readonly by: "original"; readonly network: "unet" | "vae" | "controlnet"; readonly prefix: string }
   | ({ readonly by: "original"; readonly network: "text" } & TextPart)
-  | { readonly by: "original"; readonly network: "upscaler" };
+  | { readonly by: "original"; readonly network: "upscaler" | "t2i_adapter" };
 
 /** Where a component's weights are: plain data, so that the process that computes opens them and nothing else. */
 export interface WeightsPlace {
@@ -56,6 +57,8 @@ function mappingOf(layout: Layout): Mapping {
       return controlNetMapping(layout.prefix);
     case "text":
       return textMapping(layout);
+    case "t2i_adapter":
+      return t2iAdapterNames;
     case "upscaler":
       return upscalerMapping;
   }

@@ -5,7 +5,7 @@ import { openComponentFolder, openFolder, type SourceOptions } from "./folder.js
 import {
   type OpenVae,
   openSingleFile,
-  openSingleFileControlNet,
+  openSingleFileControl,
   openSingleFileVae,
   type SingleFileOptions,
 } from "./original/single-file.js";
@@ -38,8 +38,8 @@ const openVae =
     openComponent(path, { pipeline }, options);
 
 /**
- * Opens one component that stands by itself: a diffusers folder or the file of weights in it, a ControlNet in a file of its
- * own, or a VAE in the original layout, in a file of its own or in a whole model's.
+ * Opens one component that stands by itself: a diffusers folder or the file of weights in it, a ControlNet or T2I-Adapter in
+ * a file of its own, or a VAE in the original layout, in a file of its own or in a whole model's.
  *
  * @param base the model that it is for: what the file does not say is as there
  * @throws DiffusionError as `openComponentFolder` and `openSingleFileVae`
@@ -54,7 +54,7 @@ export function openComponent(
   const isDiffusers = basename(path).startsWith("diffusion_pytorch_model");
   if (isDiffusers && existsSync(join(folder, "config.json")))
     return openComponentFolder(folder, { ...options, file: path });
-  const controlNet = openSingleFileControlNet(path, base.unet);
-  if (controlNet) return controlNet;
+  const control = openSingleFileControl(path, base.unet);
+  if (control) return control;
   return openSingleFileVae(path, base.pipeline.includes("XL") ? "sdxl" : "sd1");
 }

@@ -83,6 +83,22 @@ test("damaged GGUF files are answered with values or an error that says what is 
   );
 });
 
+test("damaged files of scaled weights are, too", () => {
+  const sound = readFileSync(goldenExtra("storage/float8.safetensors"));
+  readsMutations(
+    sound,
+    (bytes) => {
+      const file = openTensorFile(written(bytes));
+      try {
+        for (const name of file.tensors.keys()) file.readFloat32(name);
+      } finally {
+        file.close();
+      }
+    },
+    { numRuns: 200 },
+  );
+});
+
 /** The same file with one place of its header changed. */
 function changed(find: string, change: (bytes: Buffer, at: number) => void): string {
   const bytes = Buffer.from(readFileSync(goldenExtra("storage/packed.gguf")));

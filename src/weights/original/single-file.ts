@@ -17,6 +17,7 @@ import { controlNetOf, type Found, familyOf, type Parts, type TextPart, vaeOf } 
 import { edmLatents, type Marks, samplingOf } from "./prediction.js";
 import { findParts, incomplete, inGroups, leftOver } from "./recognise.js";
 import { lowResScheduler, type Prediction } from "./schedulers.js";
+import { isT2iAdapter, t2iAdapterConfig } from "./t2i-adapter.js";
 import { unetConfig } from "./unet-config.js";
 
 export interface SingleFileOptions {
@@ -135,21 +136,49 @@ function withUNet(path: string, base: ModelSource, prediction: Prediction | unde
  * @throws DiffusionError as `openSingleFile`
  */
 export function openSingleFileVae(path: string, family: Family = "sd1"): Component {
-  const vae = vaeOf(readNames(path));
-  if (!vae) throw new DiffusionError("MODEL_KIND", `${path} holds no VAE in the original layout`);
+  const stored = readNames(path);
+  const vae = vaeOf(stored);
+  if (!vae) throw noVae(path, stored);
   const config = named(path, () => vaeConfig(vae.part, family));
   return componentAt(path, config, { by: "original", network: "vae", prefix: vae.prefix });
 }
 
+/** The small autoencoder's two halves come as a file each, whose layers have numbers for names. */
+function noVae(path: string, stored: Tensors): DiffusionError {
+  const isHalf = stored.has("3.conv.0.weight") || stored.has("2.conv.0.weight");
+  return isHalf
+    ? new DiffusionError(
+        "UNSUPPORTED",
+        `${path} is one half of a small autoencoder (TAESD) in its original layout`,
+        {
+          hint: "Give both halves as diffusers has them: a folder of AutoencoderTiny, or its hub name (madebyollin/taesd, madebyollin/taesdxl).",
+        },
+      )
+    : new DiffusionError("MODEL_KIND", `${path} holds no VAE in the original layout`);
+}
+
 /**
- * Opens a ControlNet in a file of its own, in the original layout or in diffusers' without its config.json.
+ * Opens a ControlNet in a file of its own, in the original layout or in diffusers' without its config.json, or a
+ * T2I-Adapter in the original layout.
  *
  * @param base the UNet that it is for: what shapes do not tell is as there; without it, only the weights can be used
- * @returns undefined where the file holds none
+ * @returns undefined where the file holds neither
+ * @throws DiffusionError UNSUPPORTED for a union ControlNet, and T2I-Adapters of other kinds
  */
-export function openSingleFileControlNet(path: string, base?: Component): Component | undefined {
-  const found = controlNetOf(readNames(path));
+export function openSingleFileControl(path: string, base?: Component): Component | undefined {
+  const stored = readNames(path);
+  if (isT2iAdapter(stored)) {
+    const config = named(path, () => t2iAdapterConfig(stored));
+    return componentAt(path, config, { by: "original", network: "t2i_adapter" });
+  }
+  const found = controlNetOf(stored);
   if (!found) return undefined;
+  if (found.part.has("task_embedding"))
+    throw new DiffusionError(
+      "UNSUPPORTED",
+      `${path} is a union ControlNet (ProMax), which is told the kind of each picture; it holds task_embedding`,
+      { hint: "Use a ControlNet that was made for one kind of picture." },
+    );
   // Nothing in the file tells the one published kind that averages over the picture.
   const isShuffle = /shuffle/i.test(basename(path));
   const config = named(path, () => controlNetConfig(found.part, base?.config ?? {}, isShuffle));
