@@ -102,6 +102,7 @@ describe("outpainting", () => {
       ...base,
       image,
       expand: { left: 21, top: 8, bottom: 3 },
+      strength: 1,
       expandStep: 16,
       onProgress: (event) => events.push(event),
     });

@@ -82,6 +82,16 @@ const seamPass = ({ options: { steps, outpainting } }: Generation, size: Size): 
   strength: outpainting!.seamStrength,
 });
 
+/** One pass over a canvas. */
+interface Painting {
+  readonly from: Image;
+  readonly mask: Mask;
+  /** Of what the pass has made, laid over what it came from. */
+  readonly overlay: Mask;
+  readonly released?: Mask;
+  readonly pass: Pass;
+}
+
 /** Grows the picture side by side; each pass sees what the passes before it have made. */
 export async function outpaint(
   generation: Generation,
@@ -99,32 +109,31 @@ export async function outpaint(
       overlap: fadeWidth(inpainting),
       noise: (count) => fill.normal([count]),
     });
-    const paint = async (from: Image, mask: Mask, overlay: Mask, pass: Pass) => {
+    const paint = async ({ from, overlay, pass, ...masks }: Painting) => {
       const { content } = inpainting;
-      const masked = { image: from, mask, rule: "touch", content, strength: pass.strength! } as const;
+      const masked = { image: from, ...masks, rule: "touch", content, strength: pass.strength! } as const;
       const painted = await runPass(generation, pass, run, await fromMasked(generation, masked));
       latents = painted;
       const decoded = await timed(generation, "decode", () => decodeLatents(loaded, painted));
       // Without a soft edge, the result is what the model made.
-      const matched = inpainting.blur > 0 ? matchColours(decoded, from, mask) : decoded;
+      const matched = inpainting.blur > 0 ? matchColours(decoded, from, masks.mask) : decoded;
       return applyOverlay(from, matched, overlay);
     };
-    let grown = await paint(
-      canvas.image,
-      canvas.mask,
-      canvas.feather,
-      paintingPass(generation, canvas.image),
-    );
+    const { mask, feather: overlay, released } = canvas;
+    let grown = await paint({
+      ...{ from: canvas.image, mask, overlay, released },
+      pass: paintingPass(generation, canvas.image),
+    });
     if (options.outpainting!.seamStrength > 0)
-      grown = await paint(grown, ...seam(canvas), seamPass(generation, canvas.image));
+      grown = await paint({ from: grown, ...seam(canvas), pass: seamPass(generation, canvas.image) });
     picture = joined(picture, crop(grown, canvas.crop), { seen, margins, size });
   }
   return { image: picture, latents: latents! };
 }
 
-function seam(canvas: OutpaintCanvas): [mask: Mask, overlay: Mask] {
+function seam(canvas: OutpaintCanvas): Pick<Painting, "mask" | "overlay"> {
   const soft = seamMask(canvas, SEAM_REACH);
-  return [binarise(soft, 1), soft];
+  return { mask: binarise(soft, 1), overlay: soft };
 }
 
 /** The picture with the part that has grown laid over it. */

@@ -105,6 +105,8 @@ export interface Masked {
   readonly mask: Mask;
   /** In its place where grey says when a pixel is released (differential diffusion). */
   readonly soft?: Mask;
+  /** The same for what is put back while a network that sees `mask` paints, too: both sides of an edge then agree. */
+  readonly released?: Mask;
   readonly rule: LatentMaskRule;
   readonly content: Inpainting["content"];
   /** 1 begins with pure noise. */
@@ -116,7 +118,7 @@ export interface Masked {
  * after each step. Draws: the picture's posterior where it is needed, the noise, the masked picture's posterior.
  */
 export async function fromMasked(generation: Generation, masked: Masked): Promise<PrepareStart> {
-  const { image, mask, soft, content, strength } = masked;
+  const { image, mask, soft, released, content, strength } = masked;
   const { loaded } = generation;
   const seesMask = loaded.traits.sees === "mask";
   const shape = latentShape(loaded, image);
@@ -124,7 +126,9 @@ export async function fromMasked(generation: Generation, masked: Masked): Promis
   const cells = soft ? softCells(soft, size) : latentMask(mask, size, masked.rule);
   const source = content === "fill" ? fillMasked(image, mask) : image;
   const whole =
-    seesMask && strength === 1 ? undefined : await encoded(generation, () => encodeImage(loaded, source));
+    seesMask && strength === 1 && !released
+      ? undefined
+      : await encoded(generation, () => encodeImage(loaded, source));
   const left = maskedImage(imagesToValues([image]), mask);
   const rest = seesMask ? await encoded(generation, () => vaeOf(loaded).encode(left)) : undefined;
   return (run) => {
@@ -137,10 +141,11 @@ export async function fromMasked(generation: Generation, masked: Masked): Promis
         (strength === 1 && !soft) || !clean
           ? scaled(noise, run.scheduler.initNoiseSigma)
           : withNoise(clean, noise, run),
-      ...(soft && { isSoft: true }),
-      ...(rest
-        ? { beside: concatChannels([cells, samplePosterior(loaded, rest, beneath)]) }
-        : { kept: { original: original!, noise, mask: cells } }),
+      ...((soft ?? released) && { isSoft: true }),
+      ...(rest && { beside: concatChannels([cells, samplePosterior(loaded, rest, beneath)]) }),
+      ...((released || !rest) && {
+        kept: { original: original!, noise, mask: released ? softCells(released, size) : cells },
+      }),
     };
   };
 }

@@ -83,6 +83,42 @@ describe("outpaintCanvas", () => {
     expect(plain.image.data.every((v) => v === 140)).toBe(true);
   });
 
+  it("with noise the edge goes on, not what stands farther inside", () => {
+    // White, with a red block far from the right edge that touches the bottom.
+    const white = picture(128, 64, (i) => {
+      const [x, y] = [Math.floor(i / 3) % 128, Math.floor(i / 384)];
+      return i % 3 > 0 && x >= 8 && x < 20 && y >= 40 ? 0 : 255;
+    });
+    const { image, source } = outpaintCanvas(white, { right: 64 }, { noise });
+    const beside = crop(image, { left: source.right, top: 0, right: image.width, bottom: 64 });
+    expect(beside.data.every((v) => v === 255)).toBe(true);
+    const below = outpaintCanvas(white, { bottom: 32 }, { noise }).image;
+    const [green, plain] = [below.data[(66 * 128 + 14) * 3 + 1]!, below.data[(66 * 128 + 100) * 3 + 1]!];
+    expect(green).toBeLessThan(100);
+    expect(plain).toBeGreaterThan(200);
+  });
+
+  it("releases the source's edge later and later, and its interior never", () => {
+    const { released, source } = outpaintCanvas(
+      picture(160, 160, () => 9),
+      { left: 8 },
+    );
+    const row = [...released.data.subarray(0, 168)];
+    expect(row.slice(0, 8)).toEqual(Array(8).fill(255));
+    expect(
+      row
+        .slice(8, 40)
+        .every((level, i, list) => level < 255 && level > 0 && (i === 0 || level < list[i - 1]!)),
+    ).toBe(true);
+    expect(row.slice(source.left + 32).every((level) => level === 0)).toBe(true);
+    const hard = outpaintCanvas(
+      picture(160, 160, () => 9),
+      { left: 8 },
+      { overlap: 0 },
+    );
+    expect(hard.released).toBe(hard.mask);
+  });
+
   it("noise keeps the mean and roughly the contrast of the source", () => {
     const checks = picture(32, 32, (i) => ((Math.floor(i / 3) + Math.floor(i / 96)) % 2) * 100 + 60);
     const { image, source } = outpaintCanvas(checks, { right: 96 }, { noise });

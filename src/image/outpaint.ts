@@ -21,12 +21,17 @@ export interface OutpaintCanvas {
   readonly mask: Mask;
   /** The same with a ramp from 255 to 0 across the overlap, for `applyOverlay`. */
   readonly feather: Mask;
+  /** 255 outside the source, falling to 0 over `BAND` pixels inside: when a pixel is released (differential diffusion). */
+  readonly released: Mask;
   /** Where the source lies on the canvas. */
   readonly source: Region;
   /** The part of the canvas that was asked for; the rest only fills up to the factor. */
   readonly crop: Region;
   readonly margins: Margins;
 }
+
+/** Pixels of the source beside a new area over which it is released later and later. */
+const BAND = 32;
 
 const MOST_PIXELS = 2 ** 26; // 8192 x 8192: beyond it the float copies alone take gigabytes
 const sides = ["left", "top", "right", "bottom"] as const;
@@ -80,9 +85,9 @@ function axis(length: number, before: number, after: number, multiple: number) {
 
 /**
  * A canvas for outpainting. The new area shows the source mirrored at its edges. With `noise` (standard normal
- * draws) the mirror image dissolves with the distance from the source: detail gives way to a blur, and noise with
- * the colour covariance of the lost detail takes its place, so that the network starts from the right colours
- * and contrast, not from a visible reflection. The source itself is copied bit by bit.
+ * draws) the edge's pixels go on instead and dissolve with the distance: into a blur, and noise with the colour
+ * covariance of the detail along the edge, so that the network starts from the right colours and contrast, and from
+ * no reflection of what stands farther inside. The source itself is copied bit by bit.
  *
  * `overlap` (default 8, as the web UI's outpainting) is how many pixels of the source beside a new area are
  * repainted and blended; 0 leaves the source untouched. It is cut to a quarter of the source's shorter side.
@@ -115,10 +120,17 @@ export function outpaintCanvas(
     const depth = depthInside(px, py, source, grown);
     return depth < 0 ? 255 : Math.max(0, Math.round((255 * (overlap - depth)) / (overlap + 1)));
   });
+  const mask = { ...feather, data: feather.data.map((v) => (v > 0 ? 255 : 0)) };
+  const band = checkOverlap(BAND, rgb);
+  const released = maskOf(size.width, size.height, (px, py) => {
+    const depth = depthInside(px, py, source, grown);
+    return depth < 0 ? 255 : Math.max(0, Math.round((255 * (band - depth)) / (band + 1)));
+  });
   return {
-    image: noise ? dissolve(mirrored, source, grown, noise) : mirrored,
-    mask: { ...feather, data: feather.data.map((v) => (v > 0 ? 255 : 0)) },
+    image: noise ? dissolve(mirrored, { source, margins: grown }, noise) : mirrored,
+    mask,
     feather,
+    released: overlap > 0 ? released : mask,
     source,
     crop: { left: x.crop[0], top: y.crop[0], right: x.crop[1], bottom: y.crop[1] },
     margins: grown,
@@ -178,13 +190,17 @@ const GRAIN = 8;
 
 function dissolve(
   canvas: Image,
-  source: Region,
-  margins: Margins,
+  { source, margins }: { source: Region; margins: Margins },
   noise: (count: number) => Float32Array,
 ): Image {
   const reach = Math.max(...sides.map((side) => margins[side]));
-  const blurred = gaussianBlur(canvas, Math.max(2, reach / 8));
-  const mix = lowerTriangle(covariance(crop(canvas, source), crop(blurred, source)));
+  const radius = Math.max(2, reach / 8);
+  const extended = extendedAround(canvas, source);
+  const [blurred, smooth] = [gaussianBlur(extended, radius), gaussianBlur(canvas, radius)];
+  const strips = edgeStrips(source, margins);
+  const mix = lowerTriangle(
+    meanOf(strips.map((strip) => covariance(crop(canvas, strip), crop(smooth, strip)))),
+  );
   const cells = [Math.ceil(canvas.height / GRAIN), Math.ceil(canvas.width / GRAIN)] as const;
   const drawn: Values = { shape: [1, ...cells, 3], data: noise(cells[0] * cells[1] * 3) };
   const grain = resizeValues(drawn, canvas, "bicubic").data;
@@ -197,12 +213,42 @@ function dissolve(
       for (let c = 0; c < 3; c++) {
         let shaped = 0;
         for (let k = 0; k <= c; k++) shaped += mix[c]![k]! * grain[i + k]!;
-        const level = canvas.data[i + c]! + share * (blurred.data[i + c]! + shaped - canvas.data[i + c]!);
+        const level = extended.data[i + c]! + share * (blurred.data[i + c]! + shaped - extended.data[i + c]!);
         data[i + c] = Math.max(0, Math.min(255, Math.round(level)));
       }
     }
   return { ...canvas, data };
 }
+
+/** The canvas with the outermost pixels of the source repeated outside it. */
+function extendedAround({ width, height, data: from }: Image, source: Region): Image {
+  const data = new Uint8Array(from.length);
+  for (let y = 0, to = 0; y < height; y++)
+    for (let x = 0; x < width; x++, to += 3) {
+      const nearX = Math.min(source.right - 1, Math.max(source.left, x));
+      const nearY = Math.min(source.bottom - 1, Math.max(source.top, y));
+      for (let c = 0; c < 3; c++) data[to + c] = from[(nearY * width + nearX) * 3 + c]!;
+    }
+  return { width, height, data };
+}
+
+/** The strips of the source beside the new areas, whose contrast goes on there: a plain edge stays plain. */
+function edgeStrips(source: Region, margins: Margins): Region[] {
+  const [width, height] = [source.right - source.left, source.bottom - source.top];
+  const [across, down] = [Math.min(BAND, width), Math.min(BAND, height)];
+  const strips: Record<keyof Margins, Region> = {
+    left: { ...source, right: source.left + across },
+    right: { ...source, left: source.right - across },
+    top: { ...source, bottom: source.top + down },
+    bottom: { ...source, top: source.bottom - down },
+  };
+  return sides.filter((side) => margins[side] > 0).map((side) => strips[side]);
+}
+
+const meanOf = (matrices: readonly number[][][]): number[][] =>
+  matrices[0]!.map((row, a) =>
+    row.map((_, b) => matrices.reduce((sum, m) => sum + m[a]![b]!, 0) / matrices.length),
+  );
 
 /** 3x3 covariance over the pixels of the detail: the picture less its blur. */
 function covariance(picture: Image, blurred: Image): number[][] {

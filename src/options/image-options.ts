@@ -46,7 +46,7 @@ export interface ImageOptions {
   image?: ImageInput | Latents;
   /**
    * Above 0, to 1: the share of the steps that are run on `image`. Default 0.8; with a mask 1 (pure noise);
-   * with `expand` 1, or 0.85 for models that do not see the mask.
+   * with `expand` 0.7, so that what stands at the edge goes on, or 0.85 for models that do not see the mask.
    */
   strength?: number;
   /** Runs all `steps` on the image, on a schedule of steps / strength (a setting of the web UI). Default false. */

@@ -116,10 +116,13 @@ const upscalingOf = ({ noiseLevel, tiles }: GenerateOptions, model: ModelTraits)
   ...(tiles && { tiles }),
 });
 
-/** A model that does not see the mask continues a picture better from its mirror image than from pure noise. */
+/**
+ * What goes on beyond an edge is painted better from the edge's own colours than from pure noise, out of which objects
+ * come that the edge would cut off; a model that sees the mask needs less freedom for it.
+ */
 function defaultStrength(mode: Mode, { sees, isRefiner }: ModelTraits): number {
   if (isRefiner && mode === "img2img") return 0.3; // diffusers'
-  if (mode === "outpaint") return sees === "mask" ? 1 : 0.85;
+  if (mode === "outpaint") return sees === "mask" ? 0.7 : 0.85;
   return mode === "inpaint" ? 1 : 0.8;
 }
 
