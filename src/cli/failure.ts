@@ -12,12 +12,13 @@ interface Failure {
   readonly exitCode: number;
 }
 
-/** Says what went wrong, and returns the exit code. */
-export function reportFailure(error: unknown, session: Session): number {
+/** Says what went wrong, and returns the exit code. @param exit code in place of the one that goes with the error */
+export function reportFailure(error: unknown, session: Session, exit?: number): number {
   if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done; // --help, --version
   if (error instanceof CommanderError && error.code === "commander.help") return exitCodes.usage; // shown already
   const failure = failureOf(error, session);
-  const { code, message, hint, exitCode } = failure;
+  const { code, message, hint } = failure;
+  const exitCode = exit ?? failure.exitCode;
   if (session.json) sayJson({ type: "error", code, message, ...(hint && { hint }), exitCode });
   else {
     note(`error: ${message}`);

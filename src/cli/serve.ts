@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Prediction } from "../options/choices.js";
 import { loadOptions } from "../options/load.js";
 import { flagOf } from "./option-flags.js";
+import { runService } from "./service.js";
 import { invocation, note, type Session, say, sayJson } from "./session.js";
 
 interface Flags {
@@ -19,6 +20,7 @@ interface Flags {
   readonly threads?: number;
   readonly prediction?: Prediction;
   readonly queue?: string;
+  readonly grace: number;
 }
 
 export function addServe(program: Command, session: Session): void {
@@ -51,6 +53,7 @@ export function addServe(program: Command, session: Session): void {
       }),
     )
     .option("--threads <number>", "processor threads", wholeNumber)
+    .option("--grace <seconds>", "what running jobs are given at the end", wholeNumber, 30)
     .addOption(
       new Option("--queue <url>", "redis://host:port that workers share; no model is loaded here").env(
         "TFJS_DIFFUSION_QUEUE", // named, not read here: help would show its password
@@ -60,40 +63,33 @@ export function addServe(program: Command, session: Session): void {
 }
 
 async function run(
-  { allowHost, data, threads, prediction, ...flags }: Flags,
+  { allowHost, data, threads, prediction, grace, ...flags }: Flags,
   session: Session,
 ): Promise<void> {
   // Not an option's default, which the help would show.
   const auth = flags.auth ?? process.env.TFJS_DIFFUSION_AUTH;
-  // The server and all that it needs are loaded for this command only.
-  const { serve } = await import("../server/main.js");
-  const server = await serve({
-    ...flags,
-    ...(auth && { auth }),
-    allowHosts: allowHost,
-    log: note,
-    ...(data && { dataDir: data }),
-    load: { ...(threads !== undefined && { threads }), ...(prediction && { prediction }) },
+  const graceMs = grace * 1000;
+  const start = async () => {
+    // The server and all that it needs are loaded for this command only.
+    const { serve } = await import("../server/main.js");
+    return serve({
+      ...flags,
+      ...(auth && { auth }),
+      allowHosts: allowHost,
+      graceMs,
+      log: note,
+      ...(data && { dataDir: data }),
+      load: { ...(threads !== undefined && { threads }), ...(prediction && { prediction }) },
+    });
+  };
+  const what = flags.queue ? "jobs go to the queue" : "the model is being loaded";
+  await runService(session, {
+    graceMs,
+    start,
+    started: ({ url }) => (session.json ? sayJson({ url }) : say(`${url}  (${what}; stop with Ctrl-C)`)),
+    stopping: `Stopping: what runs is finished first. Once more Ctrl-C stops at once; ${invocation} serve goes on then.`,
   });
-  if (session.json) sayJson({ url: server.url });
-  else
-    say(
-      `${server.url}  (${flags.queue ? "jobs go to the queue" : "the model is being loaded"}; stop with Ctrl-C)`,
-    );
-  await stopped(session.signal);
-  note(
-    `Stopping: what runs is finished first. Once more Ctrl-C stops at once; ${invocation} serve goes on then.`,
-  );
-  await server.close();
 }
-
-/** Ctrl-C, or the end that a service manager asks for. */
-const stopped = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    process.once("SIGTERM", () => resolve());
-  });
 
 const collect = (value: string, all: readonly string[]): string[] => [...all, value];
 

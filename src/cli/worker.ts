@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { runService } from "./service.js";
 import { note, type Session, say, sayJson } from "./session.js";
 
 interface Flags {
@@ -48,41 +49,38 @@ export function addWorker(program: Command, session: Session): void {
 }
 
 async function run(flags: Flags, session: Session): Promise<void> {
-  // What a worker needs is loaded for this command only.
-  const { startWorker } = await import("../server/worker.js");
   const { data, images, threads, memory, hang, grace, model, models, queue } = flags;
   const { loraDir, vaeDir, controlDir } = flags;
-  const worker = await startWorker({
-    queue,
-    log: note,
-    graceMs: grace * 1000,
-    load: {
-      hangMs: hang * 1000,
-      ...(threads !== undefined && { threads }),
-      ...(memory !== undefined && { memoryLimit: memory * 2 ** 20 }),
-    },
-    ...(model && { model }),
-    ...(models && { models }),
-    ...(loraDir && { loraDir }),
-    ...(vaeDir && { vaeDir }),
-    ...(controlDir && { controlDir }),
-    ...(data && { dataDir: data }),
-    ...(images && { images }),
+  const graceMs = grace * 1000;
+  const start = async () => {
+    // What a worker needs is loaded for this command only.
+    const { startWorker } = await import("../server/worker.js");
+    return startWorker({
+      queue,
+      log: note,
+      graceMs,
+      load: {
+        hangMs: hang * 1000,
+        ...(threads !== undefined && { threads }),
+        ...(memory !== undefined && { memoryLimit: memory * 2 ** 20 }),
+      },
+      ...(model && { model }),
+      ...(models && { models }),
+      ...(loraDir && { loraDir }),
+      ...(vaeDir && { vaeDir }),
+      ...(controlDir && { controlDir }),
+      ...(data && { dataDir: data }),
+      ...(images && { images }),
+    });
+  };
+  await runService(session, {
+    graceMs,
+    start,
+    started: ({ lanes }) =>
+      session.json ? sayJson({ lanes }) : say(`waiting for jobs of ${lanes.join(", ")}  (stop with Ctrl-C)`),
+    stopping: "Stopping: what runs is finished first, or given back.",
   });
-  if (session.json) sayJson({ lanes: worker.lanes });
-  else say(`waiting for jobs of ${worker.lanes.join(", ")}  (stop with Ctrl-C)`);
-  await stopped(session.signal);
-  note("Stopping: what runs is finished first, or given back.");
-  await worker.close();
 }
-
-/** Ctrl-C, or the end that a service manager asks for. */
-const stopped = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    process.once("SIGTERM", () => resolve());
-  });
 
 const collect = (value: string, all: readonly string[] = []): string[] => [...all, value];
 

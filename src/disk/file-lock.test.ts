@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { LockLost, withFileLock } from "./file-lock.js";
+import { holdFileLock, LockLost, withFileLock } from "./file-lock.js";
 
 let folder: string;
 let path: string;
@@ -27,6 +27,54 @@ async function leave(content: object, secondsAgo: number): Promise<void> {
 
 /** No process has this id: Linux ends at 2^22. */
 const DEAD = 2 ** 30;
+
+const refusal = ({ pid, about }: { pid?: number; about?: string }) => new Error(`held by ${pid}: ${about}`);
+
+describe("holdFileLock", () => {
+  it("refuses a second one at once, with what the first one told; released, it is free", async () => {
+    const lock = await holdFileLock(path, refusal);
+    await lock.tell("port 1");
+    const began = performance.now();
+    await expect(holdFileLock(path, refusal)).rejects.toThrow(`held by ${process.pid}: port 1`);
+    expect(performance.now() - began).toBeLessThan(1000);
+    await lock.release();
+    const again = await holdFileLock(path, refusal);
+    await again.release();
+    expect(left()).toEqual([]);
+  });
+
+  it.each([
+    ["a killed process", { pid: DEAD, host: hostname(), id: "x" }, 0],
+    [
+      "an earlier process of the same number, as in a container",
+      { pid: process.pid, host: hostname(), id: "x" },
+      0,
+    ],
+    ["another machine that has been silent for long", { pid: 1, host: "elsewhere", id: "x" }, 18],
+  ])("takes over from %s, after a while", async (_, content, secondsAgo) => {
+    await leave(content, secondsAgo);
+    const lock = await holdFileLock(path, refusal);
+    await lock.release();
+    expect(left()).toEqual([]);
+  });
+
+  it("refuses what another machine keeps fresh", async () => {
+    await leave({ pid: DEAD, host: "elsewhere", id: "x" }, 0);
+    const beats = setInterval(() => utimesSync(path, new Date(), new Date()), 300);
+    const held = await holdFileLock(path, refusal).catch((error: Error) => error.message);
+    clearInterval(beats);
+    expect(held).toContain(`held by ${DEAD}`);
+  });
+
+  it("tells who lost it, and leaves the other's alone", async () => {
+    const lock = await holdFileLock(path, refusal);
+    writeFileSync(path, "another's");
+    await new Promise((resolve) => lock.signal.addEventListener("abort", resolve));
+    await lock.tell("late");
+    await lock.release();
+    expect(readFileSync(path, "utf8")).toBe("another's");
+  });
+});
 
 describe("withFileLock", () => {
   it("lets one in at a time, and gives back what it returns", async () => {

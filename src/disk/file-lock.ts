@@ -3,6 +3,7 @@ import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { writeWhole } from "./whole-file.js";
 
 /** The owner touches its lock this often, in milliseconds. */
 const HEARTBEAT = 1000;
@@ -23,26 +24,102 @@ export async function withFileLock<T>(
   signal: AbortSignal | undefined,
   run: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const mine = JSON.stringify({ pid: process.pid, host: hostname(), id: randomUUID() });
+  const mine = ownContent();
   await mkdir(dirname(path), { recursive: true });
   while (!(await create(path, mine))) {
     if (!(await takeOver(path))) await sleep(POLL, undefined, signal && { signal });
     signal?.throwIfAborted();
   }
-  const lost = new AbortController();
-  const heartbeat = setInterval(async () => {
-    const content = await readFile(path, "utf8").catch(() => undefined);
-    if (content !== mine) return lost.abort(new LockLost(path));
-    const now = new Date();
-    await utimes(path, now, now).catch(() => undefined); // the next beat finds out why
-  }, HEARTBEAT);
-  heartbeat.unref();
+  const lock = keepFresh(path, mine);
   try {
-    return await run(signal ? AbortSignal.any([signal, lost.signal]) : lost.signal);
+    return await run(signal ? AbortSignal.any([signal, lock.signal]) : lock.signal);
   } finally {
-    clearInterval(heartbeat);
-    if (!lost.signal.aborted) await rm(path, { force: true });
+    await lock.release();
   }
+}
+
+/** A lock that is held until it is released, or lost. */
+export interface HeldLock {
+  /** Aborted with `LockLost` when another process has taken it over. */
+  readonly signal: AbortSignal;
+  /** What others are to know who find it held. */
+  tell(about: string): Promise<void>;
+  release(): Promise<void>;
+}
+
+/** Who holds a lock, as far as its file says. */
+export interface LockOwner {
+  readonly pid?: number;
+  readonly host?: string;
+  readonly about?: string;
+}
+
+/**
+ * Takes the lock at `path` for as long as this process has a use for it. What a killed process left behind is taken
+ * over, 3 s after its last sign of life; a lock of another machine that may be dead is watched for up to 20 s.
+ *
+ * @throws what `refusal` makes of a living owner, at once
+ */
+export async function holdFileLock(path: string, refusal: (owner: LockOwner) => Error): Promise<HeldLock> {
+  const mine = ownContent();
+  await mkdir(dirname(path), { recursive: true });
+  let before: Seen | undefined;
+  while (!(await create(path, mine))) {
+    const seen = await look(path);
+    if (seen && !isAbandoned(seen)) {
+      const beat = before?.content === seen.content && seen.touched > before.touched;
+      if (beat || isAlive(seen.content)) throw refusal(ownerOf(seen.content));
+      await sleep(POLL);
+    } else await takeOver(path);
+    before = seen;
+  }
+  return keepFresh(path, mine);
+}
+
+/** The ids of locks that this process holds: its own number says nothing about them. */
+const heldHere = new Set<string>();
+
+const ownContent = (): string => JSON.stringify({ pid: process.pid, host: hostname(), id: randomUUID() });
+
+function keepFresh(path: string, content: string): HeldLock {
+  let mine = content;
+  const { id } = JSON.parse(content) as { id: string };
+  heldHere.add(id);
+  const lost = new AbortController();
+  // One after the other, so that no beat reads what `tell` is about to replace.
+  let last: Promise<void> = Promise.resolve();
+  const next = (work: () => Promise<void>): Promise<void> => {
+    last = last.then(work, work);
+    return last;
+  };
+  const check = async () => {
+    const found = await readFile(path, "utf8").catch(() => undefined);
+    if (found !== mine) lost.abort(new LockLost(path));
+  };
+  const beat = async () => {
+    await check();
+    const now = new Date();
+    if (!lost.signal.aborted) await utimes(path, now, now).catch(() => undefined); // the next beat finds out why
+  };
+  const heartbeat = setInterval(() => void next(beat), HEARTBEAT);
+  heartbeat.unref();
+  return {
+    signal: lost.signal,
+    tell: (about) =>
+      next(async () => {
+        await check();
+        if (lost.signal.aborted) return;
+        mine = JSON.stringify({ ...JSON.parse(mine), about });
+        await writeWhole(path, mine);
+      }),
+    async release() {
+      clearInterval(heartbeat);
+      heldHere.delete(id);
+      await next(async () => {
+        if (!lost.signal.aborted) await rm(path, { force: true });
+      });
+    },
+  };
 }
 
 /** The reason of the signal that `run` gets when another process took the lock over: try again from the start. */
@@ -101,13 +178,15 @@ async function takeOver(path: string): Promise<boolean> {
 
 interface Seen {
   readonly content: string;
+  /** Milliseconds since 1970 of its last sign of life. */
+  readonly touched: number;
   readonly silence: number;
 }
 
 async function look(path: string): Promise<Seen | undefined> {
   try {
     const [content, { mtimeMs }] = await Promise.all([readFile(path, "utf8"), stat(path)]);
-    return { content, silence: Date.now() - mtimeMs };
+    return { content, touched: mtimeMs, silence: Date.now() - mtimeMs };
   } catch {
     return undefined;
   }
@@ -117,14 +196,34 @@ function isAbandoned({ content, silence }: Seen): boolean {
   return silence > SILENCE || (silence > SILENCE_IF_DEAD && isDead(content));
 }
 
-/** Whether the lock names a process of this machine that no longer runs. */
-function isDead(content: string): boolean {
+function ownerOf(content: string): LockOwner & { readonly id?: string } {
   try {
-    const { pid, host } = JSON.parse(content) as { pid?: unknown; host?: unknown };
-    if (typeof pid !== "number" || host !== hostname()) return false;
+    const { pid, host, id, about } = JSON.parse(content) as Record<string, unknown>;
+    return {
+      ...(typeof pid === "number" && { pid }),
+      ...(typeof host === "string" && { host }),
+      ...(typeof id === "string" && { id }),
+      ...(typeof about === "string" && { about }),
+    };
+  } catch {
+    return {};
+  }
+}
+
+/** Whether the lock names a process of this machine that no longer runs. */
+const isDead = (content: string): boolean => stateOf(content) === "dead";
+const isAlive = (content: string): boolean => stateOf(content) === "alive";
+
+function stateOf(content: string): "alive" | "dead" | "unknown" {
+  const { pid, host, id } = ownerOf(content);
+  if (pid === undefined || host !== hostname()) return "unknown";
+  // In a container every process is number 1: an earlier one with our number is not us.
+  if (pid === process.pid && id !== undefined) return heldHere.has(id) ? "alive" : "dead";
+  try {
     process.kill(pid, 0);
-    return false;
+    return "alive";
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ESRCH";
+    const { code } = error as NodeJS.ErrnoException;
+    return code === "ESRCH" ? "dead" : "alive"; // EPERM: another user's
   }
 }

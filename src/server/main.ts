@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, isIP } from "node:net";
-import { homedir, networkInterfaces } from "node:os";
+import { homedir, hostname, networkInterfaces } from "node:os";
 import { isAbsolute, join } from "node:path";
+import { type HeldLock, holdFileLock } from "../disk/file-lock.js";
 import { packageFolder, packageVersion } from "../disk/package.js";
 import { DiffusionError, type LoadOptions } from "../index.js";
 import { createListener } from "./http/handler.js";
@@ -14,6 +15,7 @@ import { libraryWork } from "./jobs/work.js";
 import { openLocalQueue } from "./queue/local/local.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
 import { defaultLimits, type Limits, sharedLimits } from "./requests/limits.js";
+import { type OpenedThings, openedThings, startError } from "./starting.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 
@@ -53,33 +55,56 @@ export interface ServeOptions {
 
 export interface RunningServer {
   readonly url: string;
-  /** Finishes or journals what runs, then ends. */
+  /** Finishes or journals what runs, then ends: within `graceMs`, whatever does not answer. */
   close(): Promise<void>;
+  /** Aborted, with what to say, when it cannot go on: another process has taken its data folder over. */
+  readonly failed: AbortSignal;
 }
 
 /**
- * Starts the page and the APIs. The port answers at once; the model is loaded in the background.
+ * Starts the page and the APIs. The port answers at once; the model is loaded in the background. A start that fails
+ * leaves nothing open.
  *
- * @throws DiffusionError BAD_OPTION for a listening address that would be open to all, DISK
+ * @throws DiffusionError BAD_OPTION for a listening address that would be open to all, a port that is taken, or a
+ *   data folder that another server has; QUEUE, DISK
  */
 export async function serve(options: ServeOptions = {}): Promise<RunningServer> {
-  const { port = 7860, listen = "127.0.0.1", auth, log = () => {}, load = {} } = options;
+  const opened = openedThings();
+  try {
+    return await start(options, opened);
+  } catch (error) {
+    await opened.close();
+    throw startError(error);
+  }
+}
+
+async function start(options: ServeOptions, opened: OpenedThings): Promise<RunningServer> {
+  const { port = 7860, listen = "127.0.0.1", auth, log = () => {}, load = {}, graceMs = 30_000 } = options;
   checkAccess(listen, auth);
-  const limits = { ...defaultLimits, ...(options.queue && sharedLimits), ...options.limits };
+  const { queue: url, loraDir, vaeDir, controlDir } = options;
+  const shared = url !== undefined;
+  const limits = { ...defaultLimits, ...(shared && sharedLimits), ...options.limits };
   const dataDir = options.dataDir ?? defaultDataDir();
+  checkFolders([loraDir, vaeDir, controlDir, options.models]);
+  // Servers on a queue share the folder: only a journal has one writer.
+  const lock = shared ? undefined : await lockData(dataDir);
+  if (lock) opened.add(() => lock.release());
   const settings = await openSettings(join(dataDir, "settings.json"));
-  const { loraDir, vaeDir, controlDir } = options;
-  checkFolders([loraDir, vaeDir, controlDir]);
   const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir });
+  opened.add(() => models.dispose());
   if (options.models) await models.addFolder(options.models);
   if (options.model) await models.choose(options.model);
-  const images = await imageStore(options.images, dataDir);
-  const { queue: url } = options;
-  const shared = url !== undefined;
+  const images = await imageStore(options.images, dataDir, log);
   const queue = shared
     ? await openRedisQueue(url, { queued: limits.queued, log })
-    : await openLocalQueue(join(dataDir, "journal.jsonl"), limits);
-  const jobs = new Jobs(queue, libraryWork(models, images, version), { ...limits, log, shared });
+    : await openLocalQueue(join(dataDir, "journal.jsonl"), { ...limits, log });
+  opened.add(() => queue.close());
+  const jobs = new Jobs(queue, libraryWork(models, images, version), {
+    ...limits,
+    log,
+    shared,
+    reachable: images.reachable,
+  });
   const preparations = new Preparations(models, { load, paths: isLoopback(listen) });
   const parts: Parts = { jobs, models, images, settings, limits };
 
@@ -94,27 +119,55 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
   const server = createServer(listener);
   const address = await listening(server, port, listen);
   hosts = allowedHosts(address, options.allowHosts ?? []);
+  const serverUrl = urlOf(address);
+  await lock?.tell(serverUrl);
   if (!shared) jobs.start();
   const warming = shared ? undefined : warm(models, log);
 
   const close = async () => {
-    await Promise.all([jobs.close(options.graceMs ?? 30_000), preparations.close()]);
+    await Promise.all([jobs.close(graceMs), preparations.close()]);
     server.closeIdleConnections();
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     // Event streams end with their jobs; what is left after a moment is cut.
     setTimeout(() => server.closeAllConnections(), 500).unref();
     await models.dispose();
     await Promise.all([closed, warming]);
+    await lock?.release();
   };
   let closing: Promise<void> | undefined;
-  const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
   return {
-    url: `http://${host}:${address.port}`,
+    url: serverUrl,
+    failed: failureOf(lock, dataDir),
     close: () => {
       closing ??= close();
       return closing;
     },
   };
+}
+
+const urlOf = ({ family, address, port }: AddressInfo): string =>
+  `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+
+/** One server to a data folder: two would run the same jobs, and each would drop what the other journals. */
+const lockData = (dataDir: string): Promise<HeldLock> =>
+  holdFileLock(
+    join(dataDir, "journal.lock"),
+    ({ pid, host, about }) =>
+      new DiffusionError(
+        "BAD_OPTION",
+        `${dataDir} is in use by another server: process ${pid}${host === hostname() ? "" : ` on ${host}`}${about ? `, ${about}` : ""}`,
+        { hint: "open that one, stop it first, or give this one a folder of its own: --data <folder>" },
+      ),
+  );
+
+function failureOf(lock: HeldLock | undefined, dataDir: string): AbortSignal {
+  const failed = new AbortController();
+  const lost = () =>
+    failed.abort(
+      new DiffusionError("DISK", `another server has taken ${dataDir} over while this one stood still`),
+    );
+  lock?.signal.addEventListener("abort", lost);
+  return failed.signal;
 }
 
 /** @throws DiffusionError FILE_MISSING */

@@ -7,6 +7,7 @@ import { libraryWork } from "./jobs/work.js";
 import { checkFolders, defaultDataDir, version } from "./main.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
 import { defaultLimits, type Limits } from "./requests/limits.js";
+import { type OpenedThings, openedThings, startError } from "./starting.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 import type { ImageStore } from "./storage/store.js";
@@ -48,34 +49,47 @@ export interface RunningWorker {
 
 /**
  * Takes jobs from a shared queue, one at a time. This process keeps locks and tells progress; the networks run in a
- * child process of the library, so that no native call can hold up either.
+ * child process of the library, so that no native call can hold up either. The queue comes last: a worker that cannot
+ * work leaves no trace in it.
  *
- * @throws DiffusionError QUEUE when Redis cannot be reached; Refusal for models that are not on the list
+ * @throws DiffusionError QUEUE when Redis cannot be reached, BAD_OPTION for models that are not on the list, DISK when
+ *   the pictures cannot be
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { dataDir = defaultDataDir(), load = {}, log = () => {}, lockMs } = options;
+  const opened = openedThings();
+  try {
+    return await start(options, opened);
+  } catch (error) {
+    await opened.close();
+    throw startError(error);
+  }
+}
+
+async function start(options: WorkerOptions, opened: OpenedThings): Promise<RunningWorker> {
+  const { dataDir = defaultDataDir(), load = {}, log = () => {}, lockMs, graceMs = 30_000 } = options;
   const { loraDir, vaeDir, controlDir } = options;
-  checkFolders([loraDir, vaeDir, controlDir]);
+  checkFolders([loraDir, vaeDir, controlDir, options.models]);
   const settings = await openSettings(join(dataDir, "settings.json"));
   const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir });
+  opened.add(() => models.dispose());
   if (options.models) await models.addFolder(options.models);
   const names = options.model ?? defaultModels.map((name) => optionLabel(name, "fp32"));
   const labels = names.map((name) => models.resolve(name).label);
   const lanes = [...labels, "upscale"];
+  const images = await imageStore(options.images, dataDir, log);
   const queue = await openRedisQueue(options.queue, {
     queued: Number.MAX_SAFE_INTEGER,
     lanes,
     log,
     ...(lockMs !== undefined && { lockMs }),
   });
-  const images = await imageStore(options.images, dataDir);
   const work = options.work?.(images) ?? libraryWork(models, images, version);
   const { jobMs } = { ...defaultLimits, ...options.limits };
-  const jobs = new Jobs(queue, work, { jobMs, log, shared: true });
+  const jobs = new Jobs(queue, work, { jobMs, log, shared: true, reachable: images.reachable });
   jobs.start();
   let closing: Promise<void> | undefined;
   const close = async () => {
-    await jobs.close(options.graceMs ?? 30_000);
+    await jobs.close(graceMs);
     await models.dispose();
   };
   return {

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { DiffusionError } from "../../index.js";
 import {
   type Claim,
@@ -12,6 +13,7 @@ import {
   type Outcome,
 } from "../queue/queue.js";
 import { errorOf, Refusal } from "../refusal.js";
+import { storageAway } from "../storage/store.js";
 
 /** What a job does. It hands over each picture as it is finished, so that a cancelled job keeps them. */
 export type Work = (job: Job, hooks: WorkHooks) => Promise<WorkResult>;
@@ -36,6 +38,8 @@ export interface JobsOptions {
   readonly log: (line: string) => void;
   /** Other processes take jobs from the same queue: what is stopped here is given back to them. */
   readonly shared?: boolean;
+  /** Waits until pictures can be kept again, after they could not. */
+  readonly reachable?: ((signal: AbortSignal) => Promise<void>) | undefined;
 }
 
 /** How often those who wait look for themselves, in case a shared queue's events were lost. */
@@ -188,22 +192,32 @@ export class Jobs {
   }
 
   /**
-   * Takes no more jobs and waits for those that run. What still runs after `graceMs` is stopped; if nobody waits
-   * for it, the journal has it run again at the next start.
+   * Takes no more jobs and waits for those that run. What still runs near the end of `graceMs` is stopped; if nobody
+   * waits for it, the journal has it run again at the next start. It takes no longer than that, also where the queue
+   * does not answer: then a lock that runs out gives the job to others.
    */
   async close(graceMs: number): Promise<void> {
     const reason = new Refusal(503, "CLOSING", "the server is shutting down");
+    const end = performance.now() + graceMs;
+    /** For what is to be told and written at the end. */
+    const reserve = Math.min(3000, graceMs / 3);
+    const before = (time: number, done: Promise<unknown>) =>
+      Promise.race([done, sleep(Math.max(100, time - performance.now()), undefined, { ref: false })]);
     this.#stop.abort(reason);
+    await before(performance.now() + reserve, this.#cancelWaiting());
+    const elsewhere = [...this.#attended].filter((id) => !this.#running.has(id)).map((id) => this.ended(id));
+    await before(end - reserve, Promise.allSettled([this.#loop, ...this.#active, ...elsewhere]));
+    for (const { stop } of this.#running.values()) stop.abort(reason);
+    for (const id of this.#attended) if (!this.#running.has(id)) void this.queue.cancel(id).catch(() => {});
+    await before(end - reserve / 3, Promise.allSettled([this.#loop, ...this.#active]));
+    await before(end, this.queue.close());
+  }
+
+  /** Those who wait for a job that has not begun are told at once. */
+  async #cancelWaiting(): Promise<void> {
     const attended = await Promise.all([...this.#attended].map((id) => this.queue.get(id))).catch(() => []);
     const waiting = attended.flatMap((job) => (job?.status === "queued" ? [job.id] : []));
     await Promise.allSettled(waiting.map((id) => this.queue.cancel(id)));
-    const elsewhere = [...this.#attended].filter((id) => !this.#running.has(id)).map((id) => this.ended(id));
-    const all = Promise.allSettled([this.#loop, ...this.#active, ...elsewhere]);
-    await Promise.race([all, new Promise((resolve) => setTimeout(resolve, graceMs).unref())]);
-    for (const { stop } of this.#running.values()) stop.abort(reason);
-    for (const id of this.#attended) if (!this.#running.has(id)) void this.queue.cancel(id).catch(() => {});
-    await Promise.allSettled([this.#loop, ...this.#active]);
-    await this.queue.close();
   }
 
   async #takeJobs(): Promise<void> {
@@ -211,6 +225,9 @@ export class Jobs {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       while (this.#computing.size >= parallel) await Promise.race(this.#computing);
+      // The work would be done in vain.
+      await this.#options.reachable?.(signal);
+      if (signal.aborted) return;
       const claim = await this.queue
         .claim((lane) => !this.#busyLanes.has(lane), signal)
         .catch((error: unknown) => {
@@ -282,7 +299,9 @@ export class Jobs {
       return;
     }
     const again = shared || !job.attended;
-    if (error instanceof DiffusionError && error.code === "WORKER" && !signal.aborted && again) {
+    const away = error instanceof Refusal && error.code === storageAway;
+    const died = error instanceof DiffusionError && error.code === "WORKER";
+    if ((away || died) && !signal.aborted && again) {
       const { status } = await claim.release(errorOf(error));
       const then = status === "queued" ? "; it is tried once more" : "";
       this.#options.log(`job ${job.id}, attempt ${job.attempt}: ${errorOf(error).message}${then}`);

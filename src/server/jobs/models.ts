@@ -91,14 +91,19 @@ export class Models {
       throw new Refusal(409, "BAD_OPTION", `${label} did not come through "Optimize model"`);
     await this.unload(label);
     this.#options.delete(label);
-    await this.remember();
+    await this.#settings.set(({ prepared }) => ({
+      prepared: prepared.filter(({ name, precision }) => optionLabel(name, precision) !== label),
+    }));
   }
 
-  async remember(): Promise<void> {
-    const prepared = this.list()
-      .filter(({ origin }) => origin === "prepared")
-      .map(({ name, source, precision, info }) => ({ name, source, precision, info }));
-    await this.#settings.set({ prepared });
+  /** Has a prepared option on the list after the next start as well. */
+  async remember({ label, name, source, precision, info }: ModelOption): Promise<void> {
+    await this.#settings.set(({ prepared }) => ({
+      prepared: [
+        ...prepared.filter((other) => optionLabel(other.name, other.precision) !== label),
+        { name, source, precision, info },
+      ],
+    }));
   }
 
   list(): readonly ModelOption[] {

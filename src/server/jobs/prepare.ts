@@ -136,7 +136,7 @@ export class Preparations {
     const same = taken(name);
     if (same?.precision === precision && same.origin !== "prepared") return same;
     const option = this.#models.add({ name, source, precision, info, origin: "prepared" });
-    await this.#models.remember();
+    await this.#models.remember(option);
     return option;
   }
 }

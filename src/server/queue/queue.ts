@@ -52,12 +52,18 @@ export interface Claim {
   /** Keeps the claim alive and tells how far the job is. */
   heartbeat(progress: JobProgress): Promise<void>;
   finish(outcome: Outcome): Promise<Job>;
-  /** Gives the job back to be tried again, unless it has been tried `maxAttempts` times: then it is lost. */
+  /**
+   * Gives the job back to be tried again, unless it has been tried `maxAttempts` times: then it has failed. An attempt
+   * that ended by no fault of the job does not count.
+   */
   release(reason: JobError): Promise<Job>;
 }
 
 /** The reason of a claim's signal when its job was cancelled. */
 export const cancelled = new Refusal(499, "CANCELLED", "the job was cancelled");
+
+/** Why a job is given back that says nothing about the job: a worker that stops, a store of pictures that is away. */
+export const isNoFault = ({ code }: JobError): boolean => code === "CLOSING" || code === "STORAGE";
 
 /** A job that kills the process that runs it must not do so for ever. */
 export const maxAttempts = 2;

@@ -26,10 +26,14 @@ export function folderStore(folder: string): ImageStore {
 }
 
 /** A folder of the data folder, or a bucket: s3://bucket/prefix. @throws DiffusionError, see s3Store */
-export async function imageStore(place: string | undefined, dataDir: string): Promise<ImageStore> {
+export async function imageStore(
+  place: string | undefined,
+  dataDir: string,
+  log: (line: string) => void = () => {},
+): Promise<ImageStore> {
   if (place === undefined) return folderStore(join(dataDir, "images"));
   const { s3Store } = await import("./s3.js");
-  return s3Store(place);
+  return s3Store(place, { log });
 }
 
 function whenMissing(error: NodeJS.ErrnoException): undefined {

@@ -40,7 +40,7 @@ const png = encodePng(grey(8, 8));
 describe("pictures in S3", () => {
   test("are kept under the hash of their content, with or without a prefix", async () => {
     for (const url of ["s3://pictures", "s3://pictures/some/where"]) {
-      const store = await s3Store(url, env);
+      const store = await s3Store(url, { env });
       const key = await store.put(png);
       expect(await store.put(png)).toBe(key);
       expect(await store.get(key)).toEqual(Uint8Array.from(png));
@@ -51,7 +51,7 @@ describe("pictures in S3", () => {
   });
 
   test("that came back changed are no pictures", async () => {
-    const store = await s3Store("s3://pictures/changed", env);
+    const store = await s3Store("s3://pictures/changed", { env });
     const key = await store.put(png);
     server.objects.get(`/pictures/changed/${key.slice(0, 2)}/${key}.png`)![40]! ^= 1;
     await expect(store.get(key)).rejects.toMatchObject({ code: "DISK" });
@@ -70,14 +70,14 @@ describe("pictures in S3", () => {
       ["http://pictures", env, "BAD_OPTION", "s3://bucket"],
       ["s3://UPPER", env, "BAD_OPTION", "s3://bucket"],
     ] as const) {
-      const error: unknown = await s3Store(url, variables).catch((error: unknown) => error);
+      const error: unknown = await s3Store(url, { env: variables }).catch((error: unknown) => error);
       expect(error).toMatchObject({ code, message: expect.stringContaining(words) });
       expect(String(error)).not.toContain("not-the-secret");
     }
   });
 
   test("names that are no hash never leave this process", async () => {
-    const store = await s3Store("s3://pictures", env);
+    const store = await s3Store("s3://pictures", { env });
     await expect(store.get("../../secret")).rejects.toMatchObject({ status: 404 });
   });
 
@@ -90,7 +90,9 @@ describe("pictures in S3", () => {
     await new Promise<void>((resolve) => busy.listen(0, "127.0.0.1", resolve));
     onTestFinished(() => void busy.close());
     const { port } = busy.address() as AddressInfo;
-    const store = await s3Store("s3://pictures", { ...env, AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${port}` });
+    const store = await s3Store("s3://pictures", {
+      env: { ...env, AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${port}` },
+    });
     expect(await store.get("1".repeat(64))).toBeUndefined();
     expect(refusals).toBe(-2);
   });

@@ -1,79 +1,147 @@
 import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { DiffusionError } from "../../index.js";
 import { Refusal } from "../refusal.js";
-import { type ImageStore, isImageKey } from "./store.js";
+import { type ImageStore, isImageKey, storageAway } from "./store.js";
 
-/** What one request may take, with the library's own repetitions after 429 and 5xx. */
+/** What all attempts at one thing may take together, in milliseconds. A job that has a picture to keep waits longer. */
+const budgets = { start: 4000, read: 10_000, write: 60_000 };
+/** What one attempt may take. */
 const ANSWER_MS = 30_000;
-const REPEATS = 4;
+/** Pauses between attempts: doubled each time, up to the longest, less up to half by chance. */
+const pauses = { first: 200, longest: 5000 };
+
+export interface S3Options {
+  /** The names of AWS' own tools: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION (default
+   *  us-east-1), AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL where it is not Amazon's. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** For the operator: once when the bucket stops answering, once when it is back. */
+  readonly log?: (line: string) => void;
+  readonly budgets?: Partial<typeof budgets>;
+}
 
 /**
  * Keeps pictures in a bucket of Amazon S3 or of something that speaks its language (MinIO, Garage, R2, …). Keys are
- * hashes of the content, which S3 checks on the way in (x-amz-content-sha256) and we on the way out.
+ * hashes of the content, which S3 checks on the way in (x-amz-content-sha256) and we on the way out. What fails for
+ * now (no connection, 429, 5xx) is tried again, with growing pauses, until a bound; then it is a refusal 503. Neither
+ * that nor what S3 refuses tells a client where the bucket is; the log does.
  *
  * @param url s3://bucket or s3://bucket/prefix
- * @param env the names of AWS' own tools: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
- *   (default us-east-1), AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL where it is not Amazon's
  * @throws DiffusionError BAD_OPTION, UNSUPPORTED when aws4fetch is not installed, DISK when the bucket is not there
  */
-export async function s3Store(url: string, env: NodeJS.ProcessEnv = process.env): Promise<ImageStore> {
+export async function s3Store(url: string, options: S3Options = {}): Promise<ImageStore> {
+  const { env = process.env, log = () => {} } = options;
+  const most = { ...budgets, ...options.budgets };
   const place = parsePlace(url, env);
   const { AwsClient } = await import("aws4fetch").catch(notInstalled);
-  const client = new AwsClient({
-    ...credentials(env),
-    region: place.region,
-    service: "s3",
-    retries: REPEATS,
-  });
-  const fail = (why: string, cause?: unknown) =>
-    new DiffusionError("DISK", `${url}: ${why}`, {
-      cause,
-      hint: `check the bucket, the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) and ${place.base}`,
-    });
-  const send = async (method: string, key: string, init: RequestInit = {}): Promise<Response> => {
+  const client = new AwsClient({ ...credentials(env), region: place.region, service: "s3", retries: 0 });
+  let started = false; // until then the error says it
+  let away = false;
+  const tell = (problem: string | undefined) => {
+    if (problem && !away && started)
+      log(`pictures in ${url} (${place.base}) cannot be reached: ${problem}; it is tried again`);
+    if (!problem && away) log(`pictures in ${url} can be reached again`);
+    away = problem !== undefined;
+  };
+  const once = async (method: string, key: string, init: RequestInit, ms: number): Promise<Answer> => {
+    const signal = AbortSignal.timeout(ms);
+    const path = `${key.slice(0, 2)}/${key}.png`;
+    const response = await client.fetch(place.base + path, { ...init, method, signal });
+    // As part of the attempt: a connection may break in the middle of a picture.
+    return { status: response.status, body: new Uint8Array(await response.arrayBuffer()) };
+  };
+  const send = async (method: string, key: string, budgetMs: number, init: RequestInit = {}) => {
     if (!isImageKey(key)) throw new Refusal(404, "NOT_FOUND", "there is no such picture");
-    const signal = AbortSignal.timeout(ANSWER_MS);
-    try {
-      return await client.fetch(`${place.base}${key.slice(0, 2)}/${key}.png`, { ...init, method, signal });
-    } catch (cause) {
-      throw fail(signal.aborted ? `no answer in ${ANSWER_MS / 1000} s` : reasonOf(cause), cause);
+    const end = performance.now() + budgetMs;
+    for (let pause = pauses.first; ; pause = Math.min(2 * pause, pauses.longest)) {
+      const left = Math.max(1, Math.round(end - performance.now()));
+      const ms = Math.min(ANSWER_MS, left);
+      const answer = await once(method, key, init, ms).catch((cause: Error) => cause);
+      const problem = problemOf(answer);
+      tell(problem);
+      if (problem === undefined) return answer as Answer;
+      const wait = pause * (0.5 + Math.random() / 2);
+      if (performance.now() + wait >= end) throw new Unreachable(problem, answer);
+      await sleep(wait);
     }
   };
-  const refused = async (answer: Response) => {
-    const text = await answer.text().catch(() => "");
-    const [, code = ""] = /<Code>(\w+)<\/Code>/.exec(text) ?? [];
-    return { code, error: fail(`answered ${answer.status}${code && ` ${code}`}`) };
+  const refused = ({ status, body }: Answer) => {
+    const why = `answered ${status}${codeOf(body) && ` ${codeOf(body)}`}`;
+    if (started) log(`pictures in ${url} (${place.base}): ${why}`);
+    return new Refusal(500, "DISK", `the store of pictures ${why}`);
   };
 
-  const get = async (key: string): Promise<Uint8Array | undefined> => {
-    const answer = await send("GET", key);
-    if (!answer.ok) {
-      const { code, error } = await refused(answer);
-      if (answer.status === 404 && code !== "NoSuchBucket") return undefined;
-      throw error;
-    }
-    const png = new Uint8Array(await answer.arrayBuffer());
-    if (hash(png) !== key) throw fail(`picture ${key} came back changed`);
+  const get = async (key: string, budgetMs = most.read): Promise<Uint8Array | undefined> => {
+    const answer = await send("GET", key, budgetMs);
+    if (answer.status === 404 && codeOf(answer.body) !== "NoSuchBucket") return undefined;
+    if (!isOk(answer)) throw refused(answer);
+    const { body: png } = answer;
+    if (hash(png) !== key)
+      throw new Refusal(500, "DISK", `picture ${key} came back changed from the store of pictures`);
     return png;
   };
 
-  // Found out now rather than by the first job: no picture has this hash.
-  await get("0".repeat(64));
+  // Found out now rather than by the first job.
+  await get(nothing, most.start).catch((cause: Error) => {
+    const why = cause instanceof Unreachable ? cause.problem : cause.message;
+    throw new DiffusionError("DISK", `${url}: ${why}`, {
+      cause,
+      hint: `check the bucket, the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) and ${place.base}`,
+    });
+  });
+  started = true;
   return {
     async put(png) {
       const key = hash(png);
       const headers = { "Content-Type": "image/png", "X-Amz-Content-Sha256": key };
-      const answer = await send("PUT", key, { body: Uint8Array.from(png), headers });
-      if (!answer.ok) throw (await refused(answer)).error;
-      await answer.arrayBuffer();
+      const answer = await send("PUT", key, most.write, { body: Uint8Array.from(png), headers });
+      if (!isOk(answer)) throw refused(answer);
       return key;
     },
-    get,
+    get: (key) => get(key),
     async remove(key) {
-      const answer = await send("DELETE", key);
-      if (!answer.ok && answer.status !== 404) throw (await refused(answer)).error;
+      const answer = await send("DELETE", key, most.read);
+      if (!isOk(answer) && answer.status !== 404) throw refused(answer);
+    },
+    async reachable(signal) {
+      while (away && !signal.aborted)
+        await get(nothing, most.start).catch(() =>
+          sleep(pauses.longest, undefined, { signal }).catch(() => {}),
+        );
     },
   };
+}
+
+/** No picture has this hash. */
+const nothing = "0".repeat(64);
+
+interface Answer {
+  readonly status: number;
+  readonly body: Uint8Array;
+}
+const isOk = ({ status }: Answer): boolean => status >= 200 && status < 300;
+/** What S3 calls its reason. */
+const codeOf = (body: Uint8Array): string =>
+  /<Code>(\w+)<\/Code>/.exec(Buffer.from(body).toString("latin1").slice(0, 2000))?.[1] ?? "";
+
+/** The store did not answer within the bound. */
+class Unreachable extends Refusal {
+  readonly problem: string;
+  constructor(problem: string, cause: unknown) {
+    super(503, storageAway, "the store of pictures does not answer", {
+      cause,
+      hint: "try again in a moment",
+      headers: { "Retry-After": "10" },
+    });
+    this.problem = problem;
+  }
+}
+
+/** What may be over in a moment; undefined for an answer, be it a refusal. */
+function problemOf(answer: Answer | Error): string | undefined {
+  if (!(answer instanceof Error))
+    return answer.status === 429 || answer.status >= 500 ? `answered ${answer.status}` : undefined;
+  return answer.name === "TimeoutError" ? "no answer" : reasonOf(answer);
 }
 
 const hash = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
+import { withFileLock } from "../../disk/file-lock.js";
 import { writeWhole } from "../../disk/whole-file.js";
 import { precisions } from "../../index.js";
 
@@ -36,31 +37,47 @@ const schema = z.object({
 });
 export type SettingsData = z.infer<typeof schema>;
 
+type Change = Partial<SettingsData> | ((now: SettingsData) => Partial<SettingsData>);
+
 /** What the server remembers between starts. No token is ever part of it. */
 export interface Settings {
   readonly data: Readonly<SettingsData>;
-  set(changes: Partial<SettingsData>): Promise<void>;
+  /** @param change what changes, or how to make it of what another server may have written meanwhile */
+  set(change: Change): Promise<void>;
 }
 
-/** Settings in a JSON file. One that cannot be read counts as absent: it holds nothing but conveniences. */
+/**
+ * Settings in a JSON file, which servers on one queue share: each change is made under a lock, to what the file says
+ * by then. One that cannot be read counts as absent: it holds nothing but conveniences.
+ */
 export async function openSettings(path: string): Promise<Settings> {
-  const text = await readFile(path, "utf8").catch(() => "{}");
-  let data = schema.parse({});
-  try {
-    data = schema.parse(JSON.parse(text));
-  } catch {
-    // As absent.
-  }
+  let data = await readSettings(path);
   let last: Promise<void> = Promise.resolve();
   return {
     get data() {
       return data;
     },
-    set(changes) {
-      data = { ...data, ...changes };
-      const written = last.then(() => writeWhole(path, JSON.stringify(data, null, 2), { mode: 0o600 }));
+    set(change) {
+      const changed = (now: SettingsData) => ({
+        ...now,
+        ...(typeof change === "function" ? change(now) : change),
+      });
+      data = changed(data); // at once for whoever asks here
+      const write = async () => {
+        data = changed(await readSettings(path));
+        await writeWhole(path, JSON.stringify(data, null, 2), { mode: 0o600 });
+      };
+      const written = last.then(() => withFileLock(`${path}.lock`, undefined, write));
       last = written.catch(() => {});
       return written;
     },
   };
+}
+
+async function readSettings(path: string): Promise<SettingsData> {
+  try {
+    return schema.parse(JSON.parse(await readFile(path, "utf8")));
+  } catch {
+    return schema.parse({});
+  }
 }

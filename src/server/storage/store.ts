@@ -4,6 +4,11 @@ export interface ImageStore {
   put(png: Uint8Array): Promise<string>;
   get(key: string): Promise<Uint8Array | undefined>;
   remove(key: string): Promise<void>;
+  /** Waits until a store that did not answer does so again. Absent where it always does. */
+  reachable?(signal: AbortSignal): Promise<void>;
 }
+
+/** Code of a refusal where the store cannot be reached for now: nothing is wrong with the job. */
+export const storageAway = "STORAGE";
 
 export const isImageKey = (key: string): boolean => /^[0-9a-f]{64}$/.test(key);

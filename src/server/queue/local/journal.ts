@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, readFile } from "node:fs/promises";
+import { copyFile, type FileHandle, mkdir, open, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { diskError } from "../../../disk/disk-error.js";
 import { syncFolder, writeWhole } from "../../../disk/whole-file.js";
@@ -12,29 +12,41 @@ export interface Journal {
   close(): Promise<void>;
 }
 
+export interface Damage {
+  /** How many lines could not be understood. */
+  readonly damaged: number;
+  /** Where the file is kept as it was, if any could not. */
+  readonly aside?: string;
+}
+
 /**
  * Opens a journal, and makes it if need be.
  *
- * @param read called for every whole line, in order; lines that are no JSON (a damaged disk) are counted
+ * A file with lines that cannot be understood (a damaged disk, a hand that changed it) is set aside as it is, and the
+ * rest goes on.
+ *
+ * @param read called for every whole line, in order; false for one that says nothing that can be understood
  * @param compact the lines that say the same as all that were read; the file is replaced by them when it is more
  *   than twice as long
  * @throws DiffusionError DISK
  */
 export async function openJournal(
   path: string,
-  read: (entry: unknown) => void,
+  read: (entry: unknown) => unknown,
   compact: () => readonly object[],
-): Promise<Journal & { readonly damaged: number }> {
+): Promise<Journal & Damage> {
   try {
     await mkdir(dirname(path), { recursive: true });
-    const { lines, damaged, torn } = parse(await readFile(path, "utf8").catch(whenMissing));
-    for (const line of lines) read(line);
+    const { lines, broken, torn } = parse(await readFile(path, "utf8").catch(whenMissing));
+    const damaged = broken + lines.filter((line) => read(line) === false).length;
     const short = compact();
+    const aside = `${path}.damaged-${new Date().toISOString().replace(/[:.]/g, "-")}`;
+    if (damaged > 0) await copyFile(path, aside);
     if (torn || damaged > 0 || lines.length > 2 * short.length + 100)
       await writeWhole(path, short.map(lineOf).join(""), { mode: 0o600, hint });
     const file = await open(path, "a", 0o600);
     await syncFolder(dirname(path));
-    return { ...appender(path, file), damaged };
+    return { ...appender(path, file), damaged, ...(damaged > 0 && { aside }) };
   } catch (cause) {
     throw diskError(path, cause, hint);
   }
@@ -44,19 +56,19 @@ const hint = "make room on the disk, or give another data folder";
 
 const lineOf = (entry: object): string => `${JSON.stringify(entry)}\n`;
 
-function parse(text: string): { lines: unknown[]; damaged: number; torn: boolean } {
+function parse(text: string): { lines: unknown[]; broken: number; torn: boolean } {
   const pieces = text.split("\n");
   const torn = pieces.pop() !== "";
   const lines: unknown[] = [];
-  let damaged = 0;
+  let broken = 0;
   for (const piece of pieces) {
     try {
       lines.push(JSON.parse(piece));
     } catch {
-      damaged++;
+      broken++;
     }
   }
-  return { lines, damaged, torn };
+  return { lines, broken, torn };
 }
 
 function appender(path: string, file: FileHandle): Journal {

@@ -5,6 +5,7 @@ import {
   type Claim,
   cancelled,
   hasEnded,
+  isNoFault,
   type Job,
   type JobQueue,
   type JobStatus,
@@ -21,6 +22,7 @@ export interface LocalQueueOptions {
   readonly queued: number;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
+  readonly log?: (line: string) => void;
 }
 
 /**
@@ -32,13 +34,14 @@ export interface LocalQueueOptions {
  * @throws DiffusionError DISK
  */
 export async function openLocalQueue(path: string, options: LocalQueueOptions): Promise<JobQueue> {
-  const { now = Date.now } = options;
+  const { now = Date.now, log = () => {} } = options;
   const jobs = new Map<string, Job>();
   const read = (line: unknown) => {
     const entry = journalLine.safeParse(line);
-    if (!entry.success) return;
+    if (!entry.success) return false;
     if ("removed" in entry.data) jobs.delete(entry.data.removed);
     else jobs.set(entry.data.job.id, entry.data.job as unknown as Job);
+    return true;
   };
   const recovered: Job[] = [];
   const journal = await openJournal(path, read, () => {
@@ -46,8 +49,13 @@ export async function openLocalQueue(path: string, options: LocalQueueOptions): 
     for (const job of recovered) jobs.set(job.id, job);
     return [...jobs.values()].map((job) => ({ job }));
   });
+  const { damaged, aside } = journal;
+  if (aside)
+    log(
+      `${path}: ${damaged} lines could not be understood; it is kept as ${aside}, and all other jobs go on`,
+    );
   for (const job of recovered) await journal.append({ job });
-  return localQueue(jobs, journal, { ...options, now });
+  return localQueue(jobs, journal, options.queued, now);
 }
 
 function recover(job: Job, now: number): Job {
@@ -72,11 +80,7 @@ const journalLine = z.union([
   }),
 ]);
 
-function localQueue(
-  jobs: Map<string, Job>,
-  journal: Journal,
-  { queued, now }: Required<LocalQueueOptions>,
-): JobQueue {
+function localQueue(jobs: Map<string, Job>, journal: Journal, queued: number, now: () => number): JobQueue {
   const waiting = [...jobs.values()].filter((job) => job.status === "queued").map(({ id }) => id);
   const running = new Map<string, AbortController>();
   /** Ids by the name that a client gave, oldest first: those who ask by it ask every second. */
@@ -142,10 +146,11 @@ function localQueue(
     },
     finish: (outcome) => end(job.id, outcome),
     async release(reason) {
-      if (job.attempt >= maxAttempts) return end(job.id, { status: "failed", error: reason });
+      const attempt = isNoFault(reason) ? job.attempt - 1 : job.attempt;
+      if (attempt >= maxAttempts) return end(job.id, { status: "failed", error: reason });
       running.delete(job.id);
       waiting.unshift(job.id);
-      return change({ ...jobs.get(job.id)!, status: "queued" });
+      return change({ ...jobs.get(job.id)!, status: "queued", attempt });
     },
   });
 

@@ -5,6 +5,7 @@ import {
   type Claim,
   cancelled,
   hasEnded,
+  isNoFault,
   type Job,
   type JobError,
   type JobProgress,
@@ -122,8 +123,7 @@ export function claimOf(
     },
     finish,
     async release(reason) {
-      // A worker that is asked to stop has not failed.
-      const attempt = reason.code === "CLOSING" ? job.attempt - 1 : job.attempt;
+      const attempt = isNoFault(reason) ? job.attempt - 1 : job.attempt;
       if (attempt >= maxAttempts) return finish({ status: "failed", error: reason });
       const back: RecordedJob = { ...job, status: "queued", attempt };
       try {

@@ -47,16 +47,36 @@ export function notInstalled(cause: NodeJS.ErrnoException): never {
   });
 }
 
-export async function firstConnection(redis: Redis, url: string): Promise<void> {
-  const { host } = new URL(url); // without the password
-  const refused = new Promise<never>((_, reject) => redis.once("error", reject));
-  try {
-    await Promise.race([redis.connect(), refused]);
-  } catch (cause) {
-    redis.disconnect();
-    throw new DiffusionError("QUEUE", `Redis at ${host} cannot be reached: ${(cause as Error).message}`, {
-      cause,
-      hint: "start redis-server, or correct --queue redis://host:port",
+/** @throws DiffusionError BAD_OPTION for what is no address of Redis; it is not repeated, as it may hold a password */
+export function checkQueueUrl(url: string): void {
+  if (!/^rediss?:\/\/\S+$/.test(url) || !URL.canParse(url) || new URL(url).hostname === "")
+    throw new DiffusionError("BAD_OPTION", "the address of the queue cannot be understood", {
+      hint: "like redis://127.0.0.1:6379, or rediss://user:password@host:port/database with TLS; special characters of a password as %40",
     });
+}
+
+/** How long a start waits for Redis. */
+const FIRST_ANSWER_MS = 4000;
+
+/** @throws DiffusionError QUEUE when it does not come, or says no */
+export async function firstAnswer<T>(redis: Redis, url: string, ask: () => Promise<T>): Promise<T> {
+  const { host } = new URL(url); // without the password
+  const late = new AbortController();
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      redis.once("error", reject);
+      ask().then(resolve, reject);
+      sleep(FIRST_ANSWER_MS, undefined, { signal: late.signal }).then(
+        () => reject(new Error(`no answer in ${FIRST_ANSWER_MS / 1000} s`)),
+        () => {},
+      );
+    });
+  } catch (cause) {
+    throw new DiffusionError("QUEUE", `Redis at ${host} cannot be used: ${(cause as Error).message}`, {
+      cause,
+      hint: "start redis-server, or correct --queue redis://[user:password@]host:port; what the user must be allowed to do stands in docs/scaling.md",
+    });
+  } finally {
+    late.abort();
   }
 }

@@ -6,7 +6,7 @@ import { type Claim, cancelled, hasEnded, type Job, type JobQueue, type QueueEve
 import { splitJob } from "../shards.js";
 import { cancel, skip } from "./changes.js";
 import { claimOf, take } from "./claims.js";
-import { answered, firstConnection, notInstalled, type Shared } from "./connection.js";
+import { answered, checkQueueUrl, firstAnswer, notInstalled, type Shared } from "./connection.js";
 import { bullWorker, deliver, redeliver } from "./deliveries.js";
 import { readEvents } from "./events.js";
 import { recent } from "./recent.js";
@@ -37,6 +37,7 @@ export interface RedisQueueOptions {
  */
 export async function openRedisQueue(url: string, options: RedisQueueOptions): Promise<JobQueue> {
   const { namespace = "tfjs-diffusion", lockMs = 15_000, log = () => {}, lanes = [] } = options;
+  checkQueueUrl(url);
   const [bull, ioredis] = await Promise.all([import("bullmq"), import("ioredis")]).catch(notInstalled);
   const retry = {
     maxRetriesPerRequest: null,
@@ -44,7 +45,8 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
   };
   const redis = new ioredis.Redis(url, { ...retry, lazyConnect: true });
   redis.on("error", () => {}); // it connects again; what waits for it says so
-  await firstConnection(redis, url);
+  const listener = redis.duplicate();
+  listener.on("error", () => {});
   const prefix = `{${namespace}}:`;
   const shared: Shared = {
     records: createRecords(redis, prefix),
@@ -55,10 +57,17 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
     lockMs,
     log,
   };
-  const listener = redis.duplicate();
-  listener.on("error", () => {});
-  await listener.subscribe(`${prefix}wake`, `${prefix}cancel`);
-  return redisQueue(shared, listener, lanes, options.queued, await shared.records.lastEvent());
+  const connected = async () => {
+    await redis.connect();
+    await listener.subscribe(`${prefix}wake`, `${prefix}cancel`);
+    return shared.records.lastEvent();
+  };
+  const lastEvent = await firstAnswer(redis, url, connected).catch((error: unknown) => {
+    redis.disconnect();
+    listener.disconnect();
+    throw error;
+  });
+  return redisQueue(shared, listener, lanes, options.queued, lastEvent);
 }
 
 function redisQueue(

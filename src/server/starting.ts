@@ -1,0 +1,32 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { DiffusionError, type ErrorCode } from "../index.js";
+import { Refusal } from "./refusal.js";
+
+/** What a start has opened so far, to be closed again should it fail. */
+export interface OpenedThings {
+  add(close: () => Promise<void>): void;
+  /** The last one first; what does not close within 2 s is left to the end of the process. */
+  close(): Promise<void>;
+}
+
+export function openedThings(): OpenedThings {
+  const all: (() => Promise<void>)[] = [];
+  const closeAll = async () => {
+    for (const close of all.reverse()) await close().catch(() => {});
+  };
+  return {
+    add: (close) => void all.push(close),
+    close: () => Promise.race([closeAll(), sleep(2000, undefined, { ref: false })]),
+  };
+}
+
+/** Refusals are the words of a running server; who starts one gets an error of the library. */
+export const startError = (error: unknown): unknown =>
+  error instanceof Refusal
+    ? new DiffusionError(codeOf(error), error.message, {
+        cause: error,
+        ...(error.hint !== undefined && { hint: error.hint }),
+      })
+    : error;
+
+const codeOf = ({ status }: Refusal): ErrorCode => (status < 500 ? "BAD_OPTION" : "QUEUE");
