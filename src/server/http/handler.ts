@@ -14,6 +14,7 @@ import { sdapi } from "./api/sdapi.js";
 import { sdapiError } from "./api/sdapi-errors.js";
 import { createMetrics } from "./metrics.js";
 import { openapiDocument } from "./openapi.js";
+import { readiness } from "./readiness.js";
 import { type Access, authCheck, hostCheck, jsonOnly, originCheck, protectiveHeaders } from "./security.js";
 
 export interface HandlerOptions {
@@ -50,11 +51,8 @@ export function createHandler(parts: Parts, options: HandlerOptions): Hono {
     return c.json({ status: "ok", model: status });
   });
   app.get("/ready", async (c) => {
-    const { queue } = parts.jobs;
-    const workers = await queue.workers?.();
-    const { status } = parts.models.state(parts.models.current.label);
-    const ready = workers === undefined ? status === "ready" : workers > 0;
-    return c.json({ ready, ...(workers === undefined ? { model: status } : { workers }) }, ready ? 200 : 503);
+    const state = await readiness(parts);
+    return c.json(state, state.ready ? 200 : 503);
   });
   app.get("/metrics", async (c) =>
     c.text(await metrics.text(), 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" }),

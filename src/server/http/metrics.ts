@@ -1,6 +1,12 @@
 import type { MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
-import { type JobQueue, jobStatuses } from "../queue/queue.js";
+import {
+  type JobQueue,
+  type JobResult,
+  jobStatuses,
+  type LaneState,
+  type WorkerInfo,
+} from "../queue/queue.js";
 
 /** Upper bounds of the buckets in seconds: a step of a small model to a picture of a large one. */
 const buckets = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
@@ -15,6 +21,8 @@ export interface Metrics {
 export function createMetrics(queue: JobQueue): Metrics {
   const requests = new Map<string, number>();
   const ended = new Map<string, number>();
+  const attempts = new Map<string, Attempts>();
+  const stages = new Map<string, JobResult["ms"]>();
   const histogram = buckets.map(() => 0);
   let total = 0;
   let seconds = 0;
@@ -23,6 +31,15 @@ export function createMetrics(queue: JobQueue): Metrics {
     if (type !== "status" || job.finished === undefined) return;
     ended.set(job.status, (ended.get(job.status) ?? 0) + 1);
     pictures += job.result?.images.length ?? 0;
+    const { tried, lost } = attempts.get(job.lane) ?? { tried: 0, lost: 0 };
+    attempts.set(job.lane, { tried: tried + job.attempt, lost: lost + (job.status === "lost" ? 1 : 0) });
+    const ms = stages.get(job.lane) ?? { encode: 0, denoise: 0, decode: 0 };
+    const { encode = 0, denoise = 0, decode = 0 } = job.result?.ms ?? {};
+    stages.set(job.lane, {
+      encode: ms.encode + encode,
+      denoise: ms.denoise + denoise,
+      decode: ms.decode + decode,
+    });
     if (job.status !== "completed" || job.started === undefined) return;
     // Not below 0, should the clock have been set back meanwhile: sums only grow.
     const took = Math.max(0, job.finished - job.started) / 1000;
@@ -39,6 +56,7 @@ export function createMetrics(queue: JobQueue): Metrics {
     async text() {
       const counts = await queue.counts();
       const workers = await queue.workers?.();
+      const lanes = await queue.lanes();
       const memory = process.memoryUsage();
       const lines = [
         "# TYPE tfjs_diffusion_requests_total counter",
@@ -48,7 +66,9 @@ export function createMetrics(queue: JobQueue): Metrics {
         `tfjs_diffusion_jobs{status="running"} ${counts.running}`,
         ...(workers === undefined
           ? []
-          : ["# TYPE tfjs_diffusion_workers gauge", `tfjs_diffusion_workers ${workers}`]),
+          : ["# TYPE tfjs_diffusion_workers gauge", `tfjs_diffusion_workers ${workers.length}`]),
+        ...laneLines(lanes, workers),
+        ...attemptLines(attempts, stages),
         "# TYPE tfjs_diffusion_jobs_ended_total counter",
         ...jobStatuses
           .slice(2)
@@ -66,4 +86,58 @@ export function createMetrics(queue: JobQueue): Metrics {
       return `${lines.join("\n")}\n`;
     },
   };
+}
+
+interface Attempts {
+  readonly tried: number;
+  readonly lost: number;
+}
+
+/** A name as a label's value: models are named by people. */
+const label = (value: string): string =>
+  value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+
+/** One metric for each lane. */
+const perLane = <T extends { readonly lane: string }>(
+  name: string,
+  type: "gauge" | "counter",
+  lanes: readonly T[],
+  value: (lane: T) => number,
+): string[] => [
+  `# TYPE tfjs_diffusion_lane_${name} ${type}`,
+  ...lanes.map((state) => `tfjs_diffusion_lane_${name}{lane="${label(state.lane)}"} ${value(state)}`),
+];
+
+function laneLines(lanes: readonly LaneState[], workers: readonly WorkerInfo[] | undefined): string[] {
+  const now = Date.now();
+  const served = (lane: string) => workers?.filter((worker) => worker.lanes.includes(lane)).length ?? 0;
+  return [
+    ...perLane("waiting", "gauge", lanes, ({ waiting }) => waiting),
+    ...perLane("running", "gauge", lanes, ({ running }) => running),
+    ...perLane(
+      "oldest_waiting_seconds",
+      "gauge",
+      lanes,
+      ({ oldest = now }) => Math.max(0, now - oldest) / 1000,
+    ),
+    ...(workers === undefined ? [] : perLane("workers", "gauge", lanes, ({ lane }) => served(lane))),
+  ];
+}
+
+function attemptLines(
+  attempts: ReadonlyMap<string, Attempts>,
+  stages: ReadonlyMap<string, JobResult["ms"]>,
+): string[] {
+  const of = [...attempts].map(([lane, counts]) => ({ lane, ...counts }));
+  return [
+    ...perLane("attempts_total", "counter", of, ({ tried }) => tried),
+    ...perLane("lost_total", "counter", of, ({ lost }) => lost),
+    "# TYPE tfjs_diffusion_stage_seconds_total counter",
+    ...[...stages].flatMap(([lane, ms]) =>
+      Object.entries(ms).map(
+        ([stage, value]) =>
+          `tfjs_diffusion_stage_seconds_total{lane="${label(lane)}",stage="${stage}"} ${value / 1000}`,
+      ),
+    ),
+  ];
 }

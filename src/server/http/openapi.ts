@@ -112,7 +112,10 @@ export const routes: Readonly<Record<string, Described>> = {
     body: detectBody,
   },
   "GET /health": { summary: "200 as long as the process answers; says how far the model is" },
-  "GET /ready": { summary: "200 once jobs can be run: the model is loaded, or a worker is there; else 503" },
+  "GET /ready": {
+    summary:
+      "200 if a job that is sent now would be run, else 503 with the reason: the model is loading, no worker has it, the queue takes no jobs, the server is shutting down",
+  },
   "GET /metrics": { summary: "Metrics in Prometheus' text format" },
   "GET /openapi.json": { summary: "This document" },
 };

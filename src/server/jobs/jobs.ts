@@ -46,7 +46,11 @@ export interface JobsOptions {
 const LOOK_MS = 10_000;
 
 /** A job on its way in, and who sends it: an address, for the limit of each client. */
-export type Sent<T> = T & { readonly client?: string | undefined };
+export type Sent<T> = T & {
+  readonly client?: string | undefined;
+  /** Its id is made of a key of the client's, who asks again with it. */
+  readonly keyed?: boolean;
+};
 
 interface RunningJob {
   readonly stop: AbortController;
@@ -88,18 +92,23 @@ export class Jobs {
     this.#options = options;
   }
 
+  /** Whether it takes no more jobs. */
+  get closing(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
   /** Begins to take jobs from the queue. */
   start(): void {
     this.#loop ??= this.#takeJobs();
   }
 
   /** @throws Refusal 429 when the queue, or the client's part of it, is full; 503 during shutdown */
-  async submit({ client, ...job }: Sent<Omit<NewJob, "id"> & { id?: string }>): Promise<Job> {
+  async submit({ client, keyed = false, ...job }: Sent<Omit<NewJob, "id"> & { id?: string }>): Promise<Job> {
     if (this.#stop.signal.aborted) throw new Refusal(503, "CLOSING", "the server is shutting down");
     const id = job.id ?? randomUUID();
     if (client !== undefined) this.#admit(id, client);
     try {
-      const accepted = await this.queue.enqueue({ ...job, id });
+      const accepted = await this.queue.enqueue({ ...job, id }, { keyed });
       if (accepted.status !== "queued") this.#waiting.delete(id);
       return accepted;
     } catch (error) {
@@ -134,7 +143,7 @@ export class Jobs {
     const unsubscribe = this.queue.subscribe((event) => {
       if (event.job.id === id) onChange(event.job);
     });
-    const leave = () => void this.queue.cancel(id);
+    const leave = () => void this.queue.cancel(id).catch(() => {});
     signal.addEventListener("abort", leave);
     this.#attended.add(id);
     try {

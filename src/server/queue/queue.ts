@@ -11,9 +11,12 @@ export interface JobQueue {
    * Accepts a job for good: when the promise resolves, it survives a crash. An id that is known already gives the
    * job that it names.
    *
-   * @throws Refusal 429 when too many jobs wait, 503 when the queue is closing
+   * 503 means that it is not accepted: what arrives after the time for an answer is taken back, unless the job is
+   * `keyed`, whose client asks again under the same id and then gets it.
+   *
+   * @throws Refusal 429 when too many jobs wait, 503 when the queue is closing or does not answer
    */
-  enqueue(job: NewJob): Promise<Job>;
+  enqueue(job: NewJob, options?: { readonly keyed?: boolean }): Promise<Job>;
   get(id: string): Promise<Job | undefined>;
   /** Newest first. */
   list(filter?: JobFilter): Promise<readonly Job[]>;
@@ -34,8 +37,12 @@ export interface JobQueue {
    * Absent where reading costs nothing.
    */
   readonly recent?: Pick<JobQueue, "get" | "list" | "position">;
-  /** Processes elsewhere that take jobs, as far as they have been heard of lately. */
-  workers?(): Promise<number>;
+  /** Processes elsewhere that take jobs, as far as they have been heard of lately. Absent where this one does. */
+  workers?(): Promise<readonly WorkerInfo[]>;
+  /** How each lane stands that has or had jobs. */
+  lanes(): Promise<readonly LaneState[]>;
+  /** @throws Refusal 503 where no job could be accepted now */
+  probe?(): Promise<void>;
   /** Forgets a job that has ended. */
   remove(id: string): Promise<boolean>;
   /** Tells every change of every job, in order, until the returned function is called. */
@@ -149,6 +156,21 @@ export type Outcome =
 export interface QueueEvent {
   readonly type: "status" | "progress" | "removed";
   readonly job: Job;
+}
+
+/** A process that takes jobs. */
+export interface WorkerInfo {
+  readonly name: string;
+  readonly lanes: readonly string[];
+}
+
+export interface LaneState {
+  readonly lane: string;
+  /** Jobs and parts of jobs. */
+  readonly waiting: number;
+  readonly running: number;
+  /** Milliseconds since 1970 at which the oldest of those that wait was accepted. */
+  readonly oldest?: number;
 }
 
 export interface JobFilter {

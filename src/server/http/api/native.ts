@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import { z } from "zod";
@@ -20,17 +20,26 @@ export function nativeApi(parts: Parts): Hono {
   app.post("/jobs", async (c) => {
     const body: unknown = await c.req.json().catch(badJson);
     const key = c.req.header("idempotency-key");
-    const id = key === undefined ? undefined : await knownOrNew(key, body, parts);
-    const known = id === undefined ? undefined : await jobs.queue.get(id);
+    const id = key === undefined ? randomUUID() : idOf(key);
+    const task = key === undefined ? undefined : fingerprint(body);
+    const known = task === undefined ? undefined : await jobs.queue.get(id);
     const job =
       known ??
-      (await jobs.submit({
-        ...(await accept(body, parts)),
-        attended: false,
-        client: clientOf(c),
-        via: "native",
-        ...(id && { id, task: fingerprint(body) }),
-      }));
+      (await jobs
+        .submit({
+          ...(await accept(body, parts)),
+          attended: false,
+          client: clientOf(c),
+          via: "native",
+          id,
+          ...(task !== undefined && { task, keyed: true }),
+        })
+        .catch((error: unknown) => {
+          throw task === undefined ? unheard(error, id) : error;
+        }));
+    // Of several at the same moment one has made the job: the others see now whether it is theirs.
+    if (task !== undefined && job.task !== task)
+      throw new Refusal(422, "IDEMPOTENCY", "this Idempotency-Key was used for another request");
     return c.json(await viewOf(job, jobs.queue), known ? 200 : 202, { Location: `/jobs/${job.id}` });
   });
 
@@ -89,12 +98,12 @@ export function nativeApi(parts: Parts): Hono {
           const woken = new Promise<void>((resolve) => {
             wake = resolve;
           });
-          latest = (await jobs.queue.get(job.id)) ?? latest;
-          const { text, tag } = await jobAnswer(latest!, jobs.queue);
+          latest = (await jobs.queue.get(job.id)) ?? lostJob(latest ?? job);
+          const { text, tag } = await jobAnswer(latest, jobs.queue);
           const id = eventId(tag);
           if (id !== sent) await stream.write(`event: job\nid: ${id}\ndata: ${text}\n\n`);
           sent = id;
-          if (hasEnded(latest!)) return;
+          if (hasEnded(latest)) return;
           // A comment line now and then keeps proxies from hanging up.
           const silence = setTimeout(() => void stream.write(":\n\n").then(wake), 15_000);
           await woken;
@@ -135,6 +144,20 @@ export function nativeApi(parts: Parts): Hono {
   return app;
 }
 
+/** A job that the queue no longer has: it ended and was deleted, or Redis came back without it. */
+const lostJob = (job: Job): Job =>
+  hasEnded(job)
+    ? job
+    : {
+        ...job,
+        status: "lost",
+        finished: Date.now(),
+        error: {
+          code: "LOST",
+          message: "the queue no longer has this job: it lost its data, or the job was deleted",
+        },
+      };
+
 const eventId = (tag: string): string => tag.replaceAll('"', "");
 
 const listQuery = z.object({
@@ -157,19 +180,34 @@ function accept(body: unknown, parts: Parts): Promise<Accepted> {
     : acceptGenerate(checked(generateRequest, body), parts);
 }
 
-/** The id that an idempotency key stands for. The same key with another request is a mistake of the client. */
-async function knownOrNew(key: string, body: unknown, { jobs }: Parts): Promise<string> {
+/** The id that an idempotency key stands for. */
+function idOf(key: string): string {
   if (key === "" || key.length > 200)
     throw new Refusal(400, "BAD_OPTION", "Idempotency-Key has 1 to 200 characters");
-  const id = createHash("sha256").update(key).digest("hex").slice(0, 32);
-  const known = await jobs.queue.get(id);
-  if (known && known.task !== fingerprint(body))
-    throw new Refusal(422, "IDEMPOTENCY", "this Idempotency-Key was used for another request");
-  return id;
+  return createHash("sha256").update(key).digest("hex").slice(0, 32);
 }
 
+/** Of a request's content: the order in which its fields are written is none of it. */
 const fingerprint = (body: unknown): string =>
-  createHash("sha256").update(JSON.stringify(body)).digest("hex");
+  createHash("sha256").update(JSON.stringify(body, inOrder)).digest("hex");
+
+const inOrder = (_key: string, value: unknown): unknown =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+    : value;
+
+/**
+ * Without a key nobody can ask what became of a job whose acceptance was not heard of in time. The queue takes it back
+ * when it answers again; should this server end before that, the client finds it here.
+ */
+function unheard(error: unknown, id: string): unknown {
+  if (!(error instanceof Refusal) || error.code !== "QUEUE") return error;
+  const { status, code, message, headers } = error;
+  return new Refusal(status, code, message, {
+    hint: `try again later; if the job was accepted all the same, it stands at /jobs/${id}`,
+    headers: { ...headers, Location: `/jobs/${id}` },
+  });
+}
 
 async function find(id: string, queue: Pick<JobQueue, "get">): Promise<Job> {
   const job = await queue.get(id);

@@ -10,6 +10,7 @@ import {
   type JobQueue,
   type JobStatus,
   jobStatuses,
+  type LaneState,
   maxAttempts,
   type NewJob,
   type Outcome,
@@ -242,6 +243,23 @@ function localQueue(jobs: Map<string, Job>, journal: Journal, queued: number, no
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    async lanes() {
+      const states = new Map<string, LaneState>();
+      const count = (id: string, waits: boolean) => {
+        const { lane, created } = jobs.get(id)!;
+        const state = states.get(lane) ?? { lane, waiting: 0, running: 0 };
+        const { waiting, running, oldest = created } = state;
+        states.set(
+          lane,
+          waits
+            ? { ...state, waiting: waiting + 1, oldest: Math.min(oldest, created) }
+            : { ...state, running: running + 1 },
+        );
+      };
+      for (const id of waiting) count(id, true);
+      for (const id of running.keys()) count(id, false);
+      return [...states.values()];
     },
     async counts() {
       const counts = Object.fromEntries(jobStatuses.map((status) => [status, 0]));

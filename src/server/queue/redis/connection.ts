@@ -20,6 +20,29 @@ export interface Shared {
 /** How long an answer of Redis is waited for before a client is told that it does not come. */
 const ANSWER_MS = 10_000;
 
+const reasons: Readonly<Record<string, string>> = {
+  OOM: "its memory is full",
+  NOPERM: "its user may not do that",
+  NOAUTH: "it does not know its user",
+  READONLY: "it is a replica that takes no writes",
+  MISCONF: "it cannot write to its disk",
+  LOADING: "it is reading its data",
+  MASTERDOWN: "its master is away",
+};
+
+/** An error of Redis that is none of the job's, as clients are told it: words of ours, no addresses. */
+function refusedByRedis(error: unknown): Refusal | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const [, code = ""] = /(?:^|\s)-?([A-Z]{3,12})\b/.exec(error.message) ?? [];
+  const why = reasons[code];
+  return why === undefined
+    ? undefined
+    : new Refusal(503, "QUEUE", `the queue takes no jobs: ${why}`, {
+        cause: error,
+        headers: { "Retry-After": "10" },
+      });
+}
+
 /** An answer of Redis, or a refusal: requests do not hang for as long as it is gone. */
 export async function answered<T>(ask: () => Promise<T>): Promise<T> {
   const late = new AbortController();
@@ -34,6 +57,8 @@ export async function answered<T>(ask: () => Promise<T>): Promise<T> {
   );
   try {
     return await Promise.race([ask(), missing]);
+  } catch (error) {
+    throw refusedByRedis(error) ?? error;
   } finally {
     late.abort();
   }

@@ -44,7 +44,7 @@ export async function deliver(lane: string, ids: readonly string[], shared: Shar
 
 /**
  * Hands jobs to BullMQ that wait or run by their record, and that it does not know: the process that accepted them
- * ended between the two. Those at the head of the line are looked at; the others come there. One process looks for
+ * ended between the two. Those at the head of each lane are looked at; the others come there. One process looks for
  * all, so that the cost does not grow with their number.
  */
 export async function redeliver(shared: Shared): Promise<void> {
@@ -55,9 +55,8 @@ export async function redeliver(shared: Shared): Promise<void> {
   // Shorter than the time between two looks: whoever comes next finds it free.
   if ((await redis.set(looking, "1", "PX", Math.ceil(lockMs / 4), "NX")) === null) return;
   const clockWasSetBack = (await redis.exists(`${prefix}set-back`)) === 1;
-  const ids = [...(await records.oldestWaiting(100)), ...(await records.running())];
   await Promise.all(
-    ids.map(async (id) => {
+    [...(await atTheHead(shared))].map(async (id) => {
       const record = await records.read(id);
       if (!record || hasEnded(record.job)) return;
       const { lane } = record.job;
@@ -66,6 +65,22 @@ export async function redeliver(shared: Shared): Promise<void> {
         await deliver(lane, [id], shared);
     }),
   );
+}
+
+/** Jobs and parts that run, and the oldest hundred of each lane that wait: no lane hides another one's. */
+async function atTheHead({ records }: Shared): Promise<ReadonlySet<string>> {
+  const lanes = await records.lanes();
+  const [all, running, ...oldest] = await Promise.all([
+    records.oldestWaiting(100),
+    records.running(),
+    ...lanes.map((lane) => records.oldestWaiting(100, lane)),
+  ]);
+  for (const [i, ids] of oldest.entries())
+    for (const id of ids) {
+      const status = (await records.read(id))?.job.status;
+      if (status !== "queued") await records.leaveLane(lanes[i]!, id);
+    }
+  return new Set([...all, ...running, ...oldest.flat()]);
 }
 
 /**

@@ -1,6 +1,14 @@
 import type { Redis } from "ioredis";
 import { internal } from "../../../errors.js";
-import { hasEnded, type Job, type JobProgress, type JobStatus, jobStatuses, type NewJob } from "../queue.js";
+import {
+  hasEnded,
+  type Job,
+  type JobProgress,
+  type JobStatus,
+  jobStatuses,
+  type NewJob,
+  type WorkerInfo,
+} from "../queue.js";
 import { joinProgress, type Sharded, shardId } from "../shards.js";
 
 export type RecordedJob = Job & Sharded;
@@ -33,7 +41,12 @@ export interface JobRecord {
  *   it, so that no listener hears of what did not happen. Readers go on from the entry that they had last.
  * - `progress:<id>`, a hash that ends after a day: how far each part is, and the latest preview. It is told on the
  *   channel `progress` and not kept as a change.
- * - `workers`, sorted by the time at which each last said that it is alive.
+ * - `waiting:<lane>`, the same as `waiting` for each lane, and `lanes`, the set of them: so that no lane hides the
+ *   others from whoever looks at the oldest, and for numbers of each.
+ * - `workers`, sorted by the time at which each last said that it is alive, and `serves`, a hash of the lanes that
+ *   each takes jobs from. BullMQ counts connections, which says neither, and needs a command that not every user of
+ *   a shared Redis may give.
+ * - `probe`, which ends by itself: whether Redis takes writes.
  * - `looking`, which ends by itself: one process has just looked for jobs that BullMQ does not know.
  * - `set-back`, which ends by itself: the clock of Redis' machine was set back, and BullMQ's marks outlast their time.
  * - channels: `wake` (a lane has a new job), `cancel` (of a job that runs), `progress`. They carry hints; whoever
@@ -44,29 +57,40 @@ export type Records = ReturnType<typeof createRecords>;
 /** Accepts a whole job with its parts, or nothing of it. Returns 1, 0 for an id that is known, -1 when full. */
 const create = `
 local prefix, limit = ARGV[1], tonumber(ARGV[2])
-if redis.call('EXISTS', prefix .. 'job:' .. ARGV[3]) == 1 then return 0 end
+if redis.call('EXISTS', prefix .. 'job:' .. ARGV[4]) == 1 then return 0 end
 if redis.call('ZCARD', prefix .. 'waiting') >= limit then return -1 end
 local order = redis.call('INCR', prefix .. 'order')
-for i = 3, #ARGV, 2 do
-  local id, json = ARGV[i], ARGV[i + 1]
-  redis.call('HSET', prefix .. 'job:' .. id, 'status', 'queued', 'token', '', 'job', json, 'order', order + i / 65536)
-  if i > 3 or #ARGV == 4 then redis.call('ZADD', prefix .. 'waiting', order + i / 65536, id) end
+local lane = ARGV[3]
+for i = 4, #ARGV, 2 do
+  local id, json, place = ARGV[i], ARGV[i + 1], order + i / 65536
+  redis.call('HSET', prefix .. 'job:' .. id, 'status', 'queued', 'token', '', 'job', json, 'order', place, 'lane', lane)
+  if i > 4 or #ARGV == 5 then
+    redis.call('ZADD', prefix .. 'waiting', place, id)
+    redis.call('ZADD', prefix .. 'waiting:' .. lane, place, id)
+  end
 end
-redis.call('ZADD', prefix .. 'all', order, ARGV[3])
-redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'status', 'job', ARGV[4])
+redis.call('SADD', prefix .. 'lanes', lane)
+redis.call('ZADD', prefix .. 'all', order, ARGV[4])
+redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'status', 'job', ARGV[5])
 return 1`;
 
 /** One move of one job: 1, or 0 when it no longer stands where the caller thinks. */
 const move = `
 local prefix, id, kind = ARGV[1], ARGV[2], ARGV[3]
 local key = prefix .. 'job:' .. id
-local now = redis.call('HMGET', key, 'status', 'token', 'order')
+local now = redis.call('HMGET', key, 'status', 'token', 'order', 'lane')
 if now[1] ~= ARGV[4] or now[2] ~= ARGV[5] then return 0 end
 redis.call('HSET', key, 'status', ARGV[6], 'token', ARGV[7], 'job', ARGV[8])
 if kind ~= 'whole' then
   redis.call('ZREM', prefix .. 'waiting', id)
   redis.call('ZREM', prefix .. 'running', id)
-  if ARGV[6] == 'queued' then redis.call('ZADD', prefix .. 'waiting', now[3], id) end
+  -- Absent in what a server of an earlier version has accepted.
+  local ofLane = now[4] and prefix .. 'waiting:' .. now[4]
+  if ofLane then redis.call('ZREM', ofLane, id) end
+  if ARGV[6] == 'queued' then
+    redis.call('ZADD', prefix .. 'waiting', now[3], id)
+    if ofLane then redis.call('ZADD', ofLane, now[3], id) end
+  end
   if ARGV[6] == 'running' then redis.call('ZADD', prefix .. 'running', now[3], id) end
 end
 if kind ~= 'part' then
@@ -91,14 +115,25 @@ redis.call('HINCRBY', prefix .. 'ended', ARGV[3], -1)
 for i = 4, #ARGV do redis.call('DEL', prefix .. 'job:' .. ARGV[i]) end
 return 1`;
 
-/** Counts the workers that have said something in the last seconds, on Redis' own clock. */
-const workers = `
+/** Says that a worker is alive, and forgets those who have said nothing in the last seconds, on Redis' own clock. */
+const alive = `
+local prefix, seconds = ARGV[1], tonumber(ARGV[2])
 local now = tonumber(redis.call('TIME')[1])
-if ARGV[2] ~= '' then redis.call('ZADD', ARGV[1] .. 'workers', now, ARGV[2]) end
-redis.call('ZREMRANGEBYSCORE', ARGV[1] .. 'workers', '-inf', now - tonumber(ARGV[3]))
+if ARGV[3] then
+  redis.call('ZADD', prefix .. 'workers', now, ARGV[3])
+  redis.call('HSET', prefix .. 'serves', ARGV[3], ARGV[4])
+end
+local silent = redis.call('ZRANGEBYSCORE', prefix .. 'workers', '-inf', now - seconds)
 -- Said before the clock was set back.
-redis.call('ZREMRANGEBYSCORE', ARGV[1] .. 'workers', now + tonumber(ARGV[3]), '+inf')
-return redis.call('ZCARD', ARGV[1] .. 'workers')`;
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'workers', now + seconds, '+inf')) do table.insert(silent, id) end
+for _, id in ipairs(silent) do
+  redis.call('ZREM', prefix .. 'workers', id)
+  redis.call('HDEL', prefix .. 'serves', id)
+end
+return #silent`;
+
+/** How long a worker that says nothing counts as alive. */
+const ALIVE_S = 30;
 
 /** @param prefix of every key, with a hash tag, so that a cluster keeps them together */
 export function createRecords(redis: Redis, prefix: string) {
@@ -139,7 +174,12 @@ export function createRecords(redis: Redis, prefix: string) {
       });
       const whole = recorded({ ...job, ...(parts.length > 0 && { shards: parts.length }) });
       const all = [whole, ...parts.map(recorded)];
-      const answer = await script(create, limit, ...all.flatMap((job) => [job.id, JSON.stringify(job)]));
+      const answer = await script(
+        create,
+        limit,
+        job.lane,
+        ...all.flatMap((job) => [job.id, JSON.stringify(job)]),
+      );
       return { job: whole, parts: parts.length > 0 ? all.slice(1) : all, answer };
     },
 
@@ -195,7 +235,13 @@ export function createRecords(redis: Redis, prefix: string) {
     /** Ids, newest first, from one position on. */
     newest: (from: number, count: number) => redis.zrevrange(`${prefix}all`, from, from + count - 1),
     rank: (id: string) => redis.zrevrank(`${prefix}all`, id),
-    oldestWaiting: (count: number) => redis.zrange(`${prefix}waiting`, 0, count - 1),
+    /** Of all lanes, or of one. */
+    oldestWaiting: (count: number, lane?: string) =>
+      redis.zrange(`${prefix}waiting${lane === undefined ? "" : `:${lane}`}`, 0, count - 1),
+    lanes: () => redis.smembers(`${prefix}lanes`),
+    waitingIn: (lane: string) => redis.zcard(`${prefix}waiting:${lane}`),
+    /** An entry of a lane that says no more than that a process of an earlier version took it. */
+    leaveLane: (lane: string, id: string) => redis.zrem(`${prefix}waiting:${lane}`, id),
     /** Jobs and parts that a worker has. */
     running: () => redis.zrange(`${prefix}running`, 0, -1),
     /** Jobs that run, newest first; a whole one also between two of its parts. */
@@ -218,8 +264,21 @@ export function createRecords(redis: Redis, prefix: string) {
       return { ...(Object.fromEntries(counts) as Record<JobStatus, number>), queued, running };
     },
 
-    /** @param id of a worker that says that it is alive */
-    workers: (id = "", seconds = 30) => script(workers, id, seconds),
+    /** Said by a worker now and then. */
+    alive: (name: string, lanes: readonly string[]) => script(alive, ALIVE_S, name, JSON.stringify(lanes)),
+    async left(name: string): Promise<void> {
+      await redis.multi().zrem(`${prefix}workers`, name).hdel(`${prefix}serves`, name).exec();
+    },
+    async workers(): Promise<readonly WorkerInfo[]> {
+      await script(alive, ALIVE_S);
+      const [names, serves] = await Promise.all([
+        redis.zrange(`${prefix}workers`, 0, -1),
+        redis.hgetall(`${prefix}serves`),
+      ]);
+      return names.map((name) => ({ name, lanes: JSON.parse(serves[name] ?? "[]") }));
+    },
+    /** Fails where Redis takes no writes: a full memory, a user who may not. */
+    probe: () => redis.set(`${prefix}probe`, "1", "PX", 10_000),
 
     /** The place in the stream of events from which on a reader misses nothing. */
     async lastEvent(): Promise<string> {

@@ -1,8 +1,18 @@
 import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { Refusal } from "../../refusal.js";
-import { type Claim, cancelled, hasEnded, type Job, type JobQueue, type QueueEvent } from "../queue.js";
+import {
+  type Claim,
+  cancelled,
+  hasEnded,
+  type Job,
+  type JobQueue,
+  type LaneState,
+  type NewJob,
+  type QueueEvent,
+} from "../queue.js";
 import { splitJob } from "../shards.js";
 import { cancel, skip } from "./changes.js";
 import { claimOf, take } from "./claims.js";
@@ -85,7 +95,7 @@ function redisQueue(
   const claims = new Map<string, AbortController>();
   const closing = new AbortController();
   const workers = new Map(lanes.map((lane) => [lane, bullWorker(lane, shared)]));
-  const name = randomUUID();
+  const name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   let turn = 0;
   let forgotten = 0;
   let events: Promise<void> | undefined;
@@ -112,7 +122,7 @@ function redisQueue(
   const everyMoment = async () => {
     if (redis.status !== "ready") return;
     try {
-      if (lanes.length > 0) await records.workers(name);
+      if (lanes.length > 0) await records.alive(name, lanes);
       await redeliver(shared);
     } catch (error) {
       log(`queue: ${(error as Error).message}`);
@@ -180,26 +190,18 @@ function redisQueue(
       list: (filter = {}) => listsLately.get(JSON.stringify(filter)),
       position: positionsLately.get,
     },
-    enqueue: (job) =>
-      changing(async () => {
-        const known = await records.read(job.id);
-        if (known) return known.job;
+    async enqueue(job, { keyed = false } = {}) {
+      let heard = true;
+      const wanted = () => {
         if (closing.signal.aborted) throw new Refusal(503, "CLOSING", "the server is shutting down");
-        const { job: accepted, parts, answer } = await records.create(job, splitJob(job), limit, Date.now());
-        if (answer === 0) return (await records.read(job.id))!.job;
-        if (answer < 0)
-          throw new Refusal(429, "QUEUE_FULL", `${limit} jobs are waiting already`, {
-            hint: "try again later",
-            headers: { "Retry-After": "10" },
-          });
-        // From here on the job is accepted; should this process end now, `redeliver` does the rest.
-        await deliver(
-          job.lane,
-          parts.map(({ id }) => id),
-          shared,
-        );
-        return accepted;
-      }),
+        return heard || keyed;
+      };
+      try {
+        return await changing(() => accept(job, limit, shared, wanted));
+      } finally {
+        heard = false;
+      }
+    },
     get: (id) => answered(() => get(id)),
     list: (filter) => answered(() => list(records, filter)),
     position: (id) => answered(() => position(id)),
@@ -240,9 +242,13 @@ function redisQueue(
     },
     counts: () => answered(() => records.counts()),
     workers: () => answered(() => records.workers()),
+    lanes: () => answered(() => laneStates(records)),
+    probe: () => answered(async () => void (await records.probe())),
     async close() {
       closing.abort();
       clearInterval(repair);
+      // A worker that has left is not waited for; without an answer it is forgotten after a while.
+      if (lanes.length > 0) await Promise.race([records.left(name).catch(() => {}), sleep(500)]);
       reader?.disconnect();
       listener.disconnect();
       await events;
@@ -251,6 +257,36 @@ function redisQueue(
       redis.disconnect();
     },
   };
+}
+
+/**
+ * @param wanted whether the client still waits for the answer; asked before the job is made, and after
+ * @throws Refusal 429
+ */
+async function accept(job: NewJob, limit: number, shared: Shared, wanted: () => boolean): Promise<Job> {
+  const { records } = shared;
+  const known = await records.read(job.id);
+  if (known) return known.job;
+  if (!wanted()) throw new Refusal(503, "QUEUE", "the client has been told that the queue does not answer");
+  const { job: accepted, parts, answer } = await records.create(job, splitJob(job), limit, Date.now());
+  if (answer === 0) return (await records.read(job.id))!.job;
+  if (answer < 0)
+    throw new Refusal(429, "QUEUE_FULL", `${limit} jobs are waiting already`, {
+      hint: "try again later",
+      headers: { "Retry-After": "10" },
+    });
+  if (!wanted()) {
+    const ended = await cancel(job.id, shared);
+    if (ended && hasEnded(ended)) await records.remove({ ...accepted, ...ended });
+    return accepted;
+  }
+  // From here on the job is accepted; should this process end now, `redeliver` does the rest.
+  await deliver(
+    job.lane,
+    parts.map(({ id }) => id),
+    shared,
+  );
+  return accepted;
 }
 
 async function list(
@@ -270,6 +306,19 @@ async function list(
     if (ids.length < page) break;
   }
   return Promise.all(found.slice(0, limit).map((job) => records.withProgress(job)));
+}
+
+async function laneStates(records: Records): Promise<readonly LaneState[]> {
+  const running = new Map<string, number>();
+  for (const record of await Promise.all((await records.running()).map((id) => records.read(id))))
+    if (record) running.set(record.job.lane, (running.get(record.job.lane) ?? 0) + 1);
+  return Promise.all(
+    (await records.lanes()).map(async (lane) => {
+      const [waiting, [first]] = await Promise.all([records.waitingIn(lane), records.oldestWaiting(1, lane)]);
+      const oldest = first === undefined ? undefined : (await records.read(first))?.job.created;
+      return { lane, waiting, running: running.get(lane) ?? 0, ...(oldest !== undefined && { oldest }) };
+    }),
+  );
 }
 
 /** Newest first, without a look at all that there are: many ask for it. */
