@@ -22,6 +22,7 @@ if (process.argv.includes("--child")) {
   const worker = await startWorker({
     queue: process.env.QUEUE!,
     dataDir: process.env.DATA!,
+    ...(process.env.MODELS && { model: process.env.MODELS.split(",") }),
     ...(process.env.IMAGES && { images: process.env.IMAGES }),
     lockMs: Number(process.env.LOCK_MS ?? 1500),
     graceMs: Number(process.env.GRACE_MS ?? 5000),

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -21,6 +21,9 @@ export interface RedisServer {
   readonly url: string;
   /** kill -9 */
   kill(): Promise<void>;
+  /** Its process stands still: connections stay, answers do not come. */
+  pause(): Promise<void>;
+  resume(): void;
   start(): Promise<void>;
 }
 
@@ -50,6 +53,11 @@ export async function startRedis(
   return {
     url: `redis://127.0.0.1:${port}`,
     start,
+    async pause() {
+      child!.kill("SIGSTOP");
+      while (!readFileSync(`/proc/${child!.pid}/stat`, "utf8").includes(") T ")) await sleep(5);
+    },
+    resume: () => void child!.kill("SIGCONT"),
     async kill() {
       const ended = once(child!, "exit");
       child!.kill("SIGKILL");

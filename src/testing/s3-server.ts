@@ -6,6 +6,8 @@ export interface S3Server {
   readonly url: string;
   /** Objects by path: /bucket/key. */
   readonly objects: Map<string, Buffer>;
+  /** "cut off" ends connections without an answer, "busy" refuses with 503. */
+  state(state: "up" | "cut off" | "busy"): void;
   close(): void;
 }
 
@@ -17,14 +19,17 @@ export const s3Credentials = { accessKeyId: "AKIATEST", secretAccessKey: "a-secr
  */
 export async function startS3(buckets: readonly string[]): Promise<S3Server> {
   const objects = new Map<string, Buffer>();
+  let state: "up" | "cut off" | "busy" = "up";
   const server = createServer(async (request, response) => {
     const body = Buffer.concat(await request.toArray());
     const path = request.url!;
+    if (state === "cut off") return request.socket.destroy();
     const refuse = (status: number, code: string) =>
       response
         .writeHead(status, { "Content-Type": "application/xml" })
         .end(`<Error><Code>${code}</Code></Error>`);
     const sent = String(request.headers["x-amz-content-sha256"]);
+    if (state === "busy") return refuse(503, "SlowDown");
     if (signatureOf(request, s3Credentials.secretAccessKey) !== givenSignature(request))
       return refuse(403, "SignatureDoesNotMatch");
     if (sent !== "UNSIGNED-PAYLOAD" && sent !== sha256(body)) return refuse(400, "XAmzContentSHA256Mismatch");
@@ -37,7 +42,14 @@ export async function startS3(buckets: readonly string[]): Promise<S3Server> {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  return { url: `http://127.0.0.1:${port}`, objects, close: () => void server.close() };
+  return {
+    url: `http://127.0.0.1:${port}`,
+    objects,
+    state: (next) => {
+      state = next;
+    },
+    close: () => void server.close(),
+  };
 }
 
 type Signed = Pick<IncomingMessage, "method" | "url" | "headers">;

@@ -44,6 +44,24 @@ test("a key makes repeating harmless, and another request under it is a mistake"
   expect(ran).toHaveLength(1);
 });
 
+test("of several requests under one key at the same moment one wins; the order of fields is no difference", async () => {
+  const { send, ran } = await testServer();
+  const post = (body: object) => send("POST", "/jobs", body, { "idempotency-key": "k" });
+  const { prompt, ...size } = body;
+  const bodies = [body, { ...body, seed: 1 }, { ...size, prompt }, { ...body, seed: 2 }];
+  const answers = await Promise.all(bodies.map(post));
+  expect(answers.map(({ status }) => (status === 422 ? "refused" : "taken"))).toEqual([
+    "taken",
+    "refused",
+    "taken",
+    "refused",
+  ]);
+  const [one, , same] = await Promise.all(answers.map(read));
+  expect(same!.id).toBe(one!.id);
+  await send("GET", `/jobs/${one!.id}/events`).then((answer) => answer.text());
+  expect(ran).toHaveLength(1);
+});
+
 test("events tell every state until the end, and how the queue moves", async () => {
   const gate: (() => void)[] = [];
   const server = await testServer({

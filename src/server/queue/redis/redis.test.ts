@@ -426,7 +426,7 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
     await server.enqueue(short);
     await server.enqueue({ ...long, request: { ...long.request, steps: 400 } as NewJob["request"] });
     await until(async () => (await server.get(long.id))?.status === "running");
-    expect(await server.workers!()).toBe(1);
+    expect(await server.workers!()).toHaveLength(1);
     await worker.kill("SIGTERM");
     expect(await server.get(short.id)).toMatchObject({ status: "completed", attempt: 1 });
     expect(await server.get(long.id)).toMatchObject({ status: "queued", attempt: 0 });

@@ -217,7 +217,10 @@ function redisQueue(
         for (let i = 0; i < lanes.length && !signal.aborted; i++) {
           const lane = lanes[(turn + i) % lanes.length]!;
           if (empty.has(lane) || !accepts(lane)) continue;
-          const found = await claimFrom(lane).catch((error: Error) => log(`queue: ${error.message}`));
+          const found = await claimFrom(lane).catch((error: Error) => {
+            log(`queue: ${error.message}`); // what it returns is no claim
+            return undefined;
+          });
           if (found === "again") again = true;
           else if (found) return found;
         }

@@ -1,0 +1,191 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { buildProcesses, startProcess } from "../../testing/processes.js";
+import { freePort, hasRedis, type RedisServer, startRedis } from "../../testing/redis-server.js";
+import { s3Credentials, startS3 } from "../../testing/s3-server.js";
+
+/** What a server on a queue says when something around it is away, full or missing: real processes, a real Redis. */
+vi.setConfig({ testTimeout: 120_000 });
+
+let built: Awaited<ReturnType<typeof buildProcesses>>;
+beforeAll(async () => {
+  built = await buildProcesses({ cli: "cli/main.ts", worker: "testing/queue-worker.ts" });
+}, 120_000);
+afterAll(() => built?.remove());
+
+type Env = Readonly<Record<string, string>>;
+
+async function cluster() {
+  const redis: RedisServer = await startRedis();
+  onTestFinished(() => redis.kill());
+  const data = mkdtempSync(join(tmpdir(), "truth-"));
+  return {
+    redis,
+    async server(env: Env = {}, ...more: string[]) {
+      const port = await freePort();
+      const args = ["serve", "--json", "--queue", redis.url, "--data", data, "--port", String(port), ...more];
+      const process = await startProcess(join(built.folder, "cli.js"), args, env, '"url"');
+      onTestFinished(() => process.kill());
+      return { url: `http://127.0.0.1:${port}`, process };
+    },
+    async worker(env: Env = {}) {
+      const own = { QUEUE: redis.url, DATA: data, STEP_MS: "20", LOCK_MS: "1200", ...env };
+      const process = await startProcess(join(built.folder, "worker.js"), [], own, "ready");
+      onTestFinished(() => process.kill());
+      return process;
+    },
+  };
+}
+
+const post = (url: string, body: object, headers: Env = {}) =>
+  fetch(`${url}/jobs`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...headers },
+    body: JSON.stringify({ prompt: "a dog", seed: 1, steps: 1, ...body }),
+  });
+const json = async <T>(answer: Response | Promise<Response>) => (await (await answer).json()) as T;
+interface Seen {
+  readonly id: string;
+  readonly status: string;
+  readonly attempt: number;
+  readonly result?: { readonly images: readonly { readonly url: string }[] };
+}
+async function ended(url: string, id: string): Promise<Seen> {
+  for (;;) {
+    const job = await json<Seen>(fetch(`${url}/jobs/${id}`));
+    if (job.status !== "queued" && job.status !== "running") return job;
+    await sleep(20);
+  }
+}
+
+describe.skipIf(!hasRedis)("a queue in Redis", () => {
+  test("jobs for a model that nobody serves do not keep others from being handed on again", async () => {
+    const { redis, server, worker } = await cluster();
+    const { url } = await server();
+    const unserved = "butterflies-64";
+    for (let i = 0; i < 120; i++) await post(url, { model: unserved, prompt: undefined, seed: i });
+    const { id } = await json<Seen>(post(url, {}));
+    // As if the server had died between its record and BullMQ's.
+    const { Redis } = await import("ioredis");
+    const client = new Redis(redis.url);
+    onTestFinished(() => client.disconnect());
+    for (const key of await client.keys("*bull:*")) await client.del(key);
+    await worker({ MODELS: "emoji-diffusion-256 CPU FP32" });
+    expect(await ended(url, id)).toMatchObject({ status: "completed", attempt: 1 });
+    const ready = await fetch(`${url}/ready`);
+    expect([ready.status, await ready.json()]).toMatchObject([
+      503,
+      { ready: false, workers: 1, unserved: ["butterflies-64 CPU FP32"] },
+    ]);
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    expect(metrics).toContain('tfjs_diffusion_lane_waiting{lane="butterflies-64 CPU FP32"} 120');
+    expect(metrics).toContain('tfjs_diffusion_lane_workers{lane="butterflies-64 CPU FP32"} 0');
+    expect(metrics).toContain('tfjs_diffusion_lane_workers{lane="emoji-diffusion-256 CPU FP32"} 1');
+    expect(metrics).toMatch(/lane_oldest_waiting_seconds\{lane="butterflies-64 CPU FP32"\} [\d.]+/);
+  });
+
+  test("503 means not accepted: what was not heard of in time is taken back; a key answers later", async () => {
+    const { redis, server } = await cluster();
+    const { url } = await server();
+    await redis.pause();
+    const [plain, keyed] = await Promise.all([post(url, {}), post(url, {}, { "Idempotency-Key": "k" })]);
+    expect([plain.status, keyed.status]).toEqual([503, 503]);
+    expect(plain.headers.get("retry-after")).toBe("10");
+    const { error } = await json<{ error: { hint: string } }>(plain);
+    const place = plain.headers.get("location")!;
+    expect(error.hint).toContain(place);
+    redis.resume();
+    await expect.poll(async () => (await fetch(url + place)).status, { timeout: 20_000 }).toBe(404);
+    const again = await post(url, {}, { "Idempotency-Key": "k" });
+    expect([200, 202]).toContain(again.status);
+    const { jobs } = await json<{ jobs: Seen[] }>(fetch(`${url}/jobs`));
+    expect(jobs.map(({ id }) => id)).toEqual([(await json<Seen>(again)).id]);
+  });
+
+  test("/ready and requests are 503 where Redis is full or forbids; a server that drains is not ready", async () => {
+    const { redis, server, worker } = await cluster();
+    const { url, process: serving } = await server({}, "--grace", "20");
+    const working = await worker();
+    const ready = async () => {
+      const answer = await fetch(`${url}/ready`);
+      return [answer.status, ((await answer.json()) as { reason?: string }).reason];
+    };
+    await expect.poll(ready, { timeout: 20_000 }).toEqual([200, undefined]);
+    const { Redis } = await import("ioredis");
+    const client = new Redis(redis.url);
+    onTestFinished(() => client.disconnect());
+    await client.config("SET", "maxmemory", "1");
+    expect(await ready()).toEqual([503, "the queue takes no jobs: its memory is full"]);
+    const full = await post(url, {});
+    expect([full.status, await full.text()]).toEqual([503, expect.stringContaining("its memory is full")]);
+    await client.config("SET", "maxmemory", "0");
+    await client.call("ACL", "SETUSER", "default", "-set", "-eval");
+    expect(await ready()).toEqual([503, "the queue takes no jobs: its user may not do that"]);
+    await client.call("ACL", "SETUSER", "default", "+@all");
+    expect((await ready())[0]).toBe(200);
+    await working.kill("SIGTERM");
+    expect(await ready()).toEqual([503, "no worker is there"]);
+    const waiting = fetch(`${url}/sdapi/v1/txt2img`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ prompt: "a dog", width: 64, height: 64, steps: 500 }),
+    }).catch(() => undefined);
+    await worker({ STEP_MS: "20" });
+    await expect
+      .poll(async () => (await json<{ jobs: Seen[] }>(fetch(`${url}/jobs?status=running`))).jobs.length, {
+        timeout: 20_000,
+      })
+      .toBe(1);
+    const stopping = serving.kill("SIGTERM");
+    await expect.poll(ready).toEqual([503, "the server is shutting down"]);
+    await serving.kill("SIGKILL");
+    await stopping;
+    await waiting;
+  });
+
+  test("events of a job that Redis has lost end, and say so", async () => {
+    const { redis, server } = await cluster();
+    const { url } = await server();
+    const { id } = await json<Seen>(post(url, {}));
+    const events = fetch(`${url}/jobs/${id}/events`).then((answer) => answer.text());
+    await sleep(500);
+    const { Redis } = await import("ioredis");
+    const client = new Redis(redis.url);
+    onTestFinished(() => client.disconnect());
+    await client.flushall();
+    await post(url, {}); // something happens
+    expect(await events).toMatch(/"status":"lost".*"code":"LOST"/);
+  });
+});
+
+describe.skipIf(!hasRedis)("pictures in S3", () => {
+  test("a store that is away costs a job no attempt; a client gets 503 and no address", async () => {
+    const s3 = await startS3(["pictures"]);
+    onTestFinished(() => s3.close());
+    const { server, worker } = await cluster();
+    const env = {
+      AWS_ACCESS_KEY_ID: s3Credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: s3Credentials.secretAccessKey,
+      AWS_ENDPOINT_URL: s3.url,
+    };
+    const { url, process: serving } = await server({ ...env, TFJS_DIFFUSION_IMAGES: "s3://pictures" });
+    await worker({ ...env, IMAGES: "s3://pictures" });
+    const first = await json<Seen>(post(url, {}));
+    const { result } = await ended(url, first.id);
+    s3.state("cut off");
+    const second = await json<Seen>(post(url, { seed: 2 }));
+    const picture = await fetch(url + result!.images[0]!.url);
+    expect([picture.status, picture.headers.get("retry-after")]).toEqual([503, "10"]);
+    expect(await picture.text()).not.toContain(new URL(s3.url).port);
+    expect(serving.output().match(/cannot be reached/g)).toHaveLength(1);
+    s3.state("busy");
+    await sleep(500);
+    s3.state("up");
+    expect(await ended(url, second.id)).toMatchObject({ status: "completed", attempt: 1 });
+    expect((await fetch(url + result!.images[0]!.url)).status).toBe(200);
+    expect(serving.output()).toContain("can be reached again");
+  });
+});
