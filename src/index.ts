@@ -73,6 +73,7 @@ export {
   type Scheduler,
   type SchedulerChoice,
   type SchedulerFactory,
+  schedulerConfig,
 } from "./schedulers/scheduler.js";
 export { countTokens, type PromptSyntax } from "./text/prompt.js";
 export type { Tokenizer } from "./text/tokenizer.js";

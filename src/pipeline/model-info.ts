@@ -2,6 +2,7 @@ import { traitsOf } from "../generation/loaded.js";
 import { checkLocateOptions, type LocateOptions } from "../options/load.js";
 import type { ModelTraits } from "../options/resolved.js";
 import { readModel } from "../runtime/model.js";
+import type { SchedulerConfig } from "../schedulers/config.js";
 import { openModel } from "../weights/model.js";
 import { clipTokenizerFolder, locateModel } from "./model-source.js";
 
@@ -18,6 +19,8 @@ export interface ModelInfo {
   readonly factor: number;
   /** diffusers' class of the model's own scheduler. */
   readonly scheduler: string;
+  /** The whole configuration of it. */
+  readonly schedulerConfig?: SchedulerConfig;
   /** Folder for `loadTokenizer`, where the model reads text. */
   readonly tokenizer?: string;
 }
@@ -39,6 +42,7 @@ export async function describeModel(model: string, options: LocateOptions = {}):
     ...{ path, name, size, factor },
     kind: sees === "latents" && !hasText ? "unconditional" : kinds[sees],
     scheduler: String(scheduler._class_name),
+    schedulerConfig: scheduler,
     ...(tokenizer && { tokenizer: tokenizer.folder }),
   };
 }

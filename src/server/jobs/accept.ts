@@ -17,6 +17,7 @@ import type { Settings } from "../storage/settings.js";
 import type { ImageStore } from "../storage/store.js";
 import type { Jobs } from "./jobs.js";
 import type { Models } from "./models.js";
+import { checkSteps } from "./steps.js";
 import { upscalers } from "./work.js";
 
 /** What the APIs are made of: the same jobs, models, pictures and limits for all of them. */
@@ -85,6 +86,8 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     if (one.scheduler !== undefined) checkScheduler(one.scheduler);
   }
   checkLimits(stored, info.size, limits);
+  const cells = gridCells(stored);
+  checkSteps(cells.length > 0 ? cells : [{ ...stored, ...(image !== undefined && { image: "" }) }], info);
   const store = (given: Picture) =>
     storeForeign(typeof given === "string" ? decodeBase64(given) : given, images, limits);
   const keys: Partial<StoredGenerate> = {

@@ -161,6 +161,28 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
   });
 });
 
+describe.skipIf(!hasRedis)("a Redis that does not keep what it confirms", () => {
+  test("is named at the start, with what to set; what it has lost is told to the log and to who follows a job", async () => {
+    const { redis, server } = await cluster();
+    const { Redis } = await import("ioredis");
+    const client = new Redis(redis.url);
+    onTestFinished(() => client.disconnect());
+    await client.config("SET", "appendonly", "no");
+    await client.config("SET", "maxmemory-policy", "allkeys-lru");
+    const { url, process } = await server();
+    expect(process.output()).toMatch(/no append-only file.*appendonly yes and appendfsync always/);
+    expect(process.output()).toMatch(/maxmemory-policy allkeys-lru\); set maxmemory-policy noeviction/);
+    await sleep(6000); // the server has looked once
+    const { id } = await json<Seen>(post(url, {}));
+    await post(url, {});
+    const events = fetch(`${url}/jobs/${id}/events`).then((answer) => answer.text());
+    await sleep(6000);
+    await client.flushall(); // as a restart without a file
+    await expect.poll(() => process.output(), { timeout: 20_000 }).toContain("Redis has lost data: 2 jobs");
+    expect(await events).toMatch(/"status":"lost"/);
+  });
+});
+
 describe.skipIf(!hasRedis)("pictures in S3", () => {
   test("a store that is away costs a job no attempt; a client gets 503 and no address", async () => {
     const s3 = await startS3(["pictures"]);

@@ -44,6 +44,17 @@ test("a key makes repeating harmless, and another request under it is a mistake"
   expect(ran).toHaveLength(1);
 });
 
+test("steps that a scheduler cannot take are refused before a job waits", async () => {
+  const { send, parts } = await testServer();
+  const post = async (more: object) => (await send("POST", "/jobs", { ...body, ...more })).status;
+  expect(await post({ scheduler: "lcm", steps: 51 })).toBe(400);
+  expect(
+    await post({ scheduler: "ddim", grid: { x: { option: "scheduler", values: ["lcm"] } }, steps: 51 }),
+  ).toBe(400);
+  expect(await parts.jobs.queue.list()).toEqual([]);
+  expect(await post({ scheduler: "lcm", steps: 50 })).toBe(202);
+});
+
 test("of several requests under one key at the same moment one wins; the order of fields is no difference", async () => {
   const { send, ran } = await testServer();
   const post = (body: object) => send("POST", "/jobs", body, { "idempotency-key": "k" });

@@ -238,6 +238,8 @@ export function createRecords(redis: Redis, prefix: string) {
     /** Of all lanes, or of one. */
     oldestWaiting: (count: number, lane?: string) =>
       redis.zrange(`${prefix}waiting${lane === undefined ? "" : `:${lane}`}`, 0, count - 1),
+    /** How many whole jobs were ever accepted. */
+    order: async () => Number((await redis.get(`${prefix}order`)) ?? 0),
     lanes: () => redis.smembers(`${prefix}lanes`),
     waitingIn: (lane: string) => redis.zcard(`${prefix}waiting:${lane}`),
     /** An entry of a lane that says no more than that a process of an earlier version took it. */

@@ -18,6 +18,7 @@ import { cancel, skip } from "./changes.js";
 import { claimOf, take } from "./claims.js";
 import { answered, checkQueueUrl, firstAnswer, notInstalled, type Shared } from "./connection.js";
 import { bullWorker, deliver, redeliver } from "./deliveries.js";
+import { durabilityWarnings, lossWatch } from "./durability.js";
 import { readEvents } from "./events.js";
 import { recent } from "./recent.js";
 import { createRecords, type Records } from "./records.js";
@@ -77,6 +78,7 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
     listener.disconnect();
     throw error;
   });
+  for (const warning of await durabilityWarnings(redis)) log(warning);
   return redisQueue(shared, listener, lanes, options.queued, lastEvent);
 }
 
@@ -117,11 +119,13 @@ function redisQueue(
       tell({ type: "progress", job: await records.withProgress(record.job) });
   };
 
+  const watchLoss = lossWatch(records.order, log);
   const repair = setInterval(() => void everyMoment(), lockMs / 3);
   repair.unref();
   const everyMoment = async () => {
     if (redis.status !== "ready") return;
     try {
+      await watchLoss();
       if (lanes.length > 0) await records.alive(name, lanes);
       await redeliver(shared);
     } catch (error) {
