@@ -1,9 +1,10 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Prediction } from "../options/choices.js";
 import { loadOptions } from "../options/load.js";
+import { type LogFormat, logFlag, serviceLog } from "./log.js";
 import { flagOf } from "./option-flags.js";
 import { runService } from "./service.js";
-import { invocation, note, type Session, say, sayJson } from "./session.js";
+import { invocation, type Session, say, sayJson } from "./session.js";
 
 interface Flags {
   readonly port: number;
@@ -21,6 +22,7 @@ interface Flags {
   readonly prediction?: Prediction;
   readonly queue?: string;
   readonly grace: number;
+  readonly log: LogFormat;
 }
 
 export function addServe(program: Command, session: Session): void {
@@ -54,6 +56,7 @@ export function addServe(program: Command, session: Session): void {
     )
     .option("--threads <number>", "processor threads", wholeNumber)
     .option("--grace <seconds>", "what running jobs are given at the end", wholeNumber, 30)
+    .addOption(logFlag())
     .addOption(
       new Option("--queue <url>", "redis://host:port that workers share; no model is loaded here").env(
         "TFJS_DIFFUSION_QUEUE", // named, not read here: help would show its password
@@ -63,7 +66,7 @@ export function addServe(program: Command, session: Session): void {
 }
 
 async function run(
-  { allowHost, data, threads, prediction, grace, ...flags }: Flags,
+  { allowHost, data, threads, prediction, grace, log, ...flags }: Flags,
   session: Session,
 ): Promise<void> {
   // Not an option's default, which the help would show.
@@ -77,7 +80,7 @@ async function run(
       ...(auth && { auth }),
       allowHosts: allowHost,
       graceMs,
-      log: note,
+      log: serviceLog(log, "server"),
       ...(data && { dataDir: data }),
       load: { ...(threads !== undefined && { threads }), ...(prediction && { prediction }) },
     });

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { type LogFormat, logFlag, serviceLog } from "./log.js";
 import { runService } from "./service.js";
-import { note, type Session, say, sayJson } from "./session.js";
+import { type Session, say, sayJson } from "./session.js";
 
 interface Flags {
   readonly queue: string;
@@ -15,6 +16,7 @@ interface Flags {
   readonly memory?: number;
   readonly hang: number;
   readonly grace: number;
+  readonly log: LogFormat;
 }
 
 export function addWorker(program: Command, session: Session): void {
@@ -45,6 +47,7 @@ export function addWorker(program: Command, session: Session): void {
     .option("--memory <megabytes>", "private memory of the process that computes, at most", wholeNumber)
     .option("--hang <seconds>", "a network's call that takes longer is ended", wholeNumber, 600)
     .option("--grace <seconds>", "what a running job is given at the end", wholeNumber, 30)
+    .addOption(logFlag())
     .action((flags: Flags) => run(flags, session));
 }
 
@@ -57,7 +60,7 @@ async function run(flags: Flags, session: Session): Promise<void> {
     const { startWorker } = await import("../server/worker.js");
     return startWorker({
       queue,
-      log: note,
+      log: serviceLog(flags.log, "worker"),
       graceMs,
       load: {
         hangMs: hang * 1000,

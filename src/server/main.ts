@@ -12,6 +12,7 @@ import { Jobs } from "./jobs/jobs.js";
 import { Models } from "./jobs/models.js";
 import { Preparations } from "./jobs/prepare.js";
 import { libraryWork } from "./jobs/work.js";
+import { type Log, logJobs } from "./log.js";
 import { openLocalQueue } from "./queue/local/local.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
 import { defaultLimits, type Limits, sharedLimits } from "./requests/limits.js";
@@ -48,7 +49,8 @@ export interface ServeOptions {
   readonly limits?: Partial<Limits>;
   /** Milliseconds that a running job is given when the server stops. Default 30 s. */
   readonly graceMs?: number;
-  readonly log?: (line: string) => void;
+  /** Lines for people, and what each is about for programs. */
+  readonly log?: Log;
   /** Folder of the built page. Default: the package's own. */
   readonly page?: string;
 }
@@ -102,6 +104,7 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   const jobs = new Jobs(queue, libraryWork(models, images, version), {
     ...limits,
     log,
+    onJob: logJobs(log),
     shared,
     reachable: images.reachable,
   });

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { encodePng } from "../index.js";
 import { buildProcesses, startProcess } from "../testing/processes.js";
 import { freePort, hasRedis, startRedis } from "../testing/redis-server.js";
 import { s3Credentials, startS3 } from "../testing/s3-server.js";
@@ -90,6 +91,36 @@ describe("one server to a data folder", () => {
     const [aside] = readdirSync(data).filter((name) => name.includes("damaged"));
     expect(server.output()).toContain(`2 lines could not be understood; it is kept as ${join(data, aside!)}`);
     expect(readFileSync(join(data, aside!), "utf8")).toContain("not JSON");
+  });
+});
+
+describe("--log json", () => {
+  test("is one object a line, with start and end of each job, and no secret", async () => {
+    const data = folder();
+    const port = await freePort();
+    const args = ["serve", "--json", "--log", "json", "--data", data, "--port", String(port)];
+    const secrets = { TFJS_DIFFUSION_AUTH: "me:swordfish-9", AWS_SECRET_ACCESS_KEY: "hidden-key" };
+    const server = await startProcess(cli(), args, secrets, '"url"');
+    onTestFinished(() => server.kill());
+    const headers = { Authorization: "Bearer swordfish-9", "Content-Type": "application/json" };
+    const pixel = encodePng({ width: 1, height: 1, data: new Uint8Array(3) });
+    const image = Buffer.from(pixel).toString("base64");
+    const body = JSON.stringify({ kind: "upscale", image });
+    const url = `http://127.0.0.1:${port}`;
+    const answer = await fetch(`${url}/jobs`, { method: "POST", headers, body });
+    const { id } = (await answer.json()) as { id: string };
+    await (await fetch(`${url}/jobs/${id}/events`, { headers })).text();
+    const ofJob = () =>
+      server
+        .output()
+        .split("\n")
+        .filter((line) => line.includes('"job":'))
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+    await expect.poll(ofJob).toMatchObject([
+      { process: "server", pid: server.pid, job: id, lane: "upscale", attempt: 1, status: "started" },
+      { job: id, status: "completed", durationMs: expect.any(Number), time: expect.any(String) },
+    ]);
+    expect(server.output()).not.toMatch(/swordfish|hidden-key/);
   });
 });
 

@@ -4,6 +4,7 @@ import { Jobs, type Work } from "./jobs/jobs.js";
 import { optionLabel } from "./jobs/model-option.js";
 import { Models } from "./jobs/models.js";
 import { libraryWork } from "./jobs/work.js";
+import { type Log, logJobs } from "./log.js";
 import { checkFolders, defaultDataDir, version } from "./main.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
 import { defaultLimits, type Limits } from "./requests/limits.js";
@@ -35,7 +36,8 @@ export interface WorkerOptions {
   readonly graceMs?: number;
   /** Milliseconds without a sign of life after which another worker takes a job over. Default 15 s. */
   readonly lockMs?: number;
-  readonly log?: (line: string) => void;
+  /** Lines for people, and what each is about for programs. */
+  readonly log?: Log;
   /** What is done for a job. Default: the library. */
   readonly work?: (images: ImageStore) => Work;
 }
@@ -85,7 +87,13 @@ async function start(options: WorkerOptions, opened: OpenedThings): Promise<Runn
   });
   const work = options.work?.(images) ?? libraryWork(models, images, version);
   const { jobMs } = { ...defaultLimits, ...options.limits };
-  const jobs = new Jobs(queue, work, { jobMs, log, shared: true, reachable: images.reachable });
+  const jobs = new Jobs(queue, work, {
+    jobMs,
+    log,
+    onJob: logJobs(log),
+    shared: true,
+    reachable: images.reachable,
+  });
   jobs.start();
   let closing: Promise<void> | undefined;
   const close = async () => {

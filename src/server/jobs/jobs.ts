@@ -36,10 +36,19 @@ export interface JobsOptions {
   readonly queuedPerClient?: number;
   /** For errors that no client sees whole. */
   readonly log: (line: string) => void;
+  /** Told when a job starts here and when it ends. */
+  readonly onJob?: (event: JobEvent) => void;
   /** Other processes take jobs from the same queue: what is stopped here is given back to them. */
   readonly shared?: boolean;
   /** Waits until pictures can be kept again, after they could not. */
   readonly reachable?: ((signal: AbortSignal) => Promise<void>) | undefined;
+}
+
+export interface JobEvent {
+  readonly job: Pick<Job, "id" | "lane" | "attempt">;
+  readonly status: "started" | Job["status"];
+  /** Of one that has ended here, or was given back. */
+  readonly durationMs?: number;
 }
 
 /** How often those who wait look for themselves, in case a shared queue's events were lost. */
@@ -243,6 +252,8 @@ export class Jobs {
           if (!signal.aborted) throw error;
         });
       if (!claim) return;
+      const began = performance.now();
+      this.#options.onJob?.({ job: claim.job, status: "started" });
       // The next job is taken while what became of this one is still on its way to the disk.
       const computed = this.#compute(claim);
       const free = () => void this.#computing.delete(computing);
@@ -250,6 +261,10 @@ export class Jobs {
       this.#computing.add(computing);
       const done = computed
         .then((end) => this.#tellEnd(claim, end))
+        .then((status) => {
+          const durationMs = performance.now() - began;
+          this.#options.onJob?.({ job: claim.job, status, durationMs });
+        })
         .catch((error: unknown) => this.#options.log(`job ${claim.job.id}: ${errorOf(error).message}`))
         .finally(() => this.#active.delete(done));
       this.#active.add(done);
@@ -293,10 +308,10 @@ export class Jobs {
     return { error: settled.ok ? signal.reason : settled.error, partial, signal, stopped };
   }
 
-  async #tellEnd(claim: Claim, end: WorkEnd): Promise<void> {
+  /** @returns how the job stands then */
+  async #tellEnd(claim: Claim, end: WorkEnd): Promise<Job["status"]> {
     if ("result" in end) {
-      await claim.finish({ status: "completed", result: end.result });
-      return;
+      return (await claim.finish({ status: "completed", result: end.result })).status;
     }
     const { error, partial, signal, stopped } = end;
     const { job } = claim;
@@ -305,7 +320,7 @@ export class Jobs {
     if (this.#stop.signal.aborted && stopped.aborted && (shared || !job.attended)) {
       // A journal says that it runs: the next start takes it up again.
       if (shared) await claim.release(errorOf(stopped.reason));
-      return;
+      return "queued";
     }
     const again = shared || !job.attended;
     const away = error instanceof Refusal && error.code === storageAway;
@@ -314,7 +329,7 @@ export class Jobs {
       const { status } = await claim.release(errorOf(error));
       const then = status === "queued" ? "; it is tried once more" : "";
       this.#options.log(`job ${job.id}, attempt ${job.attempt}: ${errorOf(error).message}${then}`);
-      return;
+      return status;
     }
     const outcome: Outcome =
       signal.aborted && !stopped.aborted
@@ -323,7 +338,7 @@ export class Jobs {
     const { code, message } = errorOf(error);
     if (outcome.status === "failed")
       this.#options.log(`job ${job.id} failed: ${code} ${message}${internals(error)}`);
-    await claim.finish(outcome);
+    return (await claim.finish(outcome)).status;
   }
 }
 

@@ -68,7 +68,7 @@ export function notInstalled(cause: NodeJS.ErrnoException): never {
   if (cause.code !== "ERR_MODULE_NOT_FOUND" && cause.code !== "MODULE_NOT_FOUND") throw cause;
   throw new DiffusionError("UNSUPPORTED", "a queue in Redis needs the packages bullmq and ioredis", {
     cause,
-    hint: "npm install bullmq@5 ioredis@5",
+    hint: "npm install bullmq@6 ioredis@6",
   });
 }
 

@@ -237,7 +237,7 @@ export function createRecords(redis: Redis, prefix: string) {
     rank: (id: string) => redis.zrevrank(`${prefix}all`, id),
     /** Of all lanes, or of one. */
     oldestWaiting: (count: number, lane?: string) =>
-      redis.zrange(`${prefix}waiting${lane === undefined ? "" : `:${lane}`}`, 0, count - 1),
+      redis.zrange(`${prefix}waiting${lane === undefined ? "" : `:${lane}`}`, "0", String(count - 1)),
     /** How many whole jobs were ever accepted. */
     order: async () => Number((await redis.get(`${prefix}order`)) ?? 0),
     lanes: () => redis.smembers(`${prefix}lanes`),
@@ -245,7 +245,7 @@ export function createRecords(redis: Redis, prefix: string) {
     /** An entry of a lane that says no more than that a process of an earlier version took it. */
     leaveLane: (lane: string, id: string) => redis.zrem(`${prefix}waiting:${lane}`, id),
     /** Jobs and parts that a worker has. */
-    running: () => redis.zrange(`${prefix}running`, 0, -1),
+    running: () => redis.zrange(`${prefix}running`, "0", "-1"),
     /** Jobs that run, newest first; a whole one also between two of its parts. */
     begun: () => redis.zrevrange(`${prefix}begun`, 0, -1),
 
@@ -274,7 +274,7 @@ export function createRecords(redis: Redis, prefix: string) {
     async workers(): Promise<readonly WorkerInfo[]> {
       await script(alive, ALIVE_S);
       const [names, serves] = await Promise.all([
-        redis.zrange(`${prefix}workers`, 0, -1),
+        redis.zrange(`${prefix}workers`, "0", "-1"),
         redis.hgetall(`${prefix}serves`),
       ]);
       return names.map((name) => ({ name, lanes: JSON.parse(serves[name] ?? "[]") }));

@@ -1,0 +1,28 @@
+import { hostname } from "node:os";
+import { Option } from "commander";
+import { pino } from "pino";
+import type { Log } from "../server/log.js";
+import { note } from "./session.js";
+
+export type LogFormat = "text" | "json";
+
+export const logFlag = (): Option =>
+  new Option("--log <format>", "what the log on standard error is made of: lines, or one JSON object a line")
+    .choices(["text", "json"])
+    .default("text");
+
+/** The log of a service, on standard error. @param process which one, for those who gather the logs of several */
+export function serviceLog(format: LogFormat, process: "server" | "worker"): Log {
+  if (format === "text") return (line) => note(line);
+  const logger = pino(
+    {
+      base: { process, host: hostname(), pid: globalThis.process.pid },
+      messageKey: "message",
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (level) => ({ level }) },
+    },
+    // At once: the last line of a process that ends is the one that is looked for.
+    pino.destination({ dest: 2, sync: true }),
+  );
+  return (line, fields = {}) => logger.info(fields, line);
+}
