@@ -31,13 +31,14 @@ export interface RedisServer {
 export async function startRedis(
   dir = mkdtempSync(join(tmpdir(), "redis-")),
   env: Readonly<Record<string, string>> = {},
+  more: readonly string[] = [],
 ): Promise<RedisServer> {
   const port = await freePort();
   let child: ChildProcess | undefined;
   const start = async () => {
     const durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];
     const where = ["--bind", "127.0.0.1", "--port", String(port), "--dir", dir];
-    child = spawn("redis-server", [...where, ...durable, "--maxmemory-policy", "noeviction"], {
+    child = spawn("redis-server", [...where, ...durable, "--maxmemory-policy", "noeviction", ...more], {
       stdio: "ignore",
       env: { ...process.env, ...env },
     });

@@ -1,4 +1,5 @@
-import { mkdtempSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -180,6 +181,54 @@ describe.skipIf(!hasRedis)("a Redis that does not keep what it confirms", () => 
     await client.flushall(); // as a restart without a file
     await expect.poll(() => process.output(), { timeout: 20_000 }).toContain("Redis has lost data: 2 jobs");
     expect(await events).toMatch(/"status":"lost"/);
+  });
+});
+
+describe.skipIf(!hasRedis)("a Redis with a user of its own, behind TLS", () => {
+  test("needs no more than docs/scaling.md allows; a password with special characters is written as in any URL", async () => {
+    const docs = readFileSync(new URL("../../../docs/scaling.md", import.meta.url), "utf8");
+    const [, rules = ""] = /ACL SETUSER diffusion on >password (.*)$/m.exec(docs) ?? [];
+    const folder = mkdtempSync(join(tmpdir(), "tls-"));
+    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+    const subject = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"];
+    const made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, ...subject];
+    execFileSync("openssl", made, { stdio: "ignore" });
+    const port = String(await freePort());
+    const tls = ["--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key];
+    const redis = await startRedis(folder, {}, [
+      ...tls,
+      "--tls-ca-cert-file",
+      cert,
+      "--tls-auth-clients",
+      "no",
+    ]);
+    onTestFinished(() => redis.kill());
+    const { Redis } = await import("ioredis");
+    const client = new Redis(redis.url);
+    onTestFinished(() => client.disconnect());
+    await client.call("ACL", "SETUSER", "diffusion", "on", ">p@ss/word", ...rules.trim().split(" "));
+    const url = `rediss://diffusion:p%40ss%2Fword@127.0.0.1:${port}`;
+    const env = { NODE_EXTRA_CA_CERTS: cert };
+    const data = mkdtempSync(join(tmpdir(), "truth-"));
+    const http = await freePort();
+    const args = ["serve", "--json", "--queue", url, "--data", data, "--port", String(http)];
+    const server = await startProcess(join(built.folder, "cli.js"), args, env, '"url"');
+    onTestFinished(() => server.kill());
+    const own = { ...env, QUEUE: url, DATA: data, STEP_MS: "5", LOCK_MS: "1200" };
+    const worker = await startProcess(join(built.folder, "worker.js"), [], own, "ready");
+    onTestFinished(() => worker.kill());
+    const place = `http://127.0.0.1:${http}`;
+    const { id } = await json<Seen>(post(place, { count: 3 }));
+    expect(await ended(place, id)).toMatchObject({ status: "completed" });
+    const long = await json<Seen>(post(place, { steps: 1000 }));
+    await fetch(`${place}/jobs/${long.id}`, { method: "DELETE" });
+    expect(await ended(place, long.id)).toMatchObject({ status: "cancelled" });
+    expect((await fetch(`${place}/history/${id}`, { method: "DELETE" })).status).toBe(204);
+    await sleep(2000);
+    expect((await fetch(`${place}/ready`)).status).toBe(200);
+    expect(server.output() + worker.output()).not.toMatch(/NOPERM|p%40ss|p@ss/);
+    const log = await client.call("ACL", "LOG");
+    expect(log).toEqual([]);
   });
 });
 
