@@ -19,7 +19,7 @@ beforeAll(async () => {
   built = await buildProcesses({
     cli: "cli/main.ts",
     worker: "testing/queue-worker.ts",
-    "runtime/worker": "runtime/worker.ts",
+    "runtime/worker": "runtime/process/worker.ts",
   });
 }, 120_000);
 afterAll(() => built?.remove());
