@@ -1,6 +1,7 @@
 export type { LoraInfo, LoraScale, WordInfo } from "./adapters/set.js";
 export { DiffusionError, type ErrorCode, nearest } from "./errors.js";
 export type { OnProgress, ProgressEvent } from "./events.js";
+export type { EncodeOptions } from "./generation/encode-prompt.js";
 export type { IpAdapterInfo } from "./generation/ip-adapter.js";
 export type { CannyOptions } from "./image/canny.js";
 export type { Image } from "./image/image.js";

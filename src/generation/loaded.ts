@@ -6,6 +6,7 @@ import type { ModelTraits } from "../options/resolved.js";
 import type { Model } from "../runtime/model.js";
 import type { Vae } from "../runtime/networks/autoencoder.js";
 import type { Networks } from "../runtime/networks/networks.js";
+import type { TextEncoder } from "../runtime/networks/text-encoder.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 
@@ -67,4 +68,9 @@ export const latentShape = ({ traits: { factor, channels } }: Loaded, { width, h
 export function vaeOf({ traits, networks }: Loaded): Vae {
   if (networks.vae) return networks.vae;
   throw new DiffusionError("MODEL_KIND", `${traits.name} works on pixels and has no VAE`);
+}
+
+export function textEncodersOf({ traits, networks: { textEncoders } }: Loaded): readonly TextEncoder[] {
+  if (textEncoders.length > 0) return textEncoders;
+  throw new DiffusionError("MODEL_KIND", `${traits.name} is unconditional and has no text encoder`);
 }

@@ -21,6 +21,7 @@ import type { ModelSource } from "../weights/component.js";
 import { openComponentFolder } from "../weights/folder.js";
 import { type ModelOpening, openComponent, openModel } from "../weights/model.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
+import { listening } from "./listening.js";
 import { clipTokenizerFolder, locateModel } from "./model-source.js";
 
 /** A loaded model with all that belongs to it, and the process that computes. */
@@ -63,6 +64,21 @@ export async function load(model: string, options: LoadOptions): Promise<Opened>
     await engine.dispose();
     throw error;
   }
+}
+
+/** Converts all weights into the cache; what is there stays. */
+export async function prepare(
+  { loaded, listeners }: Opened,
+  options: Pick<LoadOptions, "signal" | "onProgress">,
+): Promise<void> {
+  await listening(options, async ({ signal, onProgress }) => {
+    if (onProgress) listeners.add(onProgress);
+    try {
+      await loaded.networks.prepare(signal);
+    } finally {
+      if (onProgress) listeners.delete(onProgress);
+    }
+  });
 }
 
 /** What a model consists of, around the process that computes. */

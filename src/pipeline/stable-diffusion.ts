@@ -1,18 +1,11 @@
 import { basename, extname } from "node:path";
-import {
-  type LoraInfo,
-  type LoraScale,
-  locateAdapter,
-  refuseOtherMentions,
-  takeMentions,
-  type WordInfo,
-} from "../adapters/set.js";
+import { type LoraInfo, type LoraScale, locateAdapter, type WordInfo } from "../adapters/set.js";
 import { DiffusionError } from "../errors.js";
 import type { ProgressEvent } from "../events.js";
+import { type EncodeOptions, encodePrompt } from "../generation/encode-prompt.js";
 import type { IpAdapterInfo } from "../generation/ip-adapter.js";
-import { type Loaded, latentShape, vaeOf, withAdapters } from "../generation/loaded.js";
+import { type Loaded, latentShape, textEncodersOf, vaeOf, withAdapters } from "../generation/loaded.js";
 import { drawNoise } from "../generation/noise.js";
-import { createEmbedder, mostChunks } from "../generation/prompt-embedding.js";
 import type { Size } from "../image/image.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng, type RngName, type Seed } from "../latents/rng.js";
@@ -25,10 +18,10 @@ import type { Vae } from "../runtime/networks/autoencoder.js";
 import type { TextEncoder } from "../runtime/networks/text-encoder.js";
 import type { UNet } from "../runtime/networks/unet.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
-import type { NetworkMention, PromptSyntax } from "../text/prompt.js";
+import type { NetworkMention } from "../text/prompt.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { listening } from "./listening.js";
-import { load, type Opened } from "./load.js";
+import { load, type Opened, prepare } from "./load.js";
 import { defaultModels } from "./model-source.js";
 import { type GenerateResult, run } from "./run.js";
 import { eventsOf } from "./stream.js";
@@ -74,10 +67,7 @@ export class StableDiffusion {
 
   /** SDXL has two. */
   get textEncoders(): readonly TextEncoder[] {
-    const { textEncoders } = this.#adapted().networks;
-    if (textEncoders.length > 0) return textEncoders;
-    const { name } = this.#opened.loaded.traits;
-    throw new DiffusionError("MODEL_KIND", `${name} is unconditional and has no text encoder`);
+    return textEncodersOf(this.#adapted());
   }
 
   /**
@@ -85,22 +75,8 @@ export class StableDiffusion {
    *
    * @returns `context` [1, 77 for each chunk, channels]; SDXL: `pooled` [1, channels]
    */
-  async encodePrompt(
-    prompt: string,
-    options: { prompt2?: string; promptSyntax?: PromptSyntax; clipSkip?: number } = {},
-  ): Promise<Conditioning> {
-    const { prompt2 = prompt, promptSyntax = "plain", clipSkip = 0 } = options;
-    const [first, second] = [takeMentions(prompt), takeMentions(prompt2)];
-    refuseOtherMentions(second, first);
-    const embedder = createEmbedder(this.#adapted(first.mentions), promptSyntax);
-    const parts = embedder.read([first.text, second.text]).map((part) => part.over(1));
-    const [part] = parts;
-    if (!part || parts.length > 1)
-      throw new DiffusionError(
-        "BAD_OPTION",
-        `prompts that AND combines have ${parts.length} embeddings, not one`,
-      );
-    return embedder.embed(part, 0, { chunks: mostChunks(parts), skip: clipSkip });
+  async encodePrompt(prompt: string, options: EncodeOptions = {}): Promise<Conditioning> {
+    return encodePrompt((mentions) => this.#adapted(mentions), prompt, options);
   }
 
   /** The configuration of the model's own scheduler, as `createScheduler` and `schedulerConfig` take it. */
@@ -203,16 +179,8 @@ export class StableDiffusion {
   }
 
   /** Converts all weights into the cache, as the first picture otherwise does; what is there is left alone. */
-  async prepare({ signal, onProgress }: Pick<LoadOptions, "signal" | "onProgress"> = {}): Promise<void> {
-    const { listeners, loaded } = this.#opened;
-    await listening({ ...(signal && { signal }), ...(onProgress && { onProgress }) }, async (heard) => {
-      if (heard.onProgress) listeners.add(heard.onProgress);
-      try {
-        await loaded.networks.prepare(heard.signal);
-      } finally {
-        if (heard.onProgress) listeners.delete(heard.onProgress);
-      }
-    });
+  async prepare(options: Pick<LoadOptions, "signal" | "onProgress"> = {}): Promise<void> {
+    await prepare(this.#opened, options);
   }
 
   /** The memory of the process that computes, and the tensors that it holds. */
