@@ -29,7 +29,8 @@ Without a command: default, precision and layers.
   --threads <n>       default: one for each core
   --models <folder>   keeps random models and converted weights here; default: a temporary folder
   --json <folder>     where results are kept for the report; default: bench/results
-  --case <name>       of peers: unet64b2, unet32b2, vae64, vae32, text; of nodes: see bench/nodes.ts;
+  --case <name>       of peers: unet64b2, unet32b2, vae64, vae32, text, and whole pictures in few steps: lcm4, turbo1;
+                      of nodes: see bench/nodes.ts;
                       of cheaper: default, unet32, unet64, taesd, memory; of modes: img2img, masks, decode,
                       upscale. Repeatable
   --peer <name>       openvino, ort-node, ort, torch-cl, torch-freeze. Repeatable

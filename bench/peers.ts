@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { jsonLine, least, type OursSpec, progress, root, runOurs } from "./processes.js";
-import { architectures, randomModel } from "./random-model.js";
+import { architectures, randomModel, randomTaesd } from "./random-model.js";
 import { ms, ratio, type Table } from "./table.js";
 
 export interface PeersOptions {
@@ -20,7 +20,21 @@ const programs = process.env.PEERS_PROGRAMS ?? join(root, "..", "shared", "peers
 const artefacts = process.env.PEERS_ART ?? join(root, "..", "peers-art");
 
 const context = architectures.sd15.unet.cross_attention_dim;
-type Ours = Pick<OursSpec, "network" | "batch" | "side" | "context">;
+type Ours = Pick<OursSpec, "network" | "batch" | "side" | "context" | "generate">;
+
+/** A whole picture of 512x512 with a distilled model: no guidance, and TAESD decodes. */
+const fewSteps = (steps: number): Ours => ({
+  generate: {
+    prompt: "a photo of a cat on a mat",
+    steps,
+    guidance: 1,
+    scheduler: steps === 1 ? "euler" : "lcm",
+    width: 512,
+    height: 512,
+    seed: 1,
+  },
+});
+
 const cases: Readonly<Record<string, { part: string; title: string; ours: Ours }>> = {
   unet64b2: {
     part: "unet",
@@ -35,6 +49,12 @@ const cases: Readonly<Record<string, { part: string; title: string; ours: Ours }
   vae64: { part: "vae", title: "VAE decode, 512x512", ours: { network: "vae", batch: 1, side: 64 } },
   vae32: { part: "vae", title: "VAE decode, 256x256", ours: { network: "vae", batch: 1, side: 32 } },
   text: { part: "text", title: "CLIP, 77 tokens", ours: { network: "text", batch: 1, side: 8 } },
+  lcm4: { part: "unet", title: "a picture of 512x512 in 4 steps without guidance, TAESD", ours: fewSteps(4) },
+  turbo1: {
+    part: "unet",
+    title: "a picture of 512x512 in 1 step without guidance, TAESD",
+    ours: fewSteps(1),
+  },
 };
 
 /** What each peer needs beside the weights: Python packages, and files among the artefacts. */
@@ -107,6 +127,7 @@ export async function benchPeers(options: PeersOptions): Promise<Table[]> {
     if (!here) throw new Error(`no case ${name}; there are ${Object.keys(cases).join(", ")}`);
     const runnable = await whichRun(name, here.part, options);
     const results = new Map<string, Result[]>();
+    // In turn: machines drift by more than engines differ.
     for (let round = 1; round <= rounds; round++)
       for (const peer of ["tfjs-diffusion", ...runnable]) {
         progress(`${name}, round ${round} of ${rounds}: ${peer}`);
@@ -129,7 +150,10 @@ async function whichRun(
   part: string,
   { peers: chosen, quick }: PeersOptions,
 ): Promise<string[]> {
-  const wanted = chosen.length > 0 ? chosen : quick ? ["openvino", "ort-node"] : Object.keys(peers);
+  const all = cases[name]!.ours.generate ? ["openvino", "torch-cl"] : Object.keys(peers);
+  const wanted = (chosen.length > 0 ? chosen : quick ? ["openvino", "ort-node"] : all).filter(
+    (peer) => all.includes(peer) || !(peer in peers),
+  );
   const runnable: string[] = [];
   for (const peer of wanted) {
     const needs = peers[peer];
@@ -160,7 +184,9 @@ async function whichRun(
 async function ourResult(spec: Ours, { folder, threads, quick }: PeersOptions): Promise<Result> {
   const model = randomModel(folder, "sd15");
   const load = { precision: "fp32", threads, cacheDir: join(folder, "peers-cache") } as const;
-  const run = await runOurs({ model, load, ...spec, seconds: quick ? 5 : 20, least: 2 });
+  const vae = spec.generate && { vae: randomTaesd(folder) };
+  const repeats = spec.generate ? { runs: quick ? 2 : 4 } : { seconds: quick ? 5 : 20, least: 2 };
+  const run = await runOurs({ model, load: { ...load, ...vae }, ...spec, ...repeats });
   return {
     ms: least(run.later.map((later) => later.ms)),
     cpuMs: least(run.later.map((later) => later.cpuMs)),
@@ -175,10 +201,16 @@ async function peerResult(peer: string, name: string, options: PeersOptions): Pr
   const { threads, quick, cpuTime } = options;
   const python = process.env.PEERS_PYTHON ?? "python3";
   const patience = cpuTime || quick ? "0" : "60";
-  const args = ["--peer", peer, "--what", name, "--threads", `${threads}`, "--patience", patience];
+  const args = ["--peer", peer, "--what", name, "--threads", `${threads}`];
+  const program = cases[name]!.ours.generate
+    ? [join(root, "bench", "few_steps.py"), ...args, "--rounds", quick ? "1" : "3"]
+    : [
+        ...[join(artefacts, "programs", "bench_peers.py"), ...args],
+        ...["--patience", patience, "--seconds", quick ? "5" : "20"],
+      ];
   const line = await jsonLine(
     python,
-    [join(artefacts, "programs", "bench_peers.py"), ...args, "--seconds", quick ? "5" : "20"],
+    program,
     // One would be written beside the program, the other in the user's cache.
     {
       PEERS_ART: artefacts,
@@ -225,7 +257,7 @@ function caseTable(
     title: `Engines: ${title}, ${titleOf(options)}`,
     columns: [
       "",
-      options.cpuTime ? "CPU ms" : "ms",
+      ...(options.cpuTime ? ["CPU ms"] : ["ms", "CPU ms"]),
       "our speed against it",
       "first run ms",
       "load ms",
@@ -234,7 +266,8 @@ function caseTable(
     ],
     rows: rows.map(([peer, result]) => [
       peer,
-      ms(result[time]),
+      ...(options.cpuTime ? [] : [ms(result.ms)]),
+      ms(result.cpuMs),
       peer === "tfjs-diffusion" ? "" : ratio(result[time] / own[time]),
       ms(result.firstMs),
       ms(result.loadMs),

@@ -40,7 +40,7 @@ export async function jsonLine(
 /** A run of this library in a process of its own; see ours.mjs. */
 export interface OursSpec {
   readonly model: string;
-  readonly load: Pick<LoadOptions, "precision" | "threads" | "cacheDir" | "runtime">;
+  readonly load: Pick<LoadOptions, "precision" | "threads" | "cacheDir" | "runtime" | "vae">;
   /** Where results are written, with `.latents`, `.image` or `.output` behind it: float32, and RGB bytes. */
   readonly keep?: string;
   readonly generate?: GenerateOptions;
