@@ -35,8 +35,8 @@ const floors: Record<string, readonly string[]> = {
     ...["models", "options", "runtime", "schedulers", "text", "weights"],
   ],
   index: [
-    ...["errors", "events", "adapters", "generation", "image", "latents", "options", "pipeline", "runtime"],
-    ...["schedulers", "text", "weights"],
+    ...["errors", "events", "adapters", "generation", "image", "latents", "models", "options", "pipeline"],
+    ...["runtime", "schedulers", "text", "weights"],
   ],
   server: ["errors", "events", "expectations", "disk", "index", "options"],
   page: ["options", "server"],

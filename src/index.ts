@@ -4,8 +4,9 @@ export type { OnProgress, ProgressEvent } from "./events.js";
 export type { EncodeOptions } from "./generation/encode-prompt.js";
 export type { IpAdapterInfo } from "./generation/ip-adapter.js";
 export type { CannyOptions } from "./image/canny.js";
-export type { Image } from "./image/image.js";
+export type { Image, Mask, Size } from "./image/image.js";
 export { masks } from "./image/masks.js";
+export type { Margins } from "./image/outpaint.js";
 export {
   formatParameters,
   type Parameters,
@@ -16,9 +17,13 @@ export { readImageTexts, withParameters } from "./image/parameters-text.js";
 export { decodePng, encodePng } from "./image/png.js";
 export { type Preprocessor, preprocess, preprocessors } from "./image/preprocess.js";
 export { readImage } from "./image/read.js";
-export { fitImage, resize } from "./image/resize.js";
+export { fitImage, type ResampleFilter, type ResizeMode, resize } from "./image/resize.js";
+export { type BrownianOptions, brownianNoise } from "./latents/brownian.js";
 export type { Latents, Values } from "./latents/latents.js";
 export { createRng, numericSeed, type Rng, type RngName, type Seed } from "./latents/rng.js";
+export type { InterpolationMode } from "./latents/upscale.js";
+export type { TextEncoderConfig } from "./models/clip.js";
+export type { VaeConfig } from "./models/vae-config.js";
 export {
   type HiresUpscaler,
   hiresUpscalers,
@@ -47,7 +52,7 @@ export type {
   UpscalerOptions,
 } from "./options/load.js";
 export type { GenerateOptions } from "./options/options.js";
-export type { Mode, ResolvedOptions } from "./options/resolved.js";
+export type { Inpainting, Mode, ResolvedOptions, Upscaling } from "./options/resolved.js";
 export type { RunOptions } from "./options/run-options.js";
 export type { SamplingOptions } from "./options/sampling-options.js";
 export { type PictureSeeding, type Seeding, seedsOfPicture } from "./options/seeds.js";
@@ -61,7 +66,12 @@ export { defaultModels, defaultUpscaler } from "./pipeline/model-source.js";
 export type { GenerateResult } from "./pipeline/run.js";
 export { keepModels, unload } from "./pipeline/shared-models.js";
 export { StableDiffusion } from "./pipeline/stable-diffusion.js";
-export { cpuFlags } from "./runtime/probe.js";
+export type { Posterior, Vae, VaeOptions } from "./runtime/networks/autoencoder.js";
+export type { UNetInput } from "./runtime/networks/inputs.js";
+export type { TextEncoder, TextEncoding } from "./runtime/networks/text-encoder.js";
+export type { UNet } from "./runtime/networks/unet.js";
+export { type Capabilities, cpuFlags } from "./runtime/probe.js";
+export type { Status } from "./runtime/process/messages.js";
 export {
   type SchedulerEntry,
   samplerPair,
@@ -69,6 +79,8 @@ export {
   scheduleTypes,
 } from "./schedulers/catalog.js";
 export type { SchedulerConfig } from "./schedulers/config.js";
+export type { SamplerPair, SchedulerName } from "./schedulers/names.js";
+export type { NoiseRange, NoiseSource, Run } from "./schedulers/plan.js";
 export {
   createScheduler,
   type Scheduler,

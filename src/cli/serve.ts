@@ -41,7 +41,7 @@ export function addServe(program: Command, session: Session): void {
       new Option("--images <url>", "pictures in S3 instead: s3://bucket/prefix").env("TFJS_DIFFUSION_IMAGES"),
     )
     .option("--models <folder>", "a folder of models to choose from")
-    .option("--model <name>", "the model to begin with")
+    .option("--model <model>", "the model to begin with: a name on the list, a folder or a file")
     .option("--lora-dir <folder>", "LoRAs that prompts can name: <lora:name:0.8>")
     .option("--vae-dir <folder>", "autoencoders that clients of /sdapi/v1 can choose (sd_vae)")
     .option(

@@ -15,6 +15,7 @@ import { resolveOptions } from "../options/resolve.js";
 import type { ResolvedOptions, WholeOptions } from "../options/resolved.js";
 import type { NetworkMention } from "../text/prompt.js";
 import type { Opened } from "./load.js";
+import { refuseWhatCannotFit } from "./memory.js";
 
 export interface GenerateResult {
   /** Empty when `output` is "latents". */
@@ -42,6 +43,7 @@ export async function run(opened: Opened, asked: GenerateOptions): Promise<Gener
       variationSeed: randomInt(2 ** 32),
       ...imageSizeOf(inputs, loaded.traits.factor),
     });
+    refuseWhatCannotFit(loaded, options);
     const generation = await prepared(opened, options);
     const { images, latents } = await makeImages(generation, inputs);
     const { notes, meter } = generation;

@@ -23,7 +23,7 @@ export function requirements(spec: SpecOf<NetworkKind>): Requirements {
   };
   const network: Network = buildNetwork(spec);
   network.forward(new Module(dryRunOps(cost), store), network.inputs);
-  return { weights, flops: cost.flops };
+  return { weights, ...cost };
 }
 
 // Parts of CLIP that text-only checkpoints carry along now and then.

@@ -35,7 +35,7 @@ export interface ServeOptions {
   readonly images?: string;
   /** A folder of models for the list. */
   readonly models?: string;
-  /** The model to begin with; default: the one chosen last, else the default model. */
+  /** The model to begin with: one of the list, a folder or a file. Default: the one chosen last, else the default model. */
   readonly model?: string;
   /** A folder of LoRAs that prompts can name: <lora:name:0.8>. */
   readonly loraDir?: string;
@@ -95,7 +95,7 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir });
   opened.add(() => models.dispose());
   if (options.models) await models.addFolder(options.models);
-  if (options.model) await models.choose(options.model);
+  if (options.model) await models.choose((await models.addPath(options.model)) ?? options.model);
   const images = await imageStore(options.images, dataDir, log);
   const queue = shared
     ? await openRedisQueue(url, { queued: limits.queued, log })

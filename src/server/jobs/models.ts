@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -75,6 +76,13 @@ export class Models {
         this.unusable.set(entry, errorOf(error).message);
       }
     }
+  }
+
+  /** Adds the model of a folder or file, as commands take it. @returns its label, undefined for what is no path */
+  async addPath(path: string): Promise<string | undefined> {
+    if (!existsSync(path)) return undefined;
+    const info = await describeModel(path);
+    return this.add({ name: info.name, info, source: path, precision: "fp32", origin: "folder" }).label;
   }
 
   add(option: Omit<ModelOption, "label">): ModelOption {
