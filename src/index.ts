@@ -59,7 +59,13 @@ export { type PictureSeeding, type Seeding, seedsOfPicture } from "./options/see
 export type { SizeConditioning, TextOptions } from "./options/text-options.js";
 export type { UpscaleOptions } from "./options/upscale.js";
 export { defaultModelFor, generate } from "./pipeline/generate.js";
-export { ImageUpscaler, isImageUpscaler, upscale } from "./pipeline/image-upscaler.js";
+export {
+  describeUpscaler,
+  ImageUpscaler,
+  isImageUpscaler,
+  type UpscalerInfo,
+  upscale,
+} from "./pipeline/image-upscaler.js";
 export { type LayerName, loadLayer } from "./pipeline/layers.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";
 export { defaultModels, defaultUpscaler } from "./pipeline/model-source.js";

@@ -18,6 +18,7 @@ interface Flags {
   readonly loraDir?: string;
   readonly vaeDir?: string;
   readonly controlDir?: string;
+  readonly upscalerDir?: string;
   readonly threads?: number;
   readonly prediction?: Prediction;
   readonly queue?: string;
@@ -47,6 +48,10 @@ export function addServe(program: Command, session: Session): void {
     .option(
       "--control-dir <folder>",
       "ControlNets and T2I-Adapters (diffusers folders) that requests can name",
+    )
+    .option(
+      "--upscaler-dir <folder>",
+      "ESRGAN and SRVGGNetCompact (.pth, .safetensors) that requests can name",
     )
     .addOption(
       flagOf("prediction", {

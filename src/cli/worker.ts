@@ -10,6 +10,7 @@ interface Flags {
   readonly loraDir?: string;
   readonly vaeDir?: string;
   readonly controlDir?: string;
+  readonly upscalerDir?: string;
   readonly data?: string;
   readonly images?: string;
   readonly threads?: number;
@@ -37,6 +38,7 @@ export function addWorker(program: Command, session: Session): void {
     .option("--lora-dir <folder>", "LoRAs that prompts can name, as on the server")
     .option("--vae-dir <folder>", "autoencoders that can be chosen, as on the server")
     .option("--control-dir <folder>", "ControlNets and T2I-Adapters, as on the server")
+    .option("--upscaler-dir <folder>", "networks that enlarge pictures, as on the server")
     .option("--data <folder>", "where pictures are kept: the same folder as the server's")
     .addOption(
       new Option("--images <url>", "pictures in S3 instead, as on the server: s3://bucket/prefix").env(
@@ -53,7 +55,7 @@ export function addWorker(program: Command, session: Session): void {
 
 async function run(flags: Flags, session: Session): Promise<void> {
   const { data, images, threads, memory, hang, grace, model, models, queue } = flags;
-  const { loraDir, vaeDir, controlDir } = flags;
+  const { loraDir, vaeDir, controlDir, upscalerDir } = flags;
   const graceMs = grace * 1000;
   const start = async () => {
     // What a worker needs is loaded for this command only.
@@ -72,6 +74,7 @@ async function run(flags: Flags, session: Session): Promise<void> {
       ...(loraDir && { loraDir }),
       ...(vaeDir && { vaeDir }),
       ...(controlDir && { controlDir }),
+      ...(upscalerDir && { upscalerDir }),
       ...(data && { dataDir: data }),
       ...(images && { images }),
     });

@@ -113,7 +113,7 @@ export const settings = rememberedStore<Settings>("settings", {
   right: 64,
   top: 0,
   bottom: 0,
-  upscaler: "Lanczos",
+  upscaler: "emoji-x4-compact",
   scale: 2,
   model: "",
   unconditionalModel: "",

@@ -106,6 +106,22 @@ export async function locateUpscaler(
   );
 }
 
+/** What is known of an upscaler before it is loaded. */
+export interface UpscalerInfo {
+  /** The file's, without its ending. */
+  readonly name: string;
+  readonly architecture: "ESRGAN" | "SRVGGNetCompact";
+  /** How many times as wide and high a picture becomes at once. */
+  readonly scale: number;
+}
+
+/** Reads an upscaler's file without loading its weights. Throws as `ImageUpscaler.load`. */
+export async function describeUpscaler(model: string = defaultUpscaler): Promise<UpscalerInfo> {
+  const path = await locateUpscaler(model);
+  const { kind, scale } = readUpscaler(path).config;
+  return { name: parse(path).name, architecture: kind === "rrdb" ? "ESRGAN" : "SRVGGNetCompact", scale };
+}
+
 /** Whether a name is that of the included upscaler, or a file on disk that `ImageUpscaler` reads; absent is the included one. */
 export async function isImageUpscaler(model: string = defaultUpscaler): Promise<boolean> {
   if (!existsSync(model)) return model === defaultUpscaler;

@@ -46,6 +46,7 @@ export async function testServer(
     loraDir?: string;
     vaeDir?: string;
     controlDir?: string;
+    upscalerDir?: string;
   } = {},
 ): Promise<TestServer> {
   const folder = await mkdtemp(join(tmpdir(), "server-"));

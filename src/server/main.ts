@@ -43,6 +43,8 @@ export interface ServeOptions {
   readonly vaeDir?: string;
   /** A folder of ControlNets and T2I-Adapters that requests can name. */
   readonly controlDir?: string;
+  /** A folder of networks that enlarge pictures: ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
+  readonly upscalerDir?: string;
   readonly load?: Pick<LoadOptions, "threads" | "cacheDir" | "prediction">;
   /** redis://host:port of a queue that workers share; then this process loads no model. */
   readonly queue?: string;
@@ -83,16 +85,16 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
 async function start(options: ServeOptions, opened: OpenedThings): Promise<RunningServer> {
   const { port = 7860, listen = "127.0.0.1", auth, log = () => {}, load = {}, graceMs = 30_000 } = options;
   checkAccess(listen, auth);
-  const { queue: url, loraDir, vaeDir, controlDir } = options;
+  const { queue: url, loraDir, vaeDir, controlDir, upscalerDir } = options;
   const shared = url !== undefined;
   const limits = { ...defaultLimits, ...(shared && sharedLimits), ...options.limits };
   const dataDir = options.dataDir ?? defaultDataDir();
-  checkFolders([loraDir, vaeDir, controlDir, options.models]);
+  checkFolders([loraDir, vaeDir, controlDir, upscalerDir, options.models]);
   // Servers on a queue share the folder: only a journal has one writer.
   const lock = shared ? undefined : await lockData(dataDir);
   if (lock) opened.add(() => lock.release());
   const settings = await openSettings(join(dataDir, "settings.json"));
-  const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir });
+  const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir, upscalerDir });
   opened.add(() => models.dispose());
   if (options.models) await models.addFolder(options.models);
   if (options.model) await models.choose((await models.addPath(options.model)) ?? options.model);

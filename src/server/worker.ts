@@ -26,6 +26,8 @@ export interface WorkerOptions {
   readonly vaeDir?: string;
   /** A folder of ControlNets and T2I-Adapters: what the server's folder has. */
   readonly controlDir?: string;
+  /** A folder of networks that enlarge pictures: ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
+  readonly upscalerDir?: string;
   /** Where pictures are kept: the same folder as the server's. */
   readonly dataDir?: string;
   /** Where pictures are kept instead, as on the server: s3://bucket/prefix. */
@@ -69,10 +71,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 
 async function start(options: WorkerOptions, opened: OpenedThings): Promise<RunningWorker> {
   const { dataDir = defaultDataDir(), load = {}, log = () => {}, lockMs, graceMs = 30_000 } = options;
-  const { loraDir, vaeDir, controlDir } = options;
-  checkFolders([loraDir, vaeDir, controlDir, options.models]);
+  const { loraDir, vaeDir, controlDir, upscalerDir } = options;
+  checkFolders([loraDir, vaeDir, controlDir, upscalerDir, options.models]);
   const settings = await openSettings(join(dataDir, "settings.json"));
-  const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir });
+  const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir, upscalerDir });
   opened.add(() => models.dispose());
   if (options.models) await models.addFolder(options.models);
   const names = options.model ?? defaultModels.map((name) => optionLabel(name, "fp32"));

@@ -1,4 +1,4 @@
-import { samplerPair } from "../../index.js";
+import { defaultUpscaler, samplerPair } from "../../index.js";
 import type { NewJob } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
 import { checkGrid, gridCells } from "../requests/grid.js";
@@ -18,7 +18,7 @@ import type { ImageStore } from "../storage/store.js";
 import type { Jobs } from "./jobs.js";
 import type { Models } from "./models.js";
 import { checkSteps } from "./steps.js";
-import { upscalers } from "./work.js";
+import { type NamedUpscaler, resamplers } from "./upscalers.js";
 
 /** What the APIs are made of: the same jobs, models, pictures and limits for all of them. */
 export interface Parts {
@@ -115,21 +115,28 @@ export async function acceptUpscale(
   parts: Parts,
 ): Promise<Accepted> {
   const { images, limits, models } = parts;
-  const name = request.upscaler ?? upscalers[0];
+  const name = request.upscaler ?? defaultUpscaler;
   // A model's factor is its own.
   if (upscalingModels(models).includes(name))
     return acceptGenerate({ model: name, image: request.image }, parts);
-  const upscaler = findUpscaler(name, models);
+  const upscaler = await upscalerNamed(name, models);
   const bytes = decodeBase64(request.image);
   const source = await readForeign(bytes, limits);
-  const { scale = 2 } = request;
+  const { scale = upscaler.scale } = request;
   const width = request.width ?? Math.round(source.width * scale);
   const height = request.height ?? Math.round(source.height * scale);
   if (width * height > 16 * limits.resultPixels)
     throw new Refusal(400, "TOO_LARGE", `${width} x ${height} are more pixels than this server makes`);
   const image = await storeForeign(bytes, images, limits);
   const { crop } = request;
-  const stored: StoredUpscale = { kind: "upscale", image, width, height, upscaler, ...(crop && { crop }) };
+  const stored: StoredUpscale = {
+    kind: "upscale",
+    image,
+    width,
+    height,
+    upscaler: upscaler.name,
+    ...(crop && { crop }),
+  };
   checked(storedRequest, stored);
   return { lane: "upscale", request: stored };
 }
@@ -138,10 +145,18 @@ export async function acceptUpscale(
 export const upscalingModels = (models: Models): string[] =>
   models.list().flatMap(({ info, label }) => (info.kind === "upscaling" ? [label] : []));
 
-function findUpscaler(name: string, models: Models): string {
-  const found = upscalers.find((upscaler) => upscaler.toLowerCase() === name.toLowerCase());
+/** What enlarges, by a name of the list; resampling at any scale, 2 unless one is asked for. */
+async function upscalerNamed(name: string, models: Models): Promise<Pick<NamedUpscaler, "name" | "scale">> {
+  const resampler = resamplers.find((known) => known.toLowerCase() === name.toLowerCase());
+  if (resampler) return { name: resampler, scale: 2 };
+  const found = await models.upscalers.find(name);
   if (found) return found;
-  throw new Refusal(501, "UNSUPPORTED", `there is no upscaler ${name.slice(0, 100)}`, {
-    hint: `there are ${[...upscalers, ...upscalingModels(models)].join(", ")}`,
-  });
+  throw await models.upscalers.missing(name, [...resamplers, ...upscalingModels(models)]);
 }
+
+/** Names of all that enlarges, as requests say them. */
+export const upscalerNames = async (models: Models): Promise<string[]> => [
+  ...resamplers,
+  ...(await models.upscalers.list()).map(({ name }) => name),
+  ...upscalingModels(models),
+];

@@ -14,6 +14,7 @@ import { errorOf, Refusal } from "../refusal.js";
 import type { Settings } from "../storage/settings.js";
 import { LoadedModels } from "./loaded-models.js";
 import { type ModelOption, type ModelState, optionLabel } from "./model-option.js";
+import { Upscalers } from "./upscalers.js";
 import { warmUp } from "./warm-up.js";
 import { configuredFolders, isFolder, type WeightFile, weightFiles } from "./weight-files.js";
 
@@ -25,6 +26,8 @@ export interface AdapterFolders {
   readonly vaeDir?: string | undefined;
   /** ControlNets and T2I-Adapters: diffusers folders. */
   readonly controlDir?: string | undefined;
+  /** ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
+  readonly upscalerDir?: string | undefined;
 }
 
 /** The models that requests can name, and those of them that are loaded. */
@@ -33,6 +36,8 @@ export class Models {
   readonly #loaded: LoadedModels;
   readonly #settings: Settings;
   readonly #folders: AdapterFolders;
+  /** The networks that enlarge pictures. */
+  readonly upscalers: Upscalers;
   /** The chosen autoencoder; the models' own when undefined. */
   #vae: WeightFile | undefined;
   /** Models of the folder that cannot be used, and why. */
@@ -42,6 +47,7 @@ export class Models {
     this.#settings = settings;
     this.#loaded = new LoadedModels(load);
     this.#folders = folders;
+    this.upscalers = new Upscalers(folders.upscalerDir, load);
   }
 
   /** @param load options for every model: threads, cache folder */
@@ -237,7 +243,7 @@ export class Models {
     return this.#loaded.unload(label);
   }
 
-  dispose(): Promise<void> {
-    return this.#loaded.dispose();
+  async dispose(): Promise<void> {
+    await Promise.all([this.#loaded.dispose(), this.upscalers.dispose()]);
   }
 }

@@ -1,5 +1,5 @@
 import { readdir, realpath, stat } from "node:fs/promises";
-import { join, parse } from "node:path";
+import { extname, join, parse } from "node:path";
 
 /** A file (or a diffusers folder) of weights that requests can name. */
 export interface WeightFile {
@@ -8,7 +8,8 @@ export interface WeightFile {
   readonly path: string;
 }
 
-const isWeights = (name: string): boolean => /\.(safetensors|ckpt|pt|bin)$/.test(name);
+const weightEndings = [".safetensors", ".ckpt", ".pt", ".bin"];
+const isWeights = (name: string): boolean => weightEndings.includes(extname(name));
 
 /** Also through a link. One that leads nowhere is nothing. */
 export const isFolder = async (path: string): Promise<boolean> =>
@@ -23,11 +24,11 @@ export async function configuredFolders(folder: string | undefined): Promise<rea
 /**
  * What lies in a folder of LoRAs or autoencoders, and in folders in it, as it is now.
  *
- * @param parts whether a folder with a config.json is one entry (a diffusers autoencoder)
+ * @param options.parts whether a folder with a config.json is one entry (a diffusers autoencoder)
  */
 export async function weightFiles(
   folder: string | undefined,
-  { parts = false } = {},
+  { parts = false, endings = weightEndings }: { parts?: boolean; endings?: readonly string[] } = {},
 ): Promise<readonly WeightFile[]> {
   if (folder === undefined) return [];
   const found: WeightFile[] = [];
@@ -39,7 +40,7 @@ export async function weightFiles(
     seen.add(real);
     for (const entry of (await readdir(folder)).sort()) {
       const path = join(folder, entry);
-      if (isWeights(entry)) found.push({ name: parse(entry).name, path });
+      if (endings.includes(extname(entry))) found.push({ name: parse(entry).name, path });
       else if (depth > 1 || !(await isFolder(path))) continue;
       else if (parts && (await readdir(path)).includes("config.json")) found.push({ name: entry, path });
       else await look(path, depth + 1);

@@ -3,6 +3,7 @@ import sharp from "sharp";
 import {
   encodePng,
   type GenerateResult,
+  type Image,
   infotext,
   type ProgressEvent,
   readImage,
@@ -22,15 +23,13 @@ import {
 import type { ImageStore } from "../storage/store.js";
 import type { Work, WorkHooks, WorkResult } from "./jobs.js";
 import type { Models } from "./models.js";
-
-/** Upscalers that need no model; the web UI has them under the same names. */
-export const upscalers = ["Lanczos", "Nearest"] as const;
+import { resamplers } from "./upscalers.js";
 
 /** What jobs do on the real library. @param version goes into the parameters text of every picture */
 export function libraryWork(models: Models, images: ImageStore, version: string): Work {
   return (job, hooks) => {
     const { request } = job;
-    if (request.kind === "upscale") return upscale(request, images, hooks);
+    if (request.kind === "upscale") return upscale(request, { models, images, version }, hooks);
     // Where nobody else shares the work, the cells are made here, one after the other.
     const cells = request.grid ? splitJob(job).map((part) => part.request as StoredGenerate) : [];
     return generatePictures(request, cells, { models, images, version }, hooks);
@@ -147,19 +146,19 @@ function changesOf(event: ProgressEvent, image: number, images: number): Partial
   }
 }
 
-/** Resampling on sharp's own threads: large pictures do not hold up other requests. */
+/** By a network, or by resampling on sharp's own threads: large pictures do not hold up other requests. */
 async function upscale(
-  { image, upscaler, crop, ...size }: StoredUpscale,
-  images: ImageStore,
+  { image, upscaler, crop, ...asked }: StoredUpscale,
+  { models, images }: Parts,
   hooks: WorkHooks,
 ): Promise<WorkResult> {
   const began = performance.now();
   const source = await images.get(image);
   if (!source) throw new Refusal(410, "IMAGE_GONE", "the picture to enlarge is no longer on disk");
-  const { width: from, height: fromHeight } = await readImage(source);
+  const picture = await readImage(source);
+  const size = { width: asked.width, height: asked.height };
   hooks.signal.throwIfAborted();
-  const kernel = upscaler === "Nearest" ? "nearest" : "lanczos3";
-  const enlarged = sharp(source).resize(size.width, size.height, { kernel, fit: "fill" });
+  const enlarged = await larger(picture, { source, upscaler, size }, models, hooks);
   const { width, height } = crop ?? size;
   const half = (pixels: number) => Math.floor(pixels / 2);
   const middle = { left: half(size.width) - half(width), top: half(size.height) - half(height) };
@@ -168,7 +167,32 @@ async function upscale(
     .png()
     .toBuffer();
   const key = await images.put(png);
-  const parameters = `Postprocess upscaler: ${upscaler}, Size: ${width}x${height}, Source: ${from}x${fromHeight}`;
+  const parameters = `Postprocess upscaler: ${upscaler}, Size: ${width}x${height}, Source: ${picture.width}x${picture.height}`;
   hooks.finished({ key, width, height, parameters });
   return { width, height, ms: { encode: 0, denoise: performance.now() - began, decode: 0 } };
+}
+
+async function larger(
+  picture: Image,
+  {
+    source,
+    upscaler,
+    size,
+  }: { source: Uint8Array; upscaler: string; size: { width: number; height: number } },
+  models: Models,
+  { signal, progress }: WorkHooks,
+): Promise<sharp.Sharp> {
+  if (resamplers.some((name) => name === upscaler)) {
+    const kernel = upscaler === "Nearest" ? "nearest" : "lanczos3";
+    return sharp(source).resize(size.width, size.height, { kernel, fit: "fill" });
+  }
+  const network = await models.upscalers.find(upscaler);
+  if (!network) throw await models.upscalers.missing(upscaler, resamplers);
+  const { width, height, data } = await models.upscalers.enlarge(network, picture, {
+    ...size,
+    signal,
+    onProgress: (step, steps) =>
+      progress({ phase: "denoise", image: 0, images: 1, step, steps, share: (0.99 * step) / steps }),
+  });
+  return sharp(data, { raw: { width, height, channels: data.length === width * height * 4 ? 4 : 3 } });
 }

@@ -9,10 +9,9 @@ import {
   schedulerEntries,
   scheduleTypes,
 } from "../../../index.js";
-import { type Parts, upscalingModels } from "../../jobs/accept.js";
+import { type Parts, upscalerNames } from "../../jobs/accept.js";
 import type { ModelOption } from "../../jobs/model-option.js";
 import type { Preparations } from "../../jobs/prepare.js";
-import { upscalers } from "../../jobs/work.js";
 import { Refusal } from "../../refusal.js";
 import { checked } from "../../requests/request.js";
 import type { Answers, ModelList, ModelView, PrecisionView } from "../answers.js";
@@ -87,9 +86,9 @@ export function catalogApi({ models, limits }: Parts, preparations: Preparations
   app.get("/schedulers", (c) =>
     c.json({ schedulers: schedulerEntries, scheduleTypes } satisfies Answers["GET /schedulers"]),
   );
-  app.get("/upscalers", (c) =>
+  app.get("/upscalers", async (c) =>
     c.json({
-      upscalers: [...upscalers, ...upscalingModels(models)],
+      upscalers: await upscalerNames(models),
     } satisfies Answers["GET /upscalers"]),
   );
   app.get("/controls", async (c) =>

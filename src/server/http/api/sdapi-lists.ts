@@ -2,8 +2,7 @@ import { freemem, totalmem } from "node:os";
 import { basename } from "node:path";
 import type { Hono } from "hono";
 import { schedulerEntries, scheduleTypes } from "../../../index.js";
-import { type Parts, upscalingModels } from "../../jobs/accept.js";
-import { upscalers } from "../../jobs/work.js";
+import { type Parts, upscalerNames } from "../../jobs/accept.js";
 
 /** What there is, and what there is none of. */
 export function addLists(app: Hono, { models }: Parts): void {
@@ -35,15 +34,16 @@ export function addLists(app: Hono, { models }: Parts): void {
       config: null,
     })),
   );
-  list("upscalers", () =>
-    ["None", ...upscalers, ...upscalingModels(models)].map((name) => ({
+  list("upscalers", async () => {
+    const networks = new Map((await models.upscalers.list()).map(({ name, scale }) => [name, scale]));
+    return ["None", ...(await upscalerNames(models))].map((name) => ({
       name,
-      model_name: null,
+      model_name: networks.has(name) ? name : null,
       model_path: null,
       model_url: null,
-      scale: name === "None" ? 1 : 4,
-    })),
-  );
+      scale: name === "None" ? 1 : (networks.get(name) ?? 4),
+    }));
+  });
   list("latent-upscale-modes", () =>
     ["", " (antialiased)", " (bicubic)", " (bicubic antialiased)", " (nearest)", " (nearest-exact)"].map(
       (mode) => ({ name: `Latent${mode}` }),

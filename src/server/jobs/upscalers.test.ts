@@ -1,0 +1,75 @@
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { decodePng, type Image, readImage, upscale } from "../../index.js";
+import { goldenExtra } from "../../testing/golden.js";
+import { base64Png, grey, type TestServer, testServer } from "../fixture.js";
+import type { Work } from "./jobs.js";
+import { libraryWork } from "./work.js";
+
+const folder = mkdtempSync(join(tmpdir(), "upscalers-"));
+const file = join(folder, "RealESRGAN_x2plus.pth");
+copyFileSync(goldenExtra("upscalers/compact-x2.pth"), file);
+writeFileSync(join(folder, "broken.safetensors"), "not tensors");
+let server: TestServer;
+let picture: Image;
+beforeAll(async () => {
+  let work: Work = () => Promise.reject(new Error("not yet"));
+  server = await testServer({ upscalerDir: folder, work: (...job) => work(...job) });
+  work = libraryWork(server.parts.models, server.parts.images, "0.0.0");
+  picture = await readImage(goldenExtra("upscalers/wide-48x40.png"));
+});
+afterAll(async () => {
+  await server.parts.models.dispose();
+  rmSync(folder, { recursive: true });
+});
+
+const extra = async (request: object) => {
+  const body = { image: base64Png(picture), ...request };
+  const answer = await server.send("POST", "/sdapi/v1/extra-single-image", body);
+  return { status: answer.status, json: (await answer.json()) as Record<string, string> };
+};
+
+test("the lists have the included network and those of the folder, each with its scale", async () => {
+  const own = await (await server.send("GET", "/upscalers")).json();
+  expect(own).toEqual({ upscalers: ["Lanczos", "Nearest", "emoji-x4-compact", "RealESRGAN_x2plus"] });
+  const webui = (await (await server.send("GET", "/sdapi/v1/upscalers")).json()) as Record<string, unknown>[];
+  expect(webui.map(({ name, scale }) => [name, scale])).toEqual([
+    ["None", 1],
+    ["Lanczos", 4],
+    ["Nearest", 4],
+    ["emoji-x4-compact", 4],
+    ["RealESRGAN_x2plus", 2],
+  ]);
+});
+
+test("extras enlarge by a network, under the web UI's name of its file", async () => {
+  const { status, json } = await extra({ upscaler_1: "R-ESRGAN 2x+", upscaling_resize: 2 });
+  expect(json.errors).toBeUndefined();
+  expect(status).toBe(200);
+  expect(json.html_info).toContain("Postprocess upscaler: RealESRGAN_x2plus, Size: 96x80, Source: 48x40");
+  const { image } = decodePng(Buffer.from(json.image!, "base64"));
+  expect(image).toEqual(await upscale(picture, { model: file, scale: 2 }));
+});
+
+test("a job that names none is enlarged by the included network, at its own scale", async () => {
+  const body = { kind: "upscale", image: base64Png(grey(12, 10, 80)) };
+  expect((await server.send("POST", "/jobs", body)).status).toBeLessThan(300);
+  await expect
+    .poll(() => server.ran.at(-1), { timeout: 60_000 })
+    .toMatchObject({
+      upscaler: "emoji-x4-compact",
+      width: 48,
+      height: 40,
+    });
+});
+
+test("what is not there, and what cannot be read, is said by name", async () => {
+  const missing = await extra({ upscaler_1: "R-ESRGAN 4x+ Anime6B" });
+  expect(missing.status).toBe(501);
+  expect(JSON.stringify(missing.json)).toContain("RealESRGAN_x2plus");
+  const broken = await extra({ upscaler_1: "broken" });
+  expect(broken.status).toBe(501);
+  expect(JSON.stringify(broken.json)).toContain("broken.safetensors");
+});
