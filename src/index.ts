@@ -25,6 +25,7 @@ export type { InterpolationMode } from "./latents/upscale.js";
 export type { TextEncoderConfig } from "./models/clip.js";
 export type { VaeConfig } from "./models/vae-config.js";
 export {
+  defaultUpscaler,
   type HiresUpscaler,
   hiresUpscalers,
   type MaskedContent,
@@ -68,7 +69,7 @@ export {
 } from "./pipeline/image-upscaler.js";
 export { type LayerName, loadLayer } from "./pipeline/layers.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";
-export { defaultModels, defaultUpscaler } from "./pipeline/model-source.js";
+export { defaultModels } from "./pipeline/model-source.js";
 export type { GenerateResult } from "./pipeline/run.js";
 export { keepModels, unload } from "./pipeline/shared-models.js";
 export { StableDiffusion } from "./pipeline/stable-diffusion.js";

@@ -1,4 +1,5 @@
 import type { WholeOptions } from "../options/resolved.js";
+import type { Upscaler } from "../runtime/networks/upscaler.js";
 import type { Conditions } from "./conditioning.js";
 import type { Control } from "./control.js";
 import type { PicturePrompt } from "./ip-adapter.js";
@@ -14,6 +15,8 @@ export interface Generation {
   /** One for each image. */
   readonly conditions: readonly Conditions[];
   readonly controls: readonly Control[];
+  /** The network that enlarges between two passes, where `hires` names one. */
+  readonly upscaler?: Upscaler;
   readonly pictures: readonly PicturePrompt[];
   readonly preview: Previewer;
   readonly meter: Meter;

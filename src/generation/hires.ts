@@ -1,7 +1,9 @@
+import type { Image, Size } from "../image/image.js";
 import { type ResampleFilter, resize } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng } from "../latents/rng.js";
 import { type InterpolationMode, resizeValues } from "../latents/upscale.js";
+import { enlarge } from "./enlarge.js";
 import { type Generation, timed } from "./generation.js";
 import { decodeLatents } from "./latent-space.js";
 import { type Pass, runPass } from "./sampling.js";
@@ -31,13 +33,20 @@ export async function hiresFix(generation: Generation, latents: Latents, index: 
     ? await fromLatents(generation, resizeValues(latents, cells, interpolation(upscaler)), pass.size)
     : await fromImage(
         generation,
-        resize(
+        await larger(
+          generation,
           await timed(generation, "decode", () => decodeLatents(loaded, latents)),
           pass.size,
-          upscaler as ResampleFilter,
         ),
       );
   return runPass(generation, pass, { index, rng }, begin);
+}
+
+/** The first pass's picture, by a network or by resampling. */
+async function larger({ upscaler, options }: Generation, picture: Image, size: Size): Promise<Image> {
+  if (!upscaler) return resize(picture, size, options.hires!.upscaler as ResampleFilter);
+  const { signal } = options;
+  return enlarge(upscaler, picture, { size, ...(signal && { signal }) });
 }
 
 const interpolation = (upscaler: string): InterpolationMode =>

@@ -29,6 +29,13 @@ export type MaskedContent = (typeof maskedContents)[number];
 export const outputs = ["image", "latents"] as const;
 export type Output = (typeof outputs)[number];
 
+/** The network that enlarges pictures where none is named. */
+export const defaultUpscaler = "emoji-x4-compact";
+
+/** Whether a name is that of a network that enlarges: the included one, or a file or hub name; if it is there shows later. */
+export const namesNetwork = (upscaler: string): boolean =>
+  upscaler === defaultUpscaler || /[/\\]|\.(pth|pt|safetensors)$/.test(upscaler);
+
 /** "latent" works on the latents (bilinear, or as named), the others on pixels between a decoding and an encoding. */
 export type HiresUpscaler = "latent" | `latent-${Exclude<InterpolationMode, "bilinear">}` | ResampleFilter;
 

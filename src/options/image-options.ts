@@ -26,8 +26,11 @@ export interface Hires {
   readonly strength?: number;
   /** The second pass runs exactly so many. Default: `strength` of the steps. */
   readonly steps?: number;
-  /** Default "latent". */
-  readonly upscaler?: HiresUpscaler;
+  /**
+   * Default "latent". Or a network that enlarges what the first pass has made: "emoji-x4-compact", or the file or hub
+   * name of an ESRGAN or SRVGGNetCompact.
+   */
+  readonly upscaler?: HiresUpscaler | (string & {});
 }
 
 /** In pixels of the image that is enlarged. */

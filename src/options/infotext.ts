@@ -92,7 +92,7 @@ function extrasOf(options: ResolvedOptions, image: number): Record<string, strin
     ...(margins && { Outpaint: [margins.left, margins.top, margins.right, margins.bottom].join(" ") }),
     ...(hires && {
       "Hires resize": `${hires.width}x${hires.height}`,
-      "Hires upscaler": hires.upscaler,
+      "Hires upscaler": hires.upscaler.replace(/^.*[/\\]|\.(pth|pt|safetensors)$/g, ""),
       ...(hires.steps !== undefined && { "Hires steps": hires.steps }),
     }),
     ...followedBy("ControlNet", options.controlnet),

@@ -1,7 +1,7 @@
 import { DiffusionError } from "../errors.js";
 import type { Size } from "../image/image.js";
 import { checkMargins } from "../image/outpaint.js";
-import { hiresUpscalers } from "./choices.js";
+import { defaultUpscaler, hiresUpscalers, namesNetwork } from "./choices.js";
 import type { Hires } from "./image-options.js";
 import type { GenerateOptions } from "./options.js";
 import { refusal } from "./refusal.js";
@@ -85,8 +85,11 @@ export function resolvedHires(
   factor: number,
 ): NonNullable<ResolvedOptions["hires"]> {
   const { scale = 2, strength = 0.7, steps, upscaler = "latent" } = hires;
-  if (!hiresUpscalers.includes(upscaler))
-    throw refusal(`hires.upscaler: there is no ${upscaler}`, `there are ${hiresUpscalers.join(", ")}`);
+  if (!hiresUpscalers.some((name) => name === upscaler) && !namesNetwork(upscaler))
+    throw refusal(
+      `hires.upscaler: there is no ${upscaler}`,
+      `there are ${hiresUpscalers.join(", ")}, ${defaultUpscaler}, and files of upscalers`,
+    );
   const scaled = (pixels: number) => Math.max(factor, Math.floor((pixels * scale) / factor) * factor);
   const size = { width: hires.width ?? scaled(base.width), height: hires.height ?? scaled(base.height) };
   checkMultiples(size, factor, "hires.");

@@ -2,10 +2,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { packageFolder } from "../disk/package.js";
 import { readImage } from "../image/read.js";
 import { resize } from "../image/resize.js";
-import { goldenExtra, readTensors, toNhwc } from "../testing/golden.js";
+import { goldenExtra, goldenPath, readTensors, toNhwc } from "../testing/golden.js";
 import { ImageUpscaler, upscale } from "./image-upscaler.js";
+import { StableDiffusion } from "./stable-diffusion.js";
 
 const cacheDir = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
 const included = await ImageUpscaler.load(undefined, { cacheDir });
@@ -70,6 +72,23 @@ it("in one call, with another file", async () => {
   const model = goldenExtra("upscalers/real-esrgan.pth");
   const got = await upscale({ width: 3, height: 2, data: new Uint8Array(18).fill(90) }, { model, cacheDir });
   expect([got.width, got.height, got.data.length]).toEqual([12, 8, 288]);
+});
+
+it("between two passes: by the name of the included one, or by a file", async () => {
+  await using model = await StableDiffusion.load(goldenPath("models/tiny-sd1"), { cacheDir });
+  const make = (upscaler: string) =>
+    model.generate({ prompt: "a fox", width: 32, height: 32, steps: 2, seed: 1, hires: { upscaler } });
+  const [named, byFile, resampled] = [
+    await make("emoji-x4-compact"),
+    await make(join(packageFolder(), "weights/emoji-x4-compact/emoji-x4-compact.safetensors")),
+    await make("lanczos"),
+  ];
+  expect([named.images[0]!.width, named.images[0]!.height]).toEqual([64, 64]);
+  expect(named.latents).toEqual(byFile.latents);
+  expect(named.latents).not.toEqual(resampled.latents);
+  expect(named.options.hires?.upscaler).toBe("emoji-x4-compact");
+  await expect(make("/no/such/file.pth")).rejects.toMatchObject({ code: "FILE_MISSING" });
+  await expect(make("lanczoz")).rejects.toThrow(/hires\.upscaler: there is no lanczoz/);
 });
 
 it("names that lead nowhere and files that are no upscaler are refused", async () => {

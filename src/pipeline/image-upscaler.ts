@@ -4,13 +4,14 @@ import { DiffusionError } from "../errors.js";
 import { enlarge } from "../generation/enlarge.js";
 import type { Image } from "../image/image.js";
 import { readImage } from "../image/read.js";
+import { defaultUpscaler } from "../options/choices.js";
 import type { ImageInput } from "../options/image-options.js";
 import { checkUpscalerOptions, type UpscalerOptions } from "../options/load.js";
 import { checkUpscaleOptions, type UpscaleOptions } from "../options/upscale.js";
 import { createUpscaler, readUpscaler, type Upscaler } from "../runtime/networks/upscaler.js";
 import { Engine } from "../runtime/process/engine.js";
 import { cacheRoot } from "../weights/cache-root.js";
-import { defaultUpscaler, locateModel, ownWeights } from "./model-source.js";
+import { locateModel, ownWeights } from "./model-source.js";
 
 /**
  * A network that enlarges pictures: ESRGAN (Real-ESRGAN with it) or SRVGGNetCompact. It runs in a process of its own;

@@ -13,6 +13,7 @@ import { openIpAdapter } from "../runtime/networks/ip-adapter.js";
 import type { NetworksOptions } from "../runtime/networks/network-runner.js";
 import { createNetworks } from "../runtime/networks/networks.js";
 import { createT2iAdapter } from "../runtime/networks/t2i-adapter.js";
+import { createUpscaler, readUpscaler, type Upscaler } from "../runtime/networks/upscaler.js";
 import { Engine } from "../runtime/process/engine.js";
 import { createTurns, type Turns } from "../runtime/process/turns.js";
 import type { Tokenizer } from "../text/tokenizer.js";
@@ -21,6 +22,7 @@ import type { ModelSource } from "../weights/component.js";
 import { openComponentFolder } from "../weights/folder.js";
 import { type ModelOpening, openComponent, openModel } from "../weights/model.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
+import { locateUpscaler } from "./image-upscaler.js";
 import { listening } from "./listening.js";
 import { clipTokenizerFolder, locateModel } from "./model-source.js";
 
@@ -32,6 +34,8 @@ export interface Opened {
   readonly ipAdapters: IpAdapterSet;
   /** The ControlNet or T2I-Adapter of a name; opened once. */
   readonly control: (name: string) => Promise<Control["net"]>;
+  /** The network that enlarges pictures of a name; opened once. */
+  readonly upscaler: (name: string) => Promise<Upscaler>;
   readonly preview: Previewer;
   /** Finds adapters, on disk or on the hub. */
   readonly locate: Locate;
@@ -113,6 +117,7 @@ function assemble(
       locate,
     ),
     control: controlOpener(model, engine, networksOptions, options),
+    upscaler: upscalerOpener(engine, networksOptions, options),
     preview: createPreviewer(loaded),
     ...(turns && { turns }),
   };
@@ -142,6 +147,23 @@ function controlOpener(
     known.set(name, net);
     net.catch(() => known.delete(name));
     return net;
+  };
+}
+
+/** Opens networks that enlarge pictures, as `controlOpener` does. */
+function upscalerOpener(
+  engine: Engine,
+  networksOptions: NetworksOptions,
+  options: LoadOptions,
+): Opened["upscaler"] {
+  const known = new Map<string, Promise<Upscaler>>();
+  const open = async (name: string) =>
+    createUpscaler(readUpscaler(await locateUpscaler(name, elsewhere(options))), engine, networksOptions);
+  return (name) => {
+    const upscaler = known.get(name) ?? open(name);
+    known.set(name, upscaler);
+    upscaler.catch(() => known.delete(name));
+    return upscaler;
   };
 }
 

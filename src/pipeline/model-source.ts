@@ -13,9 +13,6 @@ export const defaultModels = [
   "butterflies-64",
 ] as const;
 
-/** The network that enlarges pictures where none is named. */
-export const defaultUpscaler = "emoji-x4-compact";
-
 export const ownWeights = (name: string): string => join(packageFolder(), "weights", name);
 
 /** CLIP's vocabulary, which single-file checkpoints leave out. */

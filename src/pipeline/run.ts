@@ -10,6 +10,7 @@ import { type Inputs, readInputs } from "../generation/inputs.js";
 import { type Loaded, withAdapters } from "../generation/loaded.js";
 import type { Image, Size } from "../image/image.js";
 import type { Latents } from "../latents/latents.js";
+import { namesNetwork } from "../options/choices.js";
 import type { GenerateOptions } from "../options/options.js";
 import { resolveOptions } from "../options/resolve.js";
 import type { ResolvedOptions, WholeOptions } from "../options/resolved.js";
@@ -64,6 +65,10 @@ async function prepared(opened: Opened, options: WholeOptions): Promise<Generati
   const controls = await Promise.all(
     options.controls.map(async (control) => readControl(control, await opened.control(control.model))),
   );
+  const upscaler =
+    options.hires && namesNetwork(options.hires.upscaler)
+      ? await opened.upscaler(options.hires.upscaler)
+      : undefined;
   const pictures = await timed({ meter, options }, "encode", () => ipAdapters.read(options.picturePrompts));
   const files = pictures.map(({ path }) => path);
   const { adapted, texts, notes: ofAdapters } = withMentions(opened, options, files);
@@ -78,7 +83,8 @@ async function prepared(opened: Opened, options: WholeOptions): Promise<Generati
   const notes = [
     ...new Set([...ofModel, ...ofAdapters, ...conditions.flatMap((condition) => condition.notes)]),
   ];
-  return { loaded, adapted, options, conditions, controls, pictures, preview, meter, notes };
+  const made = { loaded, adapted, options, conditions, controls, pictures, preview, meter, notes };
+  return upscaler ? { ...made, upscaler } : made;
 }
 
 /** For each image the model with the adapters that its prompt mentions, and the prompts without them. */

@@ -1,4 +1,4 @@
-import { defaultUpscaler, samplerPair } from "../../index.js";
+import { defaultUpscaler, hiresUpscalers, samplerPair } from "../../index.js";
 import type { NewJob } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
 import { checkGrid, gridCells } from "../requests/grid.js";
@@ -57,6 +57,7 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
   if (image !== undefined && several)
     throw new Refusal(400, "BAD_OPTION", "image and images contradict each other");
   for (const { model } of controlnet ?? []) await models.findControl(model);
+  const hires = request.hires && (await hiresOf(request.hires, models));
   const option = models.resolve(request.model, {
     masked: (mask !== undefined && !request.softMask) || request.expand !== undefined,
   });
@@ -100,7 +101,7 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
       ),
     }),
   };
-  return { lane: option.label, request: { ...stored, ...keys } };
+  return { lane: option.label, request: { ...stored, ...(hires && { hires }), ...keys } };
 }
 
 /** Unknown names are refused at once, with the nearest one. */
@@ -144,6 +145,18 @@ export async function acceptUpscale(
 /** Labels of the models that enlarge. */
 export const upscalingModels = (models: Models): string[] =>
   models.list().flatMap(({ info, label }) => (info.kind === "upscaling" ? [label] : []));
+
+/** Networks are named as the list has them, so that a name is never a path. */
+async function hiresOf(
+  hires: NonNullable<GenerateRequest["hires"]>,
+  models: Models,
+): Promise<NonNullable<GenerateRequest["hires"]>> {
+  const { upscaler } = hires;
+  if (upscaler === undefined || hiresUpscalers.some((name) => name === upscaler)) return hires;
+  const found = await models.upscalers.find(upscaler);
+  if (found) return { ...hires, upscaler: found.name };
+  throw await models.upscalers.missing(upscaler, hiresUpscalers);
+}
 
 /** What enlarges, by a name of the list; resampling at any scale, 2 unless one is asked for. */
 async function upscalerNamed(name: string, models: Models): Promise<Pick<NamedUpscaler, "name" | "scale">> {

@@ -65,6 +65,27 @@ test("a job that names none is enlarged by the included network, at its own scal
     });
 });
 
+test("a second pass enlarges by a network of the list, never by a path", async () => {
+  const { send, ran } = await testServer({ upscalerDir: folder });
+  const hires = { enable_hr: true, hr_scale: 2, denoising_strength: 0.5 };
+  const post = (hr_upscaler: string) =>
+    send("POST", "/sdapi/v1/txt2img", {
+      prompt: "a dog",
+      width: 64,
+      height: 64,
+      steps: 2,
+      ...hires,
+      hr_upscaler,
+    });
+  expect((await post("R-ESRGAN 2x+")).status).toBe(200);
+  expect(ran[0]).toMatchObject({ hires: { upscaler: "RealESRGAN_x2plus" } });
+  for (const name of ["4x-UltraSharp", file]) {
+    const answer = await post(name);
+    expect(answer.status).toBe(501);
+    expect(JSON.stringify(await answer.json())).toContain("emoji-x4-compact");
+  }
+});
+
 test("what is not there, and what cannot be read, is said by name", async () => {
   const missing = await extra({ upscaler_1: "R-ESRGAN 4x+ Anime6B" });
   expect(missing.status).toBe(501);

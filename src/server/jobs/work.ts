@@ -2,7 +2,9 @@ import { randomInt } from "node:crypto";
 import sharp from "sharp";
 import {
   encodePng,
+  type GenerateOptions,
   type GenerateResult,
+  hiresUpscalers,
   type Image,
   infotext,
   type ProgressEvent,
@@ -58,7 +60,8 @@ async function generatePictures(
     const skip = hooks.skippable();
     const progress = progressOf(image, count, hooks.progress);
     const one = cells[image] ?? startOf(request, image);
-    const options = await generateOptions(one, images.get, (name) => models.findControl(name));
+    const given = await generateOptions(one, images.get, (name) => models.findControl(name));
+    const options = await withUpscaler(given, models);
     let result: GenerateResult;
     try {
       const vae = await models.findVae(request.vae);
@@ -144,6 +147,15 @@ function changesOf(event: ProgressEvent, image: number, images: number): Partial
       };
     }
   }
+}
+
+/** The second pass's network by its file, where it is one. */
+async function withUpscaler(options: GenerateOptions, models: Models): Promise<GenerateOptions> {
+  const { hires } = options;
+  if (!hires?.upscaler || hiresUpscalers.some((name) => name === hires.upscaler)) return options;
+  const found = await models.upscalers.find(hires.upscaler);
+  if (!found) throw await models.upscalers.missing(hires.upscaler, hiresUpscalers);
+  return { ...options, hires: { ...hires, upscaler: found.model } };
 }
 
 /** By a network, or by resampling on sharp's own threads: large pictures do not hold up other requests. */

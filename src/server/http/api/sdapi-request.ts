@@ -179,8 +179,8 @@ const latentModes: Record<string, string> = {
 
 function hiresOf(request: Txt2img) {
   const { hr_upscaler, hr_resize_x, hr_resize_y, hr_second_pass_steps } = request;
-  const upscaler = latentModes[(hr_upscaler || "latent").toLowerCase()];
-  if (!upscaler) throw new Refusal(404, "UPSCALER", `Upscaler ${hr_upscaler} not found`);
+  // Others are networks, whose names the job's acceptance knows.
+  const upscaler = latentModes[(hr_upscaler || "latent").toLowerCase()] ?? hr_upscaler!;
   return {
     upscaler,
     strength: request.denoising_strength,
