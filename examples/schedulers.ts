@@ -3,8 +3,8 @@ import { writeFileSync } from "node:fs";
 import { encodePng, generate, type Image, schedulerEntries } from "tfjs-diffusion";
 
 const [file = "sheet.png", prompt = "a strawberry", steps = "50", only] = process.argv.slice(2);
-// These two were made for networks with noise levels of their own, and draw nothing sensible here.
-const foreign = ["edm_euler", "ipndm"];
+// Made for networks with noise levels of their own: they draw nothing sensible here, or refuse to.
+const foreign = ["edm_euler", "edm_dpmpp_2m", "ipndm"];
 
 const cells: Image[] = [];
 for (const { name, stochastic } of schedulerEntries) {
