@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import sharp from "sharp";
+import sharp, { type Sharp } from "sharp";
 import {
   encodePng,
   type GenerateOptions,
@@ -193,7 +193,7 @@ async function larger(
   }: { source: Uint8Array; upscaler: string; size: { width: number; height: number } },
   models: Models,
   { signal, progress }: WorkHooks,
-): Promise<sharp.Sharp> {
+): Promise<Sharp> {
   if (resamplers.some((name) => name === upscaler)) {
     const kernel = upscaler === "Nearest" ? "nearest" : "lanczos3";
     return sharp(source).resize(size.width, size.height, { kernel, fit: "fill" });
