@@ -37,6 +37,7 @@ const floors: Record<string, readonly string[]> = {
   index: [
     ...["errors", "events", "adapters", "generation", "image", "latents", "models", "options", "pipeline"],
     ...["runtime", "schedulers", "text", "weights"],
+    "ops",
   ],
   server: ["errors", "events", "expectations", "disk", "index", "options"],
   page: ["options", "server"],

@@ -5,8 +5,9 @@ export type { EncodeOptions } from "./generation/encode-prompt.js";
 export type { IpAdapterInfo } from "./generation/ip-adapter.js";
 export type { CannyOptions } from "./image/canny.js";
 export type { Image, Mask, Size } from "./image/image.js";
+export type { LatentMaskRule, MaskReading } from "./image/mask.js";
 export { masks } from "./image/masks.js";
-export type { Margins } from "./image/outpaint.js";
+export type { Margins, OutpaintCanvas } from "./image/outpaint.js";
 export {
   formatParameters,
   type Parameters,
@@ -16,14 +17,24 @@ export {
 export { readImageTexts, withParameters } from "./image/parameters-text.js";
 export { decodePng, encodePng } from "./image/png.js";
 export { type Preprocessor, preprocess, preprocessors } from "./image/preprocess.js";
+export type { ClampedImage } from "./image/read.js";
 export { readImage } from "./image/read.js";
 export { fitImage, type ResampleFilter, type ResizeMode, resize } from "./image/resize.js";
+export type { KeptLatents } from "./latents/blend.js";
 export { type BrownianOptions, brownianNoise } from "./latents/brownian.js";
+export type { Region } from "./latents/extent.js";
 export type { Latents, Values } from "./latents/latents.js";
 export { createRng, numericSeed, type Rng, type RngName, type Seed } from "./latents/rng.js";
 export type { InterpolationMode } from "./latents/upscale.js";
-export type { TextEncoderConfig } from "./models/clip.js";
+export type { TextEncoderConfig, TextEncoderOutputs } from "./models/clip.js";
+export type { Filled, Shaped } from "./models/fields.js";
+export type { FreeU } from "./models/freeu.js";
+export type { TaesdConfig, TaesdStages } from "./models/taesd.js";
+export type { KlConfig } from "./models/vae.js";
 export type { VaeConfig } from "./models/vae-config.js";
+export type { VqConfig } from "./models/vq.js";
+export type { FusedNodes } from "./ops/graph.js";
+export type { Activation, Tensor } from "./ops/ops.js";
 export {
   defaultUpscaler,
   type HiresUpscaler,
@@ -31,6 +42,7 @@ export {
   type MaskedContent,
   maskedContents,
   type Output,
+  outputs,
   type Precision,
   type Prediction,
   precisions,
@@ -52,6 +64,7 @@ export type {
   LocateOptions,
   UpscalerOptions,
 } from "./options/load.js";
+export { upscalerOptionNames } from "./options/load.js";
 export type { GenerateOptions } from "./options/options.js";
 export type { Inpainting, Mode, ResolvedOptions, Upscaling } from "./options/resolved.js";
 export type { RunOptions } from "./options/run-options.js";
@@ -67,6 +80,7 @@ export {
   type UpscalerInfo,
   upscale,
 } from "./pipeline/image-upscaler.js";
+export type { TensorFlow } from "./pipeline/layers.js";
 export { type LayerName, loadLayer } from "./pipeline/layers.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";
 export { defaultModels } from "./pipeline/model-source.js";
@@ -86,6 +100,12 @@ export {
   scheduleTypes,
 } from "./schedulers/catalog.js";
 export type { SchedulerConfig } from "./schedulers/config.js";
+export {
+  type SchedulerRule,
+  type SigmaSchedule,
+  schedulerRules,
+  sigmaSchedules,
+} from "./schedulers/lists.js";
 export type { SamplerPair, SchedulerName } from "./schedulers/names.js";
 export type { NoiseRange, NoiseSource, Run } from "./schedulers/plan.js";
 export {
@@ -95,6 +115,8 @@ export {
   type SchedulerFactory,
   schedulerConfig,
 } from "./schedulers/scheduler.js";
+export type { Emphasis } from "./text/emphasis.js";
+export type { PromptOptions } from "./text/prompt.js";
 export { countTokens, type PromptSyntax } from "./text/prompt.js";
 export type { Tokenizer } from "./text/tokenizer.js";
 export { loadTokenizer } from "./weights/tokenizer-files.js";

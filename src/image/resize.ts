@@ -31,9 +31,9 @@ const filters = {
   },
   bicubic: { support: 2, weight: bicubic },
   lanczos: { support: 3, weight: (x: number) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
-} as const;
+} as const satisfies Record<Exclude<ResampleFilter, "nearest">, unknown>;
 
-export type ResampleFilter = "nearest" | keyof typeof filters;
+export type ResampleFilter = "nearest" | "box" | "bilinear" | "hamming" | "bicubic" | "lanczos";
 
 /** stretch ignores the aspect ratio; crop fills the target and cuts the excess; fill fits inside and extends the edges. */
 export type ResizeMode = "stretch" | "crop" | "fill";

@@ -67,7 +67,8 @@ export interface LoadOptions extends FindOptions {
   hangMs?: number;
 }
 
-const upscalerOptionNames = [
+/** Options of loading that a network which enlarges pictures takes. */
+export const upscalerOptionNames = [
   ...(["revision", "token", "offline"] as const),
   ...(["precision", "runtime", "threads", "memoryLimit", "hangMs", "cacheDir"] as const),
 ] as const;

@@ -11,7 +11,7 @@ import { clipTokenizerFolder, defaultModels, locateModel } from "./model-source.
 export type LayerName = "text_encoder" | "unet" | "vae_encoder" | "vae_decoder";
 
 /** What is needed of tfjs; its own types would have to be found wherever this library is installed. */
-interface TensorFlow {
+export interface TensorFlow {
   readonly layers: { readonly Layer: abstract new (...args: never) => unknown };
 }
 
