@@ -1,5 +1,5 @@
 /** What has a shape: tensors of every kind, and the numbers that they are made of. */
-interface Shaped {
+export interface Shaped {
   readonly shape: readonly number[];
 }
 
