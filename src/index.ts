@@ -34,7 +34,7 @@ export type { KlConfig } from "./models/vae.js";
 export type { VaeConfig } from "./models/vae-config.js";
 export type { VqConfig } from "./models/vq.js";
 export type { FusedNodes } from "./ops/graph.js";
-export type { Activation, Tensor } from "./ops/ops.js";
+export type { Activation, DType, Shape, Tensor } from "./ops/ops.js";
 export {
   defaultUpscaler,
   type HiresUpscaler,
