@@ -3,7 +3,7 @@ import { DiffusionError, type ErrorCode } from "../errors.js";
 import { exitCodes } from "./failure.js";
 import { note, type Session, sayJson } from "./session.js";
 
-/** What can be wrong with one picture alone; anything else would be the same for the next one. */
+/** What can be wrong with just one picture; anything else would be the same for the next one. */
 const ofOnePicture: readonly ErrorCode[] = ["BAD_IMAGE", "BAD_OPTION", "FILE_MISSING", "DISK", "WORKER"];
 
 /** Collects what goes wrong with single pictures of a folder. */

@@ -13,7 +13,7 @@ const SILENCE = 20 * HEARTBEAT;
 const POLL = 150;
 
 /**
- * Runs `run` while this process alone holds the lock at `path`, whichever of the processes on this disk want it.
+ * Runs `run` while only this process holds the lock at `path`, whichever of the processes on this disk want it.
  * Node has no flock, so a lock is a file that only one can create, kept fresh while it is held; what a killed
  * process leaves behind is taken over.
  *

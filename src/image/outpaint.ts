@@ -33,7 +33,7 @@ export interface OutpaintCanvas {
 /** Pixels of the source beside a new area over which it is released later and later. */
 const BAND = 32;
 
-const MOST_PIXELS = 2 ** 26; // 8192 x 8192: beyond it the float copies alone take gigabytes
+const MOST_PIXELS = 2 ** 26; // 8192 x 8192: beyond it the copies in floats take gigabytes
 const sides = ["left", "top", "right", "bottom"] as const;
 
 /** All four margins; throws unless they are whole numbers of at least 0 and one of them is not 0. */

@@ -20,7 +20,7 @@ const clipSchema = z.object({
 /** transformers' names of activations, and ours. */
 const activations = { quick_gelu: "quick_gelu", gelu: "gelu", gelu_new: "gelu_tanh" } as const;
 
-/** CLIPTextModel, or CLIPTextModelWithProjection, which alone holds the projection of the pooled output. */
+/** CLIPTextModel, or CLIPTextModelWithProjection, the only one that holds the projection of the pooled output. */
 export function parseTextEncoderConfig(json: unknown, file: string): TextEncoderConfig {
   const c = parse(clipSchema, json, file);
   if (c.hidden_size % c.num_attention_heads !== 0)

@@ -29,7 +29,7 @@ export interface UNetSize {
   readonly freeu?: FreeU;
   /** Paths of the transformer blocks in which self-attention is the identity (`selfAttentions`). */
   readonly perturbed?: readonly string[];
-  /** DeepCache: also gives what the last layer of the way up begins with, or takes that and runs what is around it alone. */
+  /** DeepCache: also gives what the last layer of the way up begins with, or takes that and runs only what is around it. */
   readonly deep?: "out" | "in";
 }
 

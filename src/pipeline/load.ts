@@ -5,15 +5,12 @@ import type { Control } from "../generation/control.js";
 import { IpAdapterSet } from "../generation/ip-adapter.js";
 import { type Loaded, traitsOf } from "../generation/loaded.js";
 import { createPreviewer, type Previewer } from "../generation/previews.js";
-import type { LoadOptions, LocateOptions } from "../options/load.js";
+import type { LoadOptions } from "../options/load.js";
 import { isSmall, type Model, type Replacements, readConfigs, weightChecks } from "../runtime/model.js";
-import { readControlNet, readT2iAdapter } from "../runtime/networks/adapter-networks.js";
-import { createControlNet } from "../runtime/networks/controlnet.js";
 import { openIpAdapter } from "../runtime/networks/ip-adapter.js";
 import type { NetworksOptions } from "../runtime/networks/network-runner.js";
 import { createNetworks } from "../runtime/networks/networks.js";
-import { createT2iAdapter } from "../runtime/networks/t2i-adapter.js";
-import { createUpscaler, readUpscaler, type Upscaler } from "../runtime/networks/upscaler.js";
+import type { Upscaler } from "../runtime/networks/upscaler.js";
 import { Engine } from "../runtime/process/engine.js";
 import { createTurns, type Turns } from "../runtime/process/turns.js";
 import type { Tokenizer } from "../text/tokenizer.js";
@@ -22,9 +19,9 @@ import type { ModelSource } from "../weights/component.js";
 import { openComponentFolder } from "../weights/folder.js";
 import { type ModelOpening, openComponent, openModel } from "../weights/model.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
-import { locateUpscaler } from "./image-upscaler.js";
 import { listening } from "./listening.js";
-import { clipTokenizerFolder, locateModel } from "./model-source.js";
+import { clipTokenizerFolder, elsewhere, located, locateModel, variantOf } from "./model-source.js";
+import { controlOpener, upscalerOpener } from "./named-networks.js";
 
 /** A loaded model with all that belongs to it, and the process that computes. */
 export interface Opened {
@@ -123,50 +120,6 @@ function assemble(
   };
 }
 
-/** Opens ControlNets and T2I-Adapters, each once; one that could not be opened is tried anew the next time. */
-function controlOpener(
-  { source, unet }: Model,
-  engine: Engine,
-  networksOptions: NetworksOptions,
-  options: LoadOptions,
-): Opened["control"] {
-  const known = new Map<string, Promise<Control["net"]>>();
-  const open = async (name: string) => {
-    const variant = variantOf(options);
-    const network = openComponent(
-      await locateModel(name, { ...elsewhere(options), ...variant }),
-      source,
-      variant,
-    );
-    return network.className === "T2IAdapter"
-      ? createT2iAdapter(readT2iAdapter(network, unet), engine, networksOptions)
-      : createControlNet(readControlNet(network, unet), engine, networksOptions);
-  };
-  return (name) => {
-    const net = known.get(name) ?? open(name);
-    known.set(name, net);
-    net.catch(() => known.delete(name));
-    return net;
-  };
-}
-
-/** Opens networks that enlarge pictures, as `controlOpener` does. */
-function upscalerOpener(
-  engine: Engine,
-  networksOptions: NetworksOptions,
-  options: LoadOptions,
-): Opened["upscaler"] {
-  const known = new Map<string, Promise<Upscaler>>();
-  const open = async (name: string) =>
-    createUpscaler(readUpscaler(await locateUpscaler(name, elsewhere(options))), engine, networksOptions);
-  return (name) => {
-    const upscaler = known.get(name) ?? open(name);
-    known.set(name, upscaler);
-    upscaler.catch(() => known.delete(name));
-    return upscaler;
-  };
-}
-
 /** Graphs of small networks compute the samples of a batch side by side; tfjs gives its operations all threads. */
 const isSideBySide = (model: Model, { runtime = "graph" }: LoadOptions): boolean =>
   runtime === "graph" && isSmall(model);
@@ -194,9 +147,6 @@ async function openingOf(options: LoadOptions): Promise<ModelOpening> {
   };
 }
 
-const variantOf = ({ precision }: LoadOptions): { variant?: "fp16" } =>
-  precision === "fp16" ? { variant: "fp16" } : {};
-
 /** What can be read while the process that computes starts: checks the weights, loads the tokenizers. */
 async function readRest(model: Model, engine: Engine): Promise<Tokenizer[]> {
   engine.start();
@@ -215,15 +165,4 @@ async function openAutoencoders(options: LoadOptions, source: ModelSource): Prom
     ...(options.vae !== undefined && { vae: await open(options.vae) }),
     ...(options.taesd !== undefined && { taesd: await open(options.taesd) }),
   };
-}
-
-/** For what comes from elsewhere: the revision is the model's; its own is part of its name (owner/name@revision). */
-function elsewhere(options: LoadOptions): LocateOptions {
-  const { revision: _, ...rest } = located(options);
-  return rest;
-}
-
-function located({ revision, token, offline, signal, onProgress }: LoadOptions) {
-  const given = { revision, token, offline, signal, onProgress };
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { packageFolder } from "../disk/package.js";
 import { DiffusionError, nearest } from "../errors.js";
 import { fetchFromHub, parseHubReference } from "../hub/hub.js";
-import type { LocateOptions } from "../options/load.js";
+import type { LoadOptions, LocateOptions } from "../options/load.js";
 import { requireText } from "../options/refusal.js";
 
 /** The models that come with the library; the first is the default, the second its inpainting variant. */
@@ -43,3 +43,19 @@ export async function locateModel(model: string, options: LocateOptions = {}): P
   const snapshot = await fetchFromHub(reference, options);
   return snapshot.file ?? snapshot.folder;
 }
+
+/** What finding a model takes of the options of loading it. */
+export function located({ revision, token, offline, signal, onProgress }: LoadOptions): LocateOptions {
+  const given = { revision, token, offline, signal, onProgress };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+/** For what comes from elsewhere: the revision is the model's; its own is part of its name (owner/name@revision). */
+export function elsewhere(options: LoadOptions): LocateOptions {
+  const { revision: _, ...rest } = located(options);
+  return rest;
+}
+
+/** Which of two sets of weights a repository is asked for. */
+export const variantOf = ({ precision }: LoadOptions): { variant?: "fp16" } =>
+  precision === "fp16" ? { variant: "fp16" } : {};

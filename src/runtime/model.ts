@@ -159,7 +159,7 @@ export const folderOf = (network: Component): string => join(network.weights.pat
 
 export const fileOf = (network: Component): string => join(folderOf(network), "config.json");
 
-/** What people call it: its folder, or the file that it is alone in. */
+/** What people call it: its folder, or the file that it has to itself. */
 export const placeOf = (network: Component): string =>
   existsSync(fileOf(network)) ? folderOf(network) : network.weights.path;
 

@@ -60,7 +60,7 @@ function networksOf({
   ];
 }
 
-/** What stands behind `text_encoder` and `tokenizer`: SDXL's refiner has the second alone. */
+/** What stands behind `text_encoder` and `tokenizer`: SDXL's refiner has only the second. */
 function encoderRoles(count: number, settings: JsonObject): readonly string[] {
   const second = settings.text_encoder_2;
   return count === 1 && Array.isArray(second) && second[1] !== null ? ["_2"] : ["", "_2"];

@@ -18,7 +18,7 @@ export interface UNet {
   run(x: UNetInput): Promise<Values>;
   /**
    * DeepCache (Ma et al. 2023, branch 0), for conditional UNets. Without `deep` the whole network, which gives its deep
-   * feature [B, H, W, C] beside the prediction; with one, what is around it alone, and the same feature comes back.
+   * feature [B, H, W, C] beside the prediction; with one, only what is around it, and the same feature comes back.
    * ControlNet's residuals other than the first are then left out, as they act on what is not run.
    */
   runDeep(x: UNetInput, deep?: Values): Promise<{ readonly sample: Values; readonly deep: Values }>;

@@ -145,7 +145,7 @@ function readEmbedding(json: string, path: string): { word?: string; tensors: Ma
   return { ...(typeof value.name === "string" && value.name !== "" && { word: value.name }), tensors };
 }
 
-/** Rows of one length, or one row alone. */
+/** Rows of one length, or a single row. */
 function numbers(value: Json): Tensor | undefined {
   if (!Array.isArray(value)) return undefined;
   const rows = value.every(Array.isArray) ? (value as Json[][]) : [value];
