@@ -89,7 +89,7 @@ describe("a folder of pictures", () => {
       stderr: expect.stringContaining("1 of 3 pictures failed"),
       code: 1,
     });
-    expect(stderr).toMatch(/^ {2}IMG 3\.jpg: .*neither PNG, nor JPEG, nor WebP$/m);
+    expect(stderr).toMatch(/^ {2}IMG 3\.jpg: .*neither PNG, nor JPEG, WebP, GIF, TIFF or AVIF$/m);
     expect(stdout.trim().split("\n")).toEqual([
       expect.stringMatching(/^made\/IMG 2\.png {2}seed 5 {2}72x72 /),
       expect.stringMatching(/^made\/IMG 10\.png {2}seed 7 {2}64x64 /),

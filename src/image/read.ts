@@ -107,7 +107,9 @@ async function decode(bytes: Uint8Array, name: string, maxPixels: number): Promi
     name,
     bytes.length === 0
       ? "it is empty"
-      : `it is ${foreign ? `${foreign} file, which is` : "of a format that is"} not read`,
+      : foreign
+        ? `it is ${foreign} file, which is not read`
+        : "it is neither PNG, nor JPEG, WebP, GIF, TIFF or AVIF",
   );
 }
 

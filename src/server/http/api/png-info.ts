@@ -1,5 +1,6 @@
 import { parseFields, readImageTexts } from "../../../index.js";
-import { decodeBase64 } from "../../storage/images.js";
+import type { Limits } from "../../requests/limits.js";
+import { decodeBase64, readForeign } from "../../storage/images.js";
 
 /** What a PNG, JPEG or WebP says about how it was made, as the web UI's API gives it. */
 export interface PngInfo {
@@ -11,8 +12,11 @@ export interface PngInfo {
   readonly parameters: Readonly<Record<string, string>>;
 }
 
-export async function pngInfo(base64: string): Promise<PngInfo> {
-  const text = await readImageTexts(decodeBase64(base64));
+/** Of a picture that can be decoded within the limits; others are refused, whatever text they carry. */
+export async function pngInfo(base64: string, limits: Limits): Promise<PngInfo> {
+  const bytes = decodeBase64(base64);
+  await readForeign(bytes, limits);
+  const text = await readImageTexts(bytes);
   const info = text.parameters ?? "";
   return { info, items: text, parameters: info === "" ? {} : parseFields(info) };
 }

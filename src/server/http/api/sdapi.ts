@@ -52,7 +52,7 @@ export function sdapi(parts: Parts): Hono {
   );
   app.post("/sdapi/v1/png-info", async (c) => {
     const { image } = await read(c, pngInfoBody);
-    return c.json(await pngInfo(image));
+    return c.json(await pngInfo(image, parts.limits));
   });
 
   app.post("/internal/progress", async (c) =>
