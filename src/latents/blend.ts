@@ -33,8 +33,8 @@ export interface KeptLatents {
 }
 
 /**
- * The latents after step `step` with the kept part put back at the noise level of the step after it, or clean
- * after the last one. This is how a UNet without mask channels inpaints.
+ * The latents that an evaluation has given, with the kept part put back at the noise level of the next one, or clean
+ * after the last. This is how a UNet without mask channels inpaints.
  */
 export function restoreKept(
   latents: Latents,
@@ -43,12 +43,12 @@ export function restoreKept(
     readonly timesteps: readonly number[];
     addNoise(clean: Float32Array, noise: Float32Array, step: number): Float32Array;
   },
-  step: number,
+  evaluation: number,
 ): Latents {
   const { batch } = axesOf(latents);
   const clean = repeatBatch(original, batch);
-  if (step + 1 >= scheduler.timesteps.length) return blendLatents(latents, clean, mask);
-  const data = scheduler.addNoise(clean.data, repeatBatch(noise, batch).data, step + 1);
+  if (evaluation + 1 >= scheduler.timesteps.length) return blendLatents(latents, clean, mask);
+  const data = scheduler.addNoise(clean.data, repeatBatch(noise, batch).data, evaluation + 1);
   return blendLatents(latents, { shape: latents.shape, data }, mask);
 }
 

@@ -25,7 +25,8 @@ const contradictions: readonly (readonly [Name, Name, string])[] = [
 ];
 
 /**
- * Refuses options that contradict each other or the model: one place, one message each.
+ * Refuses options that contradict each other or the model, one message each. What shows only in resolved values
+ * (sizes, latents, counts of prompts) is refused where those are made, in `resolve.ts`.
  *
  * @throws DiffusionError BAD_OPTION
  */

@@ -22,7 +22,9 @@ export function checkSteps(runs: readonly StoredGenerate[], { schedulerConfig: m
   const seen = new Set<string>();
   let left = mostSteps;
   for (const { scheduler, steps = usualSteps, eta, image, strength, exactSteps, webuiSteps } of runs) {
-    const starts = image !== undefined && strength !== undefined && !exactSteps;
+    // Distilled models run all steps on a picture, on a part of their schedule: here they are tried on the whole.
+    const distilled = model?._class_name === "LCMScheduler";
+    const starts = image !== undefined && strength !== undefined && !exactSteps && !distilled;
     const run = {
       steps,
       ...(eta !== undefined && { eta }),
