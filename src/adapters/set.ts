@@ -1,13 +1,12 @@
-import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
-import { basename, extname, join } from "node:path";
+import { existsSync } from "node:fs";
 import { DiffusionError, nearest } from "../errors.js";
-import { parseHubReference } from "../hub/hub.js";
-import { extractNetworks, type NetworkMention } from "../text/prompt.js";
+import type { NetworkMention } from "../text/prompt.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import type { ModelSource } from "../weights/component.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { type Adapters, adaptedModel, encoderWidths } from "./adapted-checkpoint.js";
 import { bundledWords } from "./bundle.js";
+import { adaptersIn, stem } from "./locate.js";
 import { type Lora, loraFile, openLora } from "./lora.js";
 import type { AdaptedModel } from "./lora-keys.js";
 import { readTextualInversion } from "./textual-inversion.js";
@@ -41,9 +40,6 @@ export interface AdaptersInUse {
   /** What of their files this model has no use for. */
   readonly notes: readonly string[];
 }
-
-/** The folder or file of what is called by a path, or by a name on the hub, which is downloaded. */
-export type Locate = (name: string) => Promise<string>;
 
 /** The adapters of a model: which are loaded, how strongly they act, and which a prompt brings along. */
 export class AdapterSet {
@@ -218,74 +214,8 @@ function unmatchedNote({ name, unmatched }: LoraInfo): string[] {
 const isOn = (scale: LoraScale): boolean =>
   typeof scale === "number" ? scale !== 0 : scale.unet !== 0 || scale.text !== 0;
 
-/** A prompt without the LoRAs that it mentions, and these. */
-export interface TakenMentions {
-  readonly text: string;
-  readonly mentions: readonly NetworkMention[];
-}
-
-/** LoRAs that a prompt mentions, and the prompt without them. */
-export function takeMentions(prompt: string): TakenMentions {
-  const { text, networks } = extractNetworks(prompt);
-  const mentions = networks.filter(({ kind }) => /^(lora|lyco)$/i.test(kind));
-  const other = networks.find((mention) => !mentions.includes(mention));
-  if (other)
-    throw new DiffusionError(
-      "UNSUPPORTED",
-      `<${other.kind}:${other.name}>: networks of the kind ${other.kind} cannot be used`,
-      {
-        hint: "<lora:name:0.8> can.",
-      },
-    );
-  return mentions.length > 0 ? { text, mentions } : { text: prompt, mentions };
-}
-
-/**
- * A LoRA acts on the whole picture, so SDXL's second prompt may repeat those of the first, and name no other.
- *
- * @throws DiffusionError BAD_OPTION
- */
-export function refuseOtherMentions(second: TakenMentions, first: TakenMentions): void {
-  const other = second.mentions.find(({ name }) => !first.mentions.some((known) => known.name === name));
-  if (!other) return;
-  throw new DiffusionError(
-    "BAD_OPTION",
-    `a LoRA acts on the whole picture, so prompt2 cannot name ${other.name} by itself`,
-    { hint: "name it in prompt" },
-  );
-}
-
-/** An adapter's file or folder: a path, or a repository of the hub, which is downloaded. */
-export async function locateAdapter(path: string, locate: Locate): Promise<string> {
-  if (existsSync(path)) return path;
-  if (/\.(safetensors|pt|bin|ckpt)$/.test(path) && !path.includes(":"))
-    throw new DiffusionError("FILE_MISSING", `there is no adapter ${path}`);
-  if (!parseHubReference(path))
-    throw new DiffusionError("FILE_MISSING", `there is no adapter ${path}`, {
-      hint: "give a file, a folder, or a hub name such as owner/name:file.safetensors",
-    });
-  return locate(path);
-}
-
-/** Name to path of the adapters in a folder and the folders in it, also those that links lead to. */
-function adaptersIn(folder: string, seen = new Set<string>()): Map<string, string> {
-  const found = new Map<string, string>();
-  const real = realpathSync(folder);
-  if (seen.has(real)) return found;
-  seen.add(real);
-  for (const name of readdirSync(folder)) {
-    const path = join(folder, name);
-    if (/\.(safetensors|pt|bin|ckpt)$/.test(name)) found.set(stem(path), path);
-    else if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
-      for (const [name, inner] of adaptersIn(path, seen)) found.set(name, inner);
-  }
-  return found;
-}
-
 const withWords = (tokenizers: readonly Tokenizer[], words: readonly WordInfo[]): readonly Tokenizer[] =>
   words.length === 0 ? tokenizers : tokenizers.map((tokenizer) => tokenizer.withWords(words));
-
-const stem = (path: string): string => basename(path, extname(path));
 
 function checkScale(scale: LoraScale): void {
   const values: unknown[] = typeof scale === "object" && scale !== null ? [scale.unet, scale.text] : [scale];

@@ -1,4 +1,4 @@
-import { refuseOtherMentions, takeMentions } from "../adapters/set.js";
+import { refuseOtherMentions, takeMentions } from "../adapters/mentions.js";
 import { DiffusionError } from "../errors.js";
 import type { Conditioning } from "../options/conditioning.js";
 import type { NetworkMention, PromptSyntax } from "../text/prompt.js";

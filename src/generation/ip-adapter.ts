@@ -1,6 +1,6 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, dirname, extname, join } from "node:path";
-import { type Locate, locateAdapter } from "../adapters/set.js";
+import { type Locate, locateAdapter } from "../adapters/locate.js";
 import { DiffusionError, nearest } from "../errors.js";
 import { parseHubReference } from "../hub/hub.js";
 import { clipPixels } from "../image/clip-pixels.js";

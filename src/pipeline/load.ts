@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
-import { AdapterSet, type Locate } from "../adapters/set.js";
+import type { Locate } from "../adapters/locate.js";
+import { AdapterSet } from "../adapters/set.js";
 import type { OnProgress } from "../events.js";
 import type { Control } from "../generation/control.js";
 import { IpAdapterSet } from "../generation/ip-adapter.js";

@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import { refuseOtherMentions, takeMentions } from "../adapters/set.js";
+import { refuseOtherMentions, takeMentions } from "../adapters/mentions.js";
 import { DiffusionError } from "../errors.js";
 import type { OnProgress } from "../events.js";
 import { batched, encodePrompts } from "../generation/conditioning.js";

@@ -1,5 +1,6 @@
 import { basename, extname } from "node:path";
-import { type LoraInfo, type LoraScale, locateAdapter, type WordInfo } from "../adapters/set.js";
+import { locateAdapter } from "../adapters/locate.js";
+import type { LoraInfo, LoraScale, WordInfo } from "../adapters/set.js";
 import { DiffusionError } from "../errors.js";
 import type { ProgressEvent } from "../events.js";
 import { type EncodeOptions, encodePrompt } from "../generation/encode-prompt.js";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { encodePng } from "../index.js";
-import { buildProcesses, startProcess } from "../testing/processes.js";
+import { buildProcesses, serviceProcesses, startProcess } from "../testing/processes.js";
 import { freePort, hasRedis, startRedis } from "../testing/redis-server.js";
 import { s3Credentials, startS3 } from "../testing/s3-server.js";
 
@@ -16,11 +16,7 @@ vi.setConfig({ testTimeout: 120_000 });
 
 let built: Awaited<ReturnType<typeof buildProcesses>>;
 beforeAll(async () => {
-  built = await buildProcesses({
-    cli: "cli/main.ts",
-    worker: "testing/queue-worker.ts",
-    "runtime/worker": "runtime/process/worker.ts",
-  });
+  built = await buildProcesses(serviceProcesses);
 }, 120_000);
 afterAll(() => built?.remove());
 

@@ -5,6 +5,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "tsup";
 
+/** The command line, a worker for tests of the queue, and the process that computes beside them. */
+export const serviceProcesses = {
+  cli: "cli/main.ts",
+  worker: "testing/queue-worker.ts",
+  "runtime/worker": "runtime/process/worker.ts",
+};
+
 /**
  * Entries under src/ as JavaScript, so that processes start at once. The folder lies in the package: its files find
  * what the package depends on.

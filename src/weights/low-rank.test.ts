@@ -1,20 +1,6 @@
 import { expect, test } from "vitest";
-import { plainMatMul } from "../adapters/lora-delta.js";
-import { pseudoRandom } from "../testing/tiny.js";
-import { type LowRank, sumLowRank } from "./low-rank.js";
-
-/** Of a weight of this shape. */
-function change(shape: readonly number[], rank: number, seed: number) {
-  const [out = 0, ...inner] = shape;
-  const size = inner.reduce((a, b) => a * b, 1);
-  return {
-    up: { shape: [out, rank], data: pseudoRandom(out * rank, seed) },
-    down: { shape: [rank, ...inner], data: pseudoRandom(rank * size, seed + 1) },
-  };
-}
-
-const product = ({ up, down }: LowRank) =>
-  plainMatMul(up.data, down.data, up.shape[0]!, up.shape[1]!, down.data.length / down.shape[0]!);
+import { change, product } from "../testing/low-rank.js";
+import { sumLowRank } from "./low-rank.js";
 
 test("changes of several ranks add up", () => {
   const shape = [4, 3, 3, 3];

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { createClock, hasClocks } from "../../testing/clock.js";
-import { buildProcesses, startProcess } from "../../testing/processes.js";
+import { buildProcesses, serviceProcesses, startProcess } from "../../testing/processes.js";
 import { freePort, hasRedis, type RedisServer, startRedis } from "../../testing/redis-server.js";
 import { s3Credentials, startS3 } from "../../testing/s3-server.js";
 
@@ -23,11 +23,7 @@ type Env = Readonly<Record<string, string>>;
 
 let built: Awaited<ReturnType<typeof buildProcesses>>;
 beforeAll(async () => {
-  built = await buildProcesses({
-    cli: "cli/main.ts",
-    worker: "testing/queue-worker.ts",
-    "runtime/worker": "runtime/process/worker.ts",
-  });
+  built = await buildProcesses(serviceProcesses);
 }, 120_000);
 afterAll(() => built?.remove());
 

@@ -1,0 +1,37 @@
+import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
+import { basename, extname, join } from "node:path";
+import { DiffusionError } from "../errors.js";
+import { parseHubReference } from "../hub/hub.js";
+
+/** The folder or file of what is called by a path, or by a name on the hub, which is downloaded. */
+export type Locate = (name: string) => Promise<string>;
+
+/** An adapter's file or folder: a path, or a repository of the hub, which is downloaded. */
+export async function locateAdapter(path: string, locate: Locate): Promise<string> {
+  if (existsSync(path)) return path;
+  if (/\.(safetensors|pt|bin|ckpt)$/.test(path) && !path.includes(":"))
+    throw new DiffusionError("FILE_MISSING", `there is no adapter ${path}`);
+  if (!parseHubReference(path))
+    throw new DiffusionError("FILE_MISSING", `there is no adapter ${path}`, {
+      hint: "give a file, a folder, or a hub name such as owner/name:file.safetensors",
+    });
+  return locate(path);
+}
+
+/** Name to path of the adapters in a folder and the folders in it, also those that links lead to. */
+export function adaptersIn(folder: string, seen = new Set<string>()): Map<string, string> {
+  const found = new Map<string, string>();
+  const real = realpathSync(folder);
+  if (seen.has(real)) return found;
+  seen.add(real);
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name);
+    if (/\.(safetensors|pt|bin|ckpt)$/.test(name)) found.set(stem(path), path);
+    else if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+      for (const [name, inner] of adaptersIn(path, seen)) found.set(name, inner);
+  }
+  return found;
+}
+
+/** What an adapter is called where nothing else is said: its file, without the ending. */
+export const stem = (path: string): string => basename(path, extname(path));
