@@ -149,7 +149,8 @@ function TabList({ tab }: { readonly tab: Tab }) {
     document.getElementById(`tab-${tab}`)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [tab]);
   const onKeyDown = (event: KeyboardEvent) => {
-    const at = tabs.indexOf(tab);
+    // Counted from the tab that has the focus: one that was clicked a moment ago may not be open yet.
+    const at = tabs.findIndex((name) => `tab-${name}` === (event.target as Element).id);
     const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();
