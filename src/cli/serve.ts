@@ -19,6 +19,7 @@ interface Flags {
   readonly vaeDir?: string;
   readonly controlDir?: string;
   readonly upscalerDir?: string;
+  readonly styles?: string;
   readonly threads?: number;
   readonly prediction?: Prediction;
   readonly queue?: string;
@@ -53,6 +54,7 @@ export function addServe(program: Command, session: Session): void {
       "--upscaler-dir <folder>",
       "ESRGAN and SRVGGNetCompact (.pth, .safetensors) that requests can name",
     )
+    .option("--styles <file>", "styles that requests can name: the web UI's styles.csv")
     .addOption(
       flagOf("prediction", {
         ...loadOptions.prediction,

@@ -15,6 +15,7 @@ import type { StoredRequest } from "./requests/request.js";
 import { folderStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 import type { ImageStore } from "./storage/store.js";
+import { noStyles, openStyles } from "./storage/styles.js";
 
 /** A server for tests: everything real but the drawing of pictures, which a test may replace. */
 export interface TestServer {
@@ -47,6 +48,8 @@ export async function testServer(
     vaeDir?: string;
     controlDir?: string;
     upscalerDir?: string;
+    /** A CSV file. */
+    styles?: string;
   } = {},
 ): Promise<TestServer> {
   const folder = await mkdtemp(join(tmpdir(), "server-"));
@@ -64,7 +67,8 @@ export async function testServer(
   };
   const jobs = new Jobs(queue, work, { ...limits, log: (line) => log.push(line) });
   jobs.start();
-  const parts: Parts = { jobs, models, images, settings, limits };
+  const styles = options.styles === undefined ? noStyles : await openStyles(options.styles);
+  const parts: Parts = { jobs, models, images, settings, limits, styles };
   const handling: HandlerOptions = {
     access: { hosts: () => new Set([host]), ...(options.secret && { secret: options.secret }) },
     preparations: new Preparations(models, { paths: options.paths ?? false }),

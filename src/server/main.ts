@@ -19,6 +19,7 @@ import { defaultLimits, type Limits, sharedLimits } from "./requests/limits.js";
 import { type OpenedThings, openedThings, startError } from "./starting.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
+import { noStyles, openStyles } from "./storage/styles.js";
 
 export interface ServeOptions {
   /** Default 7860, the web UI's. 0 takes a free one. */
@@ -45,6 +46,8 @@ export interface ServeOptions {
   readonly controlDir?: string;
   /** A folder of networks that enlarge pictures: ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
   readonly upscalerDir?: string;
+  /** A CSV file of styles, as the web UI writes it. */
+  readonly styles?: string;
   readonly load?: Pick<LoadOptions, "threads" | "cacheDir" | "prediction">;
   /** redis://host:port of a queue that workers share; then this process loads no model. */
   readonly queue?: string;
@@ -93,6 +96,7 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   // Servers on a queue share the folder: only a journal has one writer.
   const lock = shared ? undefined : await lockData(dataDir);
   if (lock) opened.add(() => lock.release());
+  const styles = options.styles === undefined ? noStyles : await openStyles(options.styles);
   const settings = await openSettings(join(dataDir, "settings.json"));
   const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir, upscalerDir });
   opened.add(() => models.dispose());
@@ -111,7 +115,7 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
     reachable: images.reachable,
   });
   const preparations = new Preparations(models, { load, paths: isLoopback(listen) });
-  const parts: Parts = { jobs, models, images, settings, limits };
+  const parts: Parts = { jobs, models, images, settings, limits, styles };
 
   let hosts: ReadonlySet<string> = new Set();
   const listener = createListener(parts, {

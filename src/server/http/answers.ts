@@ -1,4 +1,5 @@
 import type { countTokens, ModelInfo, SchedulerEntry, scheduleTypes } from "../../index.js";
+import type { Style } from "../../options/styles.js";
 import type { ModelOption, ModelState, Precision } from "../jobs/model-option.js";
 import type { Preparation } from "../jobs/prepare.js";
 import type { Job, JobImage, JobResult } from "../queue/queue.js";
@@ -26,6 +27,7 @@ export interface Answers {
   };
   "GET /upscalers": { readonly upscalers: readonly string[] };
   "GET /controls": { readonly controls: readonly string[]; readonly preprocessors: readonly string[] };
+  "GET /styles": { readonly styles: readonly Style[] };
   "GET /limits": Limits;
   "POST /tokens": ReturnType<typeof countTokens>;
   "POST /sdapi/v1/png-info": PngInfo;

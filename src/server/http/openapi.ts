@@ -51,6 +51,9 @@ export const routes: Readonly<Record<string, Described>> = {
   "GET /schedulers": { summary: "Schedulers and schedule types" },
   "GET /upscalers": { summary: "Upscalers" },
   "GET /controls": { summary: "ControlNets and T2I-Adapters, and the preprocessors for their pictures" },
+  "GET /styles": {
+    summary: "The styles of the server's --styles: their names and the words that they add to prompts",
+  },
   "GET /limits": { summary: "The limits for requests" },
   "POST /tokens": { summary: "Counts the tokens of a prompt", body: tokensBody },
   "POST /v1/images/generations": { summary: "OpenAI: text to image", body: generationsBody },

@@ -15,6 +15,7 @@ import {
 import { decodeBase64, readForeign, storeForeign } from "../storage/images.js";
 import type { Settings } from "../storage/settings.js";
 import type { ImageStore } from "../storage/store.js";
+import type { Styles } from "../storage/styles.js";
 import type { Jobs } from "./jobs.js";
 import type { Models } from "./models.js";
 import { checkSteps } from "./steps.js";
@@ -27,6 +28,8 @@ export interface Parts {
   readonly images: ImageStore;
   readonly settings: Settings;
   readonly limits: Limits;
+  /** Words that requests can lay around their prompts by name. */
+  readonly styles: Styles;
 }
 
 /** A request of any API: pictures may have been decoded from base64 already. */

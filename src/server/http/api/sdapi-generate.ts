@@ -10,9 +10,16 @@ import { setOptions } from "./sdapi-options.js";
 import { timestamp } from "./sdapi-progress.js";
 import { overrideOf } from "./sdapi-request.js";
 import { type Img2img, img2img, type Txt2img, txt2img } from "./sdapi-schema.js";
+import type { Styled } from "./sdapi-styles.js";
+
+/** A request as it came, and with its styles. */
+interface Asked extends Styled<Txt2img | Img2img> {
+  readonly asked: Txt2img | Img2img;
+}
 
 /** Runs a request to its end, and tells what came of it as the web UI does. */
-export async function generate(c: Context, parts: Parts, body: Txt2img | Img2img, request: Incoming) {
+export async function generate(c: Context, parts: Parts, asked: Asked, request: Incoming) {
+  const { body } = asked;
   const accepted = await acceptGenerate(request, parts).catch((error: unknown) => {
     // "Sampler not found" is what clients of this API look for.
     if (error instanceof DiffusionError && /^there is no (scheduler|schedule type)/.test(error.message))
@@ -38,7 +45,7 @@ export async function generate(c: Context, parts: Parts, body: Txt2img | Img2img
       return png && Buffer.from(await inFormat(png, format, undefined)).toString("base64");
     }),
   );
-  return { images, parameters: echo(body), info: JSON.stringify(infoOf(body, job, made, parts)) };
+  return { images, parameters: echo(asked.asked), info: JSON.stringify(infoOf(asked, job, made, parts)) };
 }
 
 function mapsOf(body: Txt2img | Img2img, { request }: Job, { settings }: Parts): readonly string[] {
@@ -55,7 +62,7 @@ function echo(body: Txt2img | Img2img): object {
   return !isImg2img || body.include_init_images ? withNulls : { ...withNulls, init_images: null, mask: null };
 }
 
-function infoOf(body: Txt2img | Img2img, job: Job, made: readonly JobImage[], { settings, models }: Parts) {
+function infoOf({ body, unknown }: Asked, job: Job, made: readonly JobImage[], { settings, models }: Parts) {
   const seeds = made.map(({ seed }) => Number(seed ?? -1));
   const { subseed, subseed_strength } = body;
   const varied = made.map(({ parameters }) =>
@@ -91,7 +98,10 @@ function infoOf(body: Txt2img | Img2img, job: Job, made: readonly JobImage[], { 
     extra_generation_params: {},
     index_of_first_image: 0,
     infotexts: made.map(({ parameters }) => parameters),
-    styles: [],
+    styles: body.styles ?? [],
+    ...(unknown.length > 0 && {
+      comments: unknown.map((name) => `there is no style ${name.slice(0, 100)}: ignored`),
+    }),
     job_timestamp: timestamp(job.created),
     clip_skip:
       request.kind === "generate" && request.clipSkip !== undefined

@@ -5,7 +5,7 @@ import { schedulerEntries, scheduleTypes } from "../../../index.js";
 import { type Parts, upscalerNames } from "../../jobs/accept.js";
 
 /** What there is, and what there is none of. */
-export function addLists(app: Hono, { models }: Parts): void {
+export function addLists(app: Hono, { models, styles }: Parts): void {
   const list = (path: string, value: () => object | Promise<object>) =>
     app.get(`/sdapi/v1/${path}`, async (c) => c.json(await value()));
   list("samplers", () =>
@@ -72,13 +72,12 @@ export function addLists(app: Hono, { models }: Parts): void {
       metadata: {},
     })),
   );
-  for (const none of [
-    "hypernetworks",
-    "face-restorers",
-    "realesrgan-models",
-    "prompt-styles",
-    "script-info",
-    "extensions",
-  ])
+  list("prompt-styles", async () =>
+    (await styles.list()).map(({ negativePrompt, ...style }) => ({
+      ...style,
+      negative_prompt: negativePrompt,
+    })),
+  );
+  for (const none of ["hypernetworks", "face-restorers", "realesrgan-models", "script-info", "extensions"])
     list(none, () => []);
 }

@@ -210,7 +210,6 @@ function refuseUnsupported(request: Txt2img | Img2img, more: Record<string, bool
   if (request.script_name && request.script_name !== "None")
     throw new Refusal(422, "SCRIPT", `Script '${request.script_name.slice(0, 100)}' not found`);
   const asked = {
-    styles: (request.styles ?? []).some((style) => style !== "" && style !== "None"),
     restore_faces: request.restore_faces === true,
     tiling: request.tiling === true,
     s_min_uncond: (request.s_min_uncond ?? 0) > 0,

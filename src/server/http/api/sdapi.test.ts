@@ -192,7 +192,6 @@ test("what would change the picture and is not there is refused, not ignored", a
   for (const [name, value] of Object.entries({
     restore_faces: true,
     tiling: true,
-    styles: ["x"],
     s_churn: 1,
     s_noise: 0.5,
     refiner_checkpoint: "x",

@@ -20,6 +20,7 @@ import {
   pngInfoBody,
   txt2img,
 } from "./sdapi-schema.js";
+import { styledRequest } from "./sdapi-styles.js";
 
 /** AUTOMATIC1111's API, for clients that speak it already. */
 export function sdapi(parts: Parts): Hono {
@@ -38,11 +39,17 @@ export function sdapi(parts: Parts): Hono {
 
   app.post("/sdapi/v1/txt2img", async (c) => {
     const body = await read(c, txt2img);
-    return c.json(await generate(c, parts, body, await txt2imgRequest(body, parts.limits)));
+    const styled = await styledRequest(body, parts);
+    return c.json(
+      await generate(c, parts, { asked: body, ...styled }, await txt2imgRequest(styled.body, parts.limits)),
+    );
   });
   app.post("/sdapi/v1/img2img", async (c) => {
     const body = await read(c, img2img);
-    return c.json(await generate(c, parts, body, await img2imgRequest(body, parts.limits)));
+    const styled = await styledRequest(body, parts);
+    return c.json(
+      await generate(c, parts, { asked: body, ...styled }, await img2imgRequest(styled.body, parts.limits)),
+    );
   });
   app.post("/sdapi/v1/extra-single-image", async (c) =>
     c.json(await extra(c, parts, await read(c, extraSingleImage))),
