@@ -1,71 +1,40 @@
-import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readFile, stat, writeFile } from "node:fs/promises";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
-import { type Browser, chromium, type Page } from "playwright-core";
-import { build } from "tsup";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { encodePng } from "../index.js";
 import { grey } from "../server/fixture.js";
 import { type RunningServer, serve } from "../server/main.js";
-import { goldenPath } from "../testing/golden.js";
-import { pageBuild } from "./build.js";
+import { browserPresent, type OpenedPage, openPage, shots } from "../testing/browser.js";
 import { tabs } from "./tabs.js";
-
-const executablePath = "/usr/bin/chromium";
-const flags =
-  "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
-const present = existsSync(executablePath);
-if (!present)
-  console.warn(`page tests are skipped: there is no ${executablePath} (apt-get install chromium)`);
 
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 });
 
-/** Where the screenshots are kept. */
-const shots = process.env.TFJS_DIFFUSION_SCREENSHOTS ?? join(tmpdir(), "tfjs-diffusion-screenshots");
-
-describe.runIf(present)("the page in Chromium, with the default models", () => {
+describe.runIf(browserPresent)("the page in Chromium, with the default models", () => {
   let browser: Browser;
   let server: RunningServer;
   let page: Page;
   let folder: string;
+  let opened: OpenedPage;
   /** What the browser complained about: refused scripts and styles, exceptions. */
-  const complaints: string[] = [];
-
-  const log = (line: string) => void complaints.push(`server: ${line}`);
+  let complaints: string[];
+  let log: OpenedPage["log"];
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), "page-"));
-    await mkdir(shots, { recursive: true });
-    await build({ config: false, silent: true, ...pageBuild(join(folder, "page")) });
-    for (const name of ["models/tiny-sd1", "controls/tiny-controlnet"])
-      await cp(goldenPath(`models/${basename(name)}`), join(folder, name), { recursive: true });
-    server = await serve({
-      port: 0,
-      dataDir: join(folder, "data"),
+    opened = await openPage(["models/tiny-sd1", "controls/tiny-controlnet"], (folder) => ({
       models: join(folder, "models"),
       controlDir: join(folder, "controls"),
-      page: join(folder, "page"),
-      graceMs: 0,
-      log,
-    });
-    browser = await chromium.launch({ executablePath, args: flags.split(" ") });
-    page = await browser.newPage({ viewport: { width: 1280, height: 900 }, locale: "en-GB" });
-    page.on("pageerror", (error) => complaints.push(error.message));
-    page.on("console", (message) => {
-      if (message.type() === "error") complaints.push(message.text());
-    });
-    await page.goto(server.url);
+    }));
+    ({ browser, server, page, folder, complaints, log } = opened);
   });
   afterAll(async () => {
     await browser?.close();
     await server?.close();
   });
 
-  const open = (name: string) => page.getByRole("tab", { name, exact: true }).click();
-  const shot = (name: string, of = page) =>
-    of.screenshot({ path: join(shots, `${name}.png`), fullPage: true });
+  const open = (name: string) => opened.open(name);
+  const shot = (name: string, of?: Page) => opened.shot(name, of);
   const generate = async (name = "Generate") => {
     const before = await page.locator(".result .card").count();
     if (before > 0)
