@@ -55,6 +55,7 @@ export {
 } from "./options/choices.js";
 export type { Conditioning } from "./options/conditioning.js";
 export type { ControlInput, ControlOptions, IpAdapterInput } from "./options/control-options.js";
+export type { UsualOptions } from "./options/generation-defaults.js";
 export type { Hires, ImageInput, ImageOptions, MaskInput, Tiles } from "./options/image-options.js";
 export { infotext, type Making } from "./options/infotext.js";
 export type {
@@ -65,7 +66,7 @@ export type {
   UpscalerOptions,
 } from "./options/load.js";
 export { upscalerOptionNames } from "./options/load.js";
-export type { GenerateOptions } from "./options/options.js";
+export type { GenerateOptions, GenerationDefaults } from "./options/options.js";
 export type { Inpainting, Mode, ResolvedOptions, Upscaling } from "./options/resolved.js";
 export type { RunOptions } from "./options/run-options.js";
 export type { SamplingOptions } from "./options/sampling-options.js";

@@ -107,7 +107,6 @@ export async function makePictures(
       const text = infotext({
         options: result.options,
         model: modelName,
-        scheduler: flags.scheduler,
         version: `tfjs-diffusion ${version}`,
       });
       const { path, taken } = names.next(name);

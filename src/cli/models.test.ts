@@ -10,6 +10,7 @@ import {
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodePng } from "../image/png.js";
+import { describeModel } from "../pipeline/model-info.js";
 import { jsonLines, openCli } from "../testing/cli-process.js";
 import { goldenPath } from "../testing/golden.js";
 import { commitOf, startHub, type TestHub } from "../testing/hub-server.js";
@@ -175,6 +176,12 @@ describe("models", () => {
     expect(jsonLines(info.stdout)).toMatchObject([
       { kind: "unconditional", size: 64, factor: 1, networks: [{ className: "UNet2DModel", tensors: 330 }] },
     ]);
+    const { generationDefaults } = await describeModel("butterflies-64");
+    const { steps, scheduler } = generationDefaults!;
+    const told = (await run(["models", "info", "butterflies-64"])).stdout;
+    expect(told).toMatch(
+      new RegExp(`^where nothing is said: steps ${steps}, .*scheduler ${scheduler}$`, "m"),
+    );
     const verify = await run(["models", "verify", "butterflies-64"]);
     expect(verify).toMatchObject({
       code: 0,

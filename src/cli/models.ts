@@ -129,6 +129,8 @@ function measure(network: Component): { parameters: number; tensors: number; dty
   }
 }
 
+const plain = (value: unknown): string => (typeof value === "object" ? JSON.stringify(value) : String(value));
+
 async function info(session: Session, model: string): Promise<void> {
   const described = await describeModel(model, { signal: session.signal });
   const source = await open(model, session);
@@ -139,9 +141,11 @@ async function info(session: Session, model: string): Promise<void> {
     ...measure(network),
   }));
   if (session.json) return sayJson({ ...described, pipeline: source.pipeline, networks });
-  const { name, path, kind, size, factor, scheduler } = described;
+  const { name, path, kind, size, factor, scheduler, usual } = described;
   const of = kind === "text" ? "text to image" : kind;
-  say(`${name}: ${of}, ${size}x${size}, sizes in steps of ${factor}, ${scheduler}\n${path}\n`);
+  say(`${name}: ${of}, ${size}x${size}, sizes in steps of ${factor}, ${scheduler}\n${path}`);
+  const defaults = Object.entries(usual).map(([key, value]) => `${key} ${plain(value)}`);
+  say(`where nothing is said: ${defaults.join(", ")}\n`);
   say(
     tableOf(
       networks.map(({ part, className, parameters, dtypes }) => [

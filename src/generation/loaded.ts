@@ -2,6 +2,7 @@ import type { Adapters } from "../adapters/adapted-checkpoint.js";
 import { DiffusionError } from "../errors.js";
 import { nameOfModel } from "../hub/cache.js";
 import type { Size } from "../image/image.js";
+import { checkGenerationDefaults } from "../options/generation-defaults.js";
 import type { ModelTraits } from "../options/resolved.js";
 import type { Model } from "../runtime/model.js";
 import type { Vae } from "../runtime/networks/autoencoder.js";
@@ -31,8 +32,18 @@ const seen = { 5: "mask", 4: "image", 3: "lowres" } as const;
 /** Channels of the latents; of pictures, for models that work on pixels. */
 const latentChannels = ({ vae, unet }: Model): number => vae?.latentChannels ?? unet.config.inChannels;
 
-/** What a model can do, and what its own settings are. */
+/**
+ * What a model can do, and what its own settings are.
+ *
+ * @throws DiffusionError FILE_FORMAT for defaults of its own that cannot be
+ */
 export function traitsOf(model: Model): ModelTraits {
+  const { generationDefaults: own } = model.source;
+  const traits = traitsOfKind(model);
+  return own ? { ...traits, defaults: checkGenerationDefaults(own.path, own.content, traits) } : traits;
+}
+
+function traitsOfKind(model: Model): ModelTraits {
   const { source, textEncoders, unet, factor } = model;
   const channels = latentChannels(model);
   return {

@@ -1,5 +1,5 @@
 import { DiffusionError } from "../errors.js";
-import { isShardIndex, isShardName, weightNames } from "../weights/weight-names.js";
+import { generationDefaultsFile, isShardIndex, isShardName, weightNames } from "../weights/weight-names.js";
 
 /** The parts of a pipeline that this library loads; safety checkers, watermarks and image encoders stay behind. */
 const pipelineParts = [
@@ -104,6 +104,7 @@ function choosePipeline(
       { hint: `It names ${shown([...present])}.` },
     );
   const files = ["model_index.json"];
+  if (!wish.components && has.has(generationDefaultsFile)) files.push(generationDefaultsFile);
   const weights: string[] = [];
   const need = (file: string): void => {
     if (!has.has(file)) throw new DiffusionError("FILE_MISSING", `${repo} has no ${file}`);

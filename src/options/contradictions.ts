@@ -32,23 +32,11 @@ const contradictions: readonly (readonly [Name, Name, string])[] = [
  */
 export function refuseContradictions(options: GenerateOptions, model: ModelTraits): void {
   const has = (key: Name) => options[key] !== undefined;
-  const { name, hasText, textEncoders, sees, isRefiner = false } = model;
+  const { name, hasText, sees, isRefiner = false } = model;
   if (hasText && !has("prompt") && !has("promptEmbeds"))
     throw refusal(`${name} needs a prompt`, 'pass prompt: "" to generate without one');
   const given = descriptions.filter(([key]) => has(key));
-  for (const [key, { only }] of given)
-    if (only === "text" && !hasText)
-      throw refusal(`${name} has no text encoder, so ${key} means nothing to it`);
-  for (const [key, { not }] of given)
-    if (not?.includes("unconditional") && !hasText && sees !== "lowres")
-      throw refusal(`${name} generates from noise alone, so it takes no ${key}`);
-  for (const [key, { only }] of given)
-    if (only === "sdxl" && textEncoders < 2)
-      throw refusal(`${key} is for models of the SDXL kind, ${name} is not`);
-  for (const [key, { only }] of given)
-    if (only === "sized" && textEncoders < 2 && !isRefiner)
-      throw refusal(`${key} is for models of the SDXL kind, ${name} is not`);
-    else if (only === "refiner" && !isRefiner) throw refusal(`${key} is for refiners, ${name} is none`);
+  refuseForModel(options, model);
   if (isRefiner && !has("image") && !(has("latents") && has("denoisingStart")))
     throw refusal(
       `${name} goes on with what another model has begun, and needs an image, or latents with denoisingStart`,
@@ -72,6 +60,33 @@ export function refuseContradictions(options: GenerateOptions, model: ModelTrait
   refuseValues(options);
   refuseInterval(options, model);
 }
+
+/** Refuses options that mean nothing to the model. @throws DiffusionError BAD_OPTION */
+export function refuseForModel(
+  options: Partial<Record<Name, unknown>>,
+  { name, hasText, textEncoders, sees, isRefiner = false }: ModelTraits,
+): void {
+  const given = descriptions.filter(([key]) => options[key] !== undefined);
+  for (const [key, { only }] of given)
+    if (only === "text" && !hasText)
+      throw refusal(`${name} has no text encoder, so ${key} means nothing to it`);
+  for (const [key, { not }] of given)
+    if (not?.includes("unconditional") && !hasText && sees !== "lowres")
+      throw refusal(`${name} generates from noise alone, so it takes no ${key}`);
+  for (const [key, { only }] of given)
+    if (only === "sdxl" && textEncoders < 2)
+      throw refusal(`${key} is for models of the SDXL kind, ${name} is not`);
+  for (const [key, { only }] of given)
+    if (only === "sized" && textEncoders < 2 && !isRefiner)
+      throw refusal(`${key} is for models of the SDXL kind, ${name} is not`);
+    else if (only === "refiner" && !isRefiner) throw refusal(`${key} is for refiners, ${name} is none`);
+}
+
+/** Whether an option cannot stand beside one of those that were given. */
+export const contradicts = (name: Name, options: GenerateOptions): boolean =>
+  contradictions.some(
+    ([a, b]) => (a === name && options[b] !== undefined) || (b === name && options[a] !== undefined),
+  );
 
 function refuseInterval(
   { guidanceInterval, guidance }: GenerateOptions,

@@ -21,6 +21,9 @@ export interface Described<Value = unknown> {
   /** Models that it means nothing to. */
   readonly not?: readonly ("unconditional" | "instruct" | "upscale")[];
 
+  /** A model may bring a default of its own, in its generation_defaults.json. */
+  readonly ofModel?: true;
+
   /** A flag of the command line under its own name; what its value is called there, "" for one without a value. */
   readonly flag?: string;
   /** Harmless in a request of a stranger, whatever its value: the server takes it as it is. */

@@ -22,7 +22,6 @@ const textOf = (options: GenerateOptions, making = {}, model = traits) =>
   infotext({
     options: resolveOptions(options, model, { seed: 7, variationSeed: 9, imageSize: image }),
     model: "tiny",
-    scheduler: options.scheduler as string | undefined,
     ...making,
   });
 

@@ -1,7 +1,6 @@
 import { formatParameters, type Parameters } from "../image/parameters.js";
 import type { Preprocessor } from "../image/preprocess.js";
 import { samplerPair } from "../schedulers/catalog.js";
-import type { SamplerPair } from "../schedulers/names.js";
 import type { Precision } from "./choices.js";
 import type { ControlInput } from "./control-options.js";
 import { descriptions } from "./options.js";
@@ -15,8 +14,6 @@ export interface Making {
   readonly model: string;
   /** Which of the call's pictures, default 0. */
   readonly image?: number;
-  /** As it was asked for; the resolved configuration no longer tells the web UI's "Karras" from diffusers'. */
-  readonly scheduler?: string | SamplerPair | undefined;
   /** Of the picture, where a part of a larger one was repainted; default: the size generated at. */
   readonly size?: { readonly width: number; readonly height: number };
   readonly precision?: Precision;
@@ -38,14 +35,14 @@ const scheduleLabels: Record<string, string> = {
  * The text that AUTOMATIC1111's web UI would write into a picture (PNG text "parameters"), to make it again there or
  * here. Settings stand under the web UI's names where it has them.
  */
-export function infotext({ options, model, image = 0, scheduler, size, precision, version }: Making): string {
+export function infotext({ options, model, image = 0, size, precision, version }: Making): string {
   const { mode, rng, strength, hires } = options;
   const negativePrompt = options.negativePrompts[image];
   const parameters: Parameters = {
     prompt: options.prompts[image] ?? "",
     ...(negativePrompt && { negativePrompt }),
     steps: options.steps,
-    ...samplerOf(options, scheduler),
+    ...samplerOf(options),
     // The web UI counts skipped layers from 1.
     ...(mode !== "unconditional" && { guidance: options.guidance, clipSkip: options.clipSkip + 1 }),
     ...(options.seeds[image] !== undefined && { seed: options.seeds[image] }),
@@ -125,10 +122,10 @@ function followedBy(
   return Object.fromEntries(texts.map((text, i) => [`${label} ${i}`, text]));
 }
 
-/** The web UI's names of what was asked for, else of the model's own scheduler. */
-function samplerOf({ scheduler: config }: ResolvedOptions, asked: Making["scheduler"]) {
+/** The web UI's names of what was asked for or is the model's default, else of its own scheduler. */
+function samplerOf({ scheduler: config, schedulerName }: ResolvedOptions) {
   if (config === "custom") return { sampler: config };
-  const { sampler, schedule } = samplerPair(asked ?? String(config._class_name));
+  const { sampler, schedule } = samplerPair(schedulerName ?? String(config._class_name));
   const name = schedule ?? (config.use_karras_sigmas ? "karras" : undefined);
   return { sampler, ...(name && { scheduleType: scheduleLabels[name] ?? capitals(name) }) };
 }

@@ -1,3 +1,5 @@
+import type { SchedulerConfig } from "../schedulers/config.js";
+import type { SchedulerName } from "../schedulers/names.js";
 import { type ControlOptions, controlOptions } from "./control-options.js";
 import type { Described, Descriptions } from "./described.js";
 import { type ImageOptions, imageOptions } from "./image-options.js";
@@ -34,8 +36,17 @@ export type NamesWith<Said extends object> = {
 /** The same descriptions, for those who go through all of them. */
 export const descriptions = Object.entries(options) as readonly [OptionName, Described][];
 
+/** What a model brings as its own defaults, in the generation_defaults.json beside its model_index.json. */
+export type GenerationDefaults = Omit<
+  Pick<GenerateOptions, NamesWith<{ ofModel: true }>>,
+  "scheduler" | "negativePrompt"
+> & {
+  readonly scheduler?: SchedulerName | SchedulerConfig;
+  readonly negativePrompt?: string;
+};
+
 /** Names of the options of which something is said. */
-export const namesWith = <Key extends "served" | "axis" | "kept">(key: Key) =>
+export const namesWith = <Key extends "served" | "axis" | "kept" | "ofModel">(key: Key) =>
   descriptions.flatMap(([name, described]) => (described[key] ? [name] : [])) as NamesWith<
     Record<Key, true>
   >[];

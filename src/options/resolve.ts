@@ -4,10 +4,12 @@ import { checkMargins } from "../image/outpaint.js";
 import type { Latents } from "../latents/latents.js";
 import type { Seed } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
+import type { SamplerPair } from "../schedulers/names.js";
 import { schedulerConfig } from "../schedulers/scheduler.js";
 import { maskedContents } from "./choices.js";
 import { refuseContradictions } from "./contradictions.js";
 import type { IpAdapterInput } from "./control-options.js";
+import { usualGuidance, usualSteps, withGenerationDefaults } from "./generation-defaults.js";
 import { descriptions, type GenerateOptions, type NamesWith } from "./options.js";
 import type { Mode, ModelTraits, ResolvedOptions, Upscaling, WholeOptions } from "./resolved.js";
 import { checkOptions } from "./schema.js";
@@ -24,12 +26,13 @@ const ONLY_MASKED_PADDING = 32; // the web UI's
  * @throws DiffusionError BAD_OPTION for options that contradict each other or the model
  */
 export function resolveOptions(
-  options: GenerateOptions,
+  asked: GenerateOptions,
   model: ModelTraits,
   drawn: { seed: number; variationSeed: number; imageSize?: Size },
 ): WholeOptions {
-  checkOptions(options);
-  refuseContradictions(options, model);
+  checkOptions(asked);
+  refuseContradictions(asked, model);
+  const options = withGenerationDefaults(asked, model, drawn.imageSize !== undefined);
   const mode = modeOf(options, model);
   const { width, height } = sizeOf(options, mode, model, drawn.imageSize);
   const texts = promptsOf(options, model);
@@ -40,9 +43,10 @@ export function resolveOptions(
     ...seedsOf(options, texts.prompts.length, drawn),
     width,
     height,
-    steps: options.steps ?? defaultSteps(model),
-    guidance: options.guidance ?? defaultGuidance(model),
+    steps: options.steps ?? usualSteps(model),
+    guidance: options.guidance ?? usualGuidance(model),
     scheduler: typeof scheduler === "function" ? "custom" : schedulerConfig(scheduler, model.scheduler),
+    ...nameOf(scheduler),
     ...kept(options),
     ...(options.pag && { pag: { layers: ["mid"], ...options.pag } }),
     ...(model.isRefiner && {
@@ -62,6 +66,16 @@ export function resolveOptions(
   if (options.latents) checkLatents(options.latents, printable, model);
   return { ...printable, printable, ...unprintable(options, printable, model) };
 }
+
+/** A rule that was named, by ours or by the web UI's pair of names. */
+function nameOf(
+  scheduler: NonNullable<GenerateOptions["scheduler"]>,
+): Pick<ResolvedOptions, "schedulerName"> {
+  if (typeof scheduler === "string") return { schedulerName: scheduler };
+  return isPair(scheduler) ? { schedulerName: scheduler } : {};
+}
+
+const isPair = (scheduler: object): scheduler is SamplerPair => "sampler" in scheduler;
 
 /** Shares of a run need its length. */
 function refuseUnknownLength({ _class_name }: SchedulerConfig): void {
@@ -170,18 +184,6 @@ function seedsOf(
     seeds: each.map(({ seed }) => seed),
     ...(others.length > 0 && { variation: { seeds: others, strength: variation!.strength } }),
   };
-}
-
-function defaultGuidance({ guidanceEmbedding, sees }: ModelTraits): number {
-  if (guidanceEmbedding) return 8.5;
-  return sees === "lowres" ? 9 : 7.5;
-}
-
-function defaultSteps(model: ModelTraits): number {
-  if (model.guidanceEmbedding) return 4;
-  if (model.sees === "lowres") return model.hasText ? 75 : 100;
-  const isDdpm = !model.hasText && model.factor === 1 && model.scheduler._class_name === "DDPMScheduler";
-  return isDdpm ? 1000 : 20;
 }
 
 /** Its preconditioning is that of Euler's rule on noise levels. */

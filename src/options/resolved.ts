@@ -6,6 +6,7 @@ import type { ResampleFilter, ResizeMode } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import type { RngName } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
+import type { SamplerPair } from "../schedulers/names.js";
 import type { Run } from "../schedulers/plan.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { Emphasis } from "../text/emphasis.js";
@@ -14,7 +15,7 @@ import type { MaskedContent, Output } from "./choices.js";
 import type { Conditioning } from "./conditioning.js";
 import type { ControlInput, IpAdapterInput } from "./control-options.js";
 import type { Hires, ImageInput, Tiles } from "./image-options.js";
-import type { GenerateOptions } from "./options.js";
+import type { GenerateOptions, GenerationDefaults } from "./options.js";
 
 export type Mode = "txt2img" | "img2img" | "inpaint" | "outpaint" | "instruct" | "upscale" | "unconditional";
 
@@ -41,6 +42,8 @@ export interface ModelTraits {
   /** Side of its own pictures in pixels. */
   readonly size: number;
   readonly scheduler: SchedulerConfig;
+  /** What its generation_defaults.json says. */
+  readonly defaults?: GenerationDefaults;
 }
 
 /** Everything that decides about the pictures, with defaults filled in: enough to make them again. */
@@ -78,6 +81,8 @@ export interface ResolvedOptions {
   readonly rng: RngName;
   /** "custom" for the user's own factory. */
   readonly scheduler: SchedulerConfig | "custom";
+  /** As the call or the model's own defaults name it: the configuration no longer tells the web UI's names from ours. */
+  readonly schedulerName?: string | SamplerPair;
   readonly denoisingStart?: number;
   readonly denoisingEnd?: number;
   readonly strength?: number;

@@ -11,13 +11,13 @@ export interface SamplingOptions {
   /** Pixels, multiples of the VAE's factor (8). Default: the size of `image`, else the model's own. */
   width?: number;
   height?: number;
-  /** Denoising steps, default 20 (1000 for pixel-space DDPM, 4 for LCM, 75 and 100 for upscalers). */
+  /** Denoising steps. Default: the model's own, else 20 (1000 for pixel-space DDPM, 4 for LCM, 75 and 100 for upscalers). */
   steps?: number;
   /** Default: the model's own. A config's `_class_name` names the rule. */
   scheduler?: SchedulerChoice | SchedulerFactory;
-  /** Classifier-free guidance, default 7.5 (upscalers 9); 1 turns it off and halves the work. */
+  /** Classifier-free guidance; 1 turns it off and halves the work. Default: the model's own, else 7.5 (upscalers 9). */
   guidance?: number;
-  /** 0 to 1, default 0: how far over-exposure by guidance is corrected. */
+  /** 0 to 1: how far over-exposure by guidance is corrected. Default: the model's own, else 0. */
   guidanceRescale?: number;
   /**
    * Shares of the run [start, end]: guides only between them (Kynkäänniemi et al. 2024), and elsewhere asks the network
@@ -84,21 +84,29 @@ export const samplingOptions = {
   width: {
     schema: whole.min(1),
     about: "pixels, a multiple of 8 (default: the model's own)",
-    flag: "<pixels>",
+    ...{ flag: "<pixels>", ofModel: true },
   },
-  height: { schema: whole.min(1), about: "the same, of the other side", flag: "<pixels>" },
-  steps: { schema: whole.min(1), about: "denoising steps (default: 20)", flag: "<n>", axis: true },
-  scheduler: { schema: given<SchedulerChoice | SchedulerFactory>(), axis: true },
+  height: {
+    schema: whole.min(1),
+    about: "the same, of the other side",
+    ...{ flag: "<pixels>", ofModel: true },
+  },
+  steps: {
+    schema: whole.min(1),
+    about: "denoising steps (default: the model's own, else 20)",
+    ...{ flag: "<n>", axis: true, ofModel: true },
+  },
+  scheduler: { schema: given<SchedulerChoice | SchedulerFactory>(), axis: true, ofModel: true },
   guidance: {
     schema: z.number().min(0),
-    about: "how closely to follow the prompt; 1 is off (default: 7.5)",
-    ...{ only: "text", flag: "<scale>", axis: true },
+    about: "how closely to follow the prompt; 1 is off (default: the model's own, else 7.5)",
+    ...{ only: "text", flag: "<scale>", axis: true, ofModel: true },
   },
   guidanceRescale: {
     schema: share,
     about: "0 to 1, against over-exposure by guidance (default: 0)",
     ...{ kept: true, fallback: 0, only: "text" },
-    ...{ flag: "<share>", served: true, axis: true, label: "Guidance rescale" },
+    ...{ flag: "<share>", served: true, axis: true, ofModel: true, label: "Guidance rescale" },
   },
   guidanceInterval: {
     schema: z.tuple([share, share]),

@@ -58,7 +58,11 @@ const sizes = {
 
 export const textOptions = {
   prompt: { schema: text, axis: true, only: "text" },
-  negativePrompt: { schema: text, axis: true, only: "text", about: "what to keep away from" },
+  negativePrompt: {
+    schema: text,
+    about: "what to keep away from",
+    ...{ only: "text", axis: true, ofModel: true },
+  },
   promptSyntax: {
     schema: z.enum(promptSyntaxes),
     about: "how (x:1.3), [a:b:0.5], AND and BREAK in prompts are read (default: plain, as they stand)",
@@ -77,7 +81,7 @@ export const textOptions = {
   clipSkip: {
     schema: whole.min(0),
     about: "text encoder layers to leave out at the end (default: 0)",
-    ...{ kept: true, fallback: 0, only: "text", flag: "<n>", axis: true },
+    ...{ kept: true, fallback: 0, only: "text", flag: "<n>", axis: true, ofModel: true },
   },
   sizes: {
     schema: z.strictObject({ ...sizes, negative: z.strictObject(sizes).optional() }),

@@ -26,6 +26,9 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
   const plain = Object.fromEntries(Object.entries(rest).filter(([key]) => key in known && key !== "model"));
   return {
     ...plain,
+    // What the request left to the model.
+    steps: rest.steps ?? 0,
+    guidance: rest.guidance ?? 0,
     ...furtherOf((name) => rest[name]),
     variationStrength: strength,
     variationSeed: String(varied),

@@ -6,7 +6,7 @@ import { ControlSettings } from "./control-settings.js";
 import { choicesOrNone, Select, TextArea, TextField } from "./fields/fields.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { GridSettings, HiresSettings, QualitySettings, VariationSettings } from "./further-settings.js";
-import { ask, type ModelView } from "./server.js";
+import { ask, type ModelView, type SchedulerList } from "./server.js";
 import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 
@@ -61,7 +61,8 @@ export function ModelSelect({ mode }: { readonly mode: Mode }) {
 export function Prompts({ mode, onSubmit }: { readonly mode: Mode; readonly onSubmit: () => void }) {
   const t = useWords();
   const { prompt, negativePrompt } = useStore(settings);
-  const label = useModel(mode)?.label;
+  const model = useModel(mode);
+  const label = model?.label;
   const tokens = useTokens(prompt, label);
   const negative = useTokens(negativePrompt, label);
   return (
@@ -80,6 +81,7 @@ export function Prompts({ mode, onSubmit }: { readonly mode: Mode; readonly onSu
         hint={(negativePrompt && negative && `${negative} ${t("tokens")}`) || ""}
         rows={1}
         value={negativePrompt}
+        placeholder={model?.usual.negativePrompt ?? ""}
         onChange={(value) => change({ negativePrompt: value })}
         onSubmit={onSubmit}
       />
@@ -114,6 +116,17 @@ const rngLabels: Readonly<Record<Settings["rng"], string>> = {
   seedrandom: "seedrandom",
 };
 
+/** What the model draws with where none is chosen: its default, else the scheduler that it was trained for. */
+function ownScheduler(model: ModelView | undefined, { schedulers }: SchedulerList): string {
+  const { scheduler = { _class_name: model?.scheduler ?? "" } } = model?.usual ?? {};
+  if (typeof scheduler === "object")
+    return schedulers.find(({ className }) => className === scheduler._class_name)?.label ?? "";
+  // A schedule can stand behind the name: dpmpp_2m_sde_karras.
+  const fitting = schedulers.filter(({ name }) => `${scheduler}_`.startsWith(`${name}_`));
+  const [entry] = fitting.toSorted((a, b) => b.name.length - a.name.length);
+  return entry ? `${entry.label}${scheduler.slice(entry.name.length).replaceAll("_", " ")}` : scheduler;
+}
+
 /** The settings that all ways to generate share. */
 export function SettingsForm({ mode }: { readonly mode: Mode }) {
   const t = useWords();
@@ -122,18 +135,18 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
   const list = useStore(schedulers);
   const text = mode !== "unconditional";
   const scheduler = list.schedulers.find(({ name }) => name === form.scheduler);
-  const own = list.schedulers.find(({ className }) => className === model?.scheduler);
-  const { size = 512, factor = 8 } = model ?? {};
+  const { size = 512, factor = 8, usual } = model ?? {};
+  const { steps = 20, guidance = 7.5, width = size, height = size } = usual ?? {};
   return (
     <>
-      <SettingSlider name="steps" min={1} max={150} step={1} />
-      {text && <SettingSlider name="guidance" min={1} max={20} step={0.5} />}
+      <SettingSlider name="steps" min={1} max={150} step={1} otherwise={steps} />
+      {text && <SettingSlider name="guidance" min={1} max={20} step={0.5} otherwise={guidance} />}
       <div class="grid">
         <Select
           label={t("scheduler")}
           value={form.scheduler}
           choices={[
-            { value: "", label: `${own?.label ?? ""} (${t("modelsOwn")})` },
+            { value: "", label: `${ownScheduler(model, list)} (${t("modelsOwn")})` },
             ...list.schedulers.map(({ name, label }) => ({ value: name, label })),
           ]}
           onChange={(name) => change({ scheduler: name, schedule: "" })}
@@ -149,8 +162,8 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
       <div class="grid">
         {mode === "text" && (
           <>
-            <SettingNumber name="width" min={64} max={2048} step={factor} otherwise={size} />
-            <SettingNumber name="height" min={64} max={2048} step={factor} otherwise={size} />
+            <SettingNumber name="width" min={64} max={2048} step={factor} otherwise={width} />
+            <SettingNumber name="height" min={64} max={2048} step={factor} otherwise={height} />
           </>
         )}
         {/* A grid has one for each pair of values. */}

@@ -71,11 +71,12 @@ const noFurtherNumbers = Object.fromEntries(furtherNames.map((name) => [name, 0]
   number
 >;
 
-export const settings = rememberedStore<Settings>("settings", {
+/** Zeros and empty texts leave a setting to the model, whose own defaults the form shows. */
+export const settings = rememberedStore<Settings>("own-settings", {
   prompt: "",
   negativePrompt: "",
-  steps: 20,
-  guidance: 5,
+  steps: 0,
+  guidance: 0,
   width: 0,
   height: 0,
   count: 1,
@@ -94,7 +95,7 @@ export const settings = rememberedStore<Settings>("settings", {
   controlEnd: 1,
   x: noAxis,
   y: noAxis,
-  scheduler: "dpmpp_2m",
+  scheduler: "",
   schedule: "",
   ...noFurtherNumbers,
   pagScale: 0,
@@ -148,7 +149,7 @@ export function requestOf(
   const { variationStrength, variationSeed } = form;
   const common = {
     ...(model && { model }),
-    steps: form.steps,
+    ...(form.steps > 0 && { steps: form.steps }),
     ...(grid ? { grid } : { count: form.count }),
     rng: form.rng,
     ...(form.seed !== "" && { seed: form.seed }),
@@ -169,7 +170,7 @@ export function requestOf(
     prompt: form.prompt,
     promptSyntax: "a1111",
     ...(form.negativePrompt && { negativePrompt: form.negativePrompt }),
-    guidance: form.guidance,
+    ...(form.guidance > 0 && { guidance: form.guidance }),
     ...(control && { controlnet: [controlOf(form, control)] }),
     ...Object.fromEntries(furtherNames.flatMap((name) => (form[name] > 0 ? [[name, form[name]]] : []))),
     ...(form.pagScale > 0 && { pag: { scale: form.pagScale } }),

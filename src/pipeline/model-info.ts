@@ -1,5 +1,7 @@
 import { traitsOf } from "../generation/loaded.js";
+import { type UsualOptions, usualOptions } from "../options/generation-defaults.js";
 import { checkLocateOptions, type LocateOptions } from "../options/load.js";
+import type { GenerationDefaults } from "../options/options.js";
 import type { ModelTraits } from "../options/resolved.js";
 import { readModel } from "../runtime/model.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
@@ -21,6 +23,10 @@ export interface ModelInfo {
   readonly scheduler: string;
   /** The whole configuration of it. */
   readonly schedulerConfig?: SchedulerConfig;
+  /** What `generate` takes where a call says nothing. */
+  readonly usual: UsualOptions;
+  /** The part of it that the model's own generation_defaults.json says. */
+  readonly generationDefaults?: GenerationDefaults;
   /** Folder for `loadTokenizer`, where the model reads text. */
   readonly tokenizer?: string;
 }
@@ -36,13 +42,16 @@ export async function describeModel(model: string, options: LocateOptions = {}):
   const path = await locateModel(model, options);
   const opening = { tokenizer: clipTokenizerFolder(), ...(options.variant && { variant: options.variant }) };
   const read = readModel(openModel(path, opening));
-  const { name, sees, hasText, size, factor, scheduler } = traitsOf(read);
+  const traits = traitsOf(read);
+  const { name, sees, hasText, size, factor, scheduler, defaults } = traits;
   const [tokenizer] = read.source.tokenizers;
   return {
     ...{ path, name, size, factor },
     kind: sees === "latents" && !hasText ? "unconditional" : kinds[sees],
     scheduler: String(scheduler._class_name),
     schedulerConfig: scheduler,
+    usual: usualOptions(traits),
+    ...(defaults && { generationDefaults: defaults }),
     ...(tokenizer && { tokenizer: tokenizer.folder }),
   };
 }

@@ -84,6 +84,8 @@ export interface ModelSource {
   /** None, one, or SDXL's two, with a tokenizer each. */
   readonly textEncoders: readonly Component[];
   readonly tokenizers: readonly TokenizerSource[];
+  /** generation_defaults.json, where the model has one, as it stands there. */
+  readonly generationDefaults?: { readonly path: string; readonly content: JsonObject };
   /** scheduler_config.json with its `_class_name`. */
   readonly scheduler: JsonObject;
   /** Of upscalers: noises the image that is upscaled. */

@@ -6,6 +6,7 @@ import { DiffusionError } from "../errors.js";
 import type { Component, ModelSource } from "./component.js";
 import { float32ToBfloat16, float32ToFloat16 } from "./formats/float16.js";
 import { type TensorToWrite, writeSafetensors } from "./formats/safetensors.js";
+import { generationDefaultsFile } from "./weight-names.js";
 
 /** How weights are stored; "same" as they are in the original. */
 export type StoredPrecision = "same" | "fp32" | "fp16" | "bf16";
@@ -110,6 +111,8 @@ function writeRest(source: ModelSource, draft: string): void {
     writeJson(join(draft, role, "scheduler_config.json"), config);
     index[role] = ["diffusers", String(config._class_name ?? "DDPMScheduler")];
   }
+  if (source.generationDefaults)
+    writeJson(join(draft, generationDefaultsFile), source.generationDefaults.content);
   writeJson(join(draft, "model_index.json"), index);
 }
 

@@ -5,7 +5,7 @@ import { DiffusionError, nearest } from "../errors.js";
 import { readShardIndex } from "./checkpoint.js";
 import { type Component, component, type ModelSource } from "./component.js";
 import { componentFolders } from "./shared-components.js";
-import { isShardIndex, type Naming, weightNames } from "./weight-names.js";
+import { generationDefaultsFile, isShardIndex, type Naming, weightNames } from "./weight-names.js";
 
 export interface SourceOptions {
   /** Prefers weights called `….<variant>.safetensors` (or .bin); where there are none, the plain ones are taken. */
@@ -70,6 +70,7 @@ export function openFolder(folder: string, options: SourceOptions = {}): ModelSo
   const at = (role: string) =>
     openComponentFolder(place(role), { ...options, className: components.get(role)! });
   const config = (role: string) => readJsonObject(join(place(role), "scheduler_config.json"));
+  const defaults = join(folder, generationDefaultsFile);
   const encoders = ["", "_2"].filter((suffix) => has(`text_encoder${suffix}`) && has(`tokenizer${suffix}`));
   return {
     path: folder,
@@ -79,6 +80,9 @@ export function openFolder(folder: string, options: SourceOptions = {}): ModelSo
     ...(has("vae") ? { vae: at("vae") } : has("vqvae") ? { vae: at("vqvae") } : {}),
     textEncoders: encoders.map((suffix) => at(`text_encoder${suffix}`)),
     tokenizers: encoders.map((suffix) => ({ folder: place(`tokenizer${suffix}`) })),
+    ...(existsSync(defaults) && {
+      generationDefaults: { path: defaults, content: readJsonObject(defaults) },
+    }),
     scheduler: { _class_name: components.get("scheduler")!, ...config("scheduler") },
     ...(has("low_res_scheduler") ? { lowResScheduler: config("low_res_scheduler") } : {}),
   };

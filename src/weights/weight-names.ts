@@ -1,3 +1,6 @@
+/** What a model is best drawn with, beside its model_index.json: names and values of `generate`'s options. */
+export const generationDefaultsFile = "generation_defaults.json";
+
 /** Whose names the weights of a network have: diffusers' for UNets and autoencoders, transformers' for text encoders. */
 export type Naming = "diffusers" | "transformers";
 

@@ -68,6 +68,8 @@ export interface ModelView extends Pick<ModelOption, "label" | "name" | "precisi
   readonly size: number;
   readonly factor: number;
   readonly scheduler: string;
+  /** What a request that leaves it open is made with. */
+  readonly usual: ModelInfo["usual"];
   readonly state: ModelState;
   /** Whether requests that name no model use it. */
   readonly current: boolean;

@@ -89,7 +89,7 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     checked(storedRequest, one);
     if (one.scheduler !== undefined) checkScheduler(one.scheduler);
   }
-  checkLimits(stored, info.size, limits);
+  checkLimits(stored, info.usual, limits);
   const cells = gridCells(stored);
   checkSteps(cells.length > 0 ? cells : [{ ...stored, ...(image !== undefined && { image: "" }) }], info);
   const store = (given: Picture) =>

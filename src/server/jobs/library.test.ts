@@ -63,7 +63,7 @@ test("AUTOMATIC1111: inpainting keeps what is not masked", async () => {
 
 test("AUTOMATIC1111: on a picture, half of four steps are three, and the parameters say half", async () => {
   const image = grey(64, 64, 200);
-  const some = { ...body, steps: 4, sampler_name: "Euler", denoising_strength: 0.5 };
+  const some = { ...body, steps: 4, sampler_name: "Euler", cfg_scale: 7, denoising_strength: 0.5 };
   const answer = await post("/sdapi/v1/img2img", { ...some, init_images: [base64Png(image)] });
   const { images } = (await answer.json()) as { images: string[] };
   const { image: made, text } = decodePng(Buffer.from(images[0]!, "base64"));

@@ -66,7 +66,7 @@ export class Models {
       else models.add({ ...result.value, source: result.value.name, precision: "fp32", origin: "included" });
     }
     for (const prepared of settings.data.prepared)
-      models.add({ ...prepared, info: prepared.info as ModelInfo, origin: "prepared" });
+      models.add({ ...prepared, info: completed(prepared.info as ModelInfo), origin: "prepared" });
     return models;
   }
 
@@ -247,3 +247,9 @@ export class Models {
     await Promise.all([this.#loaded.dispose(), this.upscalers.dispose()]);
   }
 }
+
+/** Versions before 0.2 did not keep what a model takes where a request says nothing. */
+const completed = (info: ModelInfo): ModelInfo => ({
+  ...info,
+  usual: info.usual ?? { steps: 20, width: info.size, height: info.size },
+});

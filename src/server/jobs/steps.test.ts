@@ -7,6 +7,7 @@ const info: ModelInfo = {
   ...{ path: "", name: "sd1", kind: "text", size: 512, factor: 8 },
   scheduler: "PNDMScheduler",
   schedulerConfig: sd1,
+  usual: { steps: 20, width: 512, height: 512 },
 };
 const check = (more: object) => checkSteps([{ kind: "generate", model: "sd1", count: 1, ...more }], info);
 

@@ -7,7 +7,6 @@ import {
 } from "../../index.js";
 import { type StoredGenerate, webuiStrength } from "../requests/request.js";
 
-const usualSteps = 20;
 /** Steps that are taken for one job, about 0.1 ms each; of the runs beyond them only the timesteps are looked at. */
 const mostSteps = 3000;
 
@@ -18,10 +17,21 @@ const mostSteps = 3000;
  * @param runs the requests of a job's pictures
  * @throws DiffusionError BAD_OPTION
  */
-export function checkSteps(runs: readonly StoredGenerate[], { schedulerConfig: model }: ModelInfo): void {
+export function checkSteps(
+  runs: readonly StoredGenerate[],
+  { schedulerConfig: model, usual }: ModelInfo,
+): void {
   const seen = new Set<string>();
   let left = mostSteps;
-  for (const { scheduler, steps = usualSteps, eta, image, strength, exactSteps, webuiSteps } of runs) {
+  for (const {
+    scheduler = usual.scheduler,
+    steps = usual.steps,
+    eta,
+    image,
+    strength,
+    exactSteps,
+    webuiSteps,
+  } of runs) {
     // Distilled models run all steps on a picture, on a part of their schedule: here they are tried on the whole.
     const distilled = model?._class_name === "LCMScheduler";
     const starts = image !== undefined && strength !== undefined && !exactSteps && !distilled;
@@ -33,7 +43,7 @@ export function checkSteps(runs: readonly StoredGenerate[], { schedulerConfig: m
     const key = JSON.stringify([scheduler, run]);
     if (seen.has(key)) continue;
     seen.add(key);
-    const choice = typeof scheduler === "object" ? pairOf(scheduler) : scheduler;
+    const choice = isPair(scheduler) ? pairOf(scheduler) : scheduler;
     const config = choice === undefined ? model : schedulerConfig(choice, model);
     if (!config) continue;
     const made = createScheduler(config, run);
@@ -42,13 +52,15 @@ export function checkSteps(runs: readonly StoredGenerate[], { schedulerConfig: m
   }
 }
 
-const pairOf = ({
-  sampler,
-  schedule,
-}: {
+interface Pair {
   readonly sampler: string;
   readonly schedule?: string | undefined;
-}) => ({
+}
+
+const isPair = (scheduler: string | object | undefined): scheduler is Pair =>
+  typeof scheduler === "object" && "sampler" in scheduler;
+
+const pairOf = ({ sampler, schedule }: Pair) => ({
   sampler,
   ...(schedule !== undefined && { schedule }),
 });

@@ -88,7 +88,6 @@ async function generatePictures(
       // What was asked for, where steps are counted otherwise.
       options: one.webuiSteps ? { ...result.options, strength: one.strength! } : result.options,
       model: option.name,
-      scheduler: one.scheduler,
       size,
       precision: option.precision,
       version: `tfjs-diffusion ${version}`,

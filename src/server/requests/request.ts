@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { firstProblem, inWords } from "../../expectations.js";
-import { type GenerateOptions, nearest, preprocessors } from "../../index.js";
+import { type GenerateOptions, nearest, preprocessors, type UsualOptions } from "../../index.js";
 import { type OptionName, options } from "../../options/options.js";
 import { saidOf, servedSchemas } from "../../options/schema.js";
 import { Refusal } from "../refusal.js";
@@ -235,14 +235,17 @@ export function parseSeed(seed: number | string): number | bigint | string {
   return Number.isSafeInteger(Number(seed)) ? Number(seed) : BigInt(seed);
 }
 
+/** What a model takes where a request says nothing. */
+type Usual = Pick<UsualOptions, "steps" | "width" | "height">;
+
 /** Refuses jobs that would take more than one client may have. */
-export function checkLimits(request: StoredGenerate, size: number, limits: Limits): void {
+export function checkLimits(request: StoredGenerate, usual: Usual, limits: Limits): void {
   const pictures = gridCells(request);
   if (pictures.length === 0) pictures.push(request);
   const sum = (of: (picture: StoredGenerate) => number) => pictures.reduce((all, one) => all + of(one), 0);
   const count = sum((picture) => picture.count);
   const texts = pictures.flatMap(({ prompt = "", negativePrompt = "" }) => [prompt, negativePrompt]);
-  const { width, height } = largestSize(request, size);
+  const { width, height } = largestSize(request, usual);
   const refuse = (message: string, hint: string) => new Refusal(400, "TOO_LARGE", message, { hint });
   if (count > limits.count)
     throw refuse(`${count} pictures in one job are too many`, `at most ${limits.count}`);
@@ -251,15 +254,16 @@ export function checkLimits(request: StoredGenerate, size: number, limits: Limit
       `${width} x ${height} are more pixels than this server makes`,
       `at most ${limits.resultPixels}`,
     );
-  if (width * height * sum(({ steps = 20, count }) => steps * count) > limits.work)
+  if (width * height * sum(({ steps = usual.steps, count }) => steps * count) > limits.work)
     throw refuse("the job is too long", "fewer steps, fewer pictures, or smaller ones");
   if (texts.some(({ length }) => length > limits.promptLength))
     throw refuse("the prompt is too long", `at most ${limits.promptLength} characters`);
 }
 
-function largestSize({ width = 0, height = 0, expand = {}, hires }: StoredGenerate, size: number) {
+function largestSize(request: StoredGenerate, usual: Usual) {
+  const { width = usual.width, height = usual.height, expand = {}, hires } = request;
   const { left = 0, right = 0, top = 0, bottom = 0 } = expand;
-  const first = { width: (width || size) + left + right, height: (height || size) + top + bottom };
+  const first = { width: width + left + right, height: height + top + bottom };
   if (!hires) return first;
   const scale = hires.scale ?? 2;
   return { width: hires.width ?? first.width * scale, height: hires.height ?? first.height * scale };

@@ -50,6 +50,7 @@ export function catalogApi({ models, limits, styles }: Parts, preparations: Prep
     size: info.size,
     factor: info.factor,
     scheduler: info.scheduler,
+    usual: info.usual,
     state: models.state(label),
     current: label === models.current.label,
   });

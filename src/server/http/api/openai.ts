@@ -57,7 +57,7 @@ export function openaiApi(parts: Parts): Hono {
   app.get("/v1/models/:model", (c) => c.json(modelView(parts.models.resolve(c.req.param("model")))));
   app.post("/v1/images/generations", async (c) => {
     const body = check(generationsBody, await c.req.json().catch(badBody));
-    return answer(c, parts, "image_generation", body, requestOf(body));
+    return answer(c, parts, "image_generation", body, requestOf(body, parts));
   });
   app.post("/v1/images/edits", async (c) => {
     const form = await c.req.parseBody({ all: true }).catch(badBody);
@@ -65,7 +65,7 @@ export function openaiApi(parts: Parts): Hono {
     const image = await file(form, "image");
     if (!image) throw new Refusal(400, "BAD_IMAGE", "image is missing");
     const mask = await maskOf(image, await file(form, "mask"), parts);
-    const request = { ...requestOf(body), image, ...(mask && { mask }) };
+    const request = { ...requestOf(body, parts, mask !== undefined), image, ...(mask && { mask }) };
     return answer(c, parts, "image_edit", body, request);
   });
   app.post("/v1/images/variations", async (c) => {
@@ -73,7 +73,7 @@ export function openaiApi(parts: Parts): Hono {
     const body = check(variationsBody, form);
     const image = await file(form, "image");
     if (!image) throw new Refusal(400, "BAD_IMAGE", "image is missing");
-    const request = { prompt: "", strength: 0.7, ...requestOf(body), image };
+    const request = { prompt: "", strength: 0.7, ...requestOf(body, parts), image };
     return answer(c, parts, "image_variation", body, request);
   });
   return app;
@@ -86,11 +86,15 @@ const modelView = ({ label }: { readonly label: string }) => ({
   owned_by: "local",
 });
 
-/** Steps for a quality, where the client does not say them. */
-const stepsOf = { auto: 20, standard: 20, medium: 20, low: 10, high: 40, hd: 40 };
+/** A quality, where the client does not say the steps: times as many as the model's own. */
+const moreSteps = { auto: 1, standard: 1, medium: 1, low: 0.5, high: 2, hd: 2 };
 
-function requestOf(body: Body): Incoming {
-  const { model, n, size, quality, prompt, negative_prompt, background } = body;
+function requestOf(body: Body, { models }: Parts, masked = false): Incoming {
+  const { n, size, quality, prompt, negative_prompt, background } = body;
+  // OpenAI's own model names stand for whatever is loaded here, so that clients work unchanged.
+  const isTheirs = /^(gpt-image|chatgpt-image|dall-e)/.test(body.model ?? "");
+  const model = isTheirs ? undefined : (body.model ?? undefined);
+  const { usual } = models.resolve(model, { masked }).info;
   if (background === "transparent")
     throw new Refusal(400, "UNSUPPORTED", "background: pictures of this server are opaque");
   const [width, height] = size && size !== "auto" ? size.split("x").map(Number) : [];
@@ -100,14 +104,13 @@ function requestOf(body: Body): Incoming {
     seed: body.seed,
     scheduler: body.scheduler,
     strength: body.strength,
-    // OpenAI's own model names stand for whatever is loaded here, so that clients work unchanged.
-    model: model && /^(gpt-image|chatgpt-image|dall-e)/.test(model) ? undefined : model,
+    model,
     width,
     height,
     prompt,
   };
   return {
-    steps: body.steps ?? stepsOf[quality ?? "auto"],
+    steps: body.steps ?? Math.ceil(usual.steps * moreSteps[quality ?? "auto"]),
     count: n ?? 1,
     ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value != null)),
   };

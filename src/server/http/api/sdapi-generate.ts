@@ -7,8 +7,8 @@ import { inFormat } from "../../storage/images.js";
 import { clientOf } from "../security.js";
 import { shownMaps } from "./sdapi-controlnet.js";
 import { setOptions } from "./sdapi-options.js";
+import { overrideOf } from "./sdapi-override.js";
 import { timestamp } from "./sdapi-progress.js";
-import { overrideOf } from "./sdapi-request.js";
 import { type Img2img, img2img, type Txt2img, txt2img } from "./sdapi-schema.js";
 import type { Styled } from "./sdapi-styles.js";
 

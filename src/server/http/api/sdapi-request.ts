@@ -1,5 +1,3 @@
-import type { z } from "zod";
-import { firstProblem } from "../../../expectations.js";
 import { encodePng, schedulerEntries } from "../../../index.js";
 import type { Incoming } from "../../jobs/accept.js";
 import { Refusal } from "../../refusal.js";
@@ -7,10 +5,15 @@ import type { Limits } from "../../requests/limits.js";
 import { decodeBase64, plainMask, readForeign } from "../../storage/images.js";
 import type { SettingsData } from "../../storage/settings.js";
 import { controlsOf, isControlNet } from "./sdapi-controlnet.js";
-import { type Img2img, optionsBody, type Txt2img } from "./sdapi-schema.js";
+import type { Filled } from "./sdapi-defaults.js";
+import { overrideOf } from "./sdapi-override.js";
+import type { GivenImg2img, GivenTxt2img, Img2img, Txt2img } from "./sdapi-schema.js";
 
 /** @throws Refusal for what would change the picture and is not there: nothing is ignored in silence */
-export async function txt2imgRequest(request: Txt2img, limits: Limits): Promise<Incoming> {
+export async function txt2imgRequest(
+  { body: request, ...open }: Filled<GivenTxt2img>,
+  limits: Limits,
+): Promise<Incoming> {
   refuseUnsupported(request, {
     firstphase_width: request.firstphase_width > 0,
     firstphase_height: request.firstphase_height > 0,
@@ -30,7 +33,7 @@ export async function txt2imgRequest(request: Txt2img, limits: Limits): Promise<
       request.hr_negative_prompt !== request.negative_prompt,
   });
   return {
-    ...commonRequest(request),
+    ...commonRequest(request, open),
     ...(await controlsOf(request, limits)),
     ...(request.enable_hr && { hires: hiresOf(request) }),
   };
@@ -43,7 +46,10 @@ const isSame = (value: string | null | undefined, what: string): boolean =>
 const resizeModes = ["stretch", "crop", "fill"] as const;
 const maskedContents = ["fill", "original", "noise", "nothing"] as const;
 
-export async function img2imgRequest(request: Img2img, limits: Limits): Promise<Incoming> {
+export async function img2imgRequest(
+  { body: request, ...open }: Filled<GivenImg2img>,
+  limits: Limits,
+): Promise<Incoming> {
   const { init_images, mask, resize_mode, inpainting_fill, mask_blur_x, mask_blur_y } = request;
   const [first] = init_images ?? [];
   if (!first) throw new Refusal(404, "NO_IMAGE", "Init image not found");
@@ -69,7 +75,7 @@ export async function img2imgRequest(request: Img2img, limits: Limits): Promise<
       `bad number of images passed: ${given.length}; expecting ${request.batch_size} or less`,
     );
   return {
-    ...commonRequest(request),
+    ...commonRequest(request, open),
     ...(given.length > 1
       ? { images: given.map(decodeBase64), count: given.length * request.n_iter }
       : { image: decodeBase64(first) }),
@@ -92,7 +98,10 @@ async function opaqueMask(mask: string, limits: Limits): Promise<Uint8Array> {
   return encodePng(plainMask(await readForeign(decodeBase64(mask), limits), { repaint: "opaque" }));
 }
 
-function commonRequest(request: Txt2img | Img2img): Incoming {
+function commonRequest(
+  request: Txt2img | Img2img,
+  { own, ownSampler }: Omit<Filled<never>, "body">,
+): Incoming {
   const override = overrideOf(request);
   const { seed, subseed, subseed_strength, eta } = request;
   const clipSkip = override.CLIP_stop_at_last_layers ?? undefined;
@@ -102,13 +111,15 @@ function commonRequest(request: Txt2img | Img2img): Incoming {
     ...(override.sd_vae && { vae: ownVae(override.sd_vae) ? null : override.sd_vae }),
     prompt: promptOf(request.prompt, request),
     promptSyntax: "a1111",
-    ...(request.negative_prompt !== "" && { negativePrompt: promptOf(request.negative_prompt, request) }),
+    ...((request.negative_prompt !== "" || own.negativePrompt !== undefined) && {
+      negativePrompt: promptOf(request.negative_prompt, request),
+    }),
     width: request.width,
     height: request.height,
     steps: request.steps,
     guidance: request.cfg_scale,
     count: request.batch_size * request.n_iter,
-    scheduler: samplerOf(request),
+    ...(!ownSampler && { scheduler: samplerOf(request) }),
     ...(seed !== -1 && { seed }),
     ...(subseed_strength > 0 && {
       variation: { strength: subseed_strength, ...(subseed !== -1 && { seed: subseed }) },
@@ -121,15 +132,6 @@ function commonRequest(request: Txt2img | Img2img): Incoming {
     ...(clipSkip !== undefined && { clipSkip: clipSkip - 1 }),
     ...(override.randn_source && { rng: rngOf(override.randn_source) }),
   };
-}
-
-/** @throws Refusal for settings of a wrong kind */
-export function overrideOf({ override_settings }: Txt2img | Img2img): z.infer<typeof optionsBody> {
-  const given = override_settings ?? {};
-  const result = optionsBody.safeParse(given);
-  if (result.success) return result.data;
-  const { path, message } = firstProblem(result.error, given);
-  throw new Refusal(422, "BAD_OPTION", `override_settings.${path}: ${message}`);
 }
 
 /** Without the networks that it names, when they are switched off. */

@@ -34,7 +34,7 @@ const maybe = {
 
 const common = {
   prompt: text(),
-  negative_prompt: text(),
+  negative_prompt: maybe.text,
   styles: z.array(z.string()).nullish(),
   seed: number(-1),
   subseed: number(-1),
@@ -45,10 +45,10 @@ const common = {
   scheduler: maybe.text,
   batch_size: number(1),
   n_iter: number(1),
-  steps: number(50),
-  cfg_scale: number(7),
-  width: number(512),
-  height: number(512),
+  steps: maybe.number,
+  cfg_scale: maybe.number,
+  width: maybe.number,
+  height: maybe.number,
   restore_faces: maybe.flag,
   tiling: maybe.flag,
   do_not_save_samples: flag(false),
@@ -66,7 +66,7 @@ const common = {
   refiner_switch_at: maybe.number,
   disable_extra_networks: flag(false),
   comments: z.record(z.string(), z.unknown()).nullish(),
-  sampler_index: text("Euler"),
+  sampler_index: maybe.text,
   script_name: maybe.text,
   script_args: z.array(z.unknown()).nullish(),
   send_images: flag(true),
@@ -92,7 +92,7 @@ export const txt2img = z.object({
   hr_prompt: text(),
   hr_negative_prompt: text(),
 });
-export type Txt2img = z.infer<typeof txt2img>;
+export type GivenTxt2img = z.infer<typeof txt2img>;
 
 export const img2img = z.object({
   ...common,
@@ -112,7 +112,20 @@ export const img2img = z.object({
   latent_mask: maybe.text,
   include_init_images: flag(false),
 });
-export type Img2img = z.infer<typeof img2img>;
+export type GivenImg2img = z.infer<typeof img2img>;
+
+/** What the model's own defaults may say, and otherwise the web UI's. */
+interface Defaulted {
+  readonly negative_prompt: string;
+  readonly sampler_index: string;
+  readonly steps: number;
+  readonly cfg_scale: number;
+  readonly width: number;
+  readonly height: number;
+}
+export type WithDefaults<Given> = Omit<Given, keyof Defaulted> & Defaulted;
+export type Txt2img = WithDefaults<GivenTxt2img>;
+export type Img2img = WithDefaults<GivenImg2img>;
 
 const extras = {
   resize_mode: number(0),

@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { createScheduler, decodePng, encodePng, readImage } from "../../../index.js";
+import { createScheduler, decodePng, encodePng, readImage, samplerPair } from "../../../index.js";
+import { goldenPath } from "../../../testing/golden.js";
 import { base64Png, grey, plainWork, testServer, untilAborted } from "../../fixture.js";
 import type { Work } from "../../jobs/jobs.js";
 import { libraryWork } from "../../jobs/work.js";
@@ -70,12 +71,42 @@ test("txt2img answers pictures, the request as understood, and the info of the w
   });
 });
 
-test("defaults are the web UI's", async () => {
-  const { send, ran } = await testServer();
-  await send("POST", "/sdapi/v1/txt2img", {});
+test("what a request leaves open is the model's own default, under the library's names", async () => {
+  const { send, ran, parts } = await testServer();
+  const { info } = parts.models.current;
+  const { scheduler, steps, guidance } = info.generationDefaults!;
+  const answer = (await (await send("POST", "/sdapi/v1/txt2img", {})).json()) as Answer;
+  // The scheduler is left to the library.
+  expect(ran[0]).toMatchObject({ steps, guidance, width: 256, height: 256 });
+  expect(ran[0]).not.toHaveProperty("scheduler");
+  const { sampler } = samplerPair(scheduler as string);
+  const told = { steps, cfg_scale: guidance, width: 256, height: 256, sampler_index: sampler };
+  expect(answer.parameters).toMatchObject(told);
+  expect(JSON.parse(answer.info)).toMatchObject({ steps, cfg_scale: guidance, sampler_name: sampler });
+  await send("POST", "/sdapi/v1/txt2img", { ...body, sampler_name: "Euler", cfg_scale: 7 });
+  expect(ran[1]).toMatchObject({ ...body, guidance: 7, scheduler: { sampler: "Euler" } });
+  await send("POST", "/sdapi/v1/txt2img", { sampler_index: "DDIM", steps: null, negative_prompt: "" });
+  expect(ran[2]).toMatchObject({ steps, guidance, scheduler: { sampler: "DDIM" } });
+});
+
+test("a default negative prompt is used when none is sent, and not when an empty one is", async () => {
+  const { send, ran, parts } = await testServer();
+  const { info, ...option } = parts.models.current;
+  parts.models.add({ ...option, info: { ...info, generationDefaults: { negativePrompt: "blurry" } } });
+  await send("POST", "/sdapi/v1/txt2img", body);
+  await send("POST", "/sdapi/v1/txt2img", { ...body, negative_prompt: "" });
+  await send("POST", "/sdapi/v1/txt2img", { ...body, negative_prompt: "red" });
+  expect(ran.map((job) => (job as StoredGenerate).negativePrompt)).toEqual(["blurry", "", "red"]);
+});
+
+test("defaults are the web UI's where the model has none", async () => {
+  const { send, ran, parts } = await testServer();
+  const label = await parts.models.addPath(goldenPath("models/tiny-sd1"));
+  const override_settings = { sd_model_checkpoint: label };
+  await send("POST", "/sdapi/v1/txt2img", { override_settings });
   expect(ran[0]).toEqual({
     kind: "generate",
-    model: "emoji-diffusion-256 CPU FP32",
+    model: label,
     prompt: "",
     promptSyntax: "a1111",
     width: 512,

@@ -4,6 +4,7 @@ import { Refusal } from "../../refusal.js";
 import { sendPolled } from "../polled.js";
 import { pngInfo } from "./png-info.js";
 import { addControlNet } from "./sdapi-controlnet.js";
+import { filled } from "./sdapi-defaults.js";
 import { read, sdapiError } from "./sdapi-errors.js";
 import { extra, extraBatch } from "./sdapi-extra.js";
 import { generate } from "./sdapi-generate.js";
@@ -38,17 +39,29 @@ export function sdapi(parts: Parts): Hono {
   });
 
   app.post("/sdapi/v1/txt2img", async (c) => {
-    const body = await read(c, txt2img);
-    const styled = await styledRequest(body, parts);
+    const request = filled(await read(c, txt2img), parts.models);
+    const styled = await styledRequest(request.body, parts);
+    const { body } = styled;
     return c.json(
-      await generate(c, parts, { asked: body, ...styled }, await txt2imgRequest(styled.body, parts.limits)),
+      await generate(
+        c,
+        parts,
+        { asked: request.body, ...styled },
+        await txt2imgRequest({ ...request, body }, parts.limits),
+      ),
     );
   });
   app.post("/sdapi/v1/img2img", async (c) => {
-    const body = await read(c, img2img);
-    const styled = await styledRequest(body, parts);
+    const request = filled(await read(c, img2img), parts.models);
+    const styled = await styledRequest(request.body, parts);
+    const { body } = styled;
     return c.json(
-      await generate(c, parts, { asked: body, ...styled }, await img2imgRequest(styled.body, parts.limits)),
+      await generate(
+        c,
+        parts,
+        { asked: request.body, ...styled },
+        await img2imgRequest({ ...request, body }, parts.limits),
+      ),
     );
   });
   app.post("/sdapi/v1/extra-single-image", async (c) =>

@@ -1,0 +1,79 @@
+/**
+ * Draws the same prompts with many settings, so that a model's generation defaults can be chosen by eye:
+ *
+ *     npx tsx scripts/settings-sheet.ts sheet.webp --prompts prompts.txt --settings settings.json --pictures out/sheet
+ *
+ * A prompt is a line; a setting has a name and options of `generate` ("{}" in its `template` stands for the prompt).
+ * Every picture is kept in the folder and not drawn again, so that a stopped run goes on. A row of the sheet is a
+ * setting, in the order of the file, its name at the left.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import sharp, { type OverlayOptions } from "sharp";
+import { encodePng, type GenerateOptions, StableDiffusion } from "../src/index.js";
+
+interface Setting extends GenerateOptions {
+  readonly name: string;
+  readonly template?: string;
+}
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    prompts: { type: "string" },
+    settings: { type: "string" },
+    pictures: { type: "string", default: "out/settings-sheet" },
+    model: { type: "string", default: "emoji-diffusion-256" },
+    seed: { type: "string", default: "7" },
+    side: { type: "string", default: "128" },
+    threads: { type: "string" },
+  },
+});
+const [sheet] = positionals;
+if (sheet === undefined || flags.prompts === undefined || flags.settings === undefined)
+  throw new Error("usage: settings-sheet.ts sheet.webp --prompts file --settings file.json");
+
+const prompts = readFileSync(flags.prompts, "utf8").split("\n").filter(Boolean);
+const settings = JSON.parse(readFileSync(flags.settings, "utf8")) as Setting[];
+const [seed, side] = [Number(flags.seed), Number(flags.side)];
+const label = 150;
+
+const model = await StableDiffusion.load(
+  flags.model,
+  flags.threads === undefined ? {} : { threads: Number(flags.threads) },
+);
+const cells: OverlayOptions[] = [];
+for (const [row, { name, template = "{}", ...options }] of settings.entries()) {
+  const folder = join(flags.pictures, name.replaceAll(/[^\w.-]+/g, "-"));
+  mkdirSync(folder, { recursive: true });
+  const began = performance.now();
+  for (const [column, prompt] of prompts.entries()) {
+    const file = join(folder, `${prompt.replaceAll(/\W+/g, "-")}-${seed}.png`);
+    if (!existsSync(file)) {
+      const { images } = await model.generate({ ...options, prompt: template.replace("{}", prompt), seed });
+      writeFileSync(file, encodePng(images[0]!));
+    }
+    const input = await sharp(file).resize(side, side).toBuffer();
+    cells.push({ input, left: label + column * side, top: row * side });
+  }
+  console.log(`${name}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
+  cells.push({ input: captionOf(name), left: 0, top: row * side });
+}
+await model.dispose();
+
+const [width, height] = [label + prompts.length * side, settings.length * side];
+await sharp({ create: { width, height, channels: 3, background: "white" } })
+  .composite(cells)
+  .webp({ quality: 80, effort: 6 })
+  .toFile(sheet);
+
+/** A setting's name in the margin, each comma beginning a line. */
+function captionOf(name: string): Buffer {
+  const lines = name
+    .split(", ")
+    .map(
+      (text, i) => `<text x="6" y="${24 + 18 * i}" font-family="sans-serif" font-size="13">${text}</text>`,
+    );
+  return Buffer.from(`<svg width="${label}" height="${side}">${lines.join("")}</svg>`);
+}
