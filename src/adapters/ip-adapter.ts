@@ -8,6 +8,8 @@ import {
   type Tensors,
 } from "../weights/checkpoint.js";
 
+import { looksLike } from "../weights/file-kinds.js";
+
 /** Keys as they stand in the files (ip-adapter_sd15.safetensors, or the nested dictionaries of a .bin). */
 const projectionPrefix = "image_proj.";
 const attentionPrefix = "ip_adapter.";
@@ -74,16 +76,32 @@ export function crossAttentions(unet: Tensors): string[] {
   return found.sort((a, b) => part(a) - part(b) || compare(a, b));
 }
 
+/** Numbers that describe a face; no image encoder of CLIP's gives as many. */
+const FACE_WIDTH = 512;
+const faceInputs = ["proj_in.weight", "proj.0.weight", "proj.weight"];
+
+/** Throws for what is no IP-Adapter that can be used, whatever the model. */
+export function requireIpAdapter(path: string): void {
+  openImageProjection(path).close();
+}
+
 function checkIsIpAdapter(path: string, stored: Tensors): void {
   const names = [...stored.keys()];
   const has = (prefix: string) => names.some((name) => name.startsWith(prefix));
+  const other = looksLike(names, "ip-adapter");
   if (!has(projectionPrefix) || !has(attentionPrefix))
-    throw new DiffusionError("MODEL_KIND", `${path} is no IP-Adapter: it lacks image_proj or ip_adapter`);
-  // Those for faces bring LoRAs along, and look at what another network says of a face.
-  if (names.some((name) => /_lora\.|perceiver_resampler/.test(name)))
-    throw new DiffusionError("UNSUPPORTED", `${path} is an IP-Adapter for face embeddings (FaceID)`, {
-      hint: "the plain ones, plus, plus-face and full-face can be used",
-    });
+    throw new DiffusionError(
+      "MODEL_KIND",
+      `${path} is no IP-Adapter: it lacks image_proj or ip_adapter${other ? `; it looks like ${other}` : ""}`,
+    );
+  // Those for faces look at what another network says of a face, and some bring LoRAs along.
+  const takes = faceInputs.map((name) => stored.get(projectionPrefix + name)?.shape[1]);
+  if (takes.includes(FACE_WIDTH) || names.some((name) => /_lora\.|perceiver_resampler/.test(name)))
+    throw new DiffusionError(
+      "UNSUPPORTED",
+      `${path} is an IP-Adapter for face embeddings (FaceID, InstantID), which a network that recognises faces (InsightFace) would have to make`,
+      { hint: "the plain ones, plus, plus-face and full-face can be used" },
+    );
 }
 
 const misfit = (message: string): DiffusionError =>

@@ -1,4 +1,5 @@
 import { DiffusionError } from "../errors.js";
+import { looksLike } from "../weights/file-kinds.js";
 import type { AdapterFile } from "../weights/formats/tensors.js";
 import { type AdaptedModel, type AdaptedTensor, type LoraPart, parseLoraKey } from "./lora-keys.js";
 
@@ -46,9 +47,15 @@ export function nothingFits(
 ): DiffusionError {
   const keys = unmatched.slice(0, SHOWN).map(({ key }) => key);
   const what = modules > 0 ? "names no module of this model" : "is no LoRA";
-  return new DiffusionError("MODEL_KIND", `${file.path} ${what}; it holds ${keys.join(", ") || "nothing"}`, {
-    hint: supported,
-  });
+  const other = looksLike(file.tensors.keys(), "lora");
+  const look = other ? `; it looks like ${other}` : "";
+  return new DiffusionError(
+    "MODEL_KIND",
+    `${file.path} ${what}; it holds ${keys.join(", ") || "nothing"}${look}`,
+    {
+      hint: supported,
+    },
+  );
 }
 
 export const orthogonal = (file: AdapterFile, key: string): DiffusionError =>

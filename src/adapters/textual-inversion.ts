@@ -1,6 +1,7 @@
 import { basename, extname } from "node:path";
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
+import { looksLike } from "../weights/file-kinds.js";
 import type { AdapterFile } from "../weights/formats/tensors.js";
 
 /** Widths of the model's text encoders; only SDXL has the second. */
@@ -87,10 +88,13 @@ export function extendEmbeddings(table: Values, firstId: number, added: readonly
 const ownName = ({ path, metadata }: AdapterFile): string =>
   metadata?.get("word") ?? basename(path, extname(path));
 
-const refuse = ({ path }: AdapterFile, what: string): DiffusionError =>
-  new DiffusionError("FILE_FORMAT", `${path} is no textual inversion: it ${what}`, {
+const refuse = ({ path, tensors }: AdapterFile, what: string): DiffusionError => {
+  const other = looksLike(tensors.keys(), "word");
+  const why = other ? `it looks like ${other}` : `it ${what}`;
+  return new DiffusionError("FILE_FORMAT", `${path} is no textual inversion: ${why}`, {
     hint: 'Expected one tensor [vectors, width] under the word\'s name or "emb_params", or clip_l and clip_g.',
   });
+};
 
 /** One vector may lie without its first axis. */
 function readRows(file: AdapterFile, name: string): Values {
@@ -111,13 +115,13 @@ function checked(
   const [vectors2, width2] = rows.text_encoder_2?.shape ?? [];
   if (vectors2 !== undefined && vectors2 !== vectors)
     throw refuse(file, `has ${vectors} vectors for one text encoder and ${vectors2} for the other`);
-  if (width !== widths.text_encoder || width2 !== widths.text_encoder_2)
-    throw new DiffusionError(
-      "WEIGHT_SHAPE",
-      `${file.path} was made for ${family(width, width2)}; this model is ${family(widths.text_encoder, widths.text_encoder_2)}`,
-      { hint: `Use an embedding that was made for this model's family, or a model of the embedding's.` },
-    );
-  return { word, vectors, rows };
+  if (width === widths.text_encoder && width2 === widths.text_encoder_2) return { word, vectors, rows };
+  if (looksLike(file.tensors.keys(), "word")) throw refuse(file, "has rows of another width");
+  throw new DiffusionError(
+    "WEIGHT_SHAPE",
+    `${file.path} was made for ${family(width, width2)}; this model is ${family(widths.text_encoder, widths.text_encoder_2)}`,
+    { hint: `Use an embedding that was made for this model's family, or a model of the embedding's.` },
+  );
 }
 
 /** The family by the widths of its text encoders. */

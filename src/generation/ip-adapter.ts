@@ -1,5 +1,6 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, dirname, extname, join } from "node:path";
+import { requireIpAdapter } from "../adapters/ip-adapter.js";
 import { type Locate, locateAdapter } from "../adapters/locate.js";
 import { DiffusionError, nearest } from "../errors.js";
 import { parseHubReference } from "../hub/hub.js";
@@ -51,6 +52,7 @@ export class IpAdapterSet {
       throw new DiffusionError("BAD_OPTION", `${name} is a folder, and may hold several IP-Adapters`, {
         hint: `name the file, such as ${name}${existsSync(name) ? "/" : ":models/"}ip-adapter_sd15.safetensors`,
       });
+    requireIpAdapter(path); // before an encoder is downloaded for it
     const imageEncoder = await locateEncoder(options.imageEncoder ?? encoderBeside(name, path), this.#locate);
     const info = { name: options.name ?? basename(name, extname(name)), path, imageEncoder };
     const networks = this.#open(path, imageEncoder);

@@ -89,7 +89,7 @@ test.each<[string, Record<string, { shape: number[]; data: Float32Array }>, stri
     "a union ControlNet",
     { "controlnet_cond_embedding.conv_in.weight": one, task_embedding: one },
     "UNSUPPORTED",
-    /union ControlNet \(ProMax\).*task_embedding/,
+    /is a union ControlNet \(ProMax\), which is not supported/,
   ],
   [
     "half of a TAESD",

@@ -1,5 +1,6 @@
 import { DiffusionError } from "../../errors.js";
 import type { Tensors } from "../checkpoint.js";
+import { besideModel, looksLike } from "../file-kinds.js";
 import type { Part } from "./config.js";
 import { type Parts, textsOf, unetOf, unetPrefixes, vaeOf, vaePrefixes } from "./parts.js";
 
@@ -9,53 +10,21 @@ import { type Parts, textsOf, unetOf, unetPrefixes, vaeOf, vaePrefixes } from ".
  * @throws DiffusionError MODEL_KIND, UNSUPPORTED, without the name of the file
  */
 export function findParts(stored: Tensors): Parts {
+  const more = besideModel(stored.keys());
   const unet = unetOf(stored);
   const vae = vaeOf(stored);
   const texts = textsOf(stored, unet?.part ?? new Map());
   if (!unet) throw notAModel(stored, { ...(vae && { vae }), texts });
   const parts = { unet, ...(vae && { vae }), texts };
-  const more = stowaways.find(([pattern]) => [...stored.keys()].some((name) => pattern.test(name)));
   if (more)
-    throw new DiffusionError("UNSUPPORTED", `it holds ${more[1]} beside its networks; ${recognised(parts)}`, {
-      hint: "What would change its pictures is not left out in silence. Get the model and the rest as files of their own.",
+    throw new DiffusionError("UNSUPPORTED", `${more}; ${recognised(parts)}`, {
+      hint: "What would change its pictures is not left out in silence.",
     });
   return parts;
 }
 
 /** What was found of a model; errors say it, and what was not recognised. */
 type Recognised = Partial<Pick<Parts, "unet" | "vae">> & Pick<Parts, "texts">;
-
-/** Parts that would change the pictures of the model that they lie beside. */
-const stowaways: readonly (readonly [RegExp, string])[] = [
-  [/^control_model\./, "a ControlNet"],
-  [/^(lora_(unet|te)|lycoris_)/, "a LoRA"],
-  [/^(image_proj|ip_adapter)\./, "an IP-Adapter"],
-  [/(^|\.)motion_modules\./, "a motion module of AnimateDiff"],
-  [/^(noise_augmentor|embedder)\./, "the image conditioning of unCLIP"],
-];
-
-/** What else a file may be, by its tensors' names. */
-const others: readonly (readonly [RegExp, string])[] = [
-  [
-    /^(lora_|base_model\.model\.|(unet|text_encoder)\..*(lora|processor))/,
-    "a LoRA: load a model first, then add it",
-  ],
-  [
-    /^(control_model\.|controlnet_cond_embedding\.|input_hint_block\.)/,
-    "a ControlNet: load a model first, then give it as one",
-  ],
-  [/^(image_proj|ip_adapter)\./, "an IP-Adapter: load a model first, then add it"],
-  [/(^|\.)motion_modules\./, "a motion module of AnimateDiff, which is not supported"],
-  [/^(model\.diffusion_model\.)?joint_blocks\./, "Stable Diffusion 3, which is not supported"],
-  [/^(model\.diffusion_model\.)?double_blocks\./, "Flux, which is not supported"],
-  [
-    /^(down_blocks|conv_in)\./,
-    "the UNet of a diffusers folder: give the folder that holds its model_index.json",
-  ],
-  [/^text_model\./, "a text encoder of a diffusers folder: give the folder that holds its model_index.json"],
-  [/^(decoder|encoder|first_stage_model)\./, "a VAE, not a whole model"],
-  [/^(emb_params|clip_[lg]|<.*>)$/, "a textual inversion: load a model first, then add it"],
-];
 
 /** Part of many files, of no use here, and no mystery. */
 const harmless: readonly (readonly [pattern: RegExp, reason: string])[] = [
@@ -92,9 +61,8 @@ export function leftOver(stored: Tensors, { unet, vae, texts }: Recognised): str
 
 /** A file without a UNet in the original layout. */
 function notAModel(stored: Tensors, found: Recognised): DiffusionError {
-  const names = [...stored.keys()];
-  const other = others.find(([pattern]) => names.some((name) => pattern.test(name)));
-  const what = other ? `it looks like ${other[1]}` : `${recognised(found)}; ${unrecognised(stored, found)}`;
+  const other = looksLike(stored.keys(), "model");
+  const what = other ? `it looks like ${other}` : `${recognised(found)}; ${unrecognised(stored, found)}`;
   return new DiffusionError("MODEL_KIND", `it is no Stable Diffusion model in the original layout; ${what}`, {
     hint: `Expected tensors that begin with ${unetPrefixes[0]}, ${vaePrefixes[0]} and cond_stage_model. or conditioner.`,
   });

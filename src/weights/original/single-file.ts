@@ -9,6 +9,7 @@ import {
   type ModelSource,
   type TokenizerSource,
 } from "../component.js";
+import { looksLike } from "../file-kinds.js";
 import { openFolder } from "../folder.js";
 import { openTensorFile } from "../formats/tensor-file.js";
 import { clipConfig, controlNetConfig, type Family, isXl, vaeConfig } from "./config.js";
@@ -145,6 +146,8 @@ export function openSingleFileVae(path: string, family: Family = "sd1"): Compone
 
 /** The small autoencoder's two halves come as a file each, whose layers have numbers for names. */
 function noVae(path: string, stored: Tensors): DiffusionError {
+  const other = looksLike(stored.keys(), "vae");
+  const look = other ? `; it looks like ${other}` : "";
   const isHalf = stored.has("3.conv.0.weight") || stored.has("2.conv.0.weight");
   return isHalf
     ? new DiffusionError(
@@ -154,7 +157,10 @@ function noVae(path: string, stored: Tensors): DiffusionError {
           hint: "Give both halves as diffusers has them: a folder of AutoencoderTiny, or its hub name (madebyollin/taesd, madebyollin/taesdxl).",
         },
       )
-    : new DiffusionError("MODEL_KIND", `${path} holds no VAE in the original layout`);
+    : new DiffusionError(
+        "MODEL_KIND",
+        `${path} holds no VAE, ControlNet or T2I-Adapter that is known${look}`,
+      );
 }
 
 /**
@@ -163,7 +169,7 @@ function noVae(path: string, stored: Tensors): DiffusionError {
  *
  * @param base the UNet that it is for: what shapes do not tell is as there; without it, only the weights can be used
  * @returns undefined where the file holds neither
- * @throws DiffusionError UNSUPPORTED for a union ControlNet, and T2I-Adapters of other kinds
+ * @throws DiffusionError UNSUPPORTED for ControlNets of other kinds (union, Control-LoRA), and T2I-Adapters of other kinds
  */
 export function openSingleFileControl(path: string, base?: Component): Component | undefined {
   const stored = readNames(path);
@@ -173,12 +179,11 @@ export function openSingleFileControl(path: string, base?: Component): Component
   }
   const found = controlNetOf(stored);
   if (!found) return undefined;
-  if (found.part.has("task_embedding"))
-    throw new DiffusionError(
-      "UNSUPPORTED",
-      `${path} is a union ControlNet (ProMax), which is told the kind of each picture; it holds task_embedding`,
-      { hint: "Use a ControlNet that was made for one kind of picture." },
-    );
+  const other = looksLike(stored.keys(), "control");
+  if (other)
+    throw new DiffusionError("UNSUPPORTED", `${path} is ${other}`, {
+      hint: "Use a ControlNet that was made for one kind of picture and is whole in itself.",
+    });
   // Nothing in the file tells the one published kind that averages over the picture.
   const isShuffle = /shuffle/i.test(basename(path));
   const config = named(path, () => controlNetConfig(found.part, base?.config ?? {}, isShuffle));
