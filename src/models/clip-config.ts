@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { TextEncoderConfig } from "./clip.js";
 import type { ImageEncoderConfig } from "./clip-vision.js";
-import { count, parse, unusable } from "./config.js";
+import { count, keysOf, parse, unusable } from "./config.js";
 
 const clipSchema = z.object({
   architectures: z.array(z.string()).default([]),
@@ -16,6 +16,8 @@ const clipSchema = z.object({
   eos_token_id: z.number().int().nonnegative().default(49_407),
   projection_dim: count.default(512),
 });
+
+export const textEncoderKeys = keysOf(clipSchema);
 
 /** transformers' names of activations, and ours. */
 const activations = { quick_gelu: "quick_gelu", gelu: "gelu", gelu_new: "gelu_tanh" } as const;
@@ -54,6 +56,8 @@ const visionSchema = z.object({
   layer_norm_eps: z.number().positive().default(1e-5),
   projection_dim: count.default(512),
 });
+
+export const imageEncoderKeys = keysOf(visionSchema);
 
 /** CLIPVisionModelWithProjection. */
 export function parseImageEncoderConfig(json: unknown, file: string): ImageEncoderConfig {

@@ -17,6 +17,9 @@ export function nullable<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
+/** The keys that a reader looks at. */
+export const keysOf = (schema: z.ZodObject): readonly string[] => Object.keys(schema.shape);
+
 /** One value for all levels, or a list with one for each. */
 export const spread = <T>(value: T | readonly T[], levels: number): T[] =>
   Array.isArray(value) ? [...value] : Array(levels).fill(value);

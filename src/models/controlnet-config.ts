@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { count, parse, perLevel, unusable } from "./config.js";
+import { count, keysOf, parse, perLevel, unusable } from "./config.js";
 import type { ControlNetConfig } from "./controlnet.js";
 import { parseUNetConfig } from "./unet-config.js";
 
@@ -9,6 +9,8 @@ const controlNetSchema = z.object({
   controlnet_conditioning_channel_order: z.literal("rgb").default("rgb"),
   global_pool_conditions: z.boolean().default(false),
 });
+
+export const controlNetKeys = keysOf(controlNetSchema);
 
 /** ControlNetModel: the keys of the UNet that it is half a copy of, and its own. */
 export function parseControlNetConfig(json: unknown, file: string): ControlNetConfig {

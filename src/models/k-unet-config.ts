@@ -2,6 +2,7 @@ import { z } from "zod";
 import {
   count,
   firstOf,
+  keysOf,
   nullable,
   parse,
   perLevel,
@@ -43,6 +44,8 @@ const schema = z.object({
 });
 
 /** Whether a UNet2DConditionModel is made of K blocks. */
+export const kUNetKeys = keysOf(schema);
+
 export const hasKBlocks = (json: unknown): boolean => {
   const types = (json as { down_block_types?: unknown }).down_block_types;
   return Array.isArray(types) && types.some((type) => typeof type === "string" && /^K[A-Z]/.test(type));

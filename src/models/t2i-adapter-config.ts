@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { count, parse, perLevel } from "./config.js";
+import { count, keysOf, parse, perLevel } from "./config.js";
 import type { T2iAdapterConfig } from "./t2i-adapter.js";
 
 const schema = z.object({
@@ -9,6 +9,8 @@ const schema = z.object({
   downscale_factor: count.default(8),
   adapter_type: z.enum(["full_adapter", "full_adapter_xl", "light_adapter"]).default("full_adapter"),
 });
+
+export const t2iAdapterKeys = keysOf(schema);
 
 /** T2IAdapter. */
 export function parseT2iAdapterConfig(json: unknown, file: string): T2iAdapterConfig {

@@ -2,6 +2,7 @@ import { z } from "zod";
 import {
   count,
   firstOf,
+  keysOf,
   parse,
   perLevel,
   requireDivisible,
@@ -33,6 +34,8 @@ const unet2dSchema = z.object({
   downsample_type: z.literal("conv").default("conv"),
   upsample_type: z.literal("conv").default("conv"),
   resnet_time_scale_shift: z.enum(["default", "scale_shift"]).default("default"),
+  mid_block_type: z.literal("UNetMidBlock2D").default("UNetMidBlock2D"),
+  time_embedding_dim: z.null().optional(),
   center_input_sample: z.boolean().default(false),
   time_embedding_type: z.literal("positional").default("positional"),
   class_embed_type: z.null().optional(),
@@ -41,6 +44,8 @@ const unet2dSchema = z.object({
   mid_block_scale_factor: z.literal(1).default(1),
   attn_norm_num_groups: z.null().optional(),
 });
+
+export const unet2dKeys = keysOf(unet2dSchema);
 
 /** UNet2DModel; here attention_head_dim really is the width of a head, and null means one head. */
 export function parseUNet2DConfig(json: unknown, file: string): UNet2DConfig {

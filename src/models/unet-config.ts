@@ -3,6 +3,7 @@ import { DiffusionError } from "../errors.js";
 import {
   count,
   firstOf,
+  keysOf,
   nullable,
   parse,
   perLevel,
@@ -114,6 +115,8 @@ const unetSchema = z.object({
   class_embeddings_concat: z.literal(false).default(false),
   attention_type: z.literal("default").default("default"),
 });
+
+export const unetKeys = keysOf(unetSchema);
 
 /** UNet2DConditionModel. */
 export function parseUNetConfig(json: unknown, file: string): UNetConfig {

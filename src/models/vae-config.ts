@@ -2,6 +2,7 @@ import { z } from "zod";
 import {
   count,
   firstOf,
+  keysOf,
   nullable,
   parse,
   perLevel,
@@ -138,6 +139,13 @@ function parseTaesdConfig(json: unknown, file: string): TaesdConfig {
     sampleSize: 512,
   };
 }
+
+/** The keys of each class that are looked at. */
+export const vaeKeys = {
+  AutoencoderKL: keysOf(klSchema),
+  VQModel: keysOf(vqSchema),
+  AutoencoderTiny: keysOf(tinySchema),
+} as const;
 
 const parsers = new Map<string, (json: unknown, file: string) => VaeConfig>([
   ["AutoencoderKL", parseKlConfig],

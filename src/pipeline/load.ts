@@ -20,6 +20,7 @@ import type { ModelSource } from "../weights/component.js";
 import { openComponentFolder } from "../weights/folder.js";
 import { type ModelOpening, openComponent, openModel } from "../weights/model.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
+import { componentNotes, configNotes } from "./config-notes.js";
 import { listening } from "./listening.js";
 import { clipTokenizerFolder, elsewhere, located, locateModel, variantOf } from "./model-source.js";
 import { controlOpener, upscalerOpener } from "./named-networks.js";
@@ -54,8 +55,14 @@ export async function load(model: string, options: LoadOptions): Promise<Opened>
   signal?.throwIfAborted();
   const variant = variantOf(options);
   const path = await locateModel(model, { ...located(options), ...variant });
-  const source = openModel(path, await openingOf(options));
-  const read = readConfigs(source, await openAutoencoders(options, source));
+  const found = openModel(path, await openingOf(options));
+  const autoencoders = await openAutoencoders(options, found);
+  const notes = [
+    ...(found.notes ?? []),
+    ...configNotes(found),
+    ...Object.values(autoencoders).flatMap(componentNotes),
+  ];
+  const read = readConfigs({ ...found, notes }, autoencoders);
   const engine = await engineFor(read, options);
   try {
     const tokenizers = await readRest(read, engine);

@@ -274,6 +274,11 @@ export function settings(defaults: ClassDefaults, config: SchedulerConfig): Sett
     throw new DiffusionError("UNSUPPORTED", "scheduler config: flow matching is not supported", {
       hint: "this library runs Stable Diffusion 1, 2 and XL; use a config with epsilon or v_prediction",
     });
+  const acting = unreadKeys[String(config._class_name)];
+  if (acting !== undefined && config[acting] !== undefined && config[acting] !== null)
+    throw new DiffusionError("UNSUPPORTED", `scheduler config: ${acting} is not supported`, {
+      hint: "it changes pictures of this class; take it out of the config to do without",
+    });
   const own = (Object.keys(defaults) as (keyof Settings)[]).map((key) => [
     key,
     checks[key](key, config[key] ?? defaults[key]),
@@ -290,3 +295,20 @@ export function settings(defaults: ClassDefaults, config: SchedulerConfig): Sett
     );
   return result;
 }
+
+/** What a class of diffusers' reads and we do not, when it is given. */
+const unreadKeys: Readonly<Record<string, string>> = {
+  UniPCMultistepScheduler: "solver_p",
+  DPMSolverSDEScheduler: "noise_sampler_seed",
+};
+
+/** Keys that say where a configuration is from, act only with others that are refused, or are refused themselves. */
+const silent = new Set([
+  ...["_class_name", "_diffusers_version", "_name_or_path"],
+  ...["use_flow_sigmas", "flow_shift", "shift_terminal", "use_dynamic_shifting", "time_shift_type"],
+  ...Object.values(unreadKeys),
+]);
+
+/** Keys of a configuration that no class reads, as far as is known; those of other classes are left over, as in diffusers. */
+export const unknownSchedulerKeys = (config: SchedulerConfig): string[] =>
+  Object.keys(config).filter((key) => !Object.hasOwn(checks, key) && !silent.has(key));
