@@ -11,6 +11,7 @@ const src = fileURLToPath(new URL(".", import.meta.url));
  */
 const floors: Record<string, readonly string[]> = {
   errors: [],
+  abortable: [],
   expectations: [],
   disk: ["errors"],
   latents: ["errors"],
@@ -25,21 +26,21 @@ const floors: Record<string, readonly string[]> = {
   weights: ["errors", "disk", "expectations", "image", "latents", "text"],
   hub: ["errors", "disk", "events", "expectations", "weights"],
   adapters: ["errors", "disk", "hub", "latents", "text", "weights"],
-  runtime: ["errors", "adapters", "disk", "image", "latents", "models", "nn", "ops", "weights"],
+  runtime: ["errors", "abortable", "adapters", "disk", "image", "latents", "models", "nn", "ops", "weights"],
   generation: [
     ...["errors", "events", "adapters", "hub", "image", "latents", "models", "options", "runtime"],
     ...["schedulers", "text", "weights"],
   ],
   pipeline: [
-    ...["errors", "events", "expectations", "adapters", "disk", "generation", "hub", "image", "latents"],
-    ...["models", "options", "runtime", "schedulers", "text", "weights"],
+    ...["errors", "abortable", "events", "expectations", "adapters", "disk", "generation", "hub", "image"],
+    ...["latents", "models", "options", "runtime", "schedulers", "text", "weights"],
   ],
   index: [
     ...["errors", "events", "adapters", "generation", "image", "latents", "models", "options", "pipeline"],
     ...["runtime", "schedulers", "text", "weights"],
     "ops",
   ],
-  server: ["errors", "events", "expectations", "disk", "index", "options"],
+  server: ["errors", "abortable", "events", "expectations", "disk", "index", "options"],
   page: ["options", "server"],
   cli: [
     ...["errors", "disk", "hub", "image", "index", "latents", "options", "pipeline", "runtime", "schedulers"],

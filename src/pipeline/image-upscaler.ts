@@ -10,6 +10,7 @@ import { checkUpscalerOptions, type UpscalerOptions } from "../options/load.js";
 import { checkUpscaleOptions, type UpscaleOptions } from "../options/upscale.js";
 import { createUpscaler, readUpscaler, type Upscaler } from "../runtime/networks/upscaler.js";
 import { Engine } from "../runtime/process/engine.js";
+import { unlessAborted } from "../runtime/process/given-up.js";
 import { cacheRoot } from "../weights/cache-root.js";
 import { locateModel, ownWeights } from "./model-source.js";
 
@@ -69,11 +70,8 @@ export class ImageUpscaler {
         height ??
         Math.max(1, Math.round(width ? (source.height * width) / source.width : source.height * factor)),
     };
-    return enlarge(this.#upscaler, source, {
-      size,
-      ...(signal && { signal }),
-      ...(onProgress && { onTile: onProgress }),
-    });
+    const how = { size, ...(signal && { signal }), ...(onProgress && { onTile: onProgress }) };
+    return unlessAborted(signal, () => enlarge(this.#upscaler, source, how));
   }
 
   async dispose(): Promise<void> {

@@ -70,6 +70,23 @@ describe("aborting", () => {
     expect((await model.status()).tensors).toBe(tensors);
   });
 
+  it("is heard at once while a size is being made ready, however long one call of the network takes", async () => {
+    const model = await tinyModel("models/tiny-sd1", { runtime: "graph" });
+    const want = await model.generate(base);
+    const controller = new AbortController();
+    // Minutes of work, most of it in one call.
+    const large = { ...base, width: 1024, height: 1024, steps: 50, signal: controller.signal };
+    const run = model.generate(large);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const began = performance.now();
+    controller.abort(new Error("enough"));
+    await expect(run).rejects.toThrow("enough");
+    expect(performance.now() - began).toBeLessThan(1000);
+    const after = await model.generate(base);
+    expect(performance.now() - began).toBeLessThan(20_000);
+    expect(after.latents).toEqual(want.latents);
+  });
+
   it("before the call runs nothing at all", async () => {
     const signal = AbortSignal.abort(new Error("too late"));
     const events: ProgressEvent[] = [];

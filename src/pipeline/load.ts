@@ -13,6 +13,7 @@ import type { NetworksOptions } from "../runtime/networks/network-runner.js";
 import { createNetworks } from "../runtime/networks/networks.js";
 import type { Upscaler } from "../runtime/networks/upscaler.js";
 import { Engine } from "../runtime/process/engine.js";
+import { unlessAborted } from "../runtime/process/given-up.js";
 import { createTurns, type Turns } from "../runtime/process/turns.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { cacheRoot } from "../weights/cache-root.js";
@@ -65,7 +66,7 @@ export async function load(model: string, options: LoadOptions): Promise<Opened>
   const read = readConfigs({ ...found, notes }, autoencoders);
   const engine = await engineFor(read, options);
   try {
-    const tokenizers = await readRest(read, engine);
+    const tokenizers = await readRest(read, engine, signal);
     const opened = assemble(read, tokenizers, engine, options);
     onProgress?.({ type: "load", network: "all", done: 1, total: 1 });
     return opened;
@@ -83,7 +84,7 @@ export async function prepare(
   await listening(options, async ({ signal, onProgress }) => {
     if (onProgress) listeners.add(onProgress);
     try {
-      await loaded.networks.prepare(signal);
+      await unlessAborted(signal, () => loaded.networks.prepare(signal));
     } finally {
       if (onProgress) listeners.delete(onProgress);
     }
@@ -156,9 +157,10 @@ async function openingOf(options: LoadOptions): Promise<ModelOpening> {
 }
 
 /** What can be read while the process that computes starts: checks the weights, loads the tokenizers. */
-async function readRest(model: Model, engine: Engine): Promise<Tokenizer[]> {
+async function readRest(model: Model, engine: Engine, signal?: AbortSignal): Promise<Tokenizer[]> {
   engine.start();
   for (const check of weightChecks(model)) {
+    signal?.throwIfAborted();
     check();
     await setImmediate(); // others may have something to do
   }

@@ -1,3 +1,4 @@
+import { abortable } from "../abortable.js";
 import { DiffusionError } from "../errors.js";
 import type { OnProgress } from "../events.js";
 import type { LoadOptions } from "../options/load.js";
@@ -114,16 +115,6 @@ async function end(key: string, shared: Shared): Promise<void> {
   shared.stop.abort();
   const loaded = await shared.loading.catch(() => undefined);
   await loaded?.dispose();
-}
-
-/** The same, given up when the signal aborts. */
-function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return work;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }
 
 /**

@@ -18,6 +18,7 @@ import { checkedSize } from "../options/sizes.js";
 import type { Vae } from "../runtime/networks/autoencoder.js";
 import type { TextEncoder } from "../runtime/networks/text-encoder.js";
 import type { UNet } from "../runtime/networks/unet.js";
+import { unlessAborted } from "../runtime/process/given-up.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import type { NetworkMention } from "../text/prompt.js";
 import type { Tokenizer } from "../text/tokenizer.js";
@@ -191,13 +192,15 @@ export class StableDiffusion {
 
   async generate(options: GenerateOptions): Promise<GenerateResult> {
     checkOptions(options);
-    return listening(options, (heard) => run(this.#opened, heard));
+    return listening(options, (heard) => unlessAborted(heard.signal, () => run(this.#opened, heard)));
   }
 
   /** The same as events; ending the loop early aborts the run. */
   async *stream(options: GenerateOptions): AsyncGenerator<ProgressEvent, GenerateResult> {
     checkOptions(options);
-    return yield* eventsOf(options, (heard) => listening(heard, (safe) => run(this.#opened, safe)));
+    return yield* eventsOf(options, (heard) =>
+      listening(heard, (safe) => unlessAborted(safe.signal, () => run(this.#opened, safe))),
+    );
   }
 
   async dispose(): Promise<void> {

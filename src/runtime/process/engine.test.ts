@@ -9,6 +9,7 @@ import { pseudoRandom, tinyUNet } from "../../testing/tiny.js";
 import { openFolder } from "../../weights/folder.js";
 import type { RunnerRequest } from "../runner.js";
 import { Engine } from "./engine.js";
+import { unlessAborted } from "./given-up.js";
 
 const cacheRoot = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
 const { spec } = tinyUNet();
@@ -140,6 +141,49 @@ test("a process that hangs is ended and reported, and the next call starts anoth
   } finally {
     await guarded.dispose();
   }
+});
+
+test("a call whose signal aborts is given up at once; a process that goes on with it is ended, and others are answered by the next", async () => {
+  const network = engine.runner(request);
+  const want = await network.run(inputs);
+  const before = childrenOf(process.pid);
+  for (const fresh of [false, true]) {
+    // One that runs, and one that is being loaded.
+    const stopped = fresh ? engine.runner(request) : network;
+    for (const pid of childrenOf(process.pid)) process.kill(pid, "SIGSTOP");
+    const stop = new AbortController();
+    const call = unlessAborted(stop.signal, () => stopped.run(inputs));
+    await new Promise(setImmediate); // it has been sent
+    const behind = engine.runner(request).run(inputs);
+    await new Promise(setImmediate);
+    const began = performance.now();
+    stop.abort(new Error("enough"));
+    await expect(call).rejects.toThrow("enough");
+    expect(performance.now() - began).toBeLessThan(500);
+    expect(await behind).toEqual(want);
+    expect(await stopped.run(inputs)).toEqual(want);
+  }
+  expect(childrenOf(process.pid)).toHaveLength(before.length);
+  expect(childrenOf(process.pid)).not.toEqual(before);
+});
+
+test("a process that is done with a call soon after it was given up goes on; nothing of a given-up load stays in it", async () => {
+  const network = engine.runner(request);
+  await network.run(inputs);
+  const before = childrenOf(process.pid);
+  const { tensors } = await engine.status();
+  const eager = engine.runner({ ...request, runtime: "eager" });
+  const stop = new AbortController();
+  const call = unlessAborted(stop.signal, () => eager.load());
+  await new Promise(setImmediate);
+  stop.abort(new Error("enough"));
+  await expect(call).rejects.toThrow("enough");
+  await expect(unlessAborted(stop.signal, () => network.run(inputs))).rejects.toThrow("enough");
+  await network.run(inputs);
+  expect((await engine.status()).tensors).toBe(tensors);
+  expect(childrenOf(process.pid)).toEqual(before);
+  await new Promise((resolve) => setTimeout(resolve, 900));
+  expect(childrenOf(process.pid)).toEqual(before);
 });
 
 test("one that hangs while it starts or loads, too", async () => {

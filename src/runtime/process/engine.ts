@@ -1,10 +1,12 @@
 import type { ChildProcess } from "node:child_process";
+import { abortable } from "../../abortable.js";
 import type { Adapters } from "../../adapters/adapted-checkpoint.js";
 import { DiffusionError } from "../../errors.js";
 import type { Fields } from "../../models/fields.js";
 import type { Network } from "../../models/network.js";
 import type { NetworkKind, NetworkOf } from "../../models/registry.js";
 import type { Given, Input, Results, RunnerRequest } from "../runner.js";
+import { signalOfWork } from "./given-up.js";
 import type { CallName, Calls, Reply, Status } from "./messages.js";
 import { type Guards, type Watch, watch } from "./watch.js";
 import { forkWorker, physicalCores, type WorkerSettings, workerError } from "./worker-process.js";
@@ -16,6 +18,24 @@ interface Pending {
   reject(error: Error): void;
   readonly onProgress?: OnWeights;
   readonly watch: Watch;
+  /** Nobody waits for the answer any more. */
+  isGivenUp: boolean;
+}
+
+/** Milliseconds that the process may go on with a call that was given up. Ending it costs the next call its start. */
+const GIVEN_UP_MS = 700;
+
+/** Ends calls of others when the process is ended for one that was given up: they are made again. */
+class Interrupted extends Error {}
+
+async function untilAnswered<T>(work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+    }
+  }
 }
 
 export interface EngineOptions extends Guards {
@@ -36,6 +56,13 @@ export interface RunnerUse {
   /** In place of those that it had; absent for none. */
   readonly adapters?: Adapters;
   readonly onProgress?: OnWeights;
+}
+
+interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Told when the signal has aborted before the answer. */
+  readonly onGivenUp?: () => void;
+  readonly onProgress?: OnWeights | undefined;
 }
 
 /** Processes that compute. One in the middle of a step would not notice for a while that its caller is gone. */
@@ -65,6 +92,8 @@ export class Engine {
   #calls = 0;
   #runners = 0;
   #isDisposed = false;
+  /** The call that is given up and under way, and what ends the process if that goes on. */
+  #heldUp: { readonly id: number; readonly end: NodeJS.Timeout } | undefined;
 
   constructor(options: EngineOptions & Pick<WorkerSettings, "instructionSet"> = {}) {
     const { memoryLimit, hangMs, threads = physicalCores(), sideBySide = false, instructionSet } = options;
@@ -107,24 +136,30 @@ export class Engine {
       if (isLoaded() && loaded?.adapters === name) return;
       loaded = undefined;
       const weights = { ...request.weights, ...(adapters && { adapters }) };
-      await this.#call("load", { key, request: { ...request, weights } as RunnerRequest }, onProgress);
+      const args = { key, request: { ...request, weights } as RunnerRequest };
+      const signal = signalOfWork();
+      const forget = () => void this.#call("unload", { key }).catch(() => {});
+      await untilAnswered(() => this.#call("load", args, { signal, onGivenUp: forget, onProgress }));
       loaded = { child: this.#child, adapters: name };
     };
     return {
       load: (use = {}) => inTurn(() => load(use)),
       run: (inputs, use = {}) =>
-        inTurn(async () => {
-          // It may have been unloaded meanwhile.
-          do await load(use);
-          while (!isLoaded());
-          const results = await this.#call("run", { key, inputs: inputs as Fields<Input> });
-          return results as Results<NetworkOf<Kind>>;
-        }),
+        inTurn(() =>
+          untilAnswered(async () => {
+            // It may have been unloaded meanwhile.
+            do await load(use);
+            while (!isLoaded());
+            const args = { key, inputs: inputs as Fields<Input> };
+            const results = await this.#call("run", args, { signal: signalOfWork() });
+            return results as Results<NetworkOf<Kind>>;
+          }),
+        ),
       unload: async () => {
         const wasLoaded = isLoaded();
         // Before the answer: whoever runs it from now on loads it first.
         loaded = undefined;
-        if (wasLoaded) await this.#call("unload", { key });
+        if (wasLoaded) await untilAnswered(async () => this.#child && this.#call("unload", { key }));
       },
     };
   }
@@ -135,7 +170,7 @@ export class Engine {
   }
 
   status(): Promise<Status> {
-    return this.#call("status", undefined);
+    return untilAnswered(() => this.#call("status", undefined));
   }
 
   /** Ends the process unless calls are under way; the next call starts another. All of its memory is given back. */
@@ -163,11 +198,17 @@ export class Engine {
   async #call<N extends CallName>(
     name: N,
     args: Calls[N]["args"],
-    onProgress?: OnWeights,
+    { signal, onGivenUp, onProgress }: CallOptions = {},
   ): Promise<Calls[N]["result"]> {
+    signal?.throwIfAborted();
     const child = this.#start();
     const id = ++this.#calls;
-    return new Promise((resolve, reject) => {
+    const giveUp = () => {
+      onGivenUp?.();
+      this.#giveUp(id);
+    };
+    signal?.addEventListener("abort", giveUp, { once: true });
+    const answer = new Promise<Calls[N]["result"]>((resolve, reject) => {
       this.#pending.set(id, {
         resolve: (result) => resolve(result as Calls[N]["result"]),
         reject,
@@ -177,6 +218,7 @@ export class Engine {
           isRun: name === "run",
           onEnd: (how, hint) => this.#lost(child, how, hint),
         }),
+        isGivenUp: false,
       });
       this.#keepAlive(child);
       child.send({ id, name, args }, (error) => {
@@ -184,6 +226,28 @@ export class Engine {
           this.#settle(id, (call) => call.reject(workerError(`cannot be reached: ${error.message}`, "")));
       });
     });
+    return abortable(answer, signal).finally(() => signal?.removeEventListener("abort", giveUp));
+  }
+
+  /** Calls are answered in their order: one that is not, although nobody waits for it, holds up those behind it. */
+  #giveUp(id: number): void {
+    const call = this.#pending.get(id);
+    if (call) call.isGivenUp = true;
+    this.#endIfHeldUp();
+  }
+
+  #endIfHeldUp(): void {
+    const [[id, call] = []] = this.#pending;
+    if (id !== undefined && id === this.#heldUp?.id) return;
+    clearTimeout(this.#heldUp?.end);
+    this.#heldUp = undefined;
+    const child = this.#child;
+    if (id === undefined || !call?.isGivenUp || !child) return;
+    const end = setTimeout(() => {
+      this.#lose(child, new Interrupted());
+      child.kill("SIGKILL");
+    }, GIVEN_UP_MS);
+    this.#heldUp = { id, end };
   }
 
   #start(): ChildProcess {
@@ -227,17 +291,22 @@ export class Engine {
     this.#pending.delete(id);
     call.watch.end();
     if (this.#child) this.#keepAlive(this.#child);
+    this.#endIfHeldUp();
     end(call);
   }
 
   #lost(child: ChildProcess, how: string, hint?: string): void {
-    if (child !== this.#child) return;
-    this.#child = undefined;
     const error = this.#isDisposed
       ? new DiffusionError("WORKER", "the model was disposed of while it was at work", {
           hint: "wait for what is under way first, or abort it by its signal",
         })
       : workerError(how, this.#stderr, hint);
+    this.#lose(child, error);
+  }
+
+  #lose(child: ChildProcess, error: Error): void {
+    if (child !== this.#child) return;
+    this.#child = undefined;
     for (const id of [...this.#pending.keys()]) this.#settle(id, (call) => call.reject(error));
   }
 

@@ -56,6 +56,29 @@ test("one job at a time", async () => {
   expect(gate.most()).toBe(1);
 });
 
+test("work that does not hear of a cancel holds up neither its job nor those behind it", async () => {
+  const lanes: string[] = [];
+  let finish = (_image: JobImage) => {};
+  const jobs = await started(async ({ lane }, { finished }) => {
+    lanes.push(lane);
+    if (lane === "b") return done;
+    finish = finished;
+    finished(picture("before"));
+    return new Promise(() => {});
+  });
+  const { id } = await jobs.submit({ ...job("a"), attended: false });
+  const behind = jobs.run(job("b"), nobody);
+  while (lanes.length < 1) await new Promise((resolve) => setTimeout(resolve, 1));
+  const began = performance.now();
+  await jobs.queue.cancel(id);
+  const ended = await jobs.ended(id);
+  expect(performance.now() - began).toBeLessThan(3000);
+  finish(picture("too late"));
+  expect(ended).toMatchObject({ status: "cancelled", result: { images: [{ key: "before" }] } });
+  expect((await jobs.queue.get(id))?.result?.images).toHaveLength(1);
+  expect((await behind).status).toBe("completed");
+});
+
 test("the next job begins while what became of the last one is being written; closing waits for that", async () => {
   const queue = await openLocalQueue(await file(), { queued: 9 });
   const writing: (() => void)[] = [];

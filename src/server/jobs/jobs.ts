@@ -14,6 +14,7 @@ import {
 } from "../queue/queue.js";
 import { errorOf, Refusal } from "../refusal.js";
 import { storageAway } from "../storage/store.js";
+import { orGivenUp } from "./given-up.js";
 
 /** What a job does. It hands over each picture as it is finished, so that a cancelled job keeps them. */
 export type Work = (job: Job, hooks: WorkHooks) => Promise<WorkResult>;
@@ -282,6 +283,7 @@ export class Jobs {
     this.#running.set(job.id, running);
     this.#busyLanes.add(job.lane);
     const images: JobImage[] = [];
+    let isOver = false;
     const hooks: WorkHooks = {
       signal,
       skippable: () => {
@@ -289,14 +291,15 @@ export class Jobs {
         return running.skip.signal;
       },
       progress: (progress) => void claim.heartbeat(progress),
-      finished: (image) => images.push(image),
+      finished: (image) => void (isOver || images.push(image)),
     };
     // Cancelled while it was being taken: not even begun.
     const result = signal.aborted ? Promise.reject(signal.reason) : this.#work(job, hooks);
-    const settled = await result.then(
+    const settled = await orGivenUp(result, signal).then(
       (value) => ({ ok: true as const, value }),
       (error: unknown) => ({ ok: false as const, error }),
     );
+    isOver = true;
     clearTimeout(timeout);
     this.#running.delete(job.id);
     this.#busyLanes.delete(job.lane);

@@ -1,3 +1,4 @@
+import { abortable } from "../../abortable.js";
 import {
   DiffusionError,
   type GenerateOptions,
@@ -13,6 +14,9 @@ interface Loaded {
   readonly model: Promise<StableDiffusion>;
   /** Path of the autoencoder that it was loaded with, if not its own. */
   readonly vae: string | undefined;
+  /** Ends the loading. */
+  readonly stop: AbortController;
+  isLoaded: boolean;
   users: number;
   used: number;
 }
@@ -46,7 +50,7 @@ export class LoadedModels {
     loaded.users++;
     const first = this.state(option.label).status !== "ready";
     try {
-      const model = await loaded.model;
+      const model = await abortable(loaded.model, options.signal);
       const onProgress = (event: ProgressEvent) => {
         if (first) this.#progress(option.label, event);
         options.onProgress?.(event);
@@ -61,9 +65,16 @@ export class LoadedModels {
     } finally {
       loaded.users--;
       loaded.used = performance.now();
+      // What nobody waits for is not loaded to its end.
+      if (loaded.users === 0 && !loaded.isLoaded) this.#giveUp(option.label, loaded);
       // Given up while it was in use.
       if (loaded.users === 0 && this.#loaded.get(option.label) !== loaded) void dispose(loaded);
     }
+  }
+
+  #giveUp(label: string, loaded: Loaded): void {
+    loaded.stop.abort();
+    if (this.#loaded.get(label) === loaded) this.#loaded.delete(label);
   }
 
   #acquire(option: ModelOption, chosen: string | undefined): Loaded {
@@ -74,19 +85,26 @@ export class LoadedModels {
     if (known?.users === 0) void dispose(known);
     this.#evict();
     this.#states.set(option.label, { status: "loading" });
+    const stop = new AbortController();
     const model = StableDiffusion.load(option.source, {
       ...this.#load,
+      signal: stop.signal,
       precision: option.precision,
       ...(vae !== undefined && { vae }),
       // What was prepared is on disk; asking the hub again would need its token again.
       ...(option.origin === "prepared" && { offline: true }),
       onProgress: (event) => this.#progress(option.label, event),
     });
-    const loaded = { model, vae, users: 0, used: performance.now() };
+    const loaded = { model, vae, stop, isLoaded: false, users: 0, used: performance.now() };
     this.#loaded.set(option.label, loaded);
-    model.catch(() => {
-      if (this.#loaded.get(option.label) === loaded) this.#loaded.delete(option.label);
-    });
+    model.then(
+      () => {
+        loaded.isLoaded = true;
+      },
+      () => {
+        if (this.#loaded.get(option.label) === loaded) this.#loaded.delete(option.label);
+      },
+    );
     return loaded;
   }
 
