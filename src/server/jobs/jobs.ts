@@ -283,7 +283,6 @@ export class Jobs {
     this.#running.set(job.id, running);
     this.#busyLanes.add(job.lane);
     const images: JobImage[] = [];
-    let isOver = false;
     const hooks: WorkHooks = {
       signal,
       skippable: () => {
@@ -291,24 +290,22 @@ export class Jobs {
         return running.skip.signal;
       },
       progress: (progress) => void claim.heartbeat(progress),
-      finished: (image) => void (isOver || images.push(image)),
+      finished: (image) => void (this.#running.get(job.id) === running && images.push(image)),
     };
     // Cancelled while it was being taken: not even begun.
     const result = signal.aborted ? Promise.reject(signal.reason) : this.#work(job, hooks);
-    const settled = await orGivenUp(result, signal).then(
-      (value) => ({ ok: true as const, value }),
-      (error: unknown) => ({ ok: false as const, error }),
-    );
-    isOver = true;
+    const [settled] = await Promise.allSettled([orGivenUp(result, signal)]);
     clearTimeout(timeout);
     this.#running.delete(job.id);
     this.#busyLanes.delete(job.lane);
     const { signal: stopped } = running.stop;
-    if (settled.ok && !signal.aborted) return { result: { ...settled.value, images }, signal, stopped };
+    if (settled.status === "fulfilled" && !signal.aborted)
+      return { result: { ...settled.value, images }, signal, stopped };
     const [first] = images;
     const ms = { encode: 0, denoise: 0, decode: 0 };
     const partial = first && { images, width: first.width, height: first.height, ms };
-    return { error: settled.ok ? signal.reason : settled.error, partial, signal, stopped };
+    const error = settled.status === "fulfilled" ? signal.reason : settled.reason;
+    return { error, partial, signal, stopped };
   }
 
   /** @returns how the job stands then */
