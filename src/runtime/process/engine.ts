@@ -86,6 +86,7 @@ function endWithCaller(child: ChildProcess): void {
 export class Engine {
   readonly #settings: WorkerSettings;
   readonly #guards: Guards;
+  readonly #givenUpMs: number;
   readonly #pending = new Map<number, Pending>();
   #child: ChildProcess | undefined;
   #stderr = "";
@@ -95,7 +96,8 @@ export class Engine {
   /** The call that is given up and under way, and what ends the process if that goes on. */
   #heldUp: { readonly id: number; readonly end: NodeJS.Timeout } | undefined;
 
-  constructor(options: EngineOptions & Pick<WorkerSettings, "instructionSet"> = {}) {
+  constructor(options: EngineOptions & Pick<WorkerSettings, "instructionSet"> & { givenUpMs?: number } = {}) {
+    this.#givenUpMs = options.givenUpMs ?? GIVEN_UP_MS;
     const { memoryLimit, hangMs, threads = physicalCores(), sideBySide = false, instructionSet } = options;
     this.#guards = {
       ...(memoryLimit !== undefined && { memoryLimit }),
@@ -246,7 +248,7 @@ export class Engine {
     const end = setTimeout(() => {
       this.#lose(child, new Interrupted());
       child.kill("SIGKILL");
-    }, GIVEN_UP_MS);
+    }, this.#givenUpMs);
     this.#heldUp = { id, end };
   }
 
