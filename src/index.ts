@@ -59,6 +59,7 @@ export type { UsualOptions } from "./options/generation-defaults.js";
 export type { Hires, ImageInput, ImageOptions, MaskInput, Tiles } from "./options/image-options.js";
 export { infotext, type Making } from "./options/infotext.js";
 export type {
+  DescribeOptions,
   FindOptions,
   LayerOptions,
   LoadOptions,

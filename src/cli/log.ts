@@ -11,12 +11,16 @@ export const logFlag = (): Option =>
     .choices(["text", "json"])
     .default("text");
 
-/** The log of a service, on standard error. @param process which one, for those who gather the logs of several */
-export function serviceLog(format: LogFormat, process: "server" | "worker"): Log {
+/**
+ * The log of a service, on standard error.
+ *
+ * @param process which one, for those who gather the logs of several @param worker what it is called in records of jobs
+ */
+export function serviceLog(format: LogFormat, process: "server" | "worker", worker: string): Log {
   if (format === "text") return (line) => note(line);
   const logger = pino(
     {
-      base: { process, host: hostname(), pid: globalThis.process.pid },
+      base: { process, host: hostname(), pid: globalThis.process.pid, worker },
       messageKey: "message",
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (level) => ({ level }) },
@@ -24,5 +28,5 @@ export function serviceLog(format: LogFormat, process: "server" | "worker"): Log
     // At once: the last line of a process that ends is the one that is looked for.
     pino.destination({ dest: 2, sync: true }),
   );
-  return (line, fields = {}) => logger.info(fields, line);
+  return (line, { level = "info", ...fields } = {}) => logger[level](fields, line);
 }

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Prediction } from "../options/choices.js";
 import { loadOptions } from "../options/load.js";
+import { processName } from "../server/queue/process-name.js";
 import { type LogFormat, logFlag, serviceLog } from "./log.js";
 import { flagOf } from "./option-flags.js";
 import { runService } from "./service.js";
@@ -21,11 +22,14 @@ interface Flags {
   readonly upscalerDir?: string;
   readonly styles?: string;
   readonly threads?: number;
+  readonly config?: string;
   readonly prediction?: Prediction;
   readonly queue?: string;
   readonly grace: number;
   readonly log: LogFormat;
 }
+
+export const predictionAbout = "what the UNets of its models predict, whatever they say";
 
 export function addServe(program: Command, session: Session): void {
   program
@@ -55,12 +59,8 @@ export function addServe(program: Command, session: Session): void {
       "ESRGAN and SRVGGNetCompact (.pth, .safetensors) that requests can name",
     )
     .option("--styles <file>", "styles that requests can name: the web UI's styles.csv")
-    .addOption(
-      flagOf("prediction", {
-        ...loadOptions.prediction,
-        about: "what the UNets of its models predict, whatever they say",
-      }),
-    )
+    .addOption(flagOf("config", loadOptions.config))
+    .addOption(flagOf("prediction", { ...loadOptions.prediction, about: predictionAbout }))
     .option("--threads <number>", "processor threads", wholeNumber)
     .option("--grace <seconds>", "what running jobs are given at the end", wholeNumber, 30)
     .addOption(logFlag())
@@ -73,12 +73,13 @@ export function addServe(program: Command, session: Session): void {
 }
 
 async function run(
-  { allowHost, data, threads, prediction, grace, log, ...flags }: Flags,
+  { allowHost, data, threads, config, prediction, grace, log, ...flags }: Flags,
   session: Session,
 ): Promise<void> {
   // Not an option's default, which the help would show.
   const auth = flags.auth ?? process.env.TFJS_DIFFUSION_AUTH;
   const graceMs = grace * 1000;
+  const name = processName();
   const start = async () => {
     // The server and all that it needs are loaded for this command only.
     const { serve } = await import("../server/main.js");
@@ -87,9 +88,14 @@ async function run(
       ...(auth && { auth }),
       allowHosts: allowHost,
       graceMs,
-      log: serviceLog(log, "server"),
+      name,
+      log: serviceLog(log, "server", name),
       ...(data && { dataDir: data }),
-      load: { ...(threads !== undefined && { threads }), ...(prediction && { prediction }) },
+      load: {
+        ...(threads !== undefined && { threads }),
+        ...(config !== undefined && { config }),
+        ...(prediction && { prediction }),
+      },
     });
   };
   const what = flags.queue ? "jobs go to the queue" : "the model is being loaded";

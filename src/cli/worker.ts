@@ -1,5 +1,10 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Prediction } from "../options/choices.js";
+import { loadOptions } from "../options/load.js";
+import { processName } from "../server/queue/process-name.js";
 import { type LogFormat, logFlag, serviceLog } from "./log.js";
+import { flagOf } from "./option-flags.js";
+import { predictionAbout } from "./serve.js";
 import { runService } from "./service.js";
 import { type Session, say, sayJson } from "./session.js";
 
@@ -11,6 +16,8 @@ interface Flags {
   readonly vaeDir?: string;
   readonly controlDir?: string;
   readonly upscalerDir?: string;
+  readonly config?: string;
+  readonly prediction?: Prediction;
   readonly data?: string;
   readonly images?: string;
   readonly threads?: number;
@@ -33,8 +40,14 @@ export function addWorker(program: Command, session: Session): void {
         .env("TFJS_DIFFUSION_QUEUE")
         .makeOptionMandatory(),
     )
-    .option("--model <name>", "a model whose jobs it takes; repeatable", collect)
+    .option(
+      "--model <model>",
+      "a model whose jobs it takes: a name of the server's list, a folder or a file; repeatable (default: the default models, and those of --models)",
+      collect,
+    )
     .option("--models <folder>", "a folder of models, the same as the server's")
+    .addOption(flagOf("config", loadOptions.config))
+    .addOption(flagOf("prediction", { ...loadOptions.prediction, about: predictionAbout }))
     .option("--lora-dir <folder>", "LoRAs that prompts can name, as on the server")
     .option("--vae-dir <folder>", "autoencoders that can be chosen, as on the server")
     .option("--control-dir <folder>", "ControlNets and T2I-Adapters, as on the server")
@@ -55,17 +68,22 @@ export function addWorker(program: Command, session: Session): void {
 
 async function run(flags: Flags, session: Session): Promise<void> {
   const { data, images, threads, memory, hang, grace, model, models, queue } = flags;
+  const { config, prediction } = flags;
   const { loraDir, vaeDir, controlDir, upscalerDir } = flags;
   const graceMs = grace * 1000;
+  const name = processName();
   const start = async () => {
     // What a worker needs is loaded for this command only.
     const { startWorker } = await import("../server/worker.js");
     return startWorker({
       queue,
-      log: serviceLog(flags.log, "worker"),
+      name,
+      log: serviceLog(flags.log, "worker", name),
       graceMs,
       load: {
         hangMs: hang * 1000,
+        ...(config !== undefined && { config }),
+        ...(prediction && { prediction }),
         ...(threads !== undefined && { threads }),
         ...(memory !== undefined && { memoryLimit: memory * 2 ** 20 }),
       },

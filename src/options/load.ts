@@ -29,6 +29,11 @@ export interface LocateOptions extends FindOptions {
   readonly variant?: "fp16";
 }
 
+export interface DescribeOptions extends LocateOptions {
+  /** Of a single file that says or holds too little, as for loading it. */
+  readonly config?: string;
+}
+
 export interface LoadOptions extends FindOptions {
   /** Default "fp32". */
   precision?: Precision;
@@ -157,6 +162,8 @@ const locateSchema = schemaOf({
   variant: { schema: oneOf(["fp16"]) },
 } satisfies Descriptions<LocateOptions>);
 
+const describeSchema = locateSchema.extend({ config: text.optional() });
+
 const upscalerSchema = schemaOf(
   Object.fromEntries(upscalerOptionNames.map((name) => [name, loadOptions[name]])),
 );
@@ -178,6 +185,7 @@ export const loadOptionNames: readonly string[] = Object.keys(loadOptions);
  */
 export const checkLoadOptions = (options: LoadOptions): void => check(loadSchema, options);
 export const checkLocateOptions = (options: LocateOptions): void => check(locateSchema, options);
+export const checkDescribeOptions = (options: DescribeOptions): void => check(describeSchema, options);
 export const checkUpscalerOptions = (options: UpscalerOptions): void => check(upscalerSchema, options);
 export const checkLayerOptions = (options: LayerOptions): void => check(layerSchema, options);
 

@@ -1,6 +1,6 @@
 import { traitsOf } from "../generation/loaded.js";
 import { type UsualOptions, usualOptions } from "../options/generation-defaults.js";
-import { checkLocateOptions, type LocateOptions } from "../options/load.js";
+import { checkDescribeOptions, type DescribeOptions } from "../options/load.js";
 import type { GenerationDefaults } from "../options/options.js";
 import type { ModelTraits } from "../options/resolved.js";
 import { readModel } from "../runtime/model.js";
@@ -37,10 +37,17 @@ export interface ModelInfo {
  * @param model as `StableDiffusion.load` takes it; hub models are downloaded, or found in the cache
  * @throws DiffusionError for models that cannot be found or used
  */
-export async function describeModel(model: string, options: LocateOptions = {}): Promise<ModelInfo> {
-  checkLocateOptions(options);
+export async function describeModel(
+  model: string,
+  { config, ...options }: DescribeOptions = {},
+): Promise<ModelInfo> {
+  checkDescribeOptions({ ...options, ...(config !== undefined && { config }) });
   const path = await locateModel(model, options);
-  const opening = { tokenizer: clipTokenizerFolder(), ...(options.variant && { variant: options.variant }) };
+  const opening = {
+    tokenizer: clipTokenizerFolder(),
+    ...(options.variant && { variant: options.variant }),
+    ...(config !== undefined && { config: await locateModel(config, options) }),
+  };
   const read = readModel(openModel(path, opening));
   const traits = traitsOf(read);
   const { name, sees, hasText, size, factor, scheduler, defaults } = traits;

@@ -48,12 +48,14 @@ export interface ServeOptions {
   readonly upscalerDir?: string;
   /** A CSV file of styles, as the web UI writes it. */
   readonly styles?: string;
-  readonly load?: Pick<LoadOptions, "threads" | "cacheDir" | "prediction">;
+  readonly load?: Pick<LoadOptions, "threads" | "cacheDir" | "prediction" | "config">;
   /** redis://host:port of a queue that workers share; then this process loads no model. */
   readonly queue?: string;
   readonly limits?: Partial<Limits>;
   /** Milliseconds that a running job is given when the server stops. Default 30 s. */
   readonly graceMs?: number;
+  /** What this process is called in the records of jobs; no other one may be called so. */
+  readonly name?: string;
   /** Lines for people, and what each is about for programs. */
   readonly log?: Log;
   /** Folder of the built page. Default: the package's own. */
@@ -103,9 +105,10 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   if (options.models) await models.addFolder(options.models);
   if (options.model) await models.choose((await models.addPath(options.model)) ?? options.model);
   const images = await imageStore(options.images, dataDir, log);
+  const named = options.name !== undefined && { name: options.name };
   const queue = shared
-    ? await openRedisQueue(url, { queued: limits.queued, log })
-    : await openLocalQueue(join(dataDir, "journal.jsonl"), { ...limits, log });
+    ? await openRedisQueue(url, { queued: limits.queued, log, ...named })
+    : await openLocalQueue(join(dataDir, "journal.jsonl"), { ...limits, log, ...named });
   opened.add(() => queue.close());
   const jobs = new Jobs(queue, libraryWork(models, images, version), {
     ...limits,

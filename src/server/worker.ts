@@ -1,7 +1,6 @@
 import { join } from "node:path";
-import { defaultModels, type LoadOptions } from "../index.js";
+import type { LoadOptions } from "../index.js";
 import { Jobs, type Work } from "./jobs/jobs.js";
-import { optionLabel } from "./jobs/model-option.js";
 import { Models } from "./jobs/models.js";
 import { libraryWork } from "./jobs/work.js";
 import { type Log, logJobs } from "./log.js";
@@ -16,9 +15,9 @@ import type { ImageStore } from "./storage/store.js";
 export interface WorkerOptions {
   /** redis://[user:password@]host:port[/database] */
   readonly queue: string;
-  /** Names of the list of models; default: the default models. */
+  /** Models whose jobs it takes: names of the list, folders or files. Default: the default models and those of `models`. */
   readonly model?: readonly string[];
-  /** A folder of models for the list: the same as the server's. */
+  /** A folder of models: the same as the server's. */
   readonly models?: string;
   /** A folder of LoRAs that prompts can name: what the server's folder has. */
   readonly loraDir?: string;
@@ -32,12 +31,17 @@ export interface WorkerOptions {
   readonly dataDir?: string;
   /** Where pictures are kept instead, as on the server: s3://bucket/prefix. */
   readonly images?: string;
-  readonly load?: Pick<LoadOptions, "threads" | "cacheDir" | "memoryLimit" | "hangMs">;
+  readonly load?: Pick<
+    LoadOptions,
+    "threads" | "cacheDir" | "memoryLimit" | "hangMs" | "config" | "prediction"
+  >;
   readonly limits?: Partial<Pick<Limits, "jobMs">>;
   /** Milliseconds that a running job is given when the worker stops; then another worker gets it. Default 30 s. */
   readonly graceMs?: number;
   /** Milliseconds without a sign of life after which another worker takes a job over. Default 15 s. */
   readonly lockMs?: number;
+  /** What this process is called in the records of jobs; no other one may be called so. */
+  readonly name?: string;
   /** Lines for people, and what each is about for programs. */
   readonly log?: Log;
   /** What is done for a job. Default: the library. */
@@ -77,14 +81,15 @@ async function start(options: WorkerOptions, opened: OpenedThings): Promise<Runn
   const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir, upscalerDir });
   opened.add(() => models.dispose());
   if (options.models) await models.addFolder(options.models);
-  const names = options.model ?? defaultModels.map((name) => optionLabel(name, "fp32"));
-  const labels = names.map((name) => models.resolve(name).label);
-  const lanes = [...labels, "upscale"];
+  for (const [entry, problem] of models.unusable)
+    log(`${entry} of ${options.models} cannot be used: ${problem}`, { level: "warn" });
+  const lanes = [...(await labelsOf(options.model, models)), "upscale"];
   const images = await imageStore(options.images, dataDir, log);
   const queue = await openRedisQueue(options.queue, {
     queued: Number.MAX_SAFE_INTEGER,
     lanes,
     log,
+    ...(options.name !== undefined && { name: options.name }),
     ...(lockMs !== undefined && { lockMs }),
   });
   const work = options.work?.(images) ?? libraryWork(models, images, version);
@@ -109,4 +114,12 @@ async function start(options: WorkerOptions, opened: OpenedThings): Promise<Runn
       return closing;
     },
   };
+}
+
+/** The models that are named, else the default models and those of the folder. */
+async function labelsOf(named: readonly string[] | undefined, models: Models): Promise<readonly string[]> {
+  if (!named) return models.list().flatMap(({ label, origin }) => (origin === "prepared" ? [] : [label]));
+  const labels: string[] = [];
+  for (const name of named) labels.push((await models.addPath(name)) ?? models.resolve(name).label);
+  return [...new Set(labels)];
 }

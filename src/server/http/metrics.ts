@@ -1,12 +1,6 @@
 import type { MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
-import {
-  type JobQueue,
-  type JobResult,
-  jobStatuses,
-  type LaneState,
-  type WorkerInfo,
-} from "../queue/queue.js";
+import { type JobQueue, jobStatuses, type LaneState, type StageMs, type WorkerInfo } from "../queue/queue.js";
 
 /** Upper bounds of the buckets in seconds: a step of a small model to a picture of a large one. */
 const buckets = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
@@ -21,8 +15,7 @@ export interface Metrics {
 export function createMetrics(queue: JobQueue): Metrics {
   const requests = new Map<string, number>();
   const ended = new Map<string, number>();
-  const attempts = new Map<string, Attempts>();
-  const stages = new Map<string, JobResult["ms"]>();
+  const stages = new Map<string, Required<StageMs>>();
   const histogram = buckets.map(() => 0);
   let total = 0;
   let seconds = 0;
@@ -31,14 +24,13 @@ export function createMetrics(queue: JobQueue): Metrics {
     if (type !== "status" || job.finished === undefined) return;
     ended.set(job.status, (ended.get(job.status) ?? 0) + 1);
     pictures += job.result?.images.length ?? 0;
-    const { tried, lost } = attempts.get(job.lane) ?? { tried: 0, lost: 0 };
-    attempts.set(job.lane, { tried: tried + job.attempt, lost: lost + (job.status === "lost" ? 1 : 0) });
-    const ms = stages.get(job.lane) ?? { encode: 0, denoise: 0, decode: 0 };
-    const { encode = 0, denoise = 0, decode = 0 } = job.result?.ms ?? {};
+    const ms = stages.get(job.lane) ?? { encode: 0, denoise: 0, decode: 0, upscale: 0 };
+    const { encode = 0, denoise = 0, decode = 0, upscale = 0 } = job.result?.ms ?? {};
     stages.set(job.lane, {
       encode: ms.encode + encode,
       denoise: ms.denoise + denoise,
       decode: ms.decode + decode,
+      upscale: ms.upscale + upscale,
     });
     if (job.status !== "completed" || job.started === undefined) return;
     // Not below 0, should the clock have been set back meanwhile: sums only grow.
@@ -68,7 +60,7 @@ export function createMetrics(queue: JobQueue): Metrics {
           ? []
           : ["# TYPE tfjs_diffusion_workers gauge", `tfjs_diffusion_workers ${workers.length}`]),
         ...laneLines(lanes, workers),
-        ...attemptLines(attempts, stages),
+        ...stageLines(stages),
         "# TYPE tfjs_diffusion_jobs_ended_total counter",
         ...jobStatuses
           .slice(2)
@@ -86,11 +78,6 @@ export function createMetrics(queue: JobQueue): Metrics {
       return `${lines.join("\n")}\n`;
     },
   };
-}
-
-interface Attempts {
-  readonly tried: number;
-  readonly lost: number;
 }
 
 /** A name as a label's value: models are named by people. */
@@ -121,23 +108,17 @@ function laneLines(lanes: readonly LaneState[], workers: readonly WorkerInfo[] |
       ({ oldest = now }) => Math.max(0, now - oldest) / 1000,
     ),
     ...(workers === undefined ? [] : perLane("workers", "gauge", lanes, ({ lane }) => served(lane))),
+    ...perLane("attempts_total", "counter", lanes, ({ attempts }) => attempts),
+    ...perLane("lost_total", "counter", lanes, ({ lost }) => lost),
   ];
 }
 
-function attemptLines(
-  attempts: ReadonlyMap<string, Attempts>,
-  stages: ReadonlyMap<string, JobResult["ms"]>,
-): string[] {
-  const of = [...attempts].map(([lane, counts]) => ({ lane, ...counts }));
-  return [
-    ...perLane("attempts_total", "counter", of, ({ tried }) => tried),
-    ...perLane("lost_total", "counter", of, ({ lost }) => lost),
-    "# TYPE tfjs_diffusion_stage_seconds_total counter",
-    ...[...stages].flatMap(([lane, ms]) =>
-      Object.entries(ms).map(
-        ([stage, value]) =>
-          `tfjs_diffusion_stage_seconds_total{lane="${label(lane)}",stage="${stage}"} ${value / 1000}`,
-      ),
+const stageLines = (stages: ReadonlyMap<string, Required<StageMs>>): string[] => [
+  "# TYPE tfjs_diffusion_stage_seconds_total counter",
+  ...[...stages].flatMap(([lane, ms]) =>
+    Object.entries(ms).map(
+      ([stage, value]) =>
+        `tfjs_diffusion_stage_seconds_total{lane="${label(lane)}",stage="${stage}"} ${value / 1000}`,
     ),
-  ];
-}
+  ),
+];

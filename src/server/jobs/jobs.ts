@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DiffusionError } from "../../index.js";
+import { type JobEvent, type Log, logProblem } from "../log.js";
 import {
   type Claim,
   hasEnded,
@@ -36,20 +37,13 @@ export interface JobsOptions {
   /** Jobs of one client that may wait; default: as many as the queue takes. */
   readonly queuedPerClient?: number;
   /** For errors that no client sees whole. */
-  readonly log: (line: string) => void;
+  readonly log: Log;
   /** Told when a job starts here and when it ends. */
   readonly onJob?: (event: JobEvent) => void;
   /** Other processes take jobs from the same queue: what is stopped here is given back to them. */
   readonly shared?: boolean;
   /** Waits until pictures can be kept again, after they could not. */
   readonly reachable?: ((signal: AbortSignal) => Promise<void>) | undefined;
-}
-
-export interface JobEvent {
-  readonly job: Pick<Job, "id" | "lane" | "attempt">;
-  readonly status: "started" | Job["status"];
-  /** Of one that has ended here, or was given back. */
-  readonly durationMs?: number;
 }
 
 /** How often those who wait look for themselves, in case a shared queue's events were lost. */
@@ -266,7 +260,7 @@ export class Jobs {
           const durationMs = performance.now() - began;
           this.#options.onJob?.({ job: claim.job, status, durationMs });
         })
-        .catch((error: unknown) => this.#options.log(`job ${claim.job.id}: ${errorOf(error).message}`))
+        .catch((error: unknown) => logProblem(this.#options.log, "error", claim.job, errorOf(error).message))
         .finally(() => this.#active.delete(done));
       this.#active.add(done);
     }
@@ -328,7 +322,7 @@ export class Jobs {
     if ((away || died) && !signal.aborted && again) {
       const { status } = await claim.release(errorOf(error));
       const then = status === "queued" ? "; it is tried once more" : "";
-      this.#options.log(`job ${job.id}, attempt ${job.attempt}: ${errorOf(error).message}${then}`);
+      logProblem(this.#options.log, "warn", job, `${errorOf(error).message}${then}`);
       return status;
     }
     const outcome: Outcome =
@@ -337,7 +331,7 @@ export class Jobs {
         : { status: "failed", error: errorOf(stopped.aborted ? stopped.reason : error), ...kept };
     const { code, message } = errorOf(error);
     if (outcome.status === "failed")
-      this.#options.log(`job ${job.id} failed: ${code} ${message}${internals(error)}`);
+      logProblem(this.#options.log, "error", job, `${code} ${message}${internals(error)}`);
     return (await claim.finish(outcome)).status;
   }
 }

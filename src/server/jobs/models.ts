@@ -36,6 +36,8 @@ export class Models {
   readonly #loaded: LoadedModels;
   readonly #settings: Settings;
   readonly #folders: AdapterFolders;
+  /** What single files take that they do not hold. */
+  readonly #config: string | undefined;
   /** The networks that enlarge pictures. */
   readonly upscalers: Upscalers;
   /** The chosen autoencoder; the models' own when undefined. */
@@ -46,6 +48,7 @@ export class Models {
   private constructor(settings: Settings, load: LoadOptions, folders: AdapterFolders) {
     this.#settings = settings;
     this.#loaded = new LoadedModels(load);
+    this.#config = load.config;
     this.#folders = folders;
     this.upscalers = new Upscalers(folders.upscalerDir, load);
   }
@@ -76,7 +79,7 @@ export class Models {
       const source = join(folder, entry);
       if (!/\.(safetensors|ckpt)$/.test(entry) && !(await isFolder(source))) continue;
       try {
-        const info = await describeModel(source);
+        const info = await this.#describe(source);
         this.add({ name: info.name, info, source, precision: "fp32", origin: "folder" });
       } catch (error) {
         this.unusable.set(entry, errorOf(error).message);
@@ -87,8 +90,12 @@ export class Models {
   /** Adds the model of a folder or file, as commands take it. @returns its label, undefined for what is no path */
   async addPath(path: string): Promise<string | undefined> {
     if (!existsSync(path)) return undefined;
-    const info = await describeModel(path);
+    const info = await this.#describe(path);
     return this.add({ name: info.name, info, source: path, precision: "fp32", origin: "folder" }).label;
+  }
+
+  #describe(source: string): Promise<ModelInfo> {
+    return describeModel(source, { ...(this.#config !== undefined && { config: this.#config }) });
   }
 
   add(option: Omit<ModelOption, "label">): ModelOption {

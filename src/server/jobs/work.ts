@@ -180,7 +180,7 @@ async function upscale(
   const key = await images.put(png);
   const parameters = `Postprocess upscaler: ${upscaler}, Size: ${width}x${height}, Source: ${picture.width}x${picture.height}`;
   hooks.finished({ key, width, height, parameters });
-  return { width, height, ms: { encode: 0, denoise: performance.now() - began, decode: 0 } };
+  return { width, height, ms: { encode: 0, denoise: 0, decode: 0, upscale: performance.now() - began } };
 }
 
 async function larger(

@@ -96,6 +96,8 @@ export interface NewJob {
 export interface Job extends NewJob {
   readonly status: JobStatus;
   readonly attempt: number;
+  /** The process that runs it, or ran it last. */
+  readonly worker?: string;
   /** Milliseconds since 1970. */
   readonly created: number;
   readonly started?: number;
@@ -133,13 +135,25 @@ export interface JobImage {
   readonly seed?: string;
   /** The parameters text inside the PNG. */
   readonly parameters: string;
+  /** Of a job in parts, which have workers of their own: who made this one, at which attempt. */
+  readonly worker?: string;
+  readonly attempt?: number;
 }
 
 export interface JobResult {
   readonly images: readonly JobImage[];
   readonly width: number;
   readonly height: number;
-  readonly ms: { readonly encode: number; readonly denoise: number; readonly decode: number };
+  readonly ms: StageMs;
+}
+
+/** Milliseconds by stage. */
+export interface StageMs {
+  readonly encode: number;
+  readonly denoise: number;
+  readonly decode: number;
+  /** Of jobs that enlarge a picture. */
+  readonly upscale?: number;
 }
 
 export interface JobError {
@@ -171,6 +185,9 @@ export interface LaneState {
   readonly running: number;
   /** Milliseconds since 1970 at which the oldest of those that wait was accepted. */
   readonly oldest?: number;
+  /** How often a job or a part has begun to run, and how many are lost, since the queue was made. */
+  readonly attempts: number;
+  readonly lost: number;
 }
 
 export interface JobFilter {

@@ -63,22 +63,31 @@ function seedsOf(
   };
 }
 
-/** How the whole ended, from parts that have all ended. Parts cancelled one by one are pictures left out. */
-export function joinOutcomes(parts: readonly Job[], cancelled: boolean): Outcome {
+/**
+ * How the whole ended, from parts that have all ended, with the worker and attempt of the part that failed. Parts
+ * cancelled one by one are pictures left out.
+ */
+export function joinOutcomes(
+  parts: readonly Job[],
+  cancelled: boolean,
+): Outcome & Partial<Pick<Job, "worker" | "attempt">> {
   const result = joinResults(parts);
   const kept = result.images.length > 0 ? { result } : {};
   if (cancelled) return { status: "cancelled", ...kept };
   const bad = parts.find(({ status }) => status === "failed" || status === "lost");
   if (!bad) return { status: "completed", result };
   const error = bad.error ?? { code: "LOST", message: "a part of this job was lost" };
-  return { status: "failed", error, ...kept };
+  const { worker, attempt } = bad;
+  return { status: "failed", error, attempt, ...(worker !== undefined && { worker }), ...kept };
 }
 
 function joinResults(parts: readonly Job[]): JobResult {
   const results = parts.flatMap(({ result }) => (result ? [result] : []));
-  const sum = (key: keyof JobResult["ms"]) => results.reduce((all, { ms }) => all + ms[key], 0);
+  const sum = (key: "encode" | "denoise" | "decode") => results.reduce((all, { ms }) => all + ms[key], 0);
   return {
-    images: results.flatMap(({ images }) => images),
+    images: parts.flatMap(({ result, worker, attempt }) =>
+      (result?.images ?? []).map((image) => ({ ...image, attempt, ...(worker !== undefined && { worker }) })),
+    ),
     width: results.at(-1)?.width ?? 0,
     height: results.at(-1)?.height ?? 0,
     ms: { encode: sum("encode"), denoise: sum("denoise"), decode: sum("decode") },

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { writeWhole } from "../../disk/whole-file.js";
 import { encodePng, type Image, readImage, readImageTexts, withParameters } from "../../index.js";
+import type { Log } from "../log.js";
 import { Refusal } from "../refusal.js";
 import type { Limits } from "../requests/limits.js";
 import { type ImageStore, isImageKey } from "./store.js";
@@ -29,7 +30,7 @@ export function folderStore(folder: string): ImageStore {
 export async function imageStore(
   place: string | undefined,
   dataDir: string,
-  log: (line: string) => void = () => {},
+  log: Log = () => {},
 ): Promise<ImageStore> {
   if (place === undefined) return folderStore(join(dataDir, "images"));
   const { s3Store } = await import("./s3.js");

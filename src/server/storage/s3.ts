@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DiffusionError } from "../../index.js";
+import { type Log, tellChanges } from "../log.js";
 import { Refusal } from "../refusal.js";
 import { type ImageStore, isImageKey, storageAway } from "./store.js";
 
@@ -16,7 +17,7 @@ export interface S3Options {
    *  us-east-1), AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL where it is not Amazon's. */
   readonly env?: NodeJS.ProcessEnv;
   /** For the operator: once when the bucket stops answering, once when it is back. */
-  readonly log?: (line: string) => void;
+  readonly log?: Log;
   readonly budgets?: Partial<typeof budgets>;
 }
 
@@ -37,12 +38,18 @@ export async function s3Store(url: string, options: S3Options = {}): Promise<Ima
   const client = new AwsClient({ ...credentials(env), region: place.region, service: "s3", retries: 0 });
   let started = false; // until then the error says it
   let away = false;
+  const told = tellChanges((line, fields) => started && log(line, fields), {
+    away: (problem) => `pictures in ${url} (${place.base}) cannot be reached: ${problem}; it is tried again`,
+    back: `pictures in ${url} can be reached again`,
+  });
   const tell = (problem: string | undefined) => {
-    if (problem && !away && started)
-      log(`pictures in ${url} (${place.base}) cannot be reached: ${problem}; it is tried again`);
-    if (!problem && away) log(`pictures in ${url} can be reached again`);
+    told(started ? problem : undefined);
     away = problem !== undefined;
   };
+  const tellRefusal = tellChanges((line, fields) => started && log(line, fields), {
+    away: (problem) => `pictures in ${url} (${place.base}) are refused: ${problem}`,
+    back: `pictures in ${url} are not refused any more`,
+  });
   const once = async (method: string, key: string, init: RequestInit, ms: number): Promise<Answer> => {
     const signal = AbortSignal.timeout(ms);
     const path = `${key.slice(0, 2)}/${key}.png`;
@@ -67,7 +74,7 @@ export async function s3Store(url: string, options: S3Options = {}): Promise<Ima
   };
   const refused = ({ status, body }: Answer) => {
     const why = `answered ${status}${codeOf(body) && ` ${codeOf(body)}`}`;
-    if (started) log(`pictures in ${url} (${place.base}): ${why}`);
+    tellRefusal(why);
     return new Refusal(500, "DISK", `the store of pictures ${why}`);
   };
 
@@ -75,6 +82,7 @@ export async function s3Store(url: string, options: S3Options = {}): Promise<Ima
     const answer = await send("GET", key, budgetMs);
     if (answer.status === 404 && codeOf(answer.body) !== "NoSuchBucket") return undefined;
     if (!isOk(answer)) throw refused(answer);
+    tellRefusal(undefined);
     const { body: png } = answer;
     if (hash(png) !== key)
       throw new Refusal(500, "DISK", `picture ${key} came back changed from the store of pictures`);
@@ -96,6 +104,7 @@ export async function s3Store(url: string, options: S3Options = {}): Promise<Ima
       const headers = { "Content-Type": "image/png", "X-Amz-Content-Sha256": key };
       const answer = await send("PUT", key, most.write, { body: Uint8Array.from(png), headers });
       if (!isOk(answer)) throw refused(answer);
+      tellRefusal(undefined);
       return key;
     },
     get: (key) => get(key),

@@ -1,6 +1,8 @@
 import { z } from "zod";
+import type { Log } from "../../log.js";
 import { Refusal } from "../../refusal.js";
 import { storedRequest } from "../../requests/request.js";
+import { processName } from "../process-name.js";
 import {
   type Claim,
   cancelled,
@@ -23,7 +25,9 @@ export interface LocalQueueOptions {
   readonly queued: number;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
-  readonly log?: (line: string) => void;
+  /** What this process is called in the records of jobs. */
+  readonly name?: string;
+  readonly log?: Log;
 }
 
 /**
@@ -35,7 +39,7 @@ export interface LocalQueueOptions {
  * @throws DiffusionError DISK
  */
 export async function openLocalQueue(path: string, options: LocalQueueOptions): Promise<JobQueue> {
-  const { now = Date.now, log = () => {} } = options;
+  const { now = Date.now, log = () => {}, name = processName() } = options;
   const jobs = new Map<string, Job>();
   const read = (line: unknown) => {
     const entry = journalLine.safeParse(line);
@@ -54,9 +58,13 @@ export async function openLocalQueue(path: string, options: LocalQueueOptions): 
   if (aside)
     log(
       `${path}: ${damaged} lines could not be understood; it is kept as ${aside}, and all other jobs go on`,
+      { level: "warn" },
     );
   for (const job of recovered) await journal.append({ job });
-  return localQueue(jobs, journal, options.queued, now);
+  /** By lane, what the processes before had at work when they ended for the last time. */
+  const lost = new Map<string, number>();
+  for (const { lane, status } of recovered) if (status === "lost") lost.set(lane, (lost.get(lane) ?? 0) + 1);
+  return localQueue(jobs, journal, { queued: options.queued, now, name, lost });
 }
 
 function recover(job: Job, now: number): Job {
@@ -81,7 +89,18 @@ const journalLine = z.union([
   }),
 ]);
 
-function localQueue(jobs: Map<string, Job>, journal: Journal, queued: number, now: () => number): JobQueue {
+function localQueue(
+  jobs: Map<string, Job>,
+  journal: Journal,
+  {
+    queued,
+    now,
+    name,
+    lost,
+  }: Required<Pick<LocalQueueOptions, "queued" | "now" | "name">> & {
+    readonly lost: ReadonlyMap<string, number>;
+  },
+): JobQueue {
   const waiting = [...jobs.values()].filter((job) => job.status === "queued").map(({ id }) => id);
   const running = new Map<string, AbortController>();
   /** Ids by the name that a client gave, oldest first: those who ask by it ask every second. */
@@ -98,6 +117,8 @@ function localQueue(jobs: Map<string, Job>, journal: Journal, queued: number, no
   /** Jobs whose first line is still on its way to the disk. */
   const accepting = new Set<string>();
   const listeners = new Set<(event: QueueEvent) => void>();
+  /** How often a job of each lane has begun in this process. */
+  const attempts = new Map<string, number>();
   const sleepers = new Set<() => void>();
   let closed = false;
 
@@ -160,7 +181,8 @@ function localQueue(jobs: Map<string, Job>, journal: Journal, queued: number, no
     leaveLine(id);
     running.set(id, stop);
     const job = jobs.get(id)!;
-    const taken: Job = { ...job, status: "running", attempt: job.attempt + 1, started: now() };
+    attempts.set(job.lane, (attempts.get(job.lane) ?? 0) + 1);
+    const taken: Job = { ...job, status: "running", attempt: job.attempt + 1, worker: name, started: now() };
     // Without the line (a full disk) the job runs all the same: only its attempt would be forgotten.
     await change(taken).catch(() => {});
     return claimed(taken, stop);
@@ -246,9 +268,15 @@ function localQueue(jobs: Map<string, Job>, journal: Journal, queued: number, no
     },
     async lanes() {
       const states = new Map<string, LaneState>();
+      const fresh = (lane: string): LaneState => ({
+        ...{ lane, waiting: 0, running: 0 },
+        attempts: attempts.get(lane) ?? 0,
+        lost: lost.get(lane) ?? 0,
+      });
+      for (const lane of new Set([...attempts.keys(), ...lost.keys()])) states.set(lane, fresh(lane));
       const count = (id: string, waits: boolean) => {
         const { lane, created } = jobs.get(id)!;
-        const state = states.get(lane) ?? { lane, waiting: 0, running: 0 };
+        const state = states.get(lane) ?? fresh(lane);
         const { waiting, running, oldest = created } = state;
         states.set(
           lane,

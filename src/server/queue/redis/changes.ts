@@ -1,3 +1,4 @@
+import type { Log } from "../../log.js";
 import { hasEnded, type Job } from "../queue.js";
 import { joinOutcomes } from "../shards.js";
 import type { Shared } from "./connection.js";
@@ -10,7 +11,7 @@ export async function settle(job: RecordedJob, shared: Shared): Promise<void> {
 }
 
 /** Brings the whole to where its parts are. Anybody may do so at any time, any number of times. */
-export async function join(id: string, { records }: Shared): Promise<void> {
+export async function join(id: string, { records, log }: Shared): Promise<void> {
   for (;;) {
     const record = await records.read(id);
     if (!record || hasEnded(record.job)) return;
@@ -26,8 +27,16 @@ export async function join(id: string, { records }: Shared): Promise<void> {
     else if (job.status === "queued" && statuses.some((status) => status !== "queued"))
       next = { ...job, status: "running", attempt: 1, started: Date.now() };
     else return;
-    if (await records.move(record, next, "")) return;
+    if (!(await records.move(record, next, ""))) continue;
+    if (hasEnded(next)) tellWhole(next, log);
+    return;
   }
+}
+
+/** Its parts are told by who makes them. */
+function tellWhole({ id, lane, status, shards }: RecordedJob, log: Log): void {
+  const level = status === "failed" ? "error" : "info";
+  log(`job ${id} (${lane}, ${shards} parts): ${status}`, { level, job: id, lane, status });
 }
 
 export async function cancel(id: string, shared: Shared): Promise<Job | undefined> {

@@ -26,7 +26,7 @@ export async function take(
   token: string,
   shared: Shared,
 ): Promise<JobRecord | undefined> {
-  const { records } = shared;
+  const { records, name } = shared;
   for (;;) {
     const record = await records.read(delivery.data.id);
     if (!record || hasEnded(record.job)) {
@@ -42,11 +42,21 @@ export async function take(
       ? { ...job, status: "cancelled", finished: Date.now() }
       : spent
         ? { ...job, status: "lost", finished: Date.now(), error: lost(job) }
-        : { ...job, status: "running", attempt: job.attempt + 1, started: Date.now() };
-    if (!(await records.move(record, next, token)) || hasEnded(next)) continue;
+        : { ...job, status: "running", attempt: job.attempt + 1, worker: name, started: Date.now() };
+    if (!(await records.move(record, next, token))) continue;
+    if (next.status === "lost") tellLost(next, shared);
+    if (hasEnded(next)) continue;
     if (next.shard) await join(next.shard.of, shared);
     return { ...record, job: next, token };
   }
+}
+
+/** Nobody has been there to say how it ended. */
+function tellLost({ id, lane, attempt, worker, status }: Job, { log }: Shared): void {
+  log(`job ${id} (${lane}, attempt ${attempt}): lost; it last ran on ${worker ?? "an unknown worker"}`, {
+    ...{ level: "error", job: id, lane, attempt, status },
+    ...(worker !== undefined && { ranBy: worker }),
+  });
 }
 
 const lost = (job: Job): JobError => ({

@@ -2,7 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { DiffusionError } from "../../../index.js";
+import type { Log } from "../../log.js";
 import { Refusal } from "../../refusal.js";
+import type { Health } from "./health.js";
 import type { Records } from "./records.js";
 
 /** What all that belongs to one queue in Redis works with. */
@@ -14,7 +16,10 @@ export interface Shared {
   readonly prefix: string;
   readonly bullQueues: Map<string, Queue>;
   readonly lockMs: number;
-  readonly log: (line: string) => void;
+  readonly log: Log;
+  /** What this process is called in records. */
+  readonly name: string;
+  readonly health: Health;
 }
 
 /** How long an answer of Redis is waited for before a client is told that it does not come. */
@@ -31,17 +36,21 @@ const reasons: Readonly<Record<string, string>> = {
 };
 
 /** An error of Redis that is none of the job's, as clients are told it: words of ours, no addresses. */
-function refusedByRedis(error: unknown): Refusal | undefined {
+function refusedByRedis(error: unknown): { readonly why: string; readonly refusal: Refusal } | undefined {
   if (!(error instanceof Error)) return undefined;
   const [, code = ""] = /(?:^|\s)-?([A-Z]{3,12})\b/.exec(error.message) ?? [];
   const why = reasons[code];
-  return why === undefined
-    ? undefined
-    : new Refusal(503, "QUEUE", `the queue takes no jobs: ${why}`, {
-        cause: error,
-        headers: { "Retry-After": "10" },
-      });
+  if (why === undefined) return undefined;
+  const refusal = new Refusal(503, "QUEUE", `the queue takes no jobs: ${why}`, {
+    cause: error,
+    headers: { "Retry-After": "10" },
+  });
+  return { why, refusal };
 }
+
+/** For the log: in words of ours where we have some. */
+export const problemOf = (error: unknown): string =>
+  refusedByRedis(error)?.why ?? (error instanceof Error ? error.message : String(error));
 
 /** An answer of Redis, or a refusal: requests do not hang for as long as it is gone. */
 export async function answered<T>(ask: () => Promise<T>): Promise<T> {
@@ -58,7 +67,7 @@ export async function answered<T>(ask: () => Promise<T>): Promise<T> {
   try {
     return await Promise.race([ask(), missing]);
   } catch (error) {
-    throw refusedByRedis(error) ?? error;
+    throw refusedByRedis(error)?.refusal ?? error;
   } finally {
     late.abort();
   }

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Job as Delivery, Queue, Worker } from "bullmq";
+import type { Log } from "../../log.js";
 import { hasEnded, type Job } from "../queue.js";
 import type { Shared } from "./connection.js";
 
@@ -9,6 +10,11 @@ const bullName = (lane: string): string =>
 
 /** Never a whole number, which BullMQ keeps for its own. */
 const deliveryId = (id: string): string => `job-${id}`;
+
+function tellGone(delivery: string, log: Log): void {
+  const job = delivery.replace(/^job-/, "");
+  log(`job ${job}: whoever ran it is gone; it is handed out again`, { level: "warn", job });
+}
 
 function bullQueue(lane: string, shared: Shared): Queue {
   const { bull, redis, prefix, bullQueues } = shared;
@@ -31,7 +37,7 @@ export function bullWorker(lane: string, { bull, redis, prefix, lockMs, log }: S
     maxStalledCount: 1e6,
   });
   worker.on("error", () => {});
-  worker.on("stalled", (id) => log(`${id}: whoever ran it is gone; it is handed out again`));
+  worker.on("stalled", (id) => tellGone(id, log));
   void worker.startStalledCheckTimer();
   return worker;
 }
@@ -111,7 +117,7 @@ async function isAbandoned(delivery: Delivery, { log }: Shared): Promise<boolean
     () => true,
     () => false,
   );
-  if (removed) log(`${delivery.id}: whoever ran it is gone; it is handed out again`);
+  if (removed) tellGone(delivery.id!, log);
   return removed;
 }
 

@@ -1,4 +1,5 @@
 import type { Redis } from "ioredis";
+import type { Log } from "../../log.js";
 
 /**
  * What of the jobs in this Redis could be lost by the way it is set up, one line for each, with what to do. Empty where
@@ -21,16 +22,14 @@ export async function durabilityWarnings(redis: Redis): Promise<readonly string[
 }
 
 /** Notices that Redis has come back with older data: the counter of accepted jobs never goes back otherwise. */
-export function lossWatch(
-  readOrder: () => Promise<number>,
-  log: (line: string) => void,
-): () => Promise<void> {
+export function lossWatch(readOrder: () => Promise<number>, log: Log): () => Promise<void> {
   let highest = 0;
   return async () => {
     const order = await readOrder();
     if (order < highest)
       log(
         `Redis has lost data: ${highest - order} jobs at least that were accepted are gone; whoever follows one of them is told`,
+        { level: "error" },
       );
     highest = order;
   };

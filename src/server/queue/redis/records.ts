@@ -43,6 +43,7 @@ export interface JobRecord {
  *   channel `progress` and not kept as a change.
  * - `waiting:<lane>`, the same as `waiting` for each lane, and `lanes`, the set of them: so that no lane hides the
  *   others from whoever looks at the oldest, and for numbers of each.
+ * - `attempts` and `lost`, hashes: how often a job or part of each lane has begun to run, and how many are lost.
  * - `workers`, sorted by the time at which each last said that it is alive, and `serves`, a hash of the lanes that
  *   each takes jobs from. BullMQ counts connections, which says neither, and needs a command that not every user of
  *   a shared Redis may give.
@@ -92,6 +93,8 @@ if kind ~= 'whole' then
     if ofLane then redis.call('ZADD', ofLane, now[3], id) end
   end
   if ARGV[6] == 'running' then redis.call('ZADD', prefix .. 'running', now[3], id) end
+  if now[4] and ARGV[6] == 'running' then redis.call('HINCRBY', prefix .. 'attempts', now[4], 1) end
+  if now[4] and ARGV[6] == 'lost' then redis.call('HINCRBY', prefix .. 'lost', now[4], 1) end
 end
 if kind ~= 'part' then
   redis.call('ZREM', prefix .. 'begun', id)
@@ -241,6 +244,9 @@ export function createRecords(redis: Redis, prefix: string) {
     /** How many whole jobs were ever accepted. */
     order: async () => Number((await redis.get(`${prefix}order`)) ?? 0),
     lanes: () => redis.smembers(`${prefix}lanes`),
+    /** By lane. */
+    attempts: () => redis.hgetall(`${prefix}attempts`),
+    lost: () => redis.hgetall(`${prefix}lost`),
     waitingIn: (lane: string) => redis.zcard(`${prefix}waiting:${lane}`),
     /** An entry of a lane that says no more than that a process of an earlier version took it. */
     leaveLane: (lane: string, id: string) => redis.zrem(`${prefix}waiting:${lane}`, id),

@@ -1,0 +1,93 @@
+import { randomUUID } from "node:crypto";
+import type { Worker } from "bullmq";
+import { type Claim, cancelled, type JobQueue } from "../queue.js";
+import { claimOf, take } from "./claims.js";
+import { problemOf, type Shared } from "./connection.js";
+import { bullWorker } from "./deliveries.js";
+
+/** How long a job may wait whose addition nobody heard of: of a dead worker, or told while Redis was away. */
+const MISSED_MS = 1000;
+
+/** The side of a queue that takes jobs. */
+export interface Claiming {
+  readonly claim: JobQueue["claim"];
+  /** Somebody has added a job to a lane. */
+  wake(lane: string): void;
+  /** Somebody has cancelled a job, which may run here. */
+  cancel(id: string): void;
+  readonly bullWorkers: readonly Worker[];
+}
+
+/** @param lanes that jobs are taken from, by turns */
+export function claiming(shared: Shared, lanes: readonly string[]): Claiming {
+  const { redis, health } = shared;
+  const workers = new Map(lanes.map((lane) => [lane, bullWorker(lane, shared)]));
+  const sleepers = new Set<() => void>();
+  /** Lanes in which nothing was found since somebody last added to them. */
+  const empty = new Set<string>();
+  const claims = new Map<string, AbortController>();
+  let turn = 0;
+  let forgotten = 0;
+
+  /** Sleeps until a job may be there: told by who adds one, or after `MISSED_MS`. */
+  const pause = (signal: AbortSignal) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(() => woken(), MISSED_MS);
+      const woken = () => {
+        clearTimeout(timer);
+        sleepers.delete(woken);
+        signal.removeEventListener("abort", woken);
+        resolve();
+      };
+      sleepers.add(woken);
+      signal.addEventListener("abort", woken);
+    });
+
+  const claimFrom = async (lane: string): Promise<Claim | "again" | undefined> => {
+    const token = randomUUID();
+    // Until somebody adds to it, which may be while the answer is on its way.
+    empty.add(lane);
+    const delivery = await workers.get(lane)!.getNextJob(token, { block: false });
+    if (!delivery) return undefined;
+    const taken = await take(delivery, token, shared);
+    empty.delete(lane);
+    if (!taken) return "again";
+    const stop = new AbortController();
+    claims.set(taken.job.id, stop);
+    return claimOf(taken, delivery, stop, shared, () => {
+      if (claims.get(taken.job.id) === stop) claims.delete(taken.job.id);
+    });
+  };
+
+  return {
+    bullWorkers: [...workers.values()],
+    wake(lane) {
+      empty.delete(lane);
+      for (const wake of sleepers) wake();
+    },
+    cancel: (id) => claims.get(id)?.abort(cancelled),
+    async claim(accepts, signal) {
+      for (;;) {
+        signal.throwIfAborted();
+        turn++;
+        if (performance.now() - forgotten >= MISSED_MS) {
+          empty.clear();
+          forgotten = performance.now();
+        }
+        let again = false;
+        for (let i = 0; i < lanes.length && !signal.aborted; i++) {
+          const lane = lanes[(turn + i) % lanes.length]!;
+          if (empty.has(lane) || !accepts(lane)) continue;
+          const found = await claimFrom(lane).catch((error: unknown) => {
+            if (redis.status === "ready") health.obeys(problemOf(error));
+            return undefined;
+          });
+          if (found === "again") again = true;
+          else if (found) return found;
+        }
+        const added = lanes.some((lane) => !empty.has(lane) && accepts(lane));
+        if (!again && !added) await pause(signal);
+      }
+    },
+  };
+}
