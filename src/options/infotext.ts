@@ -17,6 +17,8 @@ export interface Making {
   /** Of the picture, where a part of a larger one was repainted; default: the size generated at. */
   readonly size?: { readonly width: number; readonly height: number };
   readonly precision?: Precision;
+  /** SHA-256 of the files that it was made with beside the model, by kind and name: "lora:ink". */
+  readonly hashes?: Readonly<Record<string, string>>;
   /** What wrote it, such as "tfjs-diffusion 0.1.0". */
   readonly version?: string;
 }
@@ -35,7 +37,8 @@ const scheduleLabels: Record<string, string> = {
  * The text that AUTOMATIC1111's web UI would write into a picture (PNG text "parameters"), to make it again there or
  * here. Settings stand under the web UI's names where it has them.
  */
-export function infotext({ options, model, image = 0, size, precision, version }: Making): string {
+export function infotext(making: Making): string {
+  const { options, model, image = 0, size, precision, hashes = {}, version } = making;
   const { mode, rng, strength, hires } = options;
   const negativePrompt = options.negativePrompts[image];
   const parameters: Parameters = {
@@ -55,11 +58,16 @@ export function infotext({ options, model, image = 0, size, precision, version }
       ...(precision && precision !== "fp32" && { Precision: precision.toUpperCase() }),
       ...extrasOf(options, image),
       ...labelled(options),
+      ...(Object.keys(hashes).length > 0 && { Hashes: hashesOf(hashes) }),
       ...(version && { Version: version }),
     },
   };
   return formatParameters(parameters);
 }
+
+/** As the web UI's extension for Civitai has them: the first ten digits of each, as JSON. */
+const hashesOf = (hashes: Readonly<Record<string, string>>): string =>
+  JSON.stringify(Object.fromEntries(Object.entries(hashes).map(([name, hash]) => [name, hash.slice(0, 10)])));
 
 /** The options that stand there under a name of their own, unless they are as they always are. */
 function labelled(options: ResolvedOptions): Record<string, string | number> {

@@ -111,6 +111,59 @@ describe.skipIf(!hasRedis)("LoRAs and autoencoders on a shared queue", () => {
     }
   });
 
+  test("a worker without a LoRA, or with another file under its name, leaves the job to one that has it", async () => {
+    const others = mkdtempSync(join(tmpdir(), "loras-"));
+    cpSync(join(folders.loraDir, "lora-peft.safetensors"), join(others, "lora-kohya.safetensors"));
+    const own = { ...shared, model: ["tiny-sd1"], graceMs: 0, lockMs: 1500 };
+    const start = (name: string, more: { loraDir?: string } = {}) => startWorker({ ...own, ...more, name });
+    const lines: string[] = [];
+    const log = (line: string) => lines.push(line);
+    const bare = await startWorker({ ...own, name: "bare", log });
+    const other = await start("other", { loraDir: others });
+    const good = await start("good", { loraDir: folders.loraDir });
+    const named = "a cat <lora:lora-kohya:1>";
+    try {
+      const expected = await byLibrary(named, { loraDir: folders.loraDir });
+      for (let i = 0; i < 3; i++) {
+        const made = await job(named);
+        expect(made).toMatchObject({ status: "completed", worker: "good", attempt: 1 });
+        expect((await pixels(made)).equals(expected)).toBe(true);
+        expect(made.result!.images[0]!.parameters).toMatch(/Hashes: .*lora:lora-kohya.*[0-9a-f]{10}/);
+      }
+      const plain = await job("a cat");
+      expect([plain.status, plain.passedBy]).toEqual(["completed", undefined]);
+      await good.close();
+      const failed = await job(named);
+      expect(failed).toMatchObject({ status: "failed", attempt: 0 });
+      expect([...failed.passedBy!].sort()).toEqual(["bare", "other"]);
+      expect(["LORA_NOT_FOUND", "OTHER_FILE"]).toContain(failed.error!.code);
+      await bare.close();
+      const alone = await job(named);
+      expect(alone.error).toMatchObject({ code: "OTHER_FILE", hint: expect.stringContaining("--lora-dir") });
+      // Once for each job, however often it comes by.
+      const told = lines.filter((line) => line.includes("it is left to other workers"));
+      expect(new Set(told).size).toBe(told.length);
+    } finally {
+      await Promise.all([bare, other, good].map((worker) => worker.close()));
+    }
+  });
+
+  test("--model takes a folder; --models alone serves its models, and those that cannot be used are named", async () => {
+    const own = { ...shared, graceMs: 0 };
+    const named = await startWorker({ queue: own.queue, dataDir: own.dataDir, graceMs: 0, model: [source] });
+    expect(named.lanes).toEqual(["tiny-sd1 CPU FP32", "upscale"]);
+    const made = await job("a cat");
+    expect(made.status).toBe("completed");
+    await named.close();
+    const lines: string[] = [];
+    const all = await startWorker({ ...own, log: (line) => lines.push(line) });
+    expect(all.lanes).toEqual(
+      expect.arrayContaining(["emoji-diffusion-256 CPU FP32", "tiny-sd1 CPU FP32", "upscale"]),
+    );
+    expect(lines.filter((line) => line.includes("cannot be used")).length).toBeGreaterThan(0);
+    await all.close();
+  });
+
   test("one without them says what it lacks, and a folder that is not there stops it", async () => {
     const bare = { ...shared, model: ["tiny-sd1"], graceMs: 0 };
     const worker = await startWorker(bare);

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { LoadOptions } from "../index.js";
 import { Jobs, type Work } from "./jobs/jobs.js";
 import { Models } from "./jobs/models.js";
+import { lacking } from "./jobs/named-files.js";
 import { libraryWork } from "./jobs/work.js";
 import { type Log, logJobs } from "./log.js";
 import { checkFolders, defaultDataDir, version } from "./main.js";
@@ -89,6 +90,7 @@ async function start(options: WorkerOptions, opened: OpenedThings): Promise<Runn
     queued: Number.MAX_SAFE_INTEGER,
     lanes,
     log,
+    ...(!options.work && { lacking: (request) => lacking(request, models) }),
     ...(options.name !== undefined && { name: options.name }),
     ...(lockMs !== undefined && { lockMs }),
   });

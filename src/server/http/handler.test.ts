@@ -37,7 +37,7 @@ test("health and metrics", async () => {
   );
   expect(text).toContain('tfjs_diffusion_requests_total{method="GET",route="/jobs/:id",status="404"} 1\n');
   for (const line of text.trim().split("\n"))
-    expect(line).toMatch(/^(# TYPE \w+ (counter|gauge|histogram)|\w+(\{[^}]*\})? [\d.e+-]+)$/);
+    expect(line).toMatch(/^(# HELP \w+ .+|# TYPE \w+ (counter|gauge|histogram)|\w+(\{[^}]*\})? [\d.e+-]+)$/);
 });
 
 test("numbers that other APIs let through are refused before they are accepted", async () => {

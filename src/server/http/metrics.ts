@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import type { MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
 import { type JobQueue, jobStatuses, type LaneState, type StageMs, type WorkerInfo } from "../queue/queue.js";
@@ -39,6 +40,27 @@ export function createMetrics(queue: JobQueue): Metrics {
     total++;
     seconds += took;
   });
+  const ofJobs = (queued: number, running: number): string[] => [
+    ...metric("tfjs_diffusion_jobs", "gauge", "Jobs and parts of jobs by status.", [
+      [`{status="queued"}`, queued],
+      [`{status="running"}`, running],
+    ]),
+    ...metric(
+      "tfjs_diffusion_jobs_ended_total",
+      "counter",
+      "Jobs that have ended since this server started, of the whole queue, by how.",
+      jobStatuses.slice(2).map((status) => [`{status="${status}"}`, ended.get(status) ?? 0]),
+    ),
+    ...metric("tfjs_diffusion_pictures_total", "counter", "Pictures of jobs that have ended.", [
+      ["", pictures],
+    ]),
+    ...metric("tfjs_diffusion_job_seconds", "histogram", "From start to end of completed jobs.", [
+      ...buckets.map((bound, i): Sample => [`_bucket{le="${bound}"}`, histogram[i]!]),
+      [`_bucket{le="+Inf"}`, total],
+      ["_sum", seconds],
+      ["_count", total],
+    ]),
+  ];
   return {
     count: async (c, next) => {
       await next();
@@ -46,79 +68,101 @@ export function createMetrics(queue: JobQueue): Metrics {
       requests.set(labels, (requests.get(labels) ?? 0) + 1);
     },
     async text() {
-      const counts = await queue.counts();
-      const workers = await queue.workers?.();
-      const lanes = await queue.lanes();
-      const memory = process.memoryUsage();
+      const [counts, workers, lanes] = await Promise.all([queue.counts(), queue.workers?.(), queue.lanes()]);
       const lines = [
-        "# TYPE tfjs_diffusion_requests_total counter",
-        ...[...requests].map(([labels, n]) => `tfjs_diffusion_requests_total{${labels}} ${n}`),
-        "# TYPE tfjs_diffusion_jobs gauge",
-        `tfjs_diffusion_jobs{status="queued"} ${counts.queued}`,
-        `tfjs_diffusion_jobs{status="running"} ${counts.running}`,
-        ...(workers === undefined
-          ? []
-          : ["# TYPE tfjs_diffusion_workers gauge", `tfjs_diffusion_workers ${workers.length}`]),
+        ...metric(
+          "tfjs_diffusion_requests_total",
+          "counter",
+          "Requests that were answered, by route and status.",
+          [...requests].map(([labels, n]) => [`{${labels}}`, n]),
+        ),
+        ...ofJobs(counts.queued, counts.running),
+        ...(workers
+          ? metric("tfjs_diffusion_workers", "gauge", "Workers heard of in the last 30 s.", [
+              ["", workers.length],
+            ])
+          : []),
         ...laneLines(lanes, workers),
         ...stageLines(stages),
-        "# TYPE tfjs_diffusion_jobs_ended_total counter",
-        ...jobStatuses
-          .slice(2)
-          .map((status) => `tfjs_diffusion_jobs_ended_total{status="${status}"} ${ended.get(status) ?? 0}`),
-        "# TYPE tfjs_diffusion_pictures_total counter",
-        `tfjs_diffusion_pictures_total ${pictures}`,
-        "# TYPE tfjs_diffusion_job_seconds histogram",
-        ...buckets.map((bound, i) => `tfjs_diffusion_job_seconds_bucket{le="${bound}"} ${histogram[i]}`),
-        `tfjs_diffusion_job_seconds_bucket{le="+Inf"} ${total}`,
-        `tfjs_diffusion_job_seconds_sum ${seconds}`,
-        `tfjs_diffusion_job_seconds_count ${total}`,
-        "# TYPE process_resident_memory_bytes gauge",
-        `process_resident_memory_bytes ${memory.rss}`,
+        ...processLines(),
       ];
       return `${lines.join("\n")}\n`;
     },
   };
 }
 
+/** What stands behind the name: a suffix, labels or both; and the value. */
+type Sample = readonly [string, number];
+
+const metric = (
+  name: string,
+  type: "counter" | "gauge" | "histogram",
+  help: string,
+  samples: readonly Sample[],
+): string[] => [
+  `# HELP ${name} ${help}`,
+  `# TYPE ${name} ${type}`,
+  ...samples.map(([labels, value]) => `${name}${labels} ${value}`),
+];
+
 /** A name as a label's value: models are named by people. */
 const label = (value: string): string =>
   value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 
-/** One metric for each lane. */
-const perLane = <T extends { readonly lane: string }>(
-  name: string,
-  type: "gauge" | "counter",
-  lanes: readonly T[],
-  value: (lane: T) => number,
-): string[] => [
-  `# TYPE tfjs_diffusion_lane_${name} ${type}`,
-  ...lanes.map((state) => `tfjs_diffusion_lane_${name}{lane="${label(state.lane)}"} ${value(state)}`),
-];
-
 function laneLines(lanes: readonly LaneState[], workers: readonly WorkerInfo[] | undefined): string[] {
   const now = Date.now();
+  const perLane = (
+    name: string,
+    type: "counter" | "gauge",
+    help: string,
+    value: (state: LaneState) => number,
+  ): string[] =>
+    metric(
+      `tfjs_diffusion_lane_${name}`,
+      type,
+      help,
+      lanes.map((state) => [`{lane="${label(state.lane)}"}`, value(state)]),
+    );
   const served = (lane: string) => workers?.filter((worker) => worker.lanes.includes(lane)).length ?? 0;
+  const age = ({ oldest = now }: LaneState) => Math.max(0, now - oldest) / 1000;
   return [
-    ...perLane("waiting", "gauge", lanes, ({ waiting }) => waiting),
-    ...perLane("running", "gauge", lanes, ({ running }) => running),
-    ...perLane(
-      "oldest_waiting_seconds",
-      "gauge",
-      lanes,
-      ({ oldest = now }) => Math.max(0, now - oldest) / 1000,
-    ),
-    ...(workers === undefined ? [] : perLane("workers", "gauge", lanes, ({ lane }) => served(lane))),
-    ...perLane("attempts_total", "counter", lanes, ({ attempts }) => attempts),
-    ...perLane("lost_total", "counter", lanes, ({ lost }) => lost),
+    ...perLane("waiting", "gauge", "Jobs and parts that wait.", ({ waiting }) => waiting),
+    ...perLane("running", "gauge", "Jobs and parts that run.", ({ running }) => running),
+    ...perLane("oldest_waiting_seconds", "gauge", "Age of the oldest that waits.", age),
+    ...(workers
+      ? perLane("workers", "gauge", "Workers that take its jobs.", ({ lane }) => served(lane))
+      : []),
+    ...perLane("attempts_total", "counter", "How often a job or part has begun.", ({ attempts }) => attempts),
+    ...perLane("lost_total", "counter", "Jobs and parts that are lost.", ({ lost }) => lost),
   ];
 }
 
-const stageLines = (stages: ReadonlyMap<string, Required<StageMs>>): string[] => [
-  "# TYPE tfjs_diffusion_stage_seconds_total counter",
-  ...[...stages].flatMap(([lane, ms]) =>
-    Object.entries(ms).map(
-      ([stage, value]) =>
-        `tfjs_diffusion_stage_seconds_total{lane="${label(lane)}",stage="${stage}"} ${value / 1000}`,
+const stageLines = (stages: ReadonlyMap<string, Required<StageMs>>): string[] =>
+  metric(
+    "tfjs_diffusion_stage_seconds_total",
+    "counter",
+    "What completed jobs took, by model and stage.",
+    [...stages].flatMap(([lane, ms]) =>
+      Object.entries(ms).map(
+        ([stage, value]): Sample => [`{lane="${label(lane)}",stage="${stage}"}`, value / 1000],
+      ),
     ),
-  ),
-];
+  );
+
+/** Of this process, under the names that all exporters use. */
+function processLines(): string[] {
+  const memory = process.memoryUsage();
+  return [
+    ...metric("process_resident_memory_bytes", "gauge", "Memory of this server.", [["", memory.rss]]),
+    ...metric("process_open_fds", "gauge", "Files and connections that it has open.", openFiles()),
+  ];
+}
+
+/** Where the system tells. */
+function openFiles(): Sample[] {
+  try {
+    return [["", readdirSync("/proc/self/fd").length]];
+  } catch {
+    return [];
+  }
+}

@@ -7,7 +7,9 @@ import {
   checked,
   checkLimits,
   type GenerateRequest,
+  type NamedFile,
   type StoredGenerate,
+  type StoredRequest,
   type StoredUpscale,
   storedRequest,
   type UpscaleRequest,
@@ -18,6 +20,7 @@ import type { ImageStore } from "../storage/store.js";
 import type { Styles } from "../storage/styles.js";
 import type { Jobs } from "./jobs.js";
 import type { Models } from "./models.js";
+import { namedFiles } from "./named-files.js";
 import { checkSteps } from "./steps.js";
 import { type NamedUpscaler, resamplers } from "./upscalers.js";
 
@@ -104,7 +107,8 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
       ),
     }),
   };
-  return { lane: option.label, request: { ...stored, ...(hires && { hires }), ...keys } };
+  const named = { ...stored, ...(hires && { hires }), ...keys };
+  return { lane: option.label, request: { ...named, ...(await filesFor(named, parts)) } };
 }
 
 /** Unknown names are refused at once, with the nearest one. */
@@ -142,7 +146,13 @@ export async function acceptUpscale(
     ...(crop && { crop }),
   };
   checked(storedRequest, stored);
-  return { lane: "upscale", request: stored };
+  return { lane: "upscale", request: { ...stored, ...(await filesFor(stored, parts)) } };
+}
+
+/** What workers compare with theirs; a job that runs here has no others. */
+async function filesFor(request: StoredRequest, { jobs, models }: Parts): Promise<{ files?: NamedFile[] }> {
+  const files = jobs.queue.workers ? await namedFiles(request, models) : [];
+  return files.length > 0 ? { files: [...files] } : {};
 }
 
 /** Labels of the models that enlarge. */

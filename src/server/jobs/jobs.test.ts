@@ -202,8 +202,10 @@ test("when the process that computes dies, a job without a client is tried once 
   expect(await jobs.ended(id)).toMatchObject({ status: "failed", error: { code: "WORKER" } });
   expect(attempts).toEqual([1, 2]);
   await jobs.close(60_000);
-  expect(lines).toEqual([`job ${id} (model, attempt 1): died; it is tried once more`,
-    `job ${id} (model, attempt 2): died`,]);
+  expect(lines).toEqual([
+    `job ${id} (model, attempt 1): died; it is tried once more`,
+    `job ${id} (model, attempt 2): died`,
+  ]);
 });
 
 test("closing finishes what runs, refuses what comes, and keeps what waits for the next start", async () => {

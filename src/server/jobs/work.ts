@@ -25,6 +25,7 @@ import {
 import type { ImageStore } from "../storage/store.js";
 import type { Work, WorkHooks, WorkResult } from "./jobs.js";
 import type { Models } from "./models.js";
+import { namedFiles } from "./named-files.js";
 import { resamplers } from "./upscalers.js";
 
 /** What jobs do on the real library. @param version goes into the parameters text of every picture */
@@ -54,6 +55,7 @@ async function generatePictures(
   const option = models.resolve(request.model);
   const count = cells.length || request.count;
   const ms = { encode: 0, denoise: 0, decode: 0 };
+  const files = await namedFiles(request, models);
   const seeding = seedingOf(request);
   let size = { width: 0, height: 0 };
   for (let image = 0; image < count; image++) {
@@ -90,6 +92,7 @@ async function generatePictures(
       model: option.name,
       size,
       precision: option.precision,
+      hashes: Object.fromEntries(files.map(({ kind, name, sha256 }) => [`${kind}:${name}`, sha256])),
       version: `tfjs-diffusion ${version}`,
     });
     const key = await images.put(encodePng(picture!, { parameters }));

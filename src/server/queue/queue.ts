@@ -98,6 +98,8 @@ export interface Job extends NewJob {
   readonly attempt: number;
   /** The process that runs it, or ran it last. */
   readonly worker?: string;
+  /** Workers that have left it to others, as they lack a file that it names. */
+  readonly passedBy?: readonly string[];
   /** Milliseconds since 1970. */
   readonly created: number;
   readonly started?: number;

@@ -108,6 +108,16 @@ export const upscaleRequest = z.strictObject({
 });
 export type UpscaleRequest = z.infer<typeof upscaleRequest>;
 
+/** A file beside the model, as the server that accepted the job has it. */
+const namedFile = z.strictObject({
+  kind: z.enum(["lora", "vae", "control", "upscaler"]),
+  name: z.string(),
+  sha256: z.string(),
+});
+export type NamedFile = z.infer<typeof namedFile>;
+/** Those that the request names, for workers to compare with theirs. */
+const files = z.array(namedFile).optional();
+
 const storedGenerate = z.strictObject({
   kind: z.literal("generate"),
   model: z.string(),
@@ -116,6 +126,7 @@ const storedGenerate = z.strictObject({
   webuiSteps: z.boolean().optional(),
   ...settings,
   count: whole.min(1),
+  files,
   image: z.string().optional(),
   images: z.array(z.string()).min(1).max(most.images).optional(),
   mask: z.string().optional(),
@@ -127,6 +138,7 @@ const storedUpscale = z.strictObject({
   width: whole.min(1),
   height: whole.min(1),
   upscaler: z.string(),
+  files,
   /** Only its middle. */
   crop: size.optional(),
 });
@@ -181,6 +193,7 @@ export async function generateOptions(
     model,
     vae,
     webuiSteps,
+    files,
     image,
     images: _,
     mask,

@@ -15,6 +15,7 @@ import {
 import { join, settle } from "./changes.js";
 import type { Shared } from "./connection.js";
 import { discard } from "./deliveries.js";
+import { pass } from "./passing.js";
 import type { JobRecord, RecordedJob } from "./records.js";
 
 /**
@@ -37,6 +38,11 @@ export async function take(
     // The answer to an earlier attempt was lost with the connection.
     if (record.token === token && record.job.status === "running") return record;
     const { job } = record;
+    const lack = record.cancel ? undefined : await shared.lacking(job.request);
+    if (lack) {
+      if (await pass(record, lack, { delivery, token }, shared)) return undefined;
+      continue;
+    }
     const spent = job.attempt >= maxAttempts;
     const next: RecordedJob = record.cancel
       ? { ...job, status: "cancelled", finished: Date.now() }

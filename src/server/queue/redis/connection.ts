@@ -4,6 +4,8 @@ import type { Redis } from "ioredis";
 import { DiffusionError } from "../../../index.js";
 import type { Log } from "../../log.js";
 import { Refusal } from "../../refusal.js";
+import type { StoredRequest } from "../../requests/request.js";
+import type { JobError } from "../queue.js";
 import type { Health } from "./health.js";
 import type { Records } from "./records.js";
 
@@ -20,7 +22,11 @@ export interface Shared {
   /** What this process is called in records. */
   readonly name: string;
   readonly health: Health;
+  readonly lacking: Lacking;
 }
+
+/** What keeps this process from a job. */
+export type Lacking = (request: StoredRequest) => Promise<JobError | undefined>;
 
 /** How long an answer of Redis is waited for before a client is told that it does not come. */
 const ANSWER_MS = 10_000;

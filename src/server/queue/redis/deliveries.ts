@@ -69,6 +69,8 @@ export async function redeliver(shared: Shared): Promise<void> {
       const delivery = await bullQueue(lane, shared).getJob(deliveryId(id));
       if (!delivery || (clockWasSetBack && (await isAbandoned(delivery, shared))))
         await deliver(lane, [id], shared);
+      // Left to others until a time on the clock of whoever left it: that may be far off.
+      else if (record.job.passedBy && (await delivery.isDelayed())) await delivery.promote().catch(() => {});
     }),
   );
 }

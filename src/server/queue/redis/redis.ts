@@ -8,7 +8,14 @@ import { accept } from "./accepting.js";
 import { careForQueue } from "./care.js";
 import { cancel, skip } from "./changes.js";
 import { claiming } from "./claiming.js";
-import { answered, checkQueueUrl, firstAnswer, notInstalled, type Shared } from "./connection.js";
+import {
+  answered,
+  checkQueueUrl,
+  firstAnswer,
+  type Lacking,
+  notInstalled,
+  type Shared,
+} from "./connection.js";
 import { durabilityWarnings } from "./durability.js";
 import { watchHealth } from "./health.js";
 import { listening } from "./listening.js";
@@ -26,6 +33,8 @@ export interface RedisQueueOptions {
   readonly namespace?: string;
   /** What this process is called in the records of jobs that it runs; no other one may be called so. */
   readonly name?: string;
+  /** What keeps this process from a job that it would take, and others perhaps not. */
+  readonly lacking?: Lacking;
   readonly log?: Log;
 }
 
@@ -62,10 +71,10 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
     throw error;
   });
   for (const warning of await durabilityWarnings(redis)) log(warning, { level: "warn" });
-  const { name = processName() } = options;
+  const { name = processName(), lacking = async () => undefined } = options;
   const health = watchHealth(redis, log);
   const shared: Shared = {
-    ...{ records, redis, bull, prefix, lockMs, log, name, health },
+    ...{ records, redis, bull, prefix, lockMs, log, name, health, lacking },
     bullQueues: new Map(),
   };
   return redisQueue(shared, listener, { lanes, limit: options.queued, lastEvent });

@@ -1,0 +1,118 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { defaultUpscaler, hiresUpscalers } from "../../index.js";
+import { mentionedLoras } from "../../options/mentions.js";
+import type { JobError } from "../queue/queue.js";
+import { errorOf, Refusal } from "../refusal.js";
+import { gridCells } from "../requests/grid.js";
+import type { NamedFile, StoredRequest } from "../requests/request.js";
+import type { Models } from "./models.js";
+import { resamplers } from "./upscalers.js";
+import { isFolder } from "./weight-files.js";
+
+type Named = Pick<NamedFile, "kind" | "name">;
+
+/** What a request names beside its model, each once. */
+export function namedIn(request: StoredRequest): readonly Named[] {
+  const named: Named[] = [];
+  if (request.kind === "upscale") named.push({ kind: "upscaler", name: request.upscaler });
+  else {
+    for (const { prompt = "" } of [request, ...gridCells(request)])
+      for (const name of mentionedLoras(prompt)) named.push({ kind: "lora", name });
+    if (request.vae !== undefined) named.push({ kind: "vae", name: request.vae });
+    for (const { model } of request.controlnet ?? []) named.push({ kind: "control", name: model });
+    if (request.hires?.upscaler) named.push({ kind: "upscaler", name: request.hires.upscaler });
+  }
+  const included: readonly string[] = [...resamplers, ...hiresUpscalers, defaultUpscaler];
+  const keys = new Set<string>();
+  return named.filter(({ kind, name }) => {
+    const key = `${kind} ${name}`;
+    const first = !keys.has(key) && !(kind === "upscaler" && included.includes(name));
+    keys.add(key);
+    return first;
+  });
+}
+
+const words: Readonly<Record<NamedFile["kind"], { what: string; flag: string }>> = {
+  lora: { what: "LoRA", flag: "--lora-dir" },
+  vae: { what: "autoencoder", flag: "--vae-dir" },
+  control: { what: "ControlNet", flag: "--control-dir" },
+  upscaler: { what: "upscaler", flag: "--upscaler-dir" },
+};
+
+/** Where it lies here. @throws Refusal when it does not */
+async function pathOf({ kind, name }: Named, models: Models): Promise<string> {
+  if (kind === "vae") return (await models.findVae(name))!.path;
+  if (kind === "control") return (await models.findControl(name)).path;
+  if (kind === "upscaler") {
+    const found = await models.upscalers.find(name);
+    if (found) return found.model;
+    throw await models.upscalers.missing(name, []);
+  }
+  const found = (await models.loras()).findLast((lora) => lora.name === name);
+  if (found) return found.path;
+  throw new Refusal(404, "LORA_NOT_FOUND", `there is no LoRA ${name.slice(0, 100)}`, {
+    hint: "start the server, and each worker of a queue, with --lora-dir",
+  });
+}
+
+/** The files that a request names and that are here, with the SHA-256 of each. */
+export async function namedFiles(request: StoredRequest, models: Models): Promise<readonly NamedFile[]> {
+  const found = namedIn(request).map(async (named) => {
+    const path = await pathOf(named, models).catch(() => undefined);
+    return path === undefined ? [] : [{ ...named, sha256: await contentHash(path) }];
+  });
+  return (await Promise.all(found)).flat();
+}
+
+/** What keeps this process from making the picture that was asked for: a file that is not here, or is another one. */
+export async function lacking(request: StoredRequest, models: Models): Promise<JobError | undefined> {
+  for (const named of namedIn(request)) {
+    const { kind, name } = named;
+    const path = await pathOf(named, models).catch((error: unknown) => {
+      if (error instanceof Refusal) return error;
+      throw error;
+    });
+    if (typeof path !== "string") return errorOf(path);
+    const wanted = request.files?.find((file) => file.kind === kind && file.name === name)?.sha256;
+    const here = wanted && (await contentHash(path));
+    if (here === wanted) continue;
+    const { what, flag } = words[kind];
+    return {
+      code: "OTHER_FILE",
+      message: `the ${what} ${name} of this worker (SHA-256 ${here?.slice(0, 12)}) is not the one of the server that accepted the job (${wanted?.slice(0, 12)})`,
+      hint: `give servers and workers the same ${flag}`,
+    };
+  }
+  return undefined;
+}
+
+/** By path, size and time of change. */
+const hashes = new Map<string, Promise<string>>();
+
+/** SHA-256 of a file; of a folder, of the names and hashes of the configs and weights in it. */
+async function contentHash(path: string): Promise<string> {
+  if (!(await isFolder(path))) return fileHash(path);
+  const names = (await readdir(path)).filter((name) => /\.(json|safetensors|bin|ckpt|pt|pth)$/.test(name));
+  const lines = names.sort().map(async (name) => `${name} ${await fileHash(join(path, name))}\n`);
+  return createHash("sha256")
+    .update((await Promise.all(lines)).join(""))
+    .digest("hex");
+}
+
+async function fileHash(path: string): Promise<string> {
+  const { size, mtimeMs, ino } = await stat(path);
+  const key = JSON.stringify([path, size, mtimeMs, ino]);
+  const known = hashes.get(key);
+  if (known) return known;
+  const hashed = (async () => {
+    const hash = createHash("sha256");
+    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk);
+    return hash.digest("hex");
+  })();
+  hashes.set(key, hashed);
+  hashed.catch(() => hashes.delete(key));
+  return hashed;
+}
