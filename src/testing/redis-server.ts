@@ -60,6 +60,7 @@ export async function startRedis(
     },
     resume: () => void child!.kill("SIGCONT"),
     async kill() {
+      if (child!.exitCode !== null || child!.signalCode !== null) return;
       const ended = once(child!, "exit");
       child!.kill("SIGKILL");
       await ended;
