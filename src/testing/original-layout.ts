@@ -79,8 +79,20 @@ export interface OriginalOptions {
   /** Tensors that lie beside the networks; the values are of no account where none are given. */
   readonly beside?: Readonly<Record<string, readonly number[]>>;
   readonly metadata?: Readonly<Record<string, string>>;
+  /** The schedule's table; default: that of the model's scheduler. */
+  readonly table?: Float32Array;
   /** Leaves out what does not pass. */
   readonly keeps?: (name: string) => boolean;
+}
+
+/** The share of the picture that a step of training leaves, for schedules whose betas' roots are evenly spaced. */
+export function scheduleTable({ beta_start, beta_end }: Record<string, unknown>): Float32Array {
+  const [start, end] = [Math.sqrt(Number(beta_start)), Math.sqrt(Number(beta_end))];
+  let left = 1;
+  return Float32Array.from({ length: 1000 }, (_, i) => {
+    left *= 1 - (start + ((end - start) * i) / 999) ** 2;
+    return left;
+  });
 }
 
 /** Writes a folder's networks in the original layout. */
@@ -136,7 +148,8 @@ export function writeOriginal(path: string, source: ModelSource, options: Origin
     }
     put(`${root}model.logit_scale`, [], new Float32Array(1));
   });
-  put("alphas_cumprod", [1000], new Float32Array(1000));
+  const table = options.table ?? scheduleTable(source.scheduler);
+  put("alphas_cumprod", [table.length], table);
   for (const [name, values] of Object.entries(options.beside ?? {}))
     put(name, [values.length], Float32Array.from(values));
   const kept = [...out].filter(([name]) => options.keeps?.(name) ?? true);

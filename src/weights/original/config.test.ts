@@ -275,10 +275,10 @@ test("levels of different numbers of resnets are told apart", () => {
 
 test("schedules by family and prediction", () => {
   const classOf = (...args: Parameters<typeof schedulerConfig>) => schedulerConfig(...args)._class_name;
-  expect(classOf("sd1", "StableDiffusionPipeline", "epsilon", false)).toBe("PNDMScheduler");
-  expect(classOf("sd2", "StableDiffusionPipeline", "v_prediction", false)).toBe("DDIMScheduler");
-  expect(classOf("sdxl", "StableDiffusionXLPipeline", "epsilon", false)).toBe("EulerDiscreteScheduler");
-  expect(schedulerConfig("upscaler", "", "v_prediction", false)).toMatchObject({
+  expect(classOf("sd1", "StableDiffusionPipeline", "epsilon")).toBe("PNDMScheduler");
+  expect(classOf("sd2", "StableDiffusionPipeline", "v_prediction")).toBe("DDIMScheduler");
+  expect(classOf("sdxl", "StableDiffusionXLPipeline", "epsilon")).toBe("EulerDiscreteScheduler");
+  expect(schedulerConfig("upscaler", "", "v_prediction")).toMatchObject({
     beta_start: 0.0001,
     beta_end: 0.02,
     prediction_type: "v_prediction",

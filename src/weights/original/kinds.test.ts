@@ -5,7 +5,12 @@ import { afterAll, describe, expect, test } from "vitest";
 import { readModel } from "../../runtime/model.js";
 import { createScheduler } from "../../schedulers/scheduler.js";
 import { goldenPath } from "../../testing/golden.js";
-import { type OriginalOptions, tensorsOf, writeOriginal } from "../../testing/original-layout.js";
+import {
+  type OriginalOptions,
+  scheduleTable,
+  tensorsOf,
+  writeOriginal,
+} from "../../testing/original-layout.js";
 import { thrown } from "../../testing/thrown.js";
 import { stateArchive } from "../../testing/torch-writer.js";
 import { type Mapping, openCheckpoint } from "../checkpoint.js";
@@ -181,6 +186,53 @@ describe("what the UNet predicts", () => {
         rescale_betas_zero_snr: true,
         timestep_spacing: "trailing",
       });
+  });
+
+  describe("the file's own table of its schedule", () => {
+    const { scheduler } = openFolder(folderOf("tiny-sd1"));
+    const table = scheduleTable(scheduler);
+    const roots = table.map(Math.sqrt);
+    const [first, last] = [roots[0]!, roots.at(-1)!];
+    const ending = roots.map((root) => (((root - last) * first) / (first - last)) ** 2);
+
+    test("rounded as half precision does, it is the scheduler's", () => {
+      const rounded = table.map((value) => value * (1 + 2 ** -11));
+      expect(open(file("tiny-sd1", { table: rounded })).notes).toEqual([]);
+    });
+
+    test("where it ends in noise, the scheduler does, with a class that can", () => {
+      const { scheduler, notes } = open(file("tiny-sd1", { table: ending }));
+      expect(scheduler).toMatchObject({
+        _class_name: "DDIMScheduler",
+        rescale_betas_zero_snr: true,
+        timestep_spacing: "trailing",
+      });
+      expect(notes).toEqual([]);
+      const alphas = createScheduler(scheduler, { steps: 1 });
+      expect(alphas.timesteps).toEqual([999]);
+    });
+
+    test("where it ends in noise and the scheduler of config cannot, the notes say so", () => {
+      const { scheduler, notes } = open(file("tiny-sd1", { table: ending }), {
+        config: folderOf("tiny-sd1"),
+      });
+      expect(scheduler).toMatchObject({ _class_name: "PNDMScheduler", rescale_betas_zero_snr: true });
+      expect(notes).toEqual([
+        expect.stringMatching(/ends in noise.*PNDMScheduler, does not do: name another/),
+      ]);
+    });
+
+    test.each<[string, Float32Array]>([
+      ["of other betas", scheduleTable({ beta_start: 0.0001, beta_end: 0.02 })],
+      ["of zeros", new Float32Array(1000)],
+      ["that is not all there", table.subarray(0, 500)],
+    ])("one %s is in the notes", (_, other) => {
+      expect(open(file("tiny-sd1", { table: other })).notes).toEqual([
+        expect.stringMatching(
+          /alphas_cumprod are not those of its scheduler \(scaled_linear, 0\.00085 to 0\.012\)/,
+        ),
+      ]);
+    });
   });
 
   test("a folder's, when it is given", () => {

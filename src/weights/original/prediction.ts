@@ -2,7 +2,11 @@ import type { JsonObject } from "../../disk/json.js";
 import { DiffusionError } from "../../errors.js";
 import type { Tensors } from "../checkpoint.js";
 import type { Family } from "./config.js";
+import { type OwnSchedule, ownSchedule } from "./own-schedule.js";
 import { type Prediction, schedulerConfig } from "./schedulers.js";
+
+/** A file's own table of its schedule. */
+export const scheduleTable = "alphas_cumprod";
 
 /** What a file says of itself beside its weights. */
 export interface Marks {
@@ -37,6 +41,9 @@ export interface Given {
  * 5. `global_step` of Stable Diffusion 2, by which diffusers knows its base version;
  * 6. what models of its family usually do. For Stable Diffusion 2 that is a guess, and a note says so.
  *
+ * Whether its schedule ends in noise is decided by the tensor `ztsnr`, or by the file's table where that is the family's,
+ * rescaled so; another table is in the notes.
+ *
  * @throws DiffusionError UNSUPPORTED for a prediction_type that is none of these
  */
 export function samplingOf(marks: Marks, family: Family, pipeline: string, given: Given): Sampling {
@@ -57,16 +64,45 @@ export function samplingOf(marks: Marks, family: Family, pipeline: string, given
     ),
     ...(winner ? [] : guessed(family, pipeline, says)),
   ];
-  const zeroSnr = marks.stored.has("ztsnr");
   if (edm) return { scheduler: { ...edm, prediction_type: says }, notes };
   const base = given.scheduler;
-  const scheduler = base
-    ? { ...base, ...(claims.length > 0 && { prediction_type: says }), ...(zeroSnr && zeroTerminal) }
-    : schedulerConfig(family, pipeline, says, zeroSnr);
-  return { scheduler, notes };
+  const plain = base
+    ? { ...base, ...(claims.length > 0 && { prediction_type: says }) }
+    : schedulerConfig(family, pipeline, says);
+  const own = tableSays(marks, plain);
+  const zeroSnr = marks.stored.has("ztsnr") || own === "ends in noise";
+  const scheduler = zeroSnr ? endingInNoise(plain, base !== undefined) : plain;
+  return { scheduler, notes: [...notes, ...scheduleNotes(own, zeroSnr, scheduler)] };
 }
 
-const zeroTerminal = { rescale_betas_zero_snr: true, timestep_spacing: "trailing" };
+function tableSays({ stored, value }: Marks, scheduler: JsonObject): OwnSchedule | undefined {
+  const isRounded = /^F8_/.test(stored.get(scheduleTable)?.dtype ?? "");
+  const table = isRounded ? undefined : value(scheduleTable);
+  return table && ownSchedule(table, scheduler);
+}
+
+function scheduleNotes(own: OwnSchedule | undefined, zeroSnr: boolean, scheduler: JsonObject): string[] {
+  const className = String(scheduler._class_name);
+  if (zeroSnr && !endInNoise.test(className))
+    return [
+      `the file's schedule ends in noise (zero terminal SNR), which the scheduler of config, ${className}, does not do: name another, such as ddim`,
+    ];
+  if (own === "disagrees")
+    return [
+      `the file's alphas_cumprod are not those of its scheduler (${String(scheduler.beta_schedule)}, ${String(scheduler.beta_start)} to ${String(scheduler.beta_end)}), which is used as in diffusers; if pictures are wrong, give config a folder with the right one`,
+    ];
+  return [];
+}
+
+/** diffusers' classes that can end a schedule in noise. */
+const endInNoise =
+  /^(DDIM|DDPM|EulerDiscrete|EulerAncestralDiscrete|DPMSolverMultistep|UniPCMultistep|LCM|TCD)Scheduler$/;
+
+function endingInNoise(scheduler: JsonObject, isGiven: boolean): JsonObject {
+  const keys = { rescale_betas_zero_snr: true, timestep_spacing: "trailing" };
+  const isAble = isGiven || endInNoise.test(String(scheduler._class_name));
+  return { ...scheduler, ...keys, ...(!isAble && { _class_name: "DDIMScheduler" }) };
+}
 
 /** Of diffusers' config: absent means epsilon, but says nothing. */
 function predictionIn(scheduler: JsonObject | undefined): Prediction | undefined {

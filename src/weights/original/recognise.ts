@@ -31,7 +31,7 @@ const harmless: readonly (readonly [pattern: RegExp, reason: string])[] = [
   [/^model_ema\./, "EMA copies: as everywhere, the plain weights are used"],
   [
     /^(betas|logvar|lvlb_weights)$|^(alphas|sqrt|log_one|posterior)_/,
-    "constants that the training computed of its schedule",
+    "constants that the training computed of its schedule; alphas_cumprod is compared with the scheduler's",
   ],
   [
     /^(global_step|scale_factor)$/,

@@ -11,18 +11,11 @@ const betas = {
 };
 
 /** The scheduler that the family is published with. */
-export function schedulerConfig(
-  family: Family,
-  pipeline: string,
-  prediction: Prediction,
-  zeroTerminalSnr: boolean,
-): JsonObject {
+export function schedulerConfig(family: Family, pipeline: string, prediction: Prediction): JsonObject {
   const common = { ...betas, prediction_type: prediction, steps_offset: 1, clip_sample: false };
-  const zeroSnr = zeroTerminalSnr ? { rescale_betas_zero_snr: true, timestep_spacing: "trailing" } : {};
   if (family === "turbo")
     return { _class_name: "EulerDiscreteScheduler", ...common, timestep_spacing: "trailing" };
-  if (isXl(family))
-    return { _class_name: "EulerDiscreteScheduler", ...common, timestep_spacing: "leading", ...zeroSnr };
+  if (isXl(family)) return { _class_name: "EulerDiscreteScheduler", ...common, timestep_spacing: "leading" };
   if (family === "upscaler")
     return {
       _class_name: "DDIMScheduler",
@@ -32,9 +25,9 @@ export function schedulerConfig(
       set_alpha_to_one: false,
     };
   if (pipeline === "StableDiffusionInstructPix2PixPipeline")
-    return { _class_name: "EulerAncestralDiscreteScheduler", ...common, ...zeroSnr };
+    return { _class_name: "EulerAncestralDiscreteScheduler", ...common };
   if (prediction === "v_prediction" || pipeline === "StableDiffusionInpaintPipeline")
-    return { _class_name: "DDIMScheduler", ...common, set_alpha_to_one: false, ...zeroSnr };
+    return { _class_name: "DDIMScheduler", ...common, set_alpha_to_one: false };
   return { _class_name: "PNDMScheduler", ...common, set_alpha_to_one: false, skip_prk_steps: true };
 }
 

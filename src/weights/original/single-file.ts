@@ -15,7 +15,7 @@ import { openTensorFile } from "../formats/tensor-file.js";
 import { clipConfig, controlNetConfig, type Family, isXl, vaeConfig } from "./config.js";
 import { mapped, textMapping } from "./mapping.js";
 import { controlNetOf, type Found, familyOf, type Parts, type TextPart, vaeOf } from "./parts.js";
-import { edmLatents, type Marks, samplingOf } from "./prediction.js";
+import { edmLatents, type Marks, samplingOf, scheduleTable } from "./prediction.js";
 import { findParts, incomplete, inGroups, leftOver } from "./recognise.js";
 import { lowResScheduler, type Prediction } from "./schedulers.js";
 import { isT2iAdapter, t2iAdapterConfig } from "./t2i-adapter.js";
@@ -190,8 +190,8 @@ export function openSingleFileControl(path: string, base?: Component): Component
   return componentAt(path, config, { by: "original", network: "controlnet", prefix: found.prefix });
 }
 
-/** Of tensors that are no weights, and small. */
-const MAX_MARK_BYTES = 1024;
+/** Of tensors that are no weights, and small: the largest is the schedule's table, in double precision. */
+const MAX_MARK_BYTES = 8192;
 
 function readMarks(path: string): Marks {
   const file = openTensorFile(path);
@@ -199,7 +199,7 @@ function readMarks(path: string): Marks {
     const { tensors: stored, metadata } = file;
     const values = new Map<string, readonly number[]>();
     for (const [name, { bytes }] of stored)
-      if (/^(edm_|global_step$)/.test(name) && bytes <= MAX_MARK_BYTES)
+      if ((/^(edm_|global_step$)/.test(name) || name === scheduleTable) && bytes <= MAX_MARK_BYTES)
         values.set(name, [...file.readFloat32(name)]);
     return { stored, metadata, value: (name) => values.get(name) };
   } finally {
