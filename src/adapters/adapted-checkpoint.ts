@@ -38,11 +38,20 @@ export const tokenTable = "text_model.embeddings.token_embedding.weight";
 /** Where the networks are that adapters may change, under the names that adapters use. */
 export type AdaptedPlaces = { readonly [network in AdaptedNetwork]?: WeightsPlace };
 
-export const adaptedPlaces = ({ unet, textEncoders: [first, second] }: ModelSource): AdaptedPlaces => ({
-  unet: unet.weights,
-  ...(first && { text_encoder: first.weights }),
-  ...(second && { text_encoder_2: second.weights }),
+export const adaptedPlaces = (source: ModelSource): AdaptedPlaces => ({
+  unet: source.unet.weights,
+  ...Object.fromEntries(
+    encoderNames(source).map((name, i) => [name, source.textEncoders[i]!.weights] as const),
+  ),
 });
+
+/** What adapters call a model's text encoders, in their order; the only one of XL's refiner is the second of XL. */
+export function encoderNames({ textEncoders, settings }: ModelSource): AdaptedNetwork[] {
+  const second = settings.text_encoder_2;
+  const isLone = textEncoders.length === 1 && Array.isArray(second) && second[1] !== null;
+  const names = isLone ? (["text_encoder_2"] as const) : (["text_encoder", "text_encoder_2"] as const);
+  return names.slice(0, textEncoders.length);
+}
 
 /** Names and shapes of all tensors that an adapter may change. */
 export const adaptedModel = (source: ModelSource): AdaptedModel => namesAt(adaptedPlaces(source));
@@ -57,14 +66,13 @@ function namesAt(places: AdaptedPlaces): AdaptedModel {
   );
 }
 
-/** Widths of the rows that a textual inversion must have. */
+/** Widths of the rows that a textual inversion must have; a lone encoder is the first. */
 export function encoderWidths(model: AdaptedModel): EncoderWidths | undefined {
   const [first, second] = [model.text_encoder, model.text_encoder_2].map(
     (tensors) => tensors?.get(tokenTable)?.shape[1],
   );
-  return first === undefined
-    ? undefined
-    : { text_encoder: first, ...(second !== undefined && { text_encoder_2: second }) };
+  if (first === undefined) return second === undefined ? undefined : { text_encoder: second };
+  return { text_encoder: first, ...(second !== undefined && { text_encoder_2: second }) };
 }
 
 /**
@@ -139,13 +147,13 @@ function extendedTable(
   if (network === "unet" || words.length === 0 || !widths || !stored) return { ids: [] };
   const used: unknown[] = [];
   let table: Values = { shape: stored.shape, data: checkpoint.readFloat32(tokenTable) };
-  const encoder = network === "text_encoder" ? 0 : 1;
+  const encoder = network === "text_encoder" || !model.text_encoder ? 0 : 1;
   for (const { path, word, ids, bundled } of words) {
     const file = openTensorFile(bundled ? loraFile(path) : path);
     try {
       const own = bundled ? bundledWords(file).get(word)! : file;
       const { rows } = readTextualInversion(own, widths, { word });
-      const added = network === "text_encoder" ? rows.text_encoder : rows.text_encoder_2!;
+      const added = encoder === 0 ? rows.text_encoder : rows.text_encoder_2!;
       table = extendEmbeddings(table, ids[encoder]!, [added]);
       used.push([contentId([file], word), ids[encoder]]);
     } finally {

@@ -107,6 +107,11 @@ describe("layouts", () => {
     const { rows } = readTextualInversion(memory(tensors), { text_encoder: 768, text_encoder_2: 1280 });
     expect(rows.text_encoder.shape).toEqual([2, 768]);
     expect(rows.text_encoder_2?.shape).toEqual([2, 1280]);
+    // The refiner has the second text encoder only, and reads the half that is for it.
+    for (const of of [tensors, { [second]: [2, 1280] }]) {
+      const { rows } = readTextualInversion(memory(of), { text_encoder: 1280 });
+      expect([rows.text_encoder.shape, rows.text_encoder_2]).toEqual([[2, 1280], undefined]);
+    }
   });
 });
 

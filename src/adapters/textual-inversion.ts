@@ -30,7 +30,7 @@ const pairs = [
  * Layouts that carry no word: the web UI's, as safetensors and as pickle (whose placeholder, mostly "*", is that of the
  * training, not the word), and a bare tensor.
  */
-const nameless = /^(emb_params|string_to_param\..*|clip_l|text_encoders_0|)$/;
+const nameless = /^(emb_params|string_to_param\..*|clip_[lg]|text_encoders_[01]|)$/;
 /** What the pickles of training scripts hold besides. */
 const ignored = /^(string_to_token\.|optimizer|global_step)/;
 
@@ -48,7 +48,8 @@ export function readTextualInversion(
 ): TextualInversion {
   const names = [...file.tensors.keys()].filter((name) => !ignored.test(name));
   const read = (name: string) => readRows(file, name);
-  const isSingle = names.length === 1 && pairs.some(([first]) => names[0] === first);
+  const isLone = widths.text_encoder_2 === undefined;
+  const isSingle = names.length === 1 && pairs.some(([a, b]) => names[0] === a || (isLone && names[0] === b));
   const pair = isSingle ? undefined : pairs.find((both) => both.some((name) => names.includes(name)));
   if (pair) {
     const [first, second] = pair;
@@ -115,6 +116,9 @@ function checked(
   const [vectors2, width2] = rows.text_encoder_2?.shape ?? [];
   if (vectors2 !== undefined && vectors2 !== vectors)
     throw refuse(file, `has ${vectors} vectors for one text encoder and ${vectors2} for the other`);
+  // Of XL's two, its refiner has the second.
+  const second = widths.text_encoder_2 === undefined ? rows.text_encoder_2 : undefined;
+  if (second && width2 === widths.text_encoder) return { word, vectors, rows: { text_encoder: second } };
   if (width === widths.text_encoder && width2 === widths.text_encoder_2) return { word, vectors, rows };
   if (looksLike(file.tensors.keys(), "word")) throw refuse(file, "has rows of another width");
   throw new DiffusionError(

@@ -1,4 +1,4 @@
-import { type Adapters, adaptedPlaces, noAdapters } from "../../adapters/adapted-checkpoint.js";
+import { type Adapters, adaptedPlaces, encoderNames, noAdapters } from "../../adapters/adapted-checkpoint.js";
 import { frequenciesWeight } from "../../models/k-unet.js";
 import type { NetworkSpec } from "../../models/registry.js";
 import type { UNetSize } from "../../models/unet.js";
@@ -30,14 +30,14 @@ export interface Networks {
 
 export function createNetworks(model: Model, engine: Engine, options: NetworksOptions): Networks {
   const { source, vae, vaeSource, taesd } = model;
-  const places = adaptedPlaces(source);
+  const [places, names] = [adaptedPlaces(source), encoderNames(source)];
   const ofModel = (role: string, { weights }: Component): WeightsReference => ({
     label: `${source.path} ${role}`,
     weights,
   });
   const encoderAt = (i: number): WeightsReference => ({
     ...ofModel(`text_encoder.${i}`, source.textEncoders[i]!),
-    adapted: { network: i === 0 ? "text_encoder" : "text_encoder_2", places },
+    adapted: { network: names[i]!, places },
   });
   const unetAt: WeightsReference = { ...ofModel("unet", source.unet), adapted: { network: "unet", places } };
   const vaeAt = vaeSource && (vaeSource === source.vae ? ofModel("vae", vaeSource) : referenceTo(vaeSource));
