@@ -2,6 +2,7 @@ import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { DiffusionError } from "../errors.js";
 import { parseHubReference } from "../hub/hub.js";
+import { openTensorFile } from "../weights/formats/tensor-file.js";
 
 /** The folder or file of what is called by a path, or by a name on the hub, which is downloaded. */
 export type Locate = (name: string) => Promise<string>;
@@ -35,3 +36,21 @@ export function adaptersIn(folder: string, seen = new Set<string>()): Map<string
 
 /** What an adapter is called where nothing else is said: its file, without the ending. */
 export const stem = (path: string): string => basename(path, extname(path));
+
+/** Paths of the files that were trained under a name, which a LoRA keeps whatever its file is called today. */
+export function trainedAs(name: string, paths: Iterable<string>): string[] {
+  const wanted = name.toLowerCase();
+  return [...paths].filter((path) => outputName(path)?.toLowerCase() === wanted);
+}
+
+/** What kohya's scripts write of the file that they made; undefined where that says nothing, as in pickles. */
+function outputName(path: string): string | undefined {
+  if (extname(path) !== ".safetensors") return undefined;
+  try {
+    const file = openTensorFile(path);
+    file.close();
+    return file.metadata.get("ss_output_name");
+  } catch {
+    return undefined; // one file that is damaged hides no other
+  }
+}

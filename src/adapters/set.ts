@@ -6,7 +6,7 @@ import type { ModelSource } from "../weights/component.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { type Adapters, adaptedModel, encoderWidths } from "./adapted-checkpoint.js";
 import { bundledWords } from "./bundle.js";
-import { adaptersIn, stem } from "./locate.js";
+import { adaptersIn, stem, trainedAs } from "./locate.js";
 import { type Lora, loraFile, openLora } from "./lora.js";
 import type { AdaptedModel } from "./lora-keys.js";
 import { readTextualInversion } from "./textual-inversion.js";
@@ -124,7 +124,8 @@ export class AdapterSet {
    * What is in use, with what a prompt mentions in place of or beside it.
    *
    * @param pictures files of the IP-Adapters that are used
-   * @throws DiffusionError BAD_OPTION for a LoRA that is neither loaded nor in the folder
+   * @throws DiffusionError BAD_OPTION for a LoRA that is neither loaded nor in the folder, by its file or by the name that
+   * it was trained under
    */
   inUse(mentions: readonly NetworkMention[] = [], pictures: readonly string[] = []): AdaptersInUse {
     const mentioned = mentions.map(({ name, weight, unetWeight }) => ({
@@ -165,7 +166,7 @@ export class AdapterSet {
     const loaded = this.#loras.get(name);
     if (loaded) return loaded;
     const found = this.#folder === undefined ? new Map<string, string>() : adaptersIn(this.#folder);
-    const path = found.get(name);
+    const path = found.get(name) ?? onlyOne(name, trainedAs(name, found.values()));
     if (path === undefined) throw unknown("LoRA", name, [...this.#loras.keys(), ...found.keys()]);
     return { name, scale: 1, ...this.#read(path) };
   }
@@ -198,6 +199,16 @@ export class AdapterSet {
     }
     return found;
   }
+}
+
+/** @throws DiffusionError BAD_OPTION for several files of one name */
+function onlyOne(name: string, paths: readonly string[]): string | undefined {
+  if (paths.length < 2) return paths[0];
+  throw new DiffusionError(
+    "BAD_OPTION",
+    `several LoRAs were trained under the name ${name} (ss_output_name): ${paths.map(stem).join(", ")}`,
+    { hint: "name one of them by its file" },
+  );
 }
 
 const SHOWN = 3;
