@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { ProgressEvent } from "../events.js";
 import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import { goldenPath } from "../testing/golden.js";
+import { tensorsOf } from "../testing/original-layout.js";
 import {
   disposeTinyModels,
   expectResult,
@@ -9,10 +13,26 @@ import {
   pipelineCase,
   tinyModel,
 } from "../testing/pipeline-case.js";
+import { openComponentFolder } from "../weights/folder.js";
+import { writeSafetensors } from "../weights/formats/safetensors.js";
 
 afterAll(disposeTinyModels);
 
 const taesd = goldenPath("models/tiny-taesd");
+const folder = mkdtempSync(join(tmpdir(), "autoencoders-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** The decoder in a file of its own, with a layer more in front, which limits the latents and has no weights. */
+function originalDecoder(prefix: string): string {
+  const path = join(folder, `decoder-${prefix}.safetensors`);
+  const tensors = [...tensorsOf(openComponentFolder(taesd).open())].flatMap(([name, { shape, data }]) => {
+    const [, layer, rest] = /^decoder\.layers\.(\d+)\.(.+)$/.exec(name) ?? [];
+    const own = `${prefix}${Number(layer) + 1}.${rest}`;
+    return layer === undefined ? [] : [[own, { dtype: "F32", shape, data }] as const];
+  });
+  writeSafetensors(path, new Map(tensors));
+  return path;
+}
 
 describe("autoencoders from elsewhere", () => {
   const c = pipelineCase("sd1-taesd");
@@ -26,6 +46,19 @@ describe("autoencoders from elsewhere", () => {
     const model = await tinyModel(c.config.model, { vae: taesd });
     expectResult(await model.generate(optionsOf(c)), c);
     expect(model.vae.config.kind).toBe("tiny");
+  });
+
+  it.each(["", "taesd_decoder."])(
+    "the decoder's file of its author, with names below '%s'",
+    async (prefix) => {
+      const model = await tinyModel(c.config.model, { taesd: originalDecoder(prefix) });
+      expectResult(await model.generate(optionsOf(c)), c);
+    },
+  );
+
+  it("a decoder is no whole VAE", async () => {
+    const load = StableDiffusion.load(goldenPath(c.config.model), { vae: originalDecoder("") });
+    await expect(load).rejects.toThrow(/only decodes, and is no whole VAE/);
   });
 
   it("previews are what the small decoder makes of the latents", async () => {

@@ -12,7 +12,7 @@ import { parseUNetConfig, type UNetConfig } from "../models/unet-config.js";
 import { parseVaeConfig, type VaeConfig } from "../models/vae-config.js";
 import { codebookWeight } from "../models/vq.js";
 import type { Shape } from "../ops/ops.js";
-import type { Component, ModelSource } from "../weights/component.js";
+import { type Component, isDecoderOnly, type ModelSource } from "../weights/component.js";
 import { checkWeights, requirements } from "./requirements.js";
 
 /** A model whose configs are read and whose weights are known to fit them; no weight is loaded yet. */
@@ -56,6 +56,10 @@ export function readConfigs(source: ModelSource, own: Replacements = {}): Model 
   const textEncoders = source.textEncoders.map((network) =>
     parseTextEncoderConfig(network.config, fileOf(network)),
   );
+  if (own.vae && isDecoderOnly(own.vae))
+    throw new DiffusionError("UNSUPPORTED", `${own.vae.weights.path} only decodes, and is no whole VAE`, {
+      hint: "give it as taesd; in place of the VAE, both halves are needed (a folder of AutoencoderTiny)",
+    });
   const vae = own.vae ? readReplacement(source, own.vae) : readOwnVae(source);
   const vaeSource = own.vae ?? source.vae;
   return {
@@ -77,7 +81,7 @@ export function weightChecks({ source, textEncoders, unet, vae, vaeSource, taesd
     ...source.textEncoders.map((network, i) => () => check(network, [smallestTextEncoder(textEncoders[i]!)])),
     () => check(source.unet, [smallestUNet(unet)], frequencies),
     ...(vae ? [() => checkVae(vaeSource!, vae)] : []),
-    ...(taesd ? [() => checkVae(taesd.source, taesd.config)] : []),
+    ...(taesd ? [() => check(taesd.source, taesdSpecs(taesd, 2))] : []),
   ];
 }
 
@@ -122,6 +126,12 @@ function vaeSpecs(config: VaeConfig, edge: number): NetworkSpec[] {
     { kind: "vq_encoder", config, size: large },
     { kind: "vq_decoder", config, size: small },
   ];
+}
+
+/** Those of its networks that its file holds; what decodes in the VAE's place need not encode. */
+function taesdSpecs({ config, source }: NonNullable<Model["taesd"]>, edge: number): NetworkSpec[] {
+  const all = vaeSpecs(config, edge);
+  return isDecoderOnly(source) ? all.filter(({ kind }) => kind.endsWith("_decoder")) : all;
 }
 
 function readOwnVae({ vae, pipeline }: ModelSource): VaeConfig | undefined {
@@ -201,7 +211,7 @@ export function ownSizes({ textEncoders, unet, vae, taesd }: Model): {
         ? { ...unet, size: { ...size, batch: 1 } }
         : ({ ...unet, size: { ...size, tokens } } as NetworkSpec),
     vae: vae ? vaeSpecs(vae, edge) : [],
-    taesd: taesd ? vaeSpecs(taesd.config, edge) : [],
+    taesd: taesd ? taesdSpecs(taesd, edge) : [],
   };
 }
 

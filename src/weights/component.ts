@@ -3,6 +3,7 @@ import { type Checkpoint, currentNames, type Mapping, openCheckpoint, openShards
 import { controlNetMapping, textMapping, unetMapping, vaeMapping } from "./original/mapping.js";
 import type { TextPart } from "./original/parts.js";
 import { t2iAdapterNames } from "./original/t2i-adapter.js";
+import { taesdNames } from "./original/taesd.js";
 import { upscalerMapping } from "./original/upscaler.js";
 import { isShardIndex } from "./weight-names.js";
 
@@ -11,7 +12,7 @@ export type Layout =
   | { readonly by: "diffusers" }
   | { readonly by: "original"; readonly network: "unet" | "vae" | "controlnet"; readonly prefix: string }
   | ({ readonly by: "original"; readonly network: "text" } & TextPart)
-  | { readonly by: "original"; readonly network: "upscaler" | "t2i_adapter" };
+  | { readonly by: "original"; readonly network: "upscaler" | "t2i_adapter" | "taesd_decoder" };
 
 /** Where a component's weights are: plain data, so that the process that computes opens them and nothing else. */
 export interface WeightsPlace {
@@ -29,6 +30,10 @@ export interface Component {
   /** @throws DiffusionError as `openWeights` */
   open(): Checkpoint;
 }
+
+/** Whether it is the half of an autoencoder that makes pictures, and nothing else. */
+export const isDecoderOnly = ({ weights: { layout } }: Component): boolean =>
+  layout.by === "original" && layout.network === "taesd_decoder";
 
 export const component = (className: string, config: JsonObject, weights: WeightsPlace): Component => ({
   className,
@@ -59,6 +64,8 @@ function mappingOf(layout: Layout): Mapping {
       return textMapping(layout);
     case "t2i_adapter":
       return t2iAdapterNames;
+    case "taesd_decoder":
+      return taesdNames;
     case "upscaler":
       return upscalerMapping;
   }

@@ -46,7 +46,7 @@ const openVae =
  */
 export function openComponent(
   path: string,
-  base: Pick<ModelSource, "pipeline"> & Partial<Pick<ModelSource, "unet">>,
+  base: Pick<ModelSource, "pipeline"> & Partial<Pick<ModelSource, "unet" | "vae">>,
   options: SourceOptions,
 ): Component {
   if (!isFile(path)) return openComponentFolder(path, options);
@@ -56,5 +56,5 @@ export function openComponent(
     return openComponentFolder(folder, { ...options, file: path });
   const control = openSingleFileControl(path, base.unet);
   if (control) return control;
-  return openSingleFileVae(path, base.pipeline.includes("XL") ? "sdxl" : "sd1");
+  return openSingleFileVae(path, base.pipeline, base.vae);
 }

@@ -80,16 +80,23 @@ const scalingFactors: Record<Family, number> = {
   upscaler: 0.08333,
 };
 
-/** AutoencoderKL's configuration. */
+/** Whether an autoencoder has diffusers' names. */
+export const isDiffusersVae = (part: Part): boolean =>
+  part.has("decoder.conv_in.weight") && part.has("encoder.down_blocks.0.resnets.0.conv1.weight");
+
+/** AutoencoderKL's configuration, from names of the original or of diffusers. */
 export function vaeConfig(part: Part, family: Family): JsonObject {
-  const levels = Array.from({ length: vaeLevels(part) }, (_, i) => i);
+  const [level, resnet] = isDiffusersVae(part) ? ["down_blocks", "resnets"] : ["down", "block"];
+  const levels = Array.from({ length: count(part, `encoder.${level}.`) }, (_, i) => i);
   return {
     _class_name: "AutoencoderKL",
     in_channels: dimension(part, "encoder.conv_in.weight", 1),
     out_channels: dimension(part, "decoder.conv_out.weight", 0),
     latent_channels: dimension(part, "decoder.conv_in.weight", 1),
-    block_out_channels: levels.map((i) => dimension(part, `encoder.down.${i}.block.0.conv1.weight`, 0)),
-    layers_per_block: count(part, "encoder.down.0.block."),
+    block_out_channels: levels.map((i) =>
+      dimension(part, `encoder.${level}.${i}.${resnet}.0.conv1.weight`, 0),
+    ),
+    layers_per_block: count(part, `encoder.${level}.0.${resnet}.`),
     down_block_types: levels.map(() => "DownEncoderBlock2D"),
     up_block_types: levels.map(() => "UpDecoderBlock2D"),
     use_quant_conv: part.has("quant_conv.weight"),

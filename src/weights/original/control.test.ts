@@ -92,10 +92,10 @@ test.each<[string, Record<string, { shape: number[]; data: Float32Array }>, stri
     /is a union ControlNet \(ProMax\), which is not supported/,
   ],
   [
-    "half of a TAESD",
-    { "0.weight": one, "3.conv.0.weight": one },
+    "the encoder of TAESD",
+    { "0.weight": one, "1.conv.0.weight": one },
     "UNSUPPORTED",
-    /one half of a small autoencoder/,
+    /is the encoder of TAESD, which makes no pictures/,
   ],
   ["something else", { x: one }, "MODEL_KIND", /holds no VAE/],
 ])("%s is refused by name", (_, tensors, code, message) => {

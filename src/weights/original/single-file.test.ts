@@ -170,7 +170,7 @@ describe("other architectures, written in the original layout", () => {
     );
     const path = join(folder, "vae.safetensors");
     writeSafetensors(path, new Map(tensors));
-    const got = tensorsOf(openSingleFileVae(path).open());
+    const got = tensorsOf(openSingleFileVae(path, "StableDiffusionPipeline").open());
     const want = tensorsOf(vae!.open());
     expect([...got.keys()]).toEqual([...want.keys()]);
     for (const [name, { data }] of want) expect(got.get(name)!.data).toBeCloseTo32(data, {});

@@ -12,13 +12,14 @@ import {
 import { looksLike } from "../file-kinds.js";
 import { openFolder } from "../folder.js";
 import { openTensorFile } from "../formats/tensor-file.js";
-import { clipConfig, controlNetConfig, type Family, isXl, vaeConfig } from "./config.js";
+import { clipConfig, controlNetConfig, type Family, isDiffusersVae, isXl, vaeConfig } from "./config.js";
 import { mapped, textMapping } from "./mapping.js";
 import { controlNetOf, type Found, familyOf, type Parts, type TextPart, vaeOf } from "./parts.js";
 import { edmLatents, type Marks, samplingOf, scheduleTable } from "./prediction.js";
 import { findParts, incomplete, inGroups, leftOver } from "./recognise.js";
 import { lowResScheduler, type Prediction } from "./schedulers.js";
 import { isT2iAdapter, t2iAdapterConfig } from "./t2i-adapter.js";
+import { isTaesdDecoder, isTaesdEncoder, taesdConfig } from "./taesd.js";
 import { unetConfig } from "./unet-config.js";
 
 export interface SingleFileOptions {
@@ -84,7 +85,9 @@ function openParts(path: string, marks: Marks, { base, openVae, tokenizer, predi
     pipeline,
     settings: base?.settings ?? settingsOf(pipeline, family),
     unet: componentAt(path, config, { by: "original", network: "unet", prefix: unet.prefix }),
-    vae: vae ? ownVae(path, marks, vae, { base, family }) : (openVae?.(pipeline) ?? base!.vae!),
+    vae: vae
+      ? ownVae(path, marks, vae, { base, family })
+      : withEdmLatents(openVae?.(pipeline) ?? base!.vae!, marks),
     textEncoders: encoders.length > 0 ? encoders : base!.textEncoders,
     tokenizers: base?.tokenizers ?? texts.map((text) => tokenizerOf(tokenizer, text)),
     scheduler,
@@ -115,6 +118,12 @@ function ownVae(
   return componentAt(path, config, { by: "original", network: "vae", prefix: vae.prefix });
 }
 
+/** A VAE from elsewhere for a file that says how its latents are scaled. */
+function withEdmLatents(vae: Component, marks: Marks): Component {
+  const latents = edmLatents(marks, Number(vae.config.latent_channels ?? 4));
+  return latents ? component(vae.className, { ...vae.config, ...latents }, vae.weights) : vae;
+}
+
 const isDiffusersUNet = (stored: Tensors): boolean =>
   stored.has("conv_in.weight") &&
   stored.has("conv_out.weight") &&
@@ -132,31 +141,44 @@ function withUNet(path: string, base: ModelSource, prediction: Prediction | unde
 }
 
 /**
- * Opens a VAE in the original layout, alone in its file or in a whole model.
+ * Opens a VAE in the original layout, alone in its file or in a whole model, one with diffusers' names in a file of its own,
+ * or the decoder of TAESD (`isDecoderOnly`).
  *
+ * @param pipeline of the model that it is for
+ * @param model its VAE, if it has one
  * @throws DiffusionError as `openSingleFile`
  */
-export function openSingleFileVae(path: string, family: Family = "sd1"): Component {
+export function openSingleFileVae(path: string, pipeline: string, model?: Component): Component {
   const stored = readNames(path);
-  const vae = vaeOf(stored);
+  const isDiffusers = isDiffusersVae(stored);
+  const vae = isDiffusers ? { prefix: "", part: stored } : vaeOf(stored);
+  if (isTaesdDecoder(stored))
+    return componentAt(
+      path,
+      named(path, () => taesdConfig(stored)),
+      { by: "original", network: "taesd_decoder" },
+    );
   if (!vae) throw noVae(path, stored);
-  const config = named(path, () => vaeConfig(vae.part, family));
-  return componentAt(path, config, { by: "original", network: "vae", prefix: vae.prefix });
+  const family = pipeline.includes("XL") ? "sdxl" : pipeline.includes("Upscale") ? "upscaler" : "sd1";
+  const config = { ...named(path, () => vaeConfig(vae.part, family)), ...scalesOf(model) };
+  const layout = { by: "original", network: "vae", prefix: vae.prefix } as const;
+  return componentAt(path, config, isDiffusers ? { by: "diffusers" } : layout);
 }
 
-/** The small autoencoder's two halves come as a file each, whose layers have numbers for names. */
+/** How latents are scaled is the model's affair; a file of weights alone says nothing of it. */
+function scalesOf(vae: Component | undefined): JsonObject {
+  const keys = ["scaling_factor", "shift_factor", "latents_mean", "latents_std"];
+  const known = vae?.className === "AutoencoderKL" ? vae.config : {};
+  return Object.fromEntries(keys.flatMap((key) => (known[key] === undefined ? [] : [[key, known[key]]])));
+}
+
 function noVae(path: string, stored: Tensors): DiffusionError {
   const other = looksLike(stored.keys(), "vae");
   const look = other ? `; it looks like ${other}` : "";
-  const isHalf = stored.has("3.conv.0.weight") || stored.has("2.conv.0.weight");
-  return isHalf
-    ? new DiffusionError(
-        "UNSUPPORTED",
-        `${path} is one half of a small autoencoder (TAESD) in its original layout`,
-        {
-          hint: "Give both halves as diffusers has them: a folder of AutoencoderTiny, or its hub name (madebyollin/taesd, madebyollin/taesdxl).",
-        },
-      )
+  return isTaesdEncoder(stored)
+    ? new DiffusionError("UNSUPPORTED", `${path} is the encoder of TAESD, which makes no pictures`, {
+        hint: "As taesd, give the decoder: taesd_decoder in place of taesd_encoder.",
+      })
     : new DiffusionError(
         "MODEL_KIND",
         `${path} holds no VAE, ControlNet or T2I-Adapter that is known${look}`,
