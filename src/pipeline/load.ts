@@ -23,6 +23,7 @@ import { type ModelOpening, openComponent, openModel } from "../weights/model.js
 import { loadTokenizer } from "../weights/tokenizer-files.js";
 import { componentNotes, configNotes } from "./config-notes.js";
 import { listening } from "./listening.js";
+import { type Memory, memoryFor } from "./memory.js";
 import { clipTokenizerFolder, elsewhere, located, locateModel, variantOf } from "./model-source.js";
 import { controlOpener, upscalerOpener } from "./named-networks.js";
 
@@ -30,6 +31,8 @@ import { controlOpener, upscalerOpener } from "./named-networks.js";
 export interface Opened {
   readonly loaded: Loaded;
   readonly engine: Engine;
+  /** What its process may take. */
+  readonly memory: Memory;
   readonly adapters: AdapterSet;
   readonly ipAdapters: IpAdapterSet;
   /** The ControlNet or T2I-Adapter of a name; opened once. */
@@ -125,6 +128,7 @@ function assemble(
     control: controlOpener(model, engine, networksOptions, options),
     upscaler: upscalerOpener(engine, networksOptions, options),
     preview: createPreviewer(loaded),
+    memory: memoryFor(options.memoryLimit),
     ...(turns && { turns }),
   };
 }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { GenerateOptions } from "../options/options.js";
 import { resolveOptions } from "../options/resolve.js";
 import { load, type Opened } from "./load.js";
-import { refuseWhatCannotFit } from "./memory.js";
+import { type Memory, memoryFor, refuseWhatCannotFit } from "./memory.js";
 
 let opened: Opened;
 beforeAll(async () => {
@@ -10,12 +10,13 @@ beforeAll(async () => {
 });
 afterAll(() => opened.engine.dispose());
 
-const check = (options: GenerateOptions, memory: number) => {
+const machine = (bytes: number): Memory => ({ bytes, whose: "this machine has" });
+const check = (options: GenerateOptions, memory: number | Memory) => {
   const { loaded } = opened;
   const resolved = resolveOptions({ prompt: "", ...options }, loaded.traits, { seed: 1, variationSeed: 1 });
-  refuseWhatCannotFit(loaded, resolved, memory);
+  refuseWhatCannotFit(loaded, resolved, typeof memory === "number" ? machine(memory) : memory);
 };
-const refusalOf = (options: GenerateOptions, memory: number) => {
+const refusalOf = (options: GenerateOptions, memory: number | Memory) => {
   try {
     check(options, memory);
   } catch (error) {
@@ -51,5 +52,11 @@ describe("a picture that cannot fit this machine", () => {
     const size = { width: 1024, height: 1024 };
     expect(refusalOf(size, 0.25e9)).toBeDefined();
     expect(refusalOf(size, 0.5e9)).toBeUndefined();
+  });
+
+  it("goes by memoryLimit where that is less", () => {
+    const size = { width: 2048, height: 2048 };
+    expect(refusalOf(size, memoryFor(0.5e9))?.message).toMatch(/, and memoryLimit allows 0\.50 GB$/);
+    expect(memoryFor(1e15)).toEqual(memoryFor());
   });
 });

@@ -19,24 +19,24 @@ const BYTES_PER_PIXEL = 3 * 3 * 4;
  * Refuses a picture that cannot fit, before any work is done. The VAE works in tiles where it has to, and so do
  * upscalers; outpainting works on strips.
  *
- * @param memory of the machine, in bytes
+ * @param memory that there is, in bytes
  * @throws DiffusionError UNSUPPORTED, with the size that would fit
  */
 export function refuseWhatCannotFit(
   loaded: Loaded,
   options: ResolvedOptions,
-  memory: number = machineMemory(),
+  memory: Memory = memoryFor(),
 ): void {
   const { mode, guidance, width, height, hires } = options;
   if (mode === "upscale" || mode === "outpaint") return;
   const rows = mode === "instruct" ? 3 : mode !== "unconditional" && guidance > 1 ? 2 : 1;
   const size = hires ?? { width, height };
   const needed = bytesFor(loaded, size, rows);
-  if (needed <= memory) return;
-  const { width: w, height: h } = fitting(loaded, size, rows, memory);
+  if (needed <= memory.bytes) return;
+  const { width: w, height: h } = fitting(loaded, size, rows, memory.bytes);
   throw new DiffusionError(
     "UNSUPPORTED",
-    `a picture of ${size.width}x${size.height} needs about ${inGigabytes(needed)} of memory, and this machine has ${inGigabytes(memory)}`,
+    `a picture of ${size.width}x${size.height} needs about ${inGigabytes(needed)} of memory, and ${memory.whose} ${inGigabytes(memory.bytes)}`,
     { hint: `${w}x${h} would fit` },
   );
 }
@@ -66,10 +66,19 @@ function fitting(loaded: Loaded, size: Size, rows: number, memory: number): Size
   }
 }
 
-/** What there is of it, or what a container may take. */
-function machineMemory(): number {
+/** Memory that a picture may take, and the words for whose bound that is. */
+export interface Memory {
+  readonly bytes: number;
+  readonly whose: "this machine has" | "memoryLimit allows";
+}
+
+/** What this machine has of it, or what a container may take; less where `memoryLimit` says so. */
+export function memoryFor(memoryLimit = Number.POSITIVE_INFINITY): Memory {
   const allowed = process.constrainedMemory();
-  return allowed > 0 ? Math.min(allowed, totalmem()) : totalmem();
+  const bytes = allowed > 0 ? Math.min(allowed, totalmem()) : totalmem();
+  return memoryLimit < bytes
+    ? { bytes: memoryLimit, whose: "memoryLimit allows" }
+    : { bytes, whose: "this machine has" };
 }
 
 const inGigabytes = (bytes: number): string => `${(bytes / 1e9).toPrecision(2)} GB`;

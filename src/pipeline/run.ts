@@ -44,7 +44,7 @@ export async function run(opened: Opened, asked: GenerateOptions): Promise<Gener
       variationSeed: randomInt(2 ** 32),
       ...imageSizeOf(inputs, loaded.traits.factor),
     });
-    refuseWhatCannotFit(loaded, options);
+    refuseWhatCannotFit(loaded, options, opened.memory);
     const generation = await prepared(opened, options);
     const { images, latents } = await makeImages(generation, inputs);
     const { notes, meter } = generation;

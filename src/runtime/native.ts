@@ -1,8 +1,9 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import type * as tfjs from "@tensorflow/tfjs";
-import { pathOf } from "../disk/package.js";
+import { packageFolder, pathOf } from "../disk/package.js";
 import { DiffusionError } from "../errors.js";
 
 /** The part of tfjs-node's C++ binding that runs saved graphs. Tensors are numbers that must be deleted. */
@@ -65,7 +66,7 @@ export function loadNative(): Native {
     return tf;
   };
   try {
-    const binding = require(addonFile(require)) as Binding & { TF_Version?: string };
+    const binding = loadAddon(require);
     native = {
       get tf() {
         return load();
@@ -85,6 +86,26 @@ export function loadNative(): Native {
       cause,
     });
   }
+}
+
+type Addon = Binding & { readonly TF_Version?: string };
+
+/**
+ * Package managers that keep what a script has built (pnpm) run none in a second project, and a cache may have been
+ * moved: where the addon is missing and TensorFlow's library is not, set-up puts it in its place.
+ */
+function loadAddon(require: NodeJS.Require): Addon {
+  try {
+    return require(addonFile(require)) as Addon;
+  } catch (error) {
+    if (!placeFromCache()) throw error;
+    return require(addonFile(require)) as Addon;
+  }
+}
+
+function placeFromCache(): boolean {
+  const script = join(packageFolder(), "scripts", "setup.mjs");
+  return spawnSync(process.execPath, [script, "--from-cache"], { stdio: "ignore" }).status === 0;
 }
 
 /** The C++ addon of tfjs-node, which tfjs-node itself loads from here: lib/napi-v8/tfjs_binding.node. */
