@@ -2,7 +2,7 @@ import type { countTokens, ModelInfo, SchedulerEntry, scheduleTypes } from "../.
 import type { Style } from "../../options/styles.js";
 import type { ModelOption, ModelState, Precision } from "../jobs/model-option.js";
 import type { Preparation } from "../jobs/prepare.js";
-import type { Job, JobImage, JobResult } from "../queue/queue.js";
+import type { Job, JobImage, JobProgress, JobResult } from "../queue/queue.js";
 import type { Limits } from "../requests/limits.js";
 import type { StoredGenerate, StoredRequest, StoredUpscale } from "../requests/request.js";
 import type { PngInfo } from "./api/png-info.js";
@@ -54,12 +54,13 @@ export type UpscaleView = Omit<StoredUpscale, "image"> & { readonly image: Pictu
 export type RequestView = GenerateView | UpscaleView;
 
 /** A job as clients see it. */
-export interface JobView extends Omit<Job, "request" | "result" | "task" | "lane" | "attended"> {
+export interface JobView extends Omit<Job, "request" | "result" | "progress" | "task" | "lane" | "attended"> {
   /** Label of the model; "upscale" for a picture that is enlarged without one. */
   readonly model: string;
   /** Jobs in front of it while it waits. */
   readonly position?: number;
   readonly request: RequestView;
+  readonly progress?: Omit<JobProgress, "finished"> & { readonly finished?: readonly ImageView[] };
   readonly result?: Omit<JobResult, "images"> & { readonly images: readonly ImageView[] };
 }
 
@@ -92,17 +93,22 @@ export interface PrecisionView {
 
 /** @param position of a job that waits */
 export function jobView(job: Job, position: number | undefined): JobView {
-  const { request, result, task, lane, attended, ...rest } = job;
+  const { request, result, progress, task, lane, attended, ...rest } = job;
   return {
     ...rest,
     model: lane,
     ...(position !== undefined && { position }),
     request: requestView(request),
-    ...(result && {
-      result: { ...result, images: result.images.map((image) => ({ ...image, ...pictureView(image.key) })) },
-    }),
+    ...(progress && { progress: progressView(progress) }),
+    ...(result && { result: { ...result, images: result.images.map(imageView) } }),
   };
 }
+
+function progressView({ finished, ...progress }: JobProgress): NonNullable<JobView["progress"]> {
+  return { ...progress, ...(finished && { finished: finished.map(imageView) }) };
+}
+
+const imageView = (image: JobImage): ImageView => ({ ...image, ...pictureView(image.key) });
 
 function requestView(request: StoredRequest): RequestView {
   if (request.kind === "upscale") return { ...request, image: pictureView(request.image) };

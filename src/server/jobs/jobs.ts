@@ -16,6 +16,7 @@ import {
 import { errorOf, Refusal } from "../refusal.js";
 import { storageAway } from "../storage/store.js";
 import { orGivenUp } from "./given-up.js";
+import { toldBy } from "./told.js";
 
 /** What a job does. It hands over each picture as it is finished, so that a cancelled job keeps them. */
 export type Work = (job: Job, hooks: WorkHooks) => Promise<WorkResult>;
@@ -276,15 +277,15 @@ export class Jobs {
     const signal = AbortSignal.any([claim.signal, running.stop.signal]);
     this.#running.set(job.id, running);
     this.#busyLanes.add(job.lane);
-    const images: JobImage[] = [];
+    const { images, progress, finished } = toldBy(claim, () => this.#running.get(job.id) === running);
     const hooks: WorkHooks = {
       signal,
       skippable: () => {
         running.skip = new AbortController();
         return running.skip.signal;
       },
-      progress: (progress) => void claim.heartbeat(progress),
-      finished: (image) => void (this.#running.get(job.id) === running && images.push(image)),
+      progress,
+      finished,
     };
     // Cancelled while it was being taken: not even begun.
     const result = signal.aborted ? Promise.reject(signal.reason) : this.#work(job, hooks);

@@ -126,6 +126,8 @@ export interface JobProgress {
   readonly etaMs?: number;
   /** Base64 of a small PNG: what the picture looks like by now. */
   readonly preview?: string;
+  /** Pictures that are finished already. */
+  readonly finished?: readonly JobImage[];
 }
 
 export interface JobImage {

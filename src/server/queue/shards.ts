@@ -100,6 +100,7 @@ export function joinProgress(parts: readonly JobProgress[], shards: number): Job
   if (!first || shards === 1) return first;
   const sum = (of: (part: JobProgress) => number) => parts.reduce((all, part) => all + of(part), 0);
   const latest = parts.find(({ share }) => share < 1) ?? first;
+  const finished = parts.flatMap(({ finished = [] }) => finished);
   const steps = Math.round((sum(({ steps }) => steps) / parts.length) * shards);
   return {
     phase: latest.phase,
@@ -108,5 +109,6 @@ export function joinProgress(parts: readonly JobProgress[], shards: number): Job
     step: sum(({ step }) => step),
     steps,
     share: sum(({ share }) => share) / shards,
+    ...(finished.length > 0 && { finished }),
   };
 }

@@ -103,6 +103,36 @@ test("events tell every state until the end, and how the queue moves", async () 
   expect(states.some(({ progress }) => progress?.preview)).toBe(true);
 });
 
+test("each picture is seen as it is finished, while the next one is made", async () => {
+  let goOn = () => {};
+  const held = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const server = await testServer({
+    work: async (job, hooks) => {
+      const first = await plainWork(server.parts.images)(
+        { ...job, request: { ...job.request, count: 1 } as StoredGenerate },
+        hooks,
+      );
+      await held;
+      await plainWork(server.parts.images)(job, hooks);
+      return first;
+    },
+  });
+  const { send, parts } = server;
+  const { id } = await read(await send("POST", "/jobs", { ...body, count: 2 }));
+  const state = async () => read(await send("GET", `/jobs/${id}`));
+  await expect.poll(async () => (await state()).progress?.finished?.length).toBe(1);
+  const { status, progress, result } = await state();
+  expect([status, result]).toEqual(["running", undefined]);
+  const [first] = progress!.finished!;
+  expect(first).toMatchObject({ seed: "7", width: 64, height: 64, url: `/images/${first!.key}.png` });
+  expect((await send("GET", first!.url)).status).toBe(200);
+  goOn();
+  await parts.jobs.ended(id);
+  expect((await state()).result?.images[0]).toEqual(first);
+});
+
 test("a job that has ended sends its state once", async () => {
   const { send, parts } = await testServer();
   const { id } = await read(await send("POST", "/jobs", body));
