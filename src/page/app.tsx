@@ -3,7 +3,8 @@ import { models, schedulers, watchModels } from "./catalog.js";
 import { FileButton } from "./fields/file-button.js";
 import { pictureIn } from "./fields/picture-input.js";
 import { GenerateTab } from "./generate-tab.js";
-import { HistoryTab } from "./history-tab.js";
+import { HistoryTab } from "./history/history-tab.js";
+import { HeaderTools } from "./keys/header-tools.js";
 import { ModelsTab } from "./models-tab.js";
 import { go, note, openTab } from "./navigation.js";
 import { OptimizeTab } from "./optimize-tab.js";
@@ -12,6 +13,7 @@ import { ask } from "./server.js";
 import { modelSetting, settings } from "./settings.js";
 import { type Look, look, useStore, useWords } from "./store.js";
 import { type Tab, tabs } from "./tabs.js";
+import { Overlays } from "./viewer/overlays.js";
 import type { Word } from "./words.js";
 
 export function App({ problem }: { readonly problem: string }) {
@@ -61,6 +63,7 @@ export function App({ problem }: { readonly problem: string }) {
           onFile={restore}
         />
         <LookSwitches />
+        <HeaderTools />
       </header>
       <TabList tab={tab} />
       <main id="panel" role="tabpanel" tabIndex={-1} aria-labelledby={`tab-${tab}`}>
@@ -78,6 +81,7 @@ export function App({ problem }: { readonly problem: string }) {
           <GenerateTab key={tab} mode={tab} />
         )}
       </main>
+      <Overlays />
     </div>
   );
 }

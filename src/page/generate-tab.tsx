@@ -10,6 +10,7 @@ import { OutpaintFrame } from "./fields/outpaint-frame.js";
 import { PictureInput, PicturePreview } from "./fields/picture-input.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { currentJob, submitJob } from "./jobs.js";
+import { useEndless } from "./queue/endless.js";
 import { ResultPanel } from "./result-panel.js";
 import {
   controlPicture,
@@ -46,6 +47,7 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
     const body = requestOf(mode, form, source, model?.label ?? "", control && picture);
     void submitJob(body, takesPicture ? source.image : "", t("connectionLost"));
   };
+  const [endless, setEndless] = useEndless(submit);
   return (
     <div class="columns">
       <form
@@ -81,6 +83,7 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
             {t(mode === "upscale" ? "upscaleNow" : "generate")}
           </button>
           {missing && <p role="alert">{missing}</p>}
+          <Check label={t("endless")} value={endless} onChange={setEndless} />
         </div>
       </form>
       <ResultPanel />

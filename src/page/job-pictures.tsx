@@ -1,90 +1,63 @@
 import { useState } from "preact/hooks";
-import { cellOf, type Grid, gridOfRequest } from "./axes.js";
 import { PictureCard } from "./picture-card.js";
-import type { ImageView, JobView } from "./server.js";
+import type { JobView } from "./server.js";
 import { useWords } from "./store.js";
-import { isWord } from "./words.js";
+import { PictureGrid } from "./viewer/picture-grid.js";
+import { thumbnailUrl } from "./viewer/thumbnail.js";
+import { shownOf } from "./viewer/viewed.js";
 
-/** The pictures of a job: those of a finished grid where their values say. */
+/**
+ * The pictures of a job, as many as are finished: one of them large, the others small beside it. Those of a finished
+ * grid stand where their values say. What is being made is seen until another one is chosen.
+ */
 export function JobPictures({ job }: { readonly job: JobView }) {
-  const images = job.result?.images ?? [];
-  const grid = gridOfRequest(job.request);
-  const cells = grid && grid.x.values.length * (grid.y?.values.length ?? 1);
-  if (grid && images.length === cells) return <PictureGrid job={job} grid={grid} images={images} />;
-  return (
-    <div class="pictures">
-      {images.map((image) => (
-        <PictureCard key={image.key} image={image} job={job} />
-      ))}
-    </div>
-  );
-}
-
-function PictureGrid({
-  job,
-  grid: { x, y },
-  images,
-}: {
-  readonly job: JobView;
-  readonly grid: Grid;
-  readonly images: readonly ImageView[];
-}) {
   const t = useWords();
-  const [chosen, setChosen] = useState(0);
-  const nameOf = (option: string) => (isWord(option) ? t(option) : option);
-  const columns = x.values.length;
-  const rows = y?.values ?? [""];
-  const url = `/jobs/${job.id}/grid.png`;
+  const [chosen, setChosen] = useState<number>();
+  const pictures = shownOf([job]);
+  const active = job.status === "running";
+  const preview = active ? job.progress?.preview : undefined;
+  const at = chosen ?? (preview ? -1 : active ? pictures.length - 1 : 0);
+  const shown = pictures[at];
   return (
     <>
-      <section class="picture-grid" aria-label={t("xyGrid")}>
-        <table>
-          <thead>
-            <tr>
-              {y && <td />}
-              {x.values.map((value) => (
-                <th key={value} scope="col">
-                  {nameOf(x.option)} {value}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((row, i) => (
-              <tr key={row}>
-                {y && (
-                  <th scope="row">
-                    {nameOf(y.option)} {row}
-                  </th>
-                )}
-                {images.slice(i * columns, (i + 1) * columns).map((image, j) => (
-                  <td key={image.key}>
-                    <button
-                      type="button"
-                      class="cell"
-                      aria-pressed={chosen === i * columns + j}
-                      onClick={() => setChosen(i * columns + j)}
-                    >
-                      <img
-                        src={image.url}
-                        alt={`${nameOf(x.option)} ${x.values[j]}${y ? `, ${nameOf(y.option)} ${row}` : ""}`}
-                      />
-                    </button>
-                  </td>
-                ))}
-              </tr>
+      <PictureGrid job={job} chosen={at} onChoose={setChosen} />
+      <div class="pictures">
+        {shown ? (
+          <PictureCard key={shown.image.key} shown={shown} />
+        ) : (
+          preview && <img class="preview" src={`data:image/png;base64,${preview}`} alt={t("preview")} />
+        )}
+        {pictures.length + (preview ? 1 : 0) > 1 && (
+          <ul class="others" aria-label={t("pictures")}>
+            {pictures.map(({ image }, index) => (
+              <li key={image.key}>
+                <button
+                  type="button"
+                  class="cell"
+                  aria-pressed={index === at}
+                  aria-label={`${index + 1} / ${pictures.length}`}
+                  onClick={() => setChosen(index)}
+                >
+                  <img src={thumbnailUrl(image, 256)} alt="" />
+                </button>
+              </li>
             ))}
-          </tbody>
-        </table>
-      </section>
-      <a class="button" href={url} download={`grid-${job.id.slice(0, 8)}.png`}>
-        {t("downloadGrid")}
-      </a>
-      <PictureCard
-        key={chosen}
-        image={images[chosen]!}
-        job={{ ...job, request: cellOf(job.request, chosen) }}
-      />
+            {preview && (
+              <li>
+                <button
+                  type="button"
+                  class="cell"
+                  aria-pressed={shown === undefined}
+                  aria-label={t("preview")}
+                  onClick={() => setChosen(undefined)}
+                >
+                  <img src={`data:image/png;base64,${preview}`} alt="" />
+                </button>
+              </li>
+            )}
+          </ul>
+        )}
+      </div>
     </>
   );
 }

@@ -1,22 +1,27 @@
 import { useEffect, useRef } from "preact/hooks";
-import { Compare } from "./compare.js";
 import { JobPictures } from "./job-pictures.js";
 import { currentJob } from "./jobs.js";
-import { ask, generateOf, type JobView } from "./server.js";
+import { QueuePanel } from "./queue/queue-panel.js";
+import { ask, type JobView } from "./server.js";
 import { type Translate, useStore, useWords } from "./store.js";
+import { removal } from "./viewer/removal.js";
+import { imagesOf } from "./viewer/viewed.js";
 
-/** The job that runs, and the pictures of the one that ran. */
+/** The job that runs, and the pictures of the one that ran; these stay until the next one shows something. */
 export function ResultPanel() {
   const t = useWords();
-  const { job, before, problem, sending } = useStore(currentJob);
+  const { job, problem, sending } = useStore(currentJob);
+  const removed = useStore(removal);
   const active = job?.status === "queued" || job?.status === "running";
-  const request = job && generateOf(job);
-  const images = job?.result?.images ?? [];
   // Below the form on a narrow screen: what was asked for is brought into view. Elsewhere it stays there by itself.
   const panel = useRef<HTMLElement>(null);
   useEffect(() => {
     if (sending && matchMedia("(max-width: 760px)").matches) panel.current?.scrollIntoView();
   }, [sending]);
+  const former = useRef<JobView>();
+  if (job && imagesOf(job).length > 0) former.current = job;
+  const begun = job && (imagesOf(job).length > 0 || job.progress?.preview !== undefined);
+  const shown = begun || (!sending && !active) ? job : former.current;
   return (
     <section ref={panel} class={`panel result ${sending || active ? "busy" : ""}`} aria-label={t("result")}>
       <h2>{t("result")}</h2>
@@ -28,18 +33,15 @@ export function ResultPanel() {
         </p>
       )}
       {active && <Progress job={job} />}
+      <QueuePanel except={job?.id} />
       <p role="status" class={active ? "visually-hidden" : "hint"}>
         {outcome(t, job) ?? (sending || active ? "" : t("resultEmpty"))}
       </p>
-      {before && images[0] && !request?.grid && (
-        <Compare
-          before={before}
-          after={images[0]}
-          margins={request?.expand}
-          resizeMode={request?.resizeMode}
-        />
+      {shown && !removed.includes(shown.id) && (
+        <div class={shown === job ? "now" : "former"}>
+          <JobPictures key={shown.id} job={shown} />
+        </div>
       )}
-      {job && <JobPictures key={job.id} job={job} />}
     </section>
   );
 }
@@ -81,9 +83,6 @@ function Progress({ job }: { readonly job: JobView }) {
           </button>
         </span>
       </div>
-      {progress?.preview && (
-        <img class="preview" src={`data:image/png;base64,${progress.preview}`} alt={t("preview")} />
-      )}
     </div>
   );
 }
@@ -94,7 +93,10 @@ function phaseOf(t: Translate, { status, position, progress }: JobView): string 
     case "encode":
       return t("encode");
     case "denoise":
-      return t("denoise", progress.step, progress.steps);
+      return [
+        t("denoise", progress.step, progress.steps),
+        ...(progress.images > 1 ? [t("pictureOf", progress.image + 1, progress.images)] : []),
+      ].join(", ");
     case "decode":
       return t("decode");
     default:

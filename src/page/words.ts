@@ -1,5 +1,8 @@
+import { pictureWords } from "./picture-words.js";
+
 /** Every word of the page, in English and Chinese. */
 const words = {
+  ...pictureWords,
   title: ["Pictures from words", "文字生成图片"],
   skipToContent: ["Skip to content", "跳到内容"],
   text: ["Text to image", "文生图"],

@@ -13,8 +13,12 @@ export interface Answers {
   "GET /jobs": { readonly jobs: readonly JobView[] };
   "GET /jobs/:id": JobView;
   "DELETE /jobs/:id": JobView;
+  "POST /jobs/:id/first": undefined;
   "POST /jobs/:id/skip": undefined;
   "DELETE /history/:id": undefined;
+  "GET /favourites": { readonly keys: readonly string[] };
+  "PUT /favourites/:key": undefined;
+  "DELETE /favourites/:key": undefined;
   "GET /models": ModelList;
   "POST /models/current": ModelView;
   "POST /models/prepare": Preparation;

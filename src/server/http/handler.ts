@@ -10,6 +10,7 @@ import { Refusal, refusalOf } from "../refusal.js";
 import { catalogApi } from "./api/catalog.js";
 import { nativeApi } from "./api/native.js";
 import { openaiApi, openaiError } from "./api/openai.js";
+import { picturesApi } from "./api/pictures.js";
 import { sdapi } from "./api/sdapi.js";
 import { sdapiError } from "./api/sdapi-errors.js";
 import { createMetrics } from "./metrics.js";
@@ -59,6 +60,7 @@ export function createHandler(parts: Parts, options: HandlerOptions): Hono {
   );
   app.get("/openapi.json", (c) => c.json(openapiDocument(version)));
   app.route("/", nativeApi(parts));
+  app.route("/", picturesApi(parts));
   app.route("/", catalogApi(parts, options.preparations));
   app.route("/", openaiApi(parts));
   app.route("/", sdapi(parts));

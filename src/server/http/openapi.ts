@@ -28,7 +28,7 @@ export const routes: Readonly<Record<string, Described>> = {
   },
   "GET /jobs": {
     summary:
-      "Lists jobs, newest first. Query: status (one or several, with commas between), limit, before (a job's id)",
+      "Lists jobs, newest first. Query: status (one or several, with commas between), limit, before (a job's id), search (words of prompt or parameters), model, mode, favourites=true",
   },
   "GET /jobs/:id": { summary: "One job: its status, place in the queue, progress and result" },
   "GET /jobs/:id/events": {
@@ -36,9 +36,19 @@ export const routes: Readonly<Record<string, Described>> = {
   },
   "GET /jobs/:id/grid.png": { summary: "All pictures of a grid in one PNG" },
   "DELETE /jobs/:id": { summary: "Cancels a job; pictures that are finished stay" },
+  "POST /jobs/:id/first": {
+    summary: "Lets a waiting job be the next one; 501 with a queue in Redis, whose order stands",
+  },
   "POST /jobs/:id/skip": { summary: "Skips the picture that is being made" },
   "DELETE /history/:id": { summary: "Deletes a job that has ended, with its pictures" },
   "GET /images/:file": { summary: "A picture as PNG" },
+  "GET /thumbnails/:size/:file": {
+    summary:
+      "A picture as a small WebP, 128, 256 or 512 pixels on its longer side: /thumbnails/256/<key>.webp",
+  },
+  "GET /favourites": { summary: "Keys of the pictures that somebody likes" },
+  "PUT /favourites/:key": { summary: "Adds a picture to them" },
+  "DELETE /favourites/:key": { summary: "Takes it off them; the picture stays" },
   "GET /models": { summary: "The models and their state, the precisions, and the latest preparation" },
   "POST /models/current": { summary: "Chooses the model for requests that name none", body: chooseBody },
   "POST /models/prepare": {

@@ -15,6 +15,8 @@ const schema = z.object({
   samplesFormat: z.enum(["png", "jpg", "webp"]).default("png"),
   /** Whether pictures that were prepared for ControlNets stand behind those of the web UI's API. */
   detectedMaps: z.boolean().default(true),
+  /** Keys of the pictures that somebody likes. */
+  favourites: z.array(z.string()).default([]),
   /** Models that were prepared under "Optimize model", for the list at the next start. */
   prepared: z
     .array(

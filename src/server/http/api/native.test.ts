@@ -133,6 +133,37 @@ test("each picture is seen as it is finished, while the next one is made", async
   expect((await state()).result?.images[0]).toEqual(first);
 });
 
+test("a job that waits can go first", async () => {
+  let goOn = () => {};
+  const held = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const server = await testServer({
+    work: async (job, hooks) => {
+      await held;
+      return plainWork(server.parts.images)(job, hooks);
+    },
+  });
+  const { send, ran, parts } = server;
+  const ids: string[] = [];
+  for (const prompt of ["one", "two", "three"])
+    ids.push((await read(await send("POST", "/jobs", { ...body, prompt }))).id);
+  const places = () =>
+    Promise.all(ids.map(async (id) => (await read(await send("GET", `/jobs/${id}`))).position));
+  await expect.poll(places).toEqual([undefined, 1, 2]);
+  expect((await send("POST", `/jobs/${ids[2]}/first`)).status).toBe(204);
+  expect(await places()).toEqual([undefined, 2, 1]);
+  expect((await send("POST", `/jobs/${ids[0]}/first`)).status).toBe(409);
+  expect((await send("POST", "/jobs/none/first")).status).toBe(404);
+  goOn();
+  await parts.jobs.ended(ids[1]!);
+  expect(ran.map((request) => request.kind === "generate" && request.prompt)).toEqual([
+    "one",
+    "three",
+    "two",
+  ]);
+});
+
 test("a job that has ended sends its state once", async () => {
   const { send, parts } = await testServer();
   const { id } = await read(await send("POST", "/jobs", body));

@@ -3,6 +3,7 @@ import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import { z } from "zod";
 import { type Accepted, acceptGenerate, acceptUpscale, type Parts } from "../../jobs/accept.js";
+import { pictureModes, searchJobs } from "../../jobs/search.js";
 import { hasEnded, type Job, type JobQueue, jobStatuses } from "../../queue/queue.js";
 import { Refusal } from "../../refusal.js";
 import { assembleGrid, gridCells } from "../../requests/grid.js";
@@ -44,11 +45,12 @@ export function nativeApi(parts: Parts): Hono {
   });
 
   app.get("/jobs", async (c) => {
-    const { status, limit, before } = checked(listQuery, c.req.query());
-    const found = await jobs.queue.list({
-      limit,
+    const { status, search, favourites, ...wanted } = checked(listQuery, c.req.query());
+    const found = await searchJobs(jobs.queue, {
+      ...wanted,
       ...(status && { status: status.split(",") as Job["status"][] }),
-      ...(before && { before }),
+      ...(search?.trim() && { text: search.trim() }),
+      ...(favourites && { pictures: new Set(parts.settings.data.favourites) }),
     });
     return c.json({ jobs: await Promise.all(found.map((job) => viewOf(job, jobs.queue))) });
   });
@@ -62,6 +64,14 @@ export function nativeApi(parts: Parts): Hono {
     await find(c.req.param("id"), jobs.queue);
     const job = await jobs.queue.cancel(c.req.param("id"));
     return c.json(await viewOf(job!, jobs.queue));
+  });
+
+  app.post("/jobs/:id/first", async (c) => {
+    const { id } = await find(c.req.param("id"), jobs.queue);
+    if (!jobs.queue.first)
+      throw new Refusal(501, "NOT_SUPPORTED", "the order of a queue in Redis cannot be changed");
+    if (!(await jobs.queue.first(id))) throw new Refusal(409, "RUNNING", "the job does not wait any more");
+    return c.body(null, 204);
   });
 
   app.post("/jobs/:id/skip", async (c) => {
@@ -167,6 +177,10 @@ const listQuery = z.object({
     .optional(),
   limit: z.coerce.number().int().min(1).max(500).default(50),
   before: z.string().optional(),
+  search: z.string().max(500).optional(),
+  model: z.string().max(200).optional(),
+  mode: z.enum(pictureModes).optional(),
+  favourites: z.literal("true").optional(),
 });
 
 export const badJson = (): never => {

@@ -253,6 +253,14 @@ function localQueue(
       running.get(id)?.abort(cancelled);
       return waiting.includes(id) ? end(id, { status: "cancelled" }) : jobs.get(id);
     },
+    async first(id) {
+      const at = waiting.indexOf(id);
+      if (at < 0) return false;
+      waiting.unshift(...waiting.splice(at, 1));
+      // Those who wait see their new places.
+      tell({ type: "status", job: jobs.get(id)! });
+      return true;
+    },
     async remove(id) {
       const job = jobs.get(id);
       if (!job || !hasEnded(job)) return false;

@@ -1,0 +1,36 @@
+import { models, schedulers } from "../catalog.js";
+import { restoreMask } from "../fields/mask-editor.js";
+import { readPicture, takePicture } from "../fields/picture-input.js";
+import { settingsOf } from "../restored-settings.js";
+import type { GenerateView } from "../server.js";
+import { controlPicture, type Mode, modelSetting, settings } from "../settings.js";
+import type { Shown } from "./viewed.js";
+
+export const load = async (url: string): Promise<Blob> => (await fetch(url)).blob();
+
+/** Fills the form that a picture was made with: settings, model, picture and mask. @returns which form it is */
+export async function restoreJob(
+  { image: { key, seed }, job: { result, model } }: Shown,
+  request: GenerateView,
+): Promise<Mode> {
+  const entry = models.get().models.find(({ label }) => label === model);
+  settings.update({
+    ...settingsOf(request, schedulers.get()),
+    ...(seed && { seed }),
+    ...(entry && modelSetting(entry)),
+  });
+  const [control] = request.controlnet ?? [];
+  if (control) controlPicture.set((await readPicture(await load(control.image.url))).image);
+  const { images = [] } = request;
+  const index = result?.images.findIndex((made) => made.key === key) ?? 0;
+  const start = request.image ?? images[index % images.length];
+  if (!start) return entry?.kind === "unconditional" ? "unconditional" : "text";
+  await takePicture(await load(start.url));
+  if (request.expand) return "outpaint";
+  if (!request.mask) return "image";
+  await restoreMask(await load(request.mask.url));
+  return "inpaint";
+}
+
+/** Takes a finished picture as the one to work on. */
+export const takeShown = async ({ image }: Shown): Promise<void> => takePicture(await load(image.url));
