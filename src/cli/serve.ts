@@ -21,6 +21,7 @@ interface Flags {
   readonly controlDir?: string;
   readonly upscalerDir?: string;
   readonly styles?: string;
+  readonly wildcards?: string;
   readonly threads?: number;
   readonly config?: string;
   readonly prediction?: Prediction;
@@ -58,6 +59,7 @@ export function addServe(program: Command, session: Session): void {
       "--upscaler-dir <folder>",
       "ESRGAN and SRVGGNetCompact (.pth, .safetensors) that requests can name",
     )
+    .option("--wildcards <folder>", "lists that prompts of the page and of POST /jobs draw from: __name__")
     .option("--styles <file>", "styles that requests can name: the web UI's styles.csv")
     .addOption(flagOf("config", loadOptions.config))
     .addOption(flagOf("prediction", { ...loadOptions.prediction, about: predictionAbout }))

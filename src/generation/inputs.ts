@@ -4,6 +4,8 @@ import { readImage } from "../image/read.js";
 import type { Latents } from "../latents/latents.js";
 import type { MaskInput } from "../options/image-options.js";
 import type { GenerateOptions } from "../options/options.js";
+import type { WildcardLists } from "../text/wildcards.js";
+import { readWildcards } from "./wildcard-folder.js";
 
 /** The pictures that a generation was given, read. */
 export interface Inputs {
@@ -13,13 +15,16 @@ export interface Inputs {
   readonly mask?: Image | Mask;
   /** In place of an image: for models that enlarge them. */
   readonly latents?: Latents;
+  /** Lists that prompts may draw from. */
+  readonly wildcards?: WildcardLists;
 }
 
-export async function readInputs({ image, mask }: GenerateOptions): Promise<Inputs> {
+export async function readInputs({ image, mask, wildcards }: GenerateOptions): Promise<Inputs> {
   return {
     ...(image !== undefined &&
       (isLatents(image) ? { latents: image } : { image: flatten(await readImage(image)) })),
     ...(mask !== undefined && { mask: isMask(mask) ? mask : await readImage(mask) }),
+    ...(wildcards !== undefined && { wildcards: await readWildcards(wildcards) }),
   };
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { infotext } from "./infotext.js";
 import type { GenerateOptions } from "./options.js";
 import { resolveOptions } from "./resolve.js";
 import type { ModelTraits } from "./resolved.js";
@@ -182,5 +183,42 @@ describe("a list of seeds", () => {
 
   it("of another length is refused", () => {
     expect(() => resolve({ prompt: "a", seed: [1, 2] })).toThrow("seed has 2 entries for 1 prompts");
+  });
+});
+
+describe("wildcards", () => {
+  const lists = { colour: ["red", "green", "blue"] };
+  const drawn = (options: GenerateOptions) =>
+    resolveOptions({ wildcards: lists, ...options }, sd, { seed: 42, variationSeed: 43, wildcards: lists });
+
+  it("are drawn for each picture by its seed, and stand in the result and the parameters", () => {
+    const options = drawn({
+      prompt: "a __colour__ {cat|dog|bird}",
+      negativePrompt: "__colour__",
+      seed: 7,
+      count: 4,
+    });
+    expect(options.prompts).toEqual(["a blue dog", "a blue bird", "a red bird", "a blue dog"]);
+    expect(options.negativePrompts).toEqual(["blue", "blue", "blue", "green"]);
+    for (const image of [0, 1, 2, 3])
+      expect(infotext({ options, model: "m", image })).toMatch(
+        new RegExp(`^${options.prompts[image]}\nNegative prompt: ${options.negativePrompts[image]}\n`),
+      );
+    // Picture i of a call is the first of one with its seed.
+    const alone = drawn({ prompt: "a __colour__ {cat|dog|bird}", negativePrompt: "__colour__", seed: 9 });
+    expect(alone.prompts).toEqual([options.prompts[2]]);
+  });
+
+  it("are the same for both text encoders", () => {
+    const { prompts, prompts2 } = resolveOptions(
+      { prompt: "{1|2|3|4|5|6}", prompt2: "{1|2|3|4|5|6}", wildcards: {}, count: 5 },
+      { ...sd, textEncoders: 2 },
+      { seed: 1, variationSeed: 1, wildcards: {} },
+    );
+    expect(prompts2).toEqual(prompts);
+  });
+
+  it("are plain text without the option", () => {
+    expect(resolve({ prompt: "a __colour__ {cat|dog}" }).prompts).toEqual(["a __colour__ {cat|dog}"]);
   });
 });

@@ -6,6 +6,7 @@ import type { Seed } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import type { SamplerPair } from "../schedulers/names.js";
 import { schedulerConfig } from "../schedulers/scheduler.js";
+import { type WildcardLists, wildcards } from "../text/wildcards.js";
 import { maskedContents } from "./choices.js";
 import { refuseContradictions } from "./contradictions.js";
 import type { IpAdapterInput } from "./control-options.js";
@@ -22,25 +23,28 @@ const ONLY_MASKED_PADDING = 32; // the web UI's
 /**
  * Fills in the defaults and derives the mode. Pure: what must be drawn or read comes as an argument.
  *
- * @param drawn seeds for those who give none; the size of the image to start from, where there is one
+ * @param drawn seeds for those who give none; the size of the image to start from, where there is one; the lists of
+ *   `wildcards`, read
  * @throws DiffusionError BAD_OPTION for options that contradict each other or the model
  */
 export function resolveOptions(
   asked: GenerateOptions,
   model: ModelTraits,
-  drawn: { seed: number; variationSeed: number; imageSize?: Size },
+  drawn: { seed: number; variationSeed: number; imageSize?: Size; wildcards?: WildcardLists },
 ): WholeOptions {
   checkOptions(asked);
   refuseContradictions(asked, model);
   const options = withGenerationDefaults(asked, model, drawn.imageSize !== undefined);
   const mode = modeOf(options, model);
   const { width, height } = sizeOf(options, mode, model, drawn.imageSize);
-  const texts = promptsOf(options, model);
+  const written = promptsOf(options, model);
+  const seeding = seedsOf(options, written.prompts.length, drawn);
+  const texts = drawn.wildcards ? drawnTexts(written, seeding.seeds, drawn.wildcards) : written;
   const { scheduler = model.scheduler, hires } = options;
   const printable: ResolvedOptions = {
     mode,
     ...texts,
-    ...seedsOf(options, texts.prompts.length, drawn),
+    ...seeding,
     width,
     height,
     steps: options.steps ?? usualSteps(model),
@@ -159,6 +163,24 @@ function promptsOf(options: GenerateOptions, { hasText }: ModelTraits) {
     negativePrompts: each("negativePrompt"),
     ...(options.prompt2 !== undefined && { prompts2: each("prompt2") as string[] }),
     ...(options.negativePrompt2 !== undefined && { negativePrompts2: each("negativePrompt2") }),
+  };
+}
+
+type Texts = ReturnType<typeof promptsOf>;
+
+/** What the texts of each picture leave open is drawn by its seed; both text encoders get the same of one text. */
+function drawnTexts(
+  { prompts, negativePrompts, prompts2, negativePrompts2 }: Texts,
+  seeds: readonly (number | bigint)[],
+  lists: WildcardLists,
+): Texts {
+  const each = <Text extends string | undefined>(texts: readonly Text[], stream: string) =>
+    texts.map((text, i) => (text === undefined ? text : wildcards(seeds[i]!, lists, stream)(text)) as Text);
+  return {
+    prompts: each(prompts, "prompt"),
+    negativePrompts: each(negativePrompts, "negative prompt"),
+    ...(prompts2 && { prompts2: each(prompts2, "prompt") }),
+    ...(negativePrompts2 && { negativePrompts2: each(negativePrompts2, "negative prompt") }),
   };
 }
 

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Size } from "../image/image.js";
 import type { Emphasis } from "../text/emphasis.js";
 import type { PromptSyntax } from "../text/prompt.js";
+import type { WildcardLists } from "../text/wildcards.js";
 import { emphases, promptSyntaxes } from "./choices.js";
 import type { Conditioning } from "./conditioning.js";
 import type { Descriptions } from "./described.js";
@@ -33,6 +34,13 @@ export interface TextOptions {
    * change it ("no-norm"), as the web UI's setting Emphasis mode.
    */
   emphasis?: Emphasis;
+  /**
+   * Lists of words: a folder with a text file for each, or the lists themselves. With it, `__name__` in a prompt is a
+   * line of that list, `{a|b}` one of its parts (`{2$$a|b|c}` two of them, `{3::a|b}` a three times as often), and both
+   * may lie in each other; `{}` also without any list. The seed of each picture draws; the result's `options` and the
+   * picture's parameters have what was drawn. Without this option both are plain text.
+   */
+  wildcards?: string | WildcardLists;
   /** In place of `prompt` and `negativePrompt`: what `encodePrompt` gave, or the like. */
   promptEmbeds?: Conditioning;
   negativePromptEmbeds?: Conditioning;
@@ -73,6 +81,11 @@ export const textOptions = {
     schema: z.enum(emphases),
     about: "what weights in prompts do to the mean (default: original, it is restored)",
     ...{ kept: true, fallback: emphases[0], only: "text", flag: "<name>", served: true },
+  },
+  wildcards: {
+    schema: z.union([z.string().min(1), z.record(z.string(), z.array(z.string()))]),
+    about: "folder of lists that __name__ in prompts draws lines of; {a|b} draws a part",
+    ...{ only: "text", flag: "<folder>" },
   },
   promptEmbeds: { schema: conditioning, only: "text" },
   negativePromptEmbeds: { schema: conditioning, only: "text" },

@@ -1,3 +1,4 @@
+import { Infinity as InfinityIcon } from "lucide-preact";
 import { useState } from "preact/hooks";
 import { maskedContents } from "../options/choices.js";
 import { axisOptions, type Grid, gridOf } from "./axes.js";
@@ -79,11 +80,22 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
           </>
         )}
         <div class="actions">
-          <button type="submit" class="primary" disabled={sending}>
-            {t(mode === "upscale" ? "upscaleNow" : "generate")}
-          </button>
+          <div class="submit">
+            <button type="submit" class="primary" disabled={sending}>
+              {t(mode === "upscale" ? "upscaleNow" : "generate")}
+            </button>
+            <button
+              type="button"
+              class="icon"
+              aria-pressed={endless}
+              aria-label={t("endless")}
+              title={t("endless")}
+              onClick={() => setEndless(!endless)}
+            >
+              <InfinityIcon />
+            </button>
+          </div>
           {missing && <p role="alert">{missing}</p>}
-          <Check label={t("endless")} value={endless} onChange={setEndless} />
         </div>
       </form>
       <ResultPanel />

@@ -26,7 +26,7 @@ export function PictureCard({ shown }: { readonly shown: Shown }) {
           <img src={image.url} width={image.width} height={image.height} alt={promptOf(job) || t("result")} />
         </button>
       )}
-      <div class="bar">
+      <PictureActions shown={shown}>
         <button
           type="button"
           class="icon"
@@ -36,8 +36,7 @@ export function PictureCard({ shown }: { readonly shown: Shown }) {
         >
           <Maximize2 />
         </button>
-        <PictureActions shown={shown} />
-      </div>
+      </PictureActions>
       <details>
         <summary>{t("parameters")}</summary>
         <pre>{image.parameters}</pre>

@@ -18,6 +18,9 @@ export function ResultPanel() {
   useEffect(() => {
     if (sending && matchMedia("(max-width: 760px)").matches) panel.current?.scrollIntoView();
   }, [sending]);
+  // Also for the moment in which the next one is sent.
+  const own = useRef<string>();
+  if (job) own.current = job.id;
   const former = useRef<JobView>();
   if (job && imagesOf(job).length > 0) former.current = job;
   const begun = job && (imagesOf(job).length > 0 || job.progress?.preview !== undefined);
@@ -33,7 +36,7 @@ export function ResultPanel() {
         </p>
       )}
       {active && <Progress job={job} />}
-      <QueuePanel except={job?.id} />
+      <QueuePanel except={own.current} />
       <p role="status" class={active ? "visually-hidden" : "hint"}>
         {outcome(t, job) ?? (sending || active ? "" : t("resultEmpty"))}
       </p>

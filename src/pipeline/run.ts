@@ -43,6 +43,7 @@ export async function run(opened: Opened, asked: GenerateOptions): Promise<Gener
       seed: randomInt(2 ** 32),
       variationSeed: randomInt(2 ** 32),
       ...imageSizeOf(inputs, loaded.traits.factor),
+      ...(inputs.wildcards && { wildcards: inputs.wildcards }),
     });
     refuseWhatCannotFit(loaded, options, opened.memory);
     const generation = await prepared(opened, options);

@@ -3,7 +3,7 @@ import type { RequestListener } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Hono } from "hono";
-import { encodePng, formatParameters, type Image } from "../index.js";
+import { encodePng, formatParameters, type Image, type WildcardLists } from "../index.js";
 import { createHandler, createListener, type HandlerOptions } from "./http/handler.js";
 import type { Parts } from "./jobs/accept.js";
 import { Jobs, type Work } from "./jobs/jobs.js";
@@ -50,6 +50,7 @@ export async function testServer(
     upscalerDir?: string;
     /** A CSV file. */
     styles?: string;
+    wildcards?: WildcardLists;
   } = {},
 ): Promise<TestServer> {
   const folder = await mkdtemp(join(tmpdir(), "server-"));
@@ -68,7 +69,8 @@ export async function testServer(
   const jobs = new Jobs(queue, work, { ...limits, log: (line) => log.push(line) });
   jobs.start();
   const styles = options.styles === undefined ? noStyles : await openStyles(options.styles);
-  const parts: Parts = { jobs, models, images, settings, limits, styles };
+  const wildcards = async () => options.wildcards ?? {};
+  const parts: Parts = { jobs, models, images, settings, limits, styles, wildcards };
   const handling: HandlerOptions = {
     access: { hosts: () => new Set([host]), ...(options.secret && { secret: options.secret }) },
     preparations: new Preparations(models, { paths: options.paths ?? false }),

@@ -5,7 +5,7 @@ import { homedir, hostname, networkInterfaces } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { type HeldLock, holdFileLock } from "../disk/file-lock.js";
 import { packageFolder, packageVersion } from "../disk/package.js";
-import { DiffusionError, type LoadOptions } from "../index.js";
+import { DiffusionError, type LoadOptions, readWildcards } from "../index.js";
 import { createListener } from "./http/handler.js";
 import type { Parts } from "./jobs/accept.js";
 import { Jobs } from "./jobs/jobs.js";
@@ -48,6 +48,8 @@ export interface ServeOptions {
   readonly upscalerDir?: string;
   /** A CSV file of styles, as the web UI writes it. */
   readonly styles?: string;
+  /** A folder of lists that prompts draw from: a text file for each. */
+  readonly wildcards?: string;
   readonly load?: Pick<LoadOptions, "threads" | "cacheDir" | "prediction" | "config">;
   /** redis://host:port of a queue that workers share; then this process loads no model. */
   readonly queue?: string;
@@ -118,7 +120,9 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
     reachable: images.reachable,
   });
   const preparations = new Preparations(models, { load, paths: isLoopback(listen) });
-  const parts: Parts = { jobs, models, images, settings, limits, styles };
+  const wildcards = async () => (options.wildcards === undefined ? {} : readWildcards(options.wildcards));
+  await wildcards(); // What is wrong with the folder is said at the start.
+  const parts: Parts = { jobs, models, images, settings, limits, styles, wildcards };
 
   let hosts: ReadonlySet<string> = new Set();
   const listener = createListener(parts, {

@@ -18,7 +18,7 @@ test.each([
   ["a (|dog|:1.1), grass", -1, "a |dog|, grass"],
   ["a |red dog| runs", -1, "a (|red dog|:0.9) runs"],
   ["a |(dog:1.5)|", 1, "a (|dog|:1.6)"],
-  ["a |dog | runs", 1, "a (|dog|:1.1) runs"],
+  ["a |dog |runs", 1, "a (|dog|:1.1) runs"],
   ["(|dog|:2)", 1, "(|dog|:2)"],
   ["(|dog|:0.1)", -1, "(|dog|:0.1)"],
   ["(a:1.3), (|b|:0.9)", 1, "(a:1.3), |b|"],

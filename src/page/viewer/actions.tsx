@@ -2,7 +2,7 @@ import {
   ClipboardCopy,
   Dices,
   Download,
-  Expand,
+  Frame,
   Heart,
   Image as ImageIcon,
   Paintbrush,
@@ -11,6 +11,7 @@ import {
   Scaling,
   Trash2,
 } from "lucide-preact";
+import type { ComponentChildren } from "preact";
 import { problemOf } from "../jobs.js";
 import { go, note } from "../navigation.js";
 import { generateOf, promptOf } from "../server.js";
@@ -24,7 +25,7 @@ import { closeViewer, type Shown } from "./viewed.js";
 const targets = [
   ["image", ImageIcon],
   ["inpaint", Paintbrush],
-  ["outpaint", Expand],
+  ["outpaint", Frame],
   ["upscale", Scaling],
 ] as const satisfies readonly (readonly [Mode, unknown])[];
 
@@ -89,7 +90,16 @@ export const fileNameOf = ({ image }: Shown): string =>
   `${image.seed ?? "picture"}-${image.key.slice(0, 8)}.png`;
 
 /** The actions of a picture in one bar of icons. */
-export function PictureActions({ shown, keys = false }: { readonly shown: Shown; readonly keys?: boolean }) {
+export function PictureActions({
+  shown,
+  keys = false,
+  children,
+}: {
+  readonly shown: Shown;
+  readonly keys?: boolean;
+  /** What stands first in the bar. */
+  readonly children?: ComponentChildren;
+}) {
   const t = useWords();
   const deeds = deedsOf(shown, t);
   const liked = useFavourites().has(shown.image.key);
@@ -101,6 +111,7 @@ export function PictureActions({ shown, keys = false }: { readonly shown: Shown;
   });
   return (
     <div class="bar" role="toolbar" aria-label={t("actions")}>
+      {children}
       {deeds.reuse && (
         <button type="button" class="icon" {...named(t("restore"), "R")} onClick={() => void deeds.reuse?.()}>
           <RotateCcw />

@@ -32,6 +32,7 @@ export interface Answers {
   "GET /upscalers": { readonly upscalers: readonly string[] };
   "GET /controls": { readonly controls: readonly string[]; readonly preprocessors: readonly string[] };
   "GET /styles": { readonly styles: readonly Style[] };
+  "GET /wildcards": { readonly wildcards: readonly string[] };
   "GET /limits": Limits;
   "POST /tokens": ReturnType<typeof countTokens>;
   "POST /sdapi/v1/png-info": PngInfo;
@@ -45,9 +46,12 @@ export type ImageView = JobImage & PictureView;
 
 type Control = NonNullable<StoredGenerate["controlnet"]>[number];
 type Pictures = "image" | "images" | "mask" | "controlnet";
+/** Lists may be long; that they are drawn from is enough. */
+type Lists = "wildcards";
 
 /** A request as it comes back. */
-export type GenerateView = Omit<StoredGenerate, Pictures> & {
+export type GenerateView = Omit<StoredGenerate, Pictures | Lists> & {
+  readonly wildcards?: true;
   readonly image?: PictureView;
   /** In its place: picture i starts from number i, after the last from the first. */
   readonly images?: readonly PictureView[];
@@ -116,9 +120,10 @@ const imageView = (image: JobImage): ImageView => ({ ...image, ...pictureView(im
 
 function requestView(request: StoredRequest): RequestView {
   if (request.kind === "upscale") return { ...request, image: pictureView(request.image) };
-  const { image, images, mask, controlnet, ...rest } = request;
+  const { image, images, mask, controlnet, wildcards, ...rest } = request;
   return {
     ...rest,
+    ...(wildcards && { wildcards: true }),
     ...(image && { image: pictureView(image) }),
     ...(images && { images: images.map(pictureView) }),
     ...(mask && { mask: pictureView(mask) }),

@@ -64,6 +64,7 @@ export const routes: Readonly<Record<string, Described>> = {
   "GET /styles": {
     summary: "The styles of the server's --styles: their names and the words that they add to prompts",
   },
+  "GET /wildcards": { summary: "Names of the lists that prompts may draw from" },
   "GET /limits": { summary: "The limits for requests" },
   "POST /tokens": { summary: "Counts the tokens of a prompt", body: tokensBody },
   "POST /v1/images/generations": { summary: "OpenAI: text to image", body: generationsBody },

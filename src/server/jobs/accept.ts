@@ -1,4 +1,4 @@
-import { defaultUpscaler, hiresUpscalers, samplerPair } from "../../index.js";
+import { defaultUpscaler, hiresUpscalers, namedLists, samplerPair, type WildcardLists } from "../../index.js";
 import type { NewJob } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
 import { checkGrid, gridCells } from "../requests/grid.js";
@@ -33,6 +33,8 @@ export interface Parts {
   readonly limits: Limits;
   /** Words that requests can lay around their prompts by name. */
   readonly styles: Styles;
+  /** Lists that prompts may draw from, as the folder says now. */
+  readonly wildcards: () => Promise<WildcardLists>;
 }
 
 /** A request of any API: pictures may have been decoded from base64 already. */
@@ -59,7 +61,7 @@ export type Accepted = Pick<NewJob, "lane" | "request">;
  */
 export async function acceptGenerate(request: Incoming, parts: Parts): Promise<Accepted> {
   const { models, images, limits, settings } = parts;
-  const { image, images: several, mask, controlnet, kind, vae: asked, ...rest } = request;
+  const { image, images: several, mask, controlnet, kind, vae: asked, wildcards, ...rest } = request;
   if (image !== undefined && several)
     throw new Refusal(400, "BAD_OPTION", "image and images contradict each other");
   for (const { model } of controlnet ?? []) await models.findControl(model);
@@ -81,6 +83,7 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     model: option.label,
     ...(vae !== undefined && info.kind !== "unconditional" && { vae }),
     count: request.count ?? several?.length ?? 1,
+    ...(wildcards && { wildcards: await listsFor(request, parts) }),
   };
   // APIs of others are laxer than ours, and what a journal could not read again must not get into it.
   checkGrid(stored, limits.count);
@@ -109,6 +112,20 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
   };
   const named = { ...stored, ...(hires && { hires }), ...keys };
   return { lane: option.label, request: { ...named, ...(await filesFor(named, parts)) } };
+}
+
+/**
+ * The lists that a request's prompts may draw from. They stay with the job, which gives the same pictures whatever
+ * becomes of the files, in whichever process it runs.
+ *
+ * @throws DiffusionError BAD_OPTION for a list that there is not
+ */
+async function listsFor(
+  { prompt = "", negativePrompt = "", grid }: Incoming,
+  { wildcards: known }: Parts,
+): Promise<WildcardLists> {
+  const values = [grid?.x, grid?.y].flatMap((axis) => axis?.values ?? []).map(String);
+  return namedLists([prompt, negativePrompt, ...values], await known());
 }
 
 /** Unknown names are refused at once, with the nearest one. */

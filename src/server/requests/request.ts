@@ -78,11 +78,20 @@ const settings = {
   grid: gridRequest.optional(),
 };
 
+/** Lists by name, which the prompts of a stored request draw from. */
+const lists = z.record(z.string(), z.array(z.string()).readonly());
+
 export const generateRequest = z
   .strictObject({
     kind: z.literal("generate").optional(),
     model: z.string().max(200).optional().describe("a name from GET /models; never a path"),
     ...settings,
+    wildcards: z
+      .boolean()
+      .optional()
+      .describe(
+        "__name__ in prompts draws a line of the server's lists, {a|b} one of its parts; by the seed of each picture (default: both are plain text)",
+      ),
     image: base64.optional(),
     images: z
       .array(base64)
@@ -127,6 +136,7 @@ const storedGenerate = z.strictObject({
   ...settings,
   count: whole.min(1),
   files,
+  wildcards: lists.optional(),
   image: z.string().optional(),
   images: z.array(z.string()).min(1).max(most.images).optional(),
   mask: z.string().optional(),

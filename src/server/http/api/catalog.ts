@@ -37,7 +37,7 @@ export const tokensBody = z.strictObject({
 });
 
 /** What there is to choose from: models, schedulers, upscalers; and the work that adds models. */
-export function catalogApi({ models, limits, styles }: Parts, preparations: Preparations): Hono {
+export function catalogApi({ models, limits, styles, wildcards }: Parts, preparations: Preparations): Hono {
   const app = new Hono();
   const tokenizers = new Map<string, ReturnType<typeof loadTokenizer>>();
 
@@ -99,6 +99,9 @@ export function catalogApi({ models, limits, styles }: Parts, preparations: Prep
     } satisfies Answers["GET /controls"]),
   );
   app.get("/styles", async (c) => c.json({ styles: await styles.list() } satisfies Answers["GET /styles"]));
+  app.get("/wildcards", async (c) =>
+    c.json({ wildcards: Object.keys(await wildcards()) } satisfies Answers["GET /wildcards"]),
+  );
   app.get("/limits", (c) => c.json(limits));
 
   app.post("/tokens", async (c) => {

@@ -349,3 +349,25 @@ test.each([
   ).toBe(400);
   expect(await parts.jobs.queue.list()).toEqual([]);
 });
+
+test("wildcards: the lists that a prompt may draw from stay with the job; unknown ones are refused at once", async () => {
+  const wildcards = { colour: ["red", "green"], other: ["x"] };
+  const { send, ran, parts } = await testServer({ wildcards });
+  const job = await read(
+    await send("POST", "/jobs", { ...body, prompt: "a __colour__ {dog|cat}", wildcards: true }),
+  );
+  expect(job.request).toMatchObject({ prompt: "a __colour__ {dog|cat}", wildcards: true });
+  await parts.jobs.ended(job.id);
+  expect(ran[0]).toMatchObject({ wildcards: { colour: ["red", "green"] } });
+  expect(ran[0]).not.toHaveProperty("wildcards.other");
+  const refused = await send("POST", "/jobs", { ...body, prompt: "__color__", wildcards: true });
+  expect([refused.status, await refused.text()]).toEqual([
+    400,
+    expect.stringContaining("there is no wildcard color"),
+  ]);
+  // As plain text without a word about them.
+  const plain = await read(await send("POST", "/jobs", { ...body, prompt: "__color__ {a|b}" }));
+  await parts.jobs.ended(plain.id);
+  expect(ran[1]).not.toHaveProperty("wildcards");
+  expect(await (await send("GET", "/wildcards")).json()).toEqual({ wildcards: ["colour", "other"] });
+});
