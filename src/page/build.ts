@@ -14,7 +14,7 @@ export const pageBuild = (outDir: string): Options => ({
   minify: true,
   splitting: false,
   tsconfig: here("tsconfig.json"),
-  noExternal: ["preact"],
+  noExternal: ["papaparse", "preact"],
   onSuccess: async () => {
     await mkdir(outDir, { recursive: true });
     await copyFile(here("index.html"), `${outDir}/index.html`);

@@ -11,6 +11,10 @@ import { OutpaintFrame } from "./fields/outpaint-frame.js";
 import { PictureInput, PicturePreview } from "./fields/picture-input.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { currentJob, submitJob } from "./jobs.js";
+import { LoraPicker } from "./pickers/lora-picker.js";
+import { styled } from "./prompt-styles/prompt-styles.js";
+import { StylesPicker } from "./prompt-styles/styles-picker.js";
+import { usesWildcards } from "./prompt-styles/wildcards.js";
 import { useEndless } from "./queue/endless.js";
 import { ResultPanel } from "./result-panel.js";
 import {
@@ -38,6 +42,7 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
   const control = useControl();
   const picture = useStore(controlPicture);
   const [missing, setMissing] = useState("");
+  const hasPrompt = mode !== "upscale" && mode !== "unconditional";
   const takesPicture = mode !== "text" && mode !== "unconditional";
   const submit = () => {
     const controlled = control !== "" && mode !== "upscale" && mode !== "unconditional";
@@ -45,7 +50,11 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
     const problem = word ? t(word) : "";
     setMissing(problem);
     if (problem) return;
-    const body = requestOf(mode, form, source, model?.label ?? "", control && picture);
+    const sent = hasPrompt ? styled(form) : form;
+    const body = {
+      ...requestOf(mode, sent, source, model?.label ?? "", control && picture),
+      ...(hasPrompt && usesWildcards(sent) && { wildcards: true }),
+    };
     void submitJob(body, takesPicture ? source.image : "", t("connectionLost"));
   };
   const [endless, setEndless] = useEndless(submit);
@@ -67,7 +76,14 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
           <UpscaleSettings />
         ) : (
           <>
-            {mode !== "unconditional" && <Prompts mode={mode} onSubmit={submit} />}
+            {hasPrompt && (
+              <>
+                <Prompts mode={mode} onSubmit={submit} />
+                {foreignScript.test(form.prompt) && <p class="hint">{t("scriptNote")}</p>}
+                <StylesPicker />
+                <LoraPicker />
+              </>
+            )}
             <ModelSelect mode={mode} />
             {(mode === "image" || mode === "inpaint") && (
               <>
@@ -141,7 +157,8 @@ function MaskSettings() {
 function UpscaleSettings() {
   const t = useWords();
   const form = useStore(settings);
-  const names = useStore(upscalers);
+  // Networks first: resampling is the last resort.
+  const names = [...useStore(upscalers)].sort((a, b) => Number(isResampler(a)) - Number(isResampler(b)));
   return (
     <>
       <Select
@@ -154,3 +171,8 @@ function UpscaleSettings() {
     </>
   );
 }
+
+const isResampler = (name: string): boolean => name === "Lanczos" || name === "Nearest";
+
+/** Letters that English is not written in. */
+const foreignScript = /(?!\p{Script=Latin})\p{L}/u;

@@ -48,4 +48,47 @@ export const pictureWords = {
   waiting: ["Waiting", "排队中"],
   done: ["The pictures are done.", "图片已完成。"],
   ended: ["The job has ended without being completed.", "任务未完成即结束。"],
+  styles: ["Styles", "风格"],
+  isSent: ["What is sent:", "实际发送："],
+  drawsEach: ["What is open is drawn anew for each picture, by its seed.", "每张图片按其种子随机选取。"],
+  styleName: ["Name of a new style", "新风格名称"],
+  styleSave: ["Save the prompts", "保存当前提示词"],
+  styleForget: ["Forget the chosen ones of mine", "删除所选的自存风格"],
+  stylesImport: ["Read styles.csv", "导入 styles.csv"],
+  stylesExport: ["Write styles.csv", "导出 styles.csv"],
+  stylesRead: ["{0} styles were read.", "已导入 {0} 个风格。"],
+  stylesNone: [
+    "{0} holds no styles: the columns are name, prompt, negative_prompt.",
+    "{0} 不含风格：列应为 name、prompt、negative_prompt。",
+  ],
+  wildcardsHelp: [
+    "In prompts {red|blue} draws one of its parts, and __name__ a line of the server's list.",
+    "提示词中 {red|blue} 随机取其一，__name__ 取服务器列表中的一行。",
+  ],
+  loras: ["LoRA", "LoRA"],
+  firstRun: ["What is here, and what can be added", "已有模型与可添加的模型"],
+  modelSd15: [
+    "The best known one: photographs, paintings and drawings of nearly everything; most LoRAs and ControlNets are for it.",
+    "最知名的模型：几乎任何题材的照片、绘画与素描；多数 LoRA 和 ControlNet 都为它制作。",
+  ],
+  modelLcm: [
+    "Photographs and paintings in 4 steps (scheduler LCM) instead of 20: a fifth of the time.",
+    "只需 4 步（采样器 LCM）而非 20 步即可生成照片与绘画：约五分之一的时间。",
+  ],
+  modelSdxl: [
+    "Larger and better pictures; many times slower on a processor.",
+    "更大、更好的图片；在处理器上慢很多倍。",
+  ],
+  includedCan: [
+    "The included model, 68 MB, draws emoji-like pictures of things, animals and faces at 256 x 256 in a few seconds, from English words. Its variant inpaints and outpaints. For photographs, scenes and other sizes add one of these:",
+    "自带模型（68 MB）可用英文词语在几秒内绘制 256 x 256 的表情风格图片（物品、动物、面孔），其变体可局部重绘和扩图。若要照片、场景或其他尺寸，可添加：",
+  ],
+  download1: ["Download and prepare", "下载并准备"],
+  toDownload: ["{0} to download", "下载 {0}"],
+  inMemory: ["about {0} of memory at {1}", "约需内存 {0}（{1}）"],
+  licence: ["Licence", "许可证"],
+  scriptNote: [
+    "The model was trained on English: words in this script mean little to it.",
+    "模型以英文训练，难以理解此文字；请使用英文。",
+  ],
 } as const satisfies Record<string, readonly [string, string]>;

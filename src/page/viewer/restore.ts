@@ -1,6 +1,7 @@
 import { models, schedulers } from "../catalog.js";
 import { restoreMask } from "../fields/mask-editor.js";
 import { readPicture, takePicture } from "../fields/picture-input.js";
+import { chooseNoStyles } from "../prompt-styles/prompt-styles.js";
 import { settingsOf } from "../restored-settings.js";
 import type { GenerateView } from "../server.js";
 import { controlPicture, type Mode, modelSetting, settings } from "../settings.js";
@@ -14,6 +15,7 @@ export async function restoreJob(
   request: GenerateView,
 ): Promise<Mode> {
   const entry = models.get().models.find(({ label }) => label === model);
+  chooseNoStyles();
   settings.update({
     ...settingsOf(request, schedulers.get()),
     ...(seed && { seed }),

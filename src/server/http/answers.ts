@@ -32,6 +32,7 @@ export interface Answers {
   "GET /upscalers": { readonly upscalers: readonly string[] };
   "GET /controls": { readonly controls: readonly string[]; readonly preprocessors: readonly string[] };
   "GET /styles": { readonly styles: readonly Style[] };
+  "GET /loras": { readonly loras: readonly { readonly name: string; readonly preview?: string }[] };
   "GET /wildcards": { readonly wildcards: readonly string[] };
   "GET /limits": Limits;
   "POST /tokens": ReturnType<typeof countTokens>;

@@ -64,6 +64,8 @@ export const routes: Readonly<Record<string, Described>> = {
   "GET /styles": {
     summary: "The styles of the server's --styles: their names and the words that they add to prompts",
   },
+  "GET /loras": { summary: "LoRAs that prompts can name, and where the picture is that lies beside one" },
+  "GET /previews/lora/:file": { summary: "That picture as a small WebP: /previews/lora/<name>.webp" },
   "GET /wildcards": { summary: "Names of the lists that prompts may draw from" },
   "GET /limits": { summary: "The limits for requests" },
   "POST /tokens": { summary: "Counts the tokens of a prompt", body: tokensBody },

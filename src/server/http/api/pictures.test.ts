@@ -1,6 +1,10 @@
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import sharp from "sharp";
 import { expect, test } from "vitest";
-import { testServer } from "../../fixture.js";
+import { encodePng } from "../../../index.js";
+import { grey, testServer } from "../../fixture.js";
 import type { JobView } from "../answers.js";
 
 const read = async (answer: Response) => (await answer.json()) as JobView;
@@ -71,4 +75,22 @@ test("jobs are found by words, model, mode and favourites, page by page", async 
   await send("PUT", `/favourites/${made[2]!.result!.images[0]!.key}`);
   expect(await find({ favourites: "true" })).toEqual([dog]);
   expect((await send("GET", "/jobs?mode=dreams")).status).toBe(400);
+});
+
+test("LoRAs come with the picture that lies beside them, and with nothing else of the disk", async () => {
+  const loraDir = await mkdtemp(join(tmpdir(), "loras-"));
+  for (const name of ["toy style", "bare"]) await writeFile(join(loraDir, `${name}.safetensors`), "");
+  await writeFile(join(loraDir, "toy style.preview.png"), encodePng(grey(300, 600)));
+  await writeFile(join(loraDir, "secret.png"), encodePng(grey(8, 8)));
+  const { send } = await testServer({ loraDir });
+  const { loras } = (await (await send("GET", "/loras")).json()) as { loras: object[] };
+  expect(loras).toEqual([
+    { name: "bare" },
+    { name: "toy style", preview: "/previews/lora/toy%20style.webp" },
+  ]);
+  const picture = await send("GET", "/previews/lora/toy%20style.webp");
+  const { format, width, height } = await sharp(await picture.arrayBuffer()).metadata();
+  expect([format, width, height]).toEqual(["webp", 256, 256]);
+  for (const name of ["bare", "secret", "..%2Fsecret", "none"])
+    expect((await send("GET", `/previews/lora/${name}.webp`)).status).toBe(404);
 });

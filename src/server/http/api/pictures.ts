@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import sharp from "sharp";
 import type { Parts } from "../../jobs/accept.js";
 import { Refusal } from "../../refusal.js";
+import { pictureBeside } from "../../storage/beside.js";
 import { isImageKey } from "../../storage/store.js";
 import type { Answers } from "../answers.js";
 
@@ -9,7 +10,7 @@ import type { Answers } from "../answers.js";
 const thumbnailSizes = [128, 256, 512];
 
 /** Pictures for looking through: small ones, and which of them somebody likes. */
-export function picturesApi({ images, settings }: Parts): Hono {
+export function picturesApi({ images, settings, models }: Parts): Hono {
   const app = new Hono();
 
   app.get("/thumbnails/:size/:file", async (c) => {
@@ -26,6 +27,29 @@ export function picturesApi({ images, settings }: Parts): Hono {
     return c.body(Uint8Array.from(small).buffer, 200, {
       "Content-Type": "image/webp",
       "Cache-Control": "private, max-age=31536000, immutable",
+    });
+  });
+
+  app.get("/loras", async (c) => {
+    const loras = (await models.loras()).map(async ({ name, path }) => ({
+      name,
+      ...((await pictureBeside(path)) && { preview: `/previews/lora/${encodeURIComponent(name)}.webp` }),
+    }));
+    return c.json({ loras: await Promise.all(loras) } satisfies Answers["GET /loras"]);
+  });
+  app.get("/previews/lora/:file", async (c) => {
+    const [, name = ""] = /^(.*)\.webp$/s.exec(c.req.param("file")) ?? [];
+    // Among those of the list, so that a name is never a path.
+    const found = (await models.loras()).find((lora) => lora.name === name);
+    const picture = found && (await pictureBeside(found.path));
+    if (!picture) throw new Refusal(404, "NOT_FOUND", "there is no such picture");
+    const small = await sharp(picture)
+      .resize(256, 256, { fit: "cover", withoutEnlargement: true })
+      .webp({ quality: 80 })
+      .toBuffer();
+    return c.body(Uint8Array.from(small).buffer, 200, {
+      "Content-Type": "image/webp",
+      "Cache-Control": "private, max-age=60",
     });
   });
 

@@ -1,8 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
-import { models, refreshModels } from "./catalog.js";
-import { problemOf } from "./jobs.js";
-import { ask, type ModelView } from "./server.js";
-import { type Translate, useStore, useWords } from "./store.js";
+import { models, refreshModels } from "../catalog.js";
+import { problemOf } from "../jobs.js";
+import { ask, type ModelView } from "../server.js";
+import { type Translate, useStore, useWords } from "../store.js";
+import { FirstRun } from "./first-run.js";
 
 /** The models on the list: what they are, whether they are in memory, which one is the default. */
 export function ModelsTab() {
@@ -23,6 +24,7 @@ export function ModelsTab() {
   return (
     <section class="panel" aria-label={t("models")}>
       <h2>{t("models")}</h2>
+      <FirstRun />
       {problem && <p role="alert">{problem}</p>}
       <ul class="models">
         {entries.map((entry) => (
