@@ -46,14 +46,20 @@ export function view(pictures: readonly Shown[], at: number): void {
 
 addEventListener("popstate", () => viewed.set(undefined));
 
-/** Resolves when the address is what it was before. */
-export async function closeViewer(): Promise<void> {
-  if (!viewed.get()) return;
-  const gone = new Promise<void>((resolve) => {
-    addEventListener("popstate", () => resolve(), { once: true });
+let closing: Promise<void> | undefined;
+
+/** Resolves when the address is what it was before. Asked for twice, it goes back once. */
+export function closeViewer(): Promise<void> {
+  if (!viewed.get()) return Promise.resolve();
+  closing ??= new Promise<void>((resolve) => {
+    const gone = () => {
+      closing = undefined;
+      resolve();
+    };
+    addEventListener("popstate", gone, { once: true });
+    history.back();
   });
-  history.back();
-  await gone;
+  return closing;
 }
 
 export function step(by: number): void {

@@ -17,11 +17,13 @@ export function Viewer() {
   const gone = useStore(removal);
   // What is deleted here leaves the row.
   useEffect(() => {
-    if (!now) return;
-    const left = now.pictures.filter(({ job }) => !gone.includes(job.id));
-    if (left.length === now.pictures.length) return;
+    // It may have been closed since this was drawn.
+    const open = viewed.get();
+    if (!open) return;
+    const left = open.pictures.filter(({ job }) => !gone.includes(job.id));
+    if (left.length === open.pictures.length) return;
     if (left.length === 0) void closeViewer();
-    else viewed.set({ pictures: left, at: Math.min(now.at, left.length - 1) });
+    else viewed.set({ pictures: left, at: Math.min(open.at, left.length - 1) });
   }, [gone]);
   return now ? <OpenViewer now={now} /> : null;
 }
@@ -74,6 +76,8 @@ function OpenViewer({ now: { pictures, at } }: { readonly now: Viewed }) {
         event.preventDefault();
         void closeViewer();
       }}
+      // A browser may close it without asking.
+      onClose={() => void closeViewer()}
       onKeyDown={(event) => {
         // The line between before and after has the arrow keys while it has the focus.
         if ((event.target as Element).matches("input") || event.ctrlKey || event.metaKey || event.altKey)
