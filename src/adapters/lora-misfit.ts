@@ -15,7 +15,7 @@ export function misfit(
 const SHOWN = 8;
 
 const supported =
-  "LoRA, LoCon, LoHa, LoKr, DoRA, GLoRA, IA3 and whole differences for Stable Diffusion 1, 2 and XL can be used.";
+  "LoRA, LoCon, LoHa, LoKr, DoRA, GLoRA, LyCORIS' IA3 and whole differences for Stable Diffusion 1, 2 and XL can be used.";
 
 /** The message shows some of the keys, the cause (`--debug`) all of them. */
 export function wrongBase(
@@ -58,12 +58,28 @@ export function nothingFits(
   );
 }
 
-export const orthogonal = (file: AdapterFile, key: string): DiffusionError =>
-  new DiffusionError(
+/** Ways of changing a model that are not built, by the names of their factors. */
+const otherMethods: readonly (readonly [RegExp, string])[] = [
+  [/\.(oft_(blocks|diag|R\b)|boft_[Rs]\b)/, "turns weights by orthogonal matrices (OFT, BOFT)"],
+  [/(^|\.)vera_(A|B|lambda_[bd])\b/, "shares its matrices between all layers (VeRA)"],
+  [/\.ia3_l\b/, "is IA3 in PEFT's layout (LyCORIS' can be used)"],
+  [/\.hra_u\b/, "reflects weights (HRA)"],
+  [/\.fourierft_spectrum\b/, "is FourierFT"],
+  [/\.(delta|spectral_shifts)$/, "shifts singular values (SVDiff)"],
+  [/_custom_diffusion\b/, "is Custom Diffusion, with attention processors of its own"],
+  [/^(unet|text_encoder):\d+:(up|down)/, "is in the layout of lora_diffusion, which names no modules"],
+];
+
+/** Refuses a file that one of its keys shows to be of a kind that is not supported. */
+export function refuseOtherMethod(file: AdapterFile, key: string): void {
+  const method = otherMethods.find(([pattern]) => pattern.test(key));
+  if (!method) return;
+  throw new DiffusionError(
     "UNSUPPORTED",
-    `${file.path} turns weights by orthogonal matrices (OFT, BOFT), which is not supported; it holds ${key}`,
+    `${file.path} ${method[1]}, which is not supported; it holds ${key}`,
     { hint: supported },
   );
+}
 
 /** Width of the text embedding that a UNet attends to, which tells the families apart. */
 const families = new Map([

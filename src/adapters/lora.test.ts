@@ -485,6 +485,21 @@ describe("files that do not fit", () => {
     );
   });
 
+  it.each([
+    ["BOFT", "base_model.model.conv_in.boft_R"],
+    ["VeRA", "base_model.model.conv_in.vera_lambda_b"],
+    ["IA3 in PEFT's layout", "base_model.model.conv_in.ia3_l"],
+    ["HRA", "base_model.model.conv_in.hra_u"],
+    ["FourierFT", "base_model.model.conv_in.fourierft_spectrum.default"],
+    ["SVDiff", "conv_in.spectral_shifts"],
+    ["Custom Diffusion", "mid_block.attentions.0.attn2.processor.to_k_custom_diffusion.weight"],
+    ["lora_diffusion", "unet:0:up"],
+  ])("refuses %s by name", (name, key) => {
+    const { code, message } = thrown(() => one({ [key]: { shape: [1], data: [0] } }));
+    expect([code, message]).toEqual(["UNSUPPORTED", expect.stringContaining(name)]);
+    expect(message).toContain(`which is not supported; it holds ${key}`);
+  });
+
   it("refuses orthogonal matrices by name", () => {
     const key = "lora_unet_conv_in.oft_blocks";
     const blocks = { shape: [8, 2, 2], data: Array<number>(32).fill(0) };

@@ -14,7 +14,7 @@ import {
   parseLoraKey,
   tensorLookup,
 } from "./lora-keys.js";
-import { misfit, nothingFits, orthogonal, wrongBase } from "./lora-misfit.js";
+import { misfit, nothingFits, refuseOtherMethod, wrongBase } from "./lora-misfit.js";
 import { type LoraTarget, targetOf } from "./lora-target.js";
 
 export interface Lora {
@@ -37,7 +37,7 @@ export function matchLora(file: AdapterFile, model: AdaptedModel, options: LoraO
   const unmatched: { key: string; reason: string }[] = [];
   const modules = new Map<string, Map<LoraPart, string>>();
   for (const key of file.tensors.keys()) {
-    if (/\.oft_(blocks|diag|R\b)/.test(key)) throw orthogonal(file, key);
+    refuseOtherMethod(file, key);
     if (isBundled(key)) continue;
     const parsed = parseLoraKey(key, file.tensors);
     if (!parsed) {

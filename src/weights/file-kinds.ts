@@ -96,6 +96,21 @@ const kinds: readonly Kind[] = [
     what: "a diffusion transformer (PixArt, Hunyuan, Wan or the like)",
   },
   {
+    mark: /^cond_stage_model\.transformer\.(token_emb|attn_layers)\./,
+    what: "the first latent diffusion of texts, whose text encoder is BERT",
+    beside: "the model",
+  },
+  {
+    mark: /^cond_stage_model\..*\broberta\./,
+    what: "AltDiffusion, whose text encoder is XLM-RoBERTa",
+    beside: "the model",
+  },
+  {
+    mark: /^first_stage_model\.quantize\./,
+    what: "a model whose autoencoder has a codebook (VQ) in the original layout",
+    beside: "the model",
+  },
+  {
     mark: /^model_ema\.diffusion_model/,
     what: "a model of which only averaged copies (model_ema) are left",
     without: /^model\.diffusion_model\./,
