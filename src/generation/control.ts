@@ -1,4 +1,5 @@
 import { DiffusionError } from "../errors.js";
+import { nameOfModel } from "../hub/cache.js";
 import { flatten } from "../image/convert.js";
 import { grayscale } from "../image/filters.js";
 import type { Image, Mask, Size } from "../image/image.js";
@@ -17,14 +18,24 @@ import { type PicturePrompt, picturesFor } from "./ip-adapter.js";
 export interface Control extends Omit<ResolvedControl, "model" | "image"> {
   readonly net: ControlNet | T2iAdapter;
   readonly image: Image;
+  /** What its model would have to be shown and is not. */
+  readonly notes: readonly string[];
 }
 
 export async function readControl(control: ResolvedControl, net: Control["net"]): Promise<Control> {
   const { model, image, ...rest } = control;
   if (rest.guess && net.kind === "t2i_adapter")
     throw new DiffusionError("BAD_OPTION", `guess is for ControlNets, ${model} is a T2I-Adapter`);
-  return { net, image: flatten(await readImage(image)), ...rest };
+  return { net, image: flatten(await readImage(image)), notes: holesNote(model, net), ...rest };
 }
+
+/** Nothing but the name tells a ControlNet for inpainting, which is trained on pictures with holes: -1 in all channels. */
+const holesNote = (model: string, { kind }: Control["net"]): string[] =>
+  kind === "controlnet" && /inpaint/i.test(model)
+    ? [
+        `${nameOfModel(model)} is for inpainting, by its name: such ControlNets expect -1 where is to be painted, which pictures here cannot hold; it is shown the picture as it is`,
+      ]
+    : [];
 
 /** What ControlNets, T2I-Adapters and IP-Adapters add to the UNet's inputs at an evaluation, given them and which rows they are. */
 export type Controls = (

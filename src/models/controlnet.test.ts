@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import type { JsonObject } from "../disk/json.js";
+import { type Control, readControl } from "../generation/control.js";
 import type { Values } from "../latents/latents.js";
 import { readModel } from "../runtime/model.js";
 import { readControlNet } from "../runtime/networks/adapter-networks.js";
@@ -8,7 +10,9 @@ import { createNetworks } from "../runtime/networks/networks.js";
 import type { RuntimeName } from "../runtime/runner.js";
 import { goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
+import { thrown } from "../testing/thrown.js";
 import { openComponentFolder, openFolder } from "../weights/folder.js";
+import { parseControlNetConfig } from "./controlnet-config.js";
 import { parseUNetConfig } from "./unet-config.js";
 
 const tolerance = { abs: 2e-5, rel: 1e-4 };
@@ -72,4 +76,49 @@ it("residuals of several are added up", () => {
   const two = [{ shape: [1, 1, 1, 2], data: Float32Array.of(10, 20) }];
   expect(addResiduals([one, two, two])).toEqual([{ shape: [1, 1, 1, 2], data: Float32Array.of(21, 42) }]);
   expect(one[0]!.data).toEqual(Float32Array.of(1, 2));
+});
+
+describe("configurations", () => {
+  const folder = () => openComponentFolder(goldenPath("models/tiny-controlnet"));
+  const changed = (more: JsonObject, className = "ControlNetModel") => {
+    const { config, ...rest } = folder();
+    return { ...rest, className, config: { ...config, ...more } };
+  };
+
+  it("depths for each ResNet need no way up, which a ControlNet does not have", () => {
+    const { block_out_channels: levels, layers_per_block: layers } = folder().config;
+    const depths = (levels as number[]).map((_, i) =>
+      Array.from({ length: layers as number }, (_, j) => i + j + 1),
+    );
+    const { unet } = parseControlNetConfig(changed({ transformer_layers_per_block: depths }).config, "x");
+    expect(unet.levels.map(({ transformerLayers }) => transformerLayers)).toEqual(depths);
+    expect(unet.middle).toEqual({ transformerLayers: depths.at(-1)![0] });
+  });
+
+  it.each<[string, ReturnType<typeof folder>, RegExp]>([
+    [
+      "a union",
+      changed({}, "ControlNetUnionModel"),
+      /union ControlNet \(ControlNetUnionModel, ProMax\), which is not/,
+    ],
+    [
+      "one that looks at a mask, too",
+      changed({ conditioning_channels: 4 }),
+      /looks at 4 channels, pictures have 3/,
+    ],
+  ])("%s is refused by name", (_, network, message) => {
+    const error = thrown(() => readControlNet(network));
+    expect([error.code, error.message]).toEqual(["UNSUPPORTED", expect.stringMatching(message)]);
+  });
+
+  it("one for inpainting is known by its name, and what it is not shown is said", async () => {
+    const image = { width: 8, height: 8, data: new Uint8Array(192) };
+    const net = { kind: "controlnet" } as Control["net"];
+    const rest = { image, scale: 1, start: 0, end: 1, guess: false, preprocess: [] };
+    const read = (model: string) => readControl({ model, ...rest }, net);
+    expect((await read("owner/control_v11p_sd15_inpaint")).notes).toEqual([
+      expect.stringMatching(/^control_v11p_sd15_inpaint is for inpainting, by its name: .* expect -1/),
+    ]);
+    expect((await read("owner/control_v11p_sd15_canny")).notes).toEqual([]);
+  });
 });

@@ -81,8 +81,14 @@ async function prepared(opened: Opened, options: WholeOptions): Promise<Generati
     }),
   );
   const { notes: ofModel = [] } = loaded.model.source;
+  const ofControls = controls.flatMap((control) => control.notes);
   const notes = [
-    ...new Set([...ofModel, ...ofAdapters, ...conditions.flatMap((condition) => condition.notes)]),
+    ...new Set([
+      ...ofModel,
+      ...ofAdapters,
+      ...ofControls,
+      ...conditions.flatMap((condition) => condition.notes),
+    ]),
   ];
   const made = { loaded, adapted, options, conditions, controls, pictures, preview, meter, notes };
   return upscaler ? { ...made, upscaler } : made;

@@ -7,6 +7,9 @@ import type { UNetConfig } from "../../models/unet-config.js";
 import type { Component, WeightsPlace } from "../../weights/component.js";
 import { check, fileOf, type Model, placeOf } from "../model.js";
 
+/** Red, green and blue. */
+const PICTURE_CHANNELS = 3;
+
 /** Networks that stand beside a model. */
 export interface AdapterNetwork<Config> {
   readonly weights: WeightsPlace;
@@ -19,12 +22,24 @@ export interface AdapterNetwork<Config> {
  * @param base the UNet that it is for
  */
 export function readControlNet(network: Component, base?: Model["unet"]): AdapterNetwork<ControlNetConfig> {
+  if (network.className === "ControlNetUnionModel")
+    throw new DiffusionError(
+      "UNSUPPORTED",
+      `${placeOf(network)} holds a union ControlNet (ControlNetUnionModel, ProMax), which is not supported`,
+      { hint: "Use a ControlNet that was made for one kind of picture." },
+    );
   if (network.className !== "ControlNetModel")
     throw new DiffusionError(
       "MODEL_KIND",
       `${placeOf(network)} holds a ${network.className}, not a ControlNetModel or T2IAdapter`,
     );
   const config = parseControlNetConfig(network.config, fileOf(network));
+  if (config.conditioningChannels !== PICTURE_CHANNELS)
+    throw new DiffusionError(
+      "UNSUPPORTED",
+      `${placeOf(network)} is a ControlNet that looks at ${config.conditioningChannels} channels, pictures have ${PICTURE_CHANNELS}`,
+      { hint: "Those for inpainting that also look at a mask are not supported." },
+    );
   if (base)
     requireBase(network, base, ({ levels, crossAttentionDim }) => [
       ["levels", levelsOf(config.unet), levelsOf({ levels })],
