@@ -44,6 +44,11 @@ describe("the text in a picture", () => {
     );
   });
 
+  test("what weights do to the mean is there under the web UI's name, unless it is restored as ever", () => {
+    expect(textOf({ prompt: "a (cat:1.3)", emphasis: "no-norm" })).toMatch(/, Emphasis: No norm(,|$)/);
+    expect(textOf({ prompt: "a (cat:1.3)", emphasis: "original" })).not.toContain("Emphasis");
+  });
+
   test("is the picture's own: its prompt, its seed", () => {
     const text = textOf({ prompt: ["a", "b"], seed: 3, variation: { seed: 8, strength: 0.5 } }, { image: 1 });
     expect(parseParameters(text)).toMatchObject({

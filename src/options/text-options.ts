@@ -80,7 +80,8 @@ export const textOptions = {
   emphasis: {
     schema: z.enum(emphases),
     about: "what weights in prompts do to the mean (default: original, it is restored)",
-    ...{ kept: true, fallback: emphases[0], only: "text", flag: "<name>", served: true },
+    ...{ kept: true, fallback: emphases[0], only: "text", flag: "<name>", served: true, label: "Emphasis" },
+    inText: (emphasis: Emphasis) => ({ original: "Original", "no-norm": "No norm" })[emphasis],
   },
   wildcards: {
     schema: z.union([z.string().min(1), z.record(z.string(), z.array(z.string()))]),

@@ -131,6 +131,7 @@ function commonRequest(
     ...(eta != null && { eta }),
     ...(clipSkip !== undefined && { clipSkip: clipSkip - 1 }),
     ...(override.randn_source && { rng: rngOf(override.randn_source) }),
+    ...(override.emphasis && { emphasis: override.emphasis === "No norm" ? "no-norm" : "original" }),
   };
 }
 

@@ -159,6 +159,7 @@ export const optionsBody = z.looseObject({
   randn_source: z.enum(["GPU", "CPU", "NV"]).nullish(),
   sd_vae: z.string().nullish(),
   eta_noise_seed_delta: z.number().nullish(),
+  emphasis: z.enum(["Original", "No norm"]).nullish(),
   control_net_no_detectmap: z.boolean().nullish(),
   samples_format: z.enum(["png", "jpg", "jpeg", "webp"]).nullish(),
 });

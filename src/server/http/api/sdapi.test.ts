@@ -26,7 +26,7 @@ test("txt2img answers pictures, the request as understood, and the info of the w
     seed: 3,
     batch_size: 2,
     n_iter: 2,
-    override_settings: { CLIP_stop_at_last_layers: 2, randn_source: "NV" },
+    override_settings: { CLIP_stop_at_last_layers: 2, randn_source: "NV", emphasis: "No norm" },
     force_task_id: "task(1)",
   });
   expect(answer.status).toBe(200);
@@ -67,6 +67,7 @@ test("txt2img answers pictures, the request as understood, and the info of the w
     seed: 3,
     clipSkip: 1,
     rng: "philox",
+    emphasis: "no-norm",
     scheduler: { sampler: "DPM++ 2M Karras" },
   });
 });
@@ -237,6 +238,12 @@ test("what would change the picture and is not there is refused, not ignored", a
     const answer = await send("POST", "/sdapi/v1/txt2img", { ...body, [name]: value, ...extra });
     expect([name, answer.status]).toEqual([name, 422]);
   }
+  const override_settings = { emphasis: "Ignore" };
+  const answer = await send("POST", "/sdapi/v1/txt2img", { ...body, override_settings });
+  expect([answer.status, await answer.text()]).toEqual([
+    422,
+    expect.stringContaining("override_settings.emphasis"),
+  ]);
   expect(ran).toEqual([]);
   // What clients send as a matter of course does not disturb.
   const harmless = {
