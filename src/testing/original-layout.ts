@@ -62,7 +62,7 @@ export const originalVaeName = (name: string, levels: number): string =>
     .replace(/to_([qkv])\./, "$1.")
     .replace("to_out.0", "proj_out");
 
-const originalClipName = (name: string): string =>
+export const originalClipName = (name: string): string =>
   name
     .replace("text_model.embeddings.position_embedding.weight", "positional_embedding")
     .replace("text_model.embeddings.", "")
