@@ -117,6 +117,32 @@ describe("outpainting", () => {
     expect(new Set(steps.map(({ steps }) => steps))).toEqual(new Set([8]));
   });
 
+  it("previews the whole canvas, with the picture where it will stand", async () => {
+    const previews: Image[] = [];
+    const { images } = await (await sd1()).generate({
+      ...{ ...base, image, expand: { left: 24, bottom: 16 }, strength: 1, expandStep: 16, preview: true },
+      onProgress: (event) => {
+        if (event.type === "step") previews.push(event.previews![0]!);
+      },
+    });
+    const [grown] = images;
+    expect(previews.length).toBeGreaterThan(3);
+    const size = ({ width, height }: Image) => ({ width, height });
+    const scale = previews[0]!.width / grown!.width;
+    for (const shown of previews) {
+      expect(size(shown)).toEqual({
+        width: Math.round(grown!.width * scale),
+        height: Math.round(grown!.height * scale),
+      });
+      expect(shown.width / shown.height).toBeCloseTo(grown!.width / grown!.height, 0);
+    }
+    // What nobody has painted yet is grey: the lower edge, while the left side grows.
+    const [first] = previews;
+    const last = first!.data.length - 3;
+    expect([...first!.data.slice(last)]).toEqual([128, 128, 128]);
+    expect([...previews.at(-1)!.data.slice(last)]).not.toEqual([128, 128, 128]);
+  });
+
   it("keeps every pixel with maskBlur 0, and changes both sides of the seam with seamStrength", async () => {
     const kept = async (options: GenerateOptions) => {
       const { images } = await (await sd1()).generate({ ...base, image, expand: { right: 16 }, ...options });

@@ -14,6 +14,7 @@ import { createRng, type Rng } from "../latents/rng.js";
 import { type Generation, timed } from "./generation.js";
 import { fadeWidth } from "./inpainting.js";
 import { decodeLatents } from "./latent-space.js";
+import { previewInPlace } from "./outpaint-preview.js";
 import { type Pass, runPass } from "./sampling.js";
 import { fromMasked } from "./starts.js";
 
@@ -103,16 +104,29 @@ export async function outpaint(
   // Noise for the canvas comes from a stream of its own, so that the run's is drawn as without it.
   const fill = createRng(options.rng, options.seeds[run.index]!);
   let [picture, latents]: [Image, Latents | undefined] = [image, undefined];
-  for (const { seen, margins, size } of growths(generation, image)) {
+  const all = growths(generation, image);
+  for (const [i, growth] of all.entries()) {
+    const { seen, margins } = growth;
     const canvas = outpaintCanvas(crop(picture, seen), margins, {
       multiple: loaded.model.factor,
       overlap: fadeWidth(inpainting),
       noise: (count) => fill.normal([count]),
     });
+    const before = picture;
+    const join = (grown: Image) => joined(before, grown, growth);
+    const later = all.slice(i + 1);
+    const shown = {
+      ...generation,
+      preview: previewInPlace(generation.preview, {
+        ...{ size: canvas.image, crop: canvas.crop, join, whole: all.at(-1)!.size },
+        left: later.reduce((sum, next) => sum + next.margins.left, 0),
+        top: later.reduce((sum, next) => sum + next.margins.top, 0),
+      }),
+    };
     const paint = async ({ from, overlay, pass, ...masks }: Painting) => {
       const { content } = inpainting;
       const masked = { image: from, ...masks, rule: "touch", content, strength: pass.strength! } as const;
-      const painted = await runPass(generation, pass, run, await fromMasked(generation, masked));
+      const painted = await runPass(shown, pass, run, await fromMasked(generation, masked));
       latents = painted;
       const decoded = await timed(generation, "decode", () => decodeLatents(loaded, painted));
       // Without a soft edge, the result is what the model made.
@@ -126,7 +140,7 @@ export async function outpaint(
     });
     if (options.outpainting!.seamStrength > 0)
       grown = await paint({ from: grown, ...seam(canvas), pass: seamPass(generation, canvas.image) });
-    picture = joined(picture, crop(grown, canvas.crop), { seen, margins, size });
+    picture = join(crop(grown, canvas.crop));
   }
   return { image: picture, latents: latents! };
 }

@@ -88,8 +88,11 @@ describe("the text in a picture", () => {
     expect(parseParameters(textOf({ prompt: "", image, expand: { left: 8 } })).extra).toMatchObject({
       Outpaint: "8 0 0 0",
     });
-    expect(parseParameters(textOf({ prompt: "", hires: { steps: 4 } }))).toMatchObject({
+    const twice = textOf({ prompt: "", hires: { steps: 4 } }, { size: { width: 64, height: 80 } });
+    expect(parseParameters(twice)).toMatchObject({
       strength: 0.7,
+      // Of the first pass, so that the settings make the same picture again.
+      size: { width: 32, height: 40 },
       extra: { "Hires resize": "64x80", "Hires upscaler": "latent", "Hires steps": "4" },
     });
   });

@@ -49,7 +49,8 @@ export function infotext(making: Making): string {
     // The web UI counts skipped layers from 1.
     ...(mode !== "unconditional" && { guidance: options.guidance, clipSkip: options.clipSkip + 1 }),
     ...(options.seeds[image] !== undefined && { seed: options.seeds[image] }),
-    size: size ?? { width: options.width, height: options.height },
+    // Of a second pass, the size of the first stands here, as the web UI has it.
+    size: (!hires && size) || { width: options.width, height: options.height },
     model,
     ...(strength !== undefined && { strength }),
     ...(hires && { strength: hires.strength }),

@@ -1,45 +1,48 @@
 import { useEffect } from "preact/hooks";
-import { models, schedulers, watchModels } from "./catalog.js";
-import { FileButton } from "./fields/file-button.js";
-import { pictureIn } from "./fields/picture-input.js";
+import { catalogState, models, watchModels } from "./catalog.js";
+import { connection, watchConnection } from "./connection.js";
+import { FileButton, pictureTypes } from "./fields/file-button.js";
+import { fileIn, useFileProblem, WrongFile } from "./fields/picture-file.js";
 import { GenerateTab } from "./generate-tab.js";
 import { HistoryTab } from "./history/history-tab.js";
+import { currentJob, isActive } from "./jobs.js";
 import { HeaderTools } from "./keys/header-tools.js";
 import { ModelsTab } from "./models/models-tab.js";
 import { go, note, openTab } from "./navigation.js";
 import { OptimizeTab } from "./optimize-tab.js";
-import { chooseNoStyles } from "./prompt-styles/prompt-styles.js";
-import { settingsOfFields } from "./restored-settings.js";
-import { ask } from "./server.js";
-import { modelSetting, settings } from "./settings.js";
+import { partName } from "./progress-words.js";
+import { restorePicture } from "./restored-picture.js";
 import { type Look, look, useStore, useWords } from "./store.js";
 import { type Tab, tabs } from "./tabs.js";
 import { Overlays } from "./viewer/overlays.js";
-import type { Word } from "./words.js";
 
-export function App({ problem }: { readonly problem: string }) {
+export function App() {
   const t = useWords();
   const tab = useStore(openTab);
   const { language, theme } = useStore(look);
-  const said = useStore(note);
   useEffect(() => {
     document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
     document.documentElement.dataset.theme = theme;
   }, [language, theme]);
   useEffect(watchModels, []);
+  useEffect(watchConnection, []);
+  const inWords = useFileProblem();
   const restore = (file: File | undefined) => {
-    if (file)
-      restoreSettings(file).then(
-        ([word, model]) => note.set(t(word, model)),
-        (error: Error) => note.set(error.message),
-      );
+    if (!file) return;
+    const restored = pictureTypes.some((type) => type === file.type)
+      ? restorePicture(file)
+      : Promise.reject(new WrongFile(file.name, "wrongFile"));
+    restored.then(
+      ({ mode, word, model }) => (mode ? go(mode, t(word, model)) : note.set(t(word, model))),
+      (error: unknown) => note.set(inWords(error)),
+    );
   };
   // A picture that is dropped anywhere but on the field for pictures brings its settings.
   useEffect(() => {
     const allow = (event: DragEvent) => event.preventDefault();
     const drop = (event: DragEvent) => {
       event.preventDefault();
-      restore(pictureIn(event.dataTransfer));
+      restore(fileIn(event.dataTransfer));
     };
     document.addEventListener("dragover", allow);
     document.addEventListener("drop", drop);
@@ -50,57 +53,59 @@ export function App({ problem }: { readonly problem: string }) {
   });
   return (
     <div class="app">
-      <button type="button" class="skip" onClick={() => document.getElementById("panel")?.focus()}>
-        {t("skipToContent")}
-      </button>
       <header>
+        <button type="button" class="skip" onClick={() => document.getElementById("panel")?.focus()}>
+          {t("skipToContent")}
+        </button>
         <h1>tfjs-diffusion</h1>
         <LoadingState />
-        <FileButton
-          quiet
-          label={t("restorePng")}
-          title={t("dropRestore")}
-          types={["image/png"]}
-          onFile={restore}
-        />
+        <FileButton quiet label={t("restorePng")} title={t("dropRestore")} onFile={restore} />
         <LookSwitches />
         <HeaderTools />
       </header>
-      <TabList tab={tab} />
-      <main id="panel" role="tabpanel" tabIndex={-1} aria-labelledby={`tab-${tab}`}>
-        {problem && <p role="alert">{problem}</p>}
-        <p role="status" class={said ? "note" : "visually-hidden"}>
-          {said}
-        </p>
-        {tab === "optimize" ? (
-          <OptimizeTab />
-        ) : tab === "models" ? (
-          <ModelsTab />
-        ) : tab === "history" ? (
-          <HistoryTab />
-        ) : (
-          <GenerateTab key={tab} mode={tab} />
-        )}
+      <nav aria-label={t("tabs")}>
+        <TabList tab={tab} />
+      </nav>
+      <main>
+        <Messages />
+        <div id="panel" role="tabpanel" tabIndex={-1} aria-labelledby={`tab-${tab}`}>
+          {tab === "optimize" ? (
+            <OptimizeTab />
+          ) : tab === "models" ? (
+            <ModelsTab />
+          ) : tab === "history" ? (
+            <HistoryTab />
+          ) : (
+            <GenerateTab key={tab} mode={tab} />
+          )}
+        </div>
       </main>
       <Overlays />
     </div>
   );
 }
 
-/** @returns what to say about it, and the model that is meant */
-async function restoreSettings(file: File): Promise<[Word, string]> {
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  const { parameters } = await ask("POST /sdapi/v1/png-info", { body: { image: btoa(text) } });
-  if (Object.keys(parameters).length === 0) return ["noParameters", ""];
-  chooseNoStyles();
-  settings.update(settingsOfFields(parameters, schedulers.get()));
-  const { Model = "", Precision = "FP32" } = parameters;
-  const entries = models.get().models.filter(({ name }) => name === Model);
-  const entry = entries.find(({ label }) => label.endsWith(` ${Precision}`)) ?? entries[0];
-  if (entry) settings.update(modelSetting(entry));
-  return [Model && !entry ? "modelMissing" : "restored", Model];
+/** What the page has to say above the tab: of itself, and of the server. */
+function Messages() {
+  const t = useWords();
+  const said = useStore(note);
+  const gone = useStore(connection) === "gone";
+  const { state, problem } = useStore(catalogState);
+  const { job } = useStore(currentJob);
+  return (
+    <>
+      {gone && <p role="alert">{t(job && isActive(job) ? "connectionGone" : "connectionGoneIdle")}</p>}
+      {!gone && problem && <p role="alert">{problem}</p>}
+      {!gone && state === "opening" && (
+        <p class="opening" role="status">
+          {t("opening")} <progress aria-label={t("opening")} />
+        </p>
+      )}
+      <p role="status" class={said ? "note" : "visually-hidden"}>
+        {said}
+      </p>
+    </>
+  );
 }
 
 /** While a model is being loaded: which one, and how far. */
@@ -112,7 +117,7 @@ function LoadingState() {
   return (
     <span class="grow loading" role="status">
       {t("loading")}: {loading.label}
-      {phase && phase.what !== "all" && ` (${phase.what})`}
+      {phase && phase.what !== "all" && ` (${partName(t, phase.what)})`}
       <progress
         aria-label={t("loading")}
         {...(phase && phase.total > 1 && { max: phase.total, value: phase.done })}

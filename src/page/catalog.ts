@@ -1,6 +1,12 @@
 import { ask, type ControlList, type ModelList, type ModelView, type SchedulerList } from "./server.js";
 import { createStore } from "./store.js";
 
+/** Whether what there is to choose from is here yet. */
+export const catalogState = createStore<{
+  readonly state: "opening" | "ready" | "failed";
+  readonly problem?: string;
+}>({ state: "opening" });
+
 /** What there is to choose from. */
 export const models = createStore<ModelList>({ models: [], unusable: [], precisions: [] });
 export const schedulers = createStore<SchedulerList>({ schedulers: [], scheduleTypes: [] });
@@ -18,11 +24,26 @@ export async function loadCatalog(): Promise<void> {
     ask("GET /controls"),
     refreshModels(),
   ]);
-  schedulers.set(list);
+  schedulers.set({ ...list, schedulers: list.schedulers.map(named) });
   controls.set(control);
   upscalers.set(names.upscalers);
   imagePixels.set(limits.imagePixels);
 }
+
+/** Those that the web UI does not have, under the names of their papers. */
+const schedulerNames: Readonly<Record<string, string>> = {
+  ddpm: "DDPM",
+  dpm_single: "DPM++ single step",
+  deis: "DEIS",
+  ipndm: "iPNDM",
+  tcd: "TCD",
+  edm_euler: "EDM Euler",
+  edm_dpmpp_2m: "EDM DPM++ 2M",
+};
+const named = (entry: SchedulerList["schedulers"][number]) => ({
+  ...entry,
+  label: entry.label === entry.name ? (schedulerNames[entry.name] ?? entry.name) : entry.label,
+});
 
 export async function refreshModels(): Promise<void> {
   models.set(await ask("GET /models"));

@@ -1,7 +1,7 @@
 import { controls } from "./catalog.js";
 import { choicesOrNone, Select } from "./fields/fields.js";
 import { FileButton } from "./fields/file-button.js";
-import { readPicture } from "./fields/picture-input.js";
+import { readPicture, useFileProblem } from "./fields/picture-file.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { note } from "./navigation.js";
 import { controlPicture, type Settings, settings } from "./settings.js";
@@ -22,10 +22,11 @@ export function ControlSettings() {
   const { controlPreprocess } = useStore(settings);
   const picture = useStore(controlPicture);
   const control = useControl();
+  const inWords = useFileProblem();
   const take = (file: File) => {
     readPicture(file).then(
       ({ image }) => controlPicture.set(image),
-      (error: Error) => note.set(error.message),
+      (error: unknown) => note.set(inWords(error)),
     );
   };
   if (list.controls.length === 0) return null;

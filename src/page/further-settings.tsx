@@ -1,16 +1,24 @@
 import { hiresUpscalers } from "../options/choices.js";
 import { type AxisSetting, axisOptions, separatorOf } from "./axes.js";
+import { upscalers } from "./catalog.js";
 import { Check, choicesOrNone, Select, TextField } from "./fields/fields.js";
+import { SeedField } from "./fields/seed-field.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 
 const change = (changes: Partial<Settings>) => settings.update(changes);
 
+/** Resampling stands beside the networks, for upscaling alone. */
+const isNetwork = (name: string): boolean => name !== "Lanczos" && name !== "Nearest";
+
 /** A second pass at a larger size. */
 export function HiresSettings() {
   const t = useWords();
   const { hires, hiresUpscaler } = useStore(settings);
+  const networks = useStore(upscalers);
+  // Also the one of a picture that was restored, whether the server has it or not.
+  const names = [...new Set<string>([...hiresUpscalers, ...networks.filter(isNetwork), hiresUpscaler])];
   return (
     <details open={hires}>
       <summary>{t("hiresFix")}</summary>
@@ -25,7 +33,7 @@ export function HiresSettings() {
               <Select
                 label={t("upscaler")}
                 value={hiresUpscaler}
-                choices={hiresUpscalers.map((name) => ({ value: name, label: name.replace("-", ", ") }))}
+                choices={names.map((name) => ({ value: name, label: name.replace(/^(latent)-/, "$1, ") }))}
                 onChange={(hiresUpscaler) => change({ hiresUpscaler })}
               />
             </div>
@@ -43,10 +51,10 @@ export function VariationSettings() {
   return (
     <>
       <SettingSlider name="variationStrength" min={0} max={1} step={0.05} />
-      <TextField
+      <SeedField
         label={t("variationSeed")}
+        diceLabel={t("variationRandom")}
         value={variationSeed}
-        placeholder={t("seedHint")}
         onChange={(variationSeed) => change({ variationSeed })}
       />
     </>

@@ -8,7 +8,9 @@ import { Check, Select } from "./fields/fields.js";
 import { ImageSize } from "./fields/image-size.js";
 import { MaskEditor } from "./fields/mask-editor.js";
 import { OutpaintFrame } from "./fields/outpaint-frame.js";
+import { resizedPicture } from "./fields/picture-file.js";
 import { PictureInput, PicturePreview } from "./fields/picture-input.js";
+import { isSeed } from "./fields/seeds.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { currentJob, submitJob } from "./jobs.js";
 import { LoraPicker } from "./pickers/lora-picker.js";
@@ -18,7 +20,9 @@ import { usesWildcards } from "./prompt-styles/wildcards.js";
 import { useEndless } from "./queue/endless.js";
 import { ResultPanel } from "./result-panel.js";
 import {
+  broughtTo,
   controlPicture,
+  isCloseUp,
   type Mode,
   requestOf,
   type Settings,
@@ -41,60 +45,62 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
   const model = useModel(mode);
   const control = useControl();
   const picture = useStore(controlPicture);
-  const [missing, setMissing] = useState("");
+  const [tried, setTried] = useState(false);
   const hasPrompt = mode !== "upscale" && mode !== "unconditional";
   const takesPicture = mode !== "text" && mode !== "unconditional";
+  const controlled = control !== "" && mode !== "upscale" && mode !== "unconditional";
+  const missing = controlled && !picture ? "needControl" : missingFor(mode, form, source);
   const submit = () => {
-    const controlled = control !== "" && mode !== "upscale" && mode !== "unconditional";
-    const word = controlled && !picture ? "needControl" : missingFor(mode, form, source);
-    const problem = word ? t(word) : "";
-    setMissing(problem);
-    if (problem) return;
+    setTried(true);
+    if (missing) return;
     const sent = hasPrompt ? styled(form) : form;
-    const body = {
-      ...requestOf(mode, sent, source, model?.label ?? "", control && picture),
-      ...(hasPrompt && usesWildcards(sent) && { wildcards: true }),
-    };
-    void submitJob(body, takesPicture ? source.image : "", t("connectionLost"));
+    const wildcards = hasPrompt && usesWildcards(sent);
+    void submitJob(() => bodyOf(mode, sent, source, { model, control: control && picture, wildcards }), {
+      before: takesPicture ? source.image : "",
+      lost: t("connectionLost"),
+    });
   };
   const [endless, setEndless] = useEndless(submit);
   return (
     <div class="columns">
       <form
         class="panel"
+        data-mode={mode}
         noValidate // the server says it in words
         onSubmit={(event) => {
           event.preventDefault();
           submit();
         }}
       >
-        {takesPicture && <PictureInput />}
-        {mode === "inpaint" && <MaskEditor />}
-        {mode === "outpaint" && <OutpaintFrame />}
-        {(mode === "image" || mode === "upscale") && <PicturePreview />}
-        {mode === "upscale" ? (
-          <UpscaleSettings />
-        ) : (
-          <>
-            {hasPrompt && (
-              <>
-                <Prompts mode={mode} onSubmit={submit} />
-                {foreignScript.test(form.prompt) && <p class="hint">{t("scriptNote")}</p>}
-                <StylesPicker />
-                <LoraPicker />
-              </>
-            )}
-            <ModelSelect mode={mode} />
-            {(mode === "image" || mode === "inpaint") && (
-              <>
-                <ImageSize mode={mode} />
-                <SettingSlider name="strength" min={0.05} max={1} step={0.05} />
-              </>
-            )}
-            {mode === "inpaint" && <MaskSettings />}
-            <SettingsForm mode={mode} />
-          </>
-        )}
+        <div class="form-body">
+          {takesPicture && <PictureInput mode={mode} />}
+          {mode === "inpaint" && <MaskEditor />}
+          {mode === "outpaint" && <OutpaintFrame />}
+          {(mode === "image" || mode === "upscale") && <PicturePreview />}
+          {mode === "upscale" ? (
+            <UpscaleSettings />
+          ) : (
+            <>
+              {hasPrompt && (
+                <>
+                  <Prompts mode={mode} onSubmit={submit} />
+                  {foreignScript.test(form.prompt) && <p class="hint">{t("scriptNote")}</p>}
+                  <StylesPicker />
+                  <LoraPicker />
+                </>
+              )}
+              <ModelSelect mode={mode} />
+              {(mode === "image" || mode === "inpaint") && (
+                <>
+                  <ImageSize mode={mode} />
+                  <SettingSlider name="strength" min={0.05} max={1} step={0.05} />
+                </>
+              )}
+              {mode === "inpaint" && <MaskSettings />}
+              <SettingsForm mode={mode} />
+            </>
+          )}
+        </div>
         <div class="actions">
           <div class="submit">
             <button type="submit" class="primary" disabled={sending}>
@@ -111,7 +117,7 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
               <InfinityIcon />
             </button>
           </div>
-          {missing && <p role="alert">{missing}</p>}
+          {tried && missing && <p role="alert">{t(missing)}</p>}
         </div>
       </form>
       <ResultPanel />
@@ -119,11 +125,25 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
   );
 }
 
+/** What is sent: outpainting grows a picture that has been brought to the model's size before. */
+async function bodyOf(
+  mode: Mode,
+  form: Settings,
+  source: Sources,
+  { wildcards, ...others }: Parameters<typeof requestOf>[3] & { readonly wildcards: boolean },
+): Promise<object> {
+  const brought = mode === "outpaint" ? broughtTo(source, others.model) : undefined;
+  const image = brought ? await resizedPicture(source.image, brought) : source.image;
+  return { ...requestOf(mode, form, { ...source, image }, others), ...(wildcards && { wildcards }) };
+}
+
 /** What has to be done before the form can be sent. */
 function missingFor(mode: Mode, form: Settings, { image, mask }: Sources): Word | undefined {
   if (mode !== "text" && mode !== "unconditional" && !image) return "needPicture";
   if (mode === "inpaint" && !mask) return "needMask";
   if (mode !== "upscale" && !hasValues(gridOf(form, axisOptions(mode)))) return "needValues";
+  if (mode !== "upscale" && !isSeed(form.seed)) return "seedInvalid";
+  if (form.variationStrength > 0 && !isSeed(form.variationSeed)) return "seedInvalid";
   const margins = form.left + form.right + form.top + form.bottom;
   return mode === "outpaint" && margins === 0 ? "needMargins" : undefined;
 }
@@ -134,6 +154,8 @@ const hasValues = (grid: Grid | undefined): boolean =>
 function MaskSettings() {
   const t = useWords();
   const form = useStore(settings);
+  const source = useStore(sources);
+  const closeUp = isCloseUp(form, source, useModel("inpaint"));
   return (
     <div class="grid">
       <SettingNumber name="maskBlur" min={0} max={64} step={1} />
@@ -146,10 +168,13 @@ function MaskSettings() {
       <Check label={t("softMask")} value={form.softMask} onChange={(softMask) => change({ softMask })} />
       <Check
         label={t("onlyMasked")}
-        value={form.onlyMasked}
-        onChange={(onlyMasked) => change({ onlyMasked })}
+        value={closeUp}
+        onChange={(onlyMasked) => {
+          change({ onlyMasked });
+          if (!onlyMasked) sources.update({ ownSize: true });
+        }}
       />
-      {form.onlyMasked && <SettingNumber name="padding" min={0} max={256} step={4} />}
+      {closeUp && <SettingNumber name="padding" min={0} max={256} step={4} />}
     </div>
   );
 }

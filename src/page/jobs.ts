@@ -1,3 +1,5 @@
+import { connection, lookForServer } from "./connection.js";
+import { forget, kept, remember } from "./kept.js";
 import { ask, followJob, type JobView, ServerError } from "./server.js";
 import { createStore } from "./store.js";
 
@@ -12,13 +14,19 @@ export interface CurrentJob {
 
 export const currentJob = createStore<CurrentJob>({ sending: false });
 
+export const isActive = ({ status }: Pick<JobView, "status">): boolean =>
+  status === "queued" || status === "running";
+
 let stopFollowing = () => {};
 
 /** Sends a job and follows it. */
-export async function submitJob(body: object, before: string, lost: string): Promise<void> {
+export async function submitJob(
+  bodyOf: () => Promise<object>,
+  { before, lost }: { readonly before: string; readonly lost: string },
+): Promise<void> {
   currentJob.set({ sending: true });
   try {
-    follow(await ask("POST /jobs", { body }), before, lost);
+    follow(await ask("POST /jobs", { body: await bodyOf() }), before, lost);
   } catch (error) {
     currentJob.set({ sending: false, problem: problemOf(error, lost) });
   }
@@ -28,17 +36,64 @@ function follow(job: JobView, before: string, lost: string): void {
   stopFollowing();
   const show = (job: JobView) => currentJob.set({ job, before, sending: false });
   show(job);
-  stopFollowing = followJob(job.id, show, () =>
-    currentJob.set({ ...currentJob.get(), problem: lost, sending: false }),
-  );
+  void remember("result", { id: job.id, before });
+  if (!isActive(job)) return;
+  const stop = followJob(job.id, show, async () => {
+    await lookForServer();
+    // The server is there, and no longer tells of it.
+    if (connection.get() === "fine") setTimeout(() => void again(job.id, before, lost), 1000);
+  });
+  // What was going on when the server went away may have ended, or begun again, by the time it is back.
+  const back = connection.subscribe(() => {
+    if (connection.get() === "fine" && currentJob.get().job?.id === job.id) void again(job.id, before, lost);
+  });
+  stopFollowing = () => {
+    stop();
+    back();
+  };
 }
 
-/** After a reload: shows the job that still runs or waits. */
+async function again(id: string, before: string, lost: string): Promise<void> {
+  const known = currentJob.get().job;
+  if (known?.id !== id || !isActive(known)) return;
+  try {
+    follow(await ask("GET /jobs/:id", { at: id }), before, lost);
+  } catch (error) {
+    // The server is back without it.
+    if (error instanceof ServerError) currentJob.set({ sending: false, problem: error.message });
+  }
+}
+
+/** After a reload: shows the job that still runs or waits, else the one that was shown last. */
 export async function resumeJob(lost: string): Promise<void> {
   const { jobs } = await ask("GET /jobs", { query: { status: "running,queued", limit: "1" } });
-  if (jobs[0] && !currentJob.get().job) follow(jobs[0], jobs[0].request.image?.url ?? "", lost);
+  const last = await kept("result");
+  if (currentJob.get().job || currentJob.get().sending) return;
+  const [active] = jobs;
+  if (active) {
+    const before = active.id === last?.id ? last.before : (active.request.image?.url ?? "");
+    return follow(active, before, lost);
+  }
+  if (!last) return;
+  const job = await ask("GET /jobs/:id", { at: last.id }).catch(() => undefined);
+  if (job) follow(job, last.before, lost);
+  else await forget("result");
+}
+
+/** Asks for something that the reader waits for; what goes wrong is said beside the result. */
+export async function act(asking: Promise<unknown>, lost: string): Promise<void> {
+  try {
+    await asking;
+  } catch (error) {
+    const problem = problemOf(error, lost);
+    // Above the tab it is said that the server is gone, and what that means.
+    if (error instanceof ServerError || connection.get() !== "gone") currentJob.update({ problem });
+  }
 }
 
 /** An error in words: the server's own, or that there is none. */
-export const problemOf = (error: unknown, lost: string): string =>
-  error instanceof ServerError ? error.message : lost;
+export function problemOf(error: unknown, lost: string): string {
+  if (error instanceof ServerError) return error.message;
+  void lookForServer();
+  return lost;
+}

@@ -165,15 +165,22 @@ function imageSizeOfFields(fields: Readonly<Record<string, string>>): Partial<Se
 
 /** What the parameters text says of a second pass: a factor, or the size that it comes to. */
 function hiresOfFields(fields: Readonly<Record<string, string>>): Partial<Settings> {
-  const [width = 0] = (fields["Hires resize"] ?? "").split("x").map(Number);
-  const scale = Number(fields["Hires upscale"] ?? width / Number(fields["Size-1"]));
+  // Sizes are taken apart as the web UI does it.
+  const [width, height] = [Number(fields["Hires resize-1"] ?? 0), Number(fields["Hires resize-2"] ?? 0)];
+  const larger = Math.max(width / Number(fields["Size-1"]), height / Number(fields["Size-2"]));
+  const scale = Number(fields["Hires upscale"] ?? larger);
   if (!(scale >= 1)) return { hires: false };
   return {
     hires: true,
     hiresScale: Math.round(scale * 100) / 100,
     hiresSteps: Number(fields["Hires steps"] ?? 0),
     hiresStrength: Number(fields["Denoising strength"] ?? 0.7),
-    hiresUpscaler:
-      hiresUpscalers.find((name) => name === fields["Hires upscaler"]?.toLowerCase()) ?? hiresUpscalers[0],
+    hiresUpscaler: hiresUpscalerOf(fields["Hires upscaler"]),
   };
+}
+
+/** One of the library's own, or the name of a network as it stands: the server says if it has none of that name. */
+function hiresUpscalerOf(name = ""): string {
+  if (name === "") return hiresUpscalers[0];
+  return hiresUpscalers.find((own) => own === name.toLowerCase()) ?? name;
 }

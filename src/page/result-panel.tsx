@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { JobPictures } from "./job-pictures.js";
-import { currentJob } from "./jobs.js";
+import { act, currentJob } from "./jobs.js";
+import { partName } from "./progress-words.js";
 import { QueuePanel } from "./queue/queue-panel.js";
 import { ask, type JobView } from "./server.js";
 import { type Translate, useStore, useWords } from "./store.js";
@@ -76,12 +77,15 @@ function Progress({ job }: { readonly job: JobView }) {
             <button
               type="button"
               class="quiet"
-              onClick={() => void ask("POST /jobs/:id/skip", { at: job.id })}
+              onClick={() => void act(ask("POST /jobs/:id/skip", { at: job.id }), t("connectionLost"))}
             >
               {t("skip")}
             </button>
           )}
-          <button type="button" onClick={() => void ask("DELETE /jobs/:id", { at: job.id })}>
+          <button
+            type="button"
+            onClick={() => void act(ask("DELETE /jobs/:id", { at: job.id }), t("connectionLost"))}
+          >
             {t("cancel")}
           </button>
         </span>
@@ -103,7 +107,7 @@ function phaseOf(t: Translate, { status, position, progress }: JobView): string 
     case "decode":
       return t("decode");
     default:
-      return progress?.what ? `${t("loading")}: ${progress.what}` : t("loading");
+      return progress?.what ? `${t("loading")}: ${partName(t, progress.what)}` : t("loading");
   }
 }
 

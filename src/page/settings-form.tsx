@@ -3,8 +3,10 @@ import { rngNames } from "../options/choices.js";
 import { axisOptions, furtherNames, furtherNumbers, gridOf } from "./axes.js";
 import { modelFor, models, schedulers } from "./catalog.js";
 import { ControlSettings } from "./control-settings.js";
-import { choicesOrNone, Select, TextArea, TextField } from "./fields/fields.js";
+import { choicesOrNone, Select, TextArea } from "./fields/fields.js";
+import { SeedField } from "./fields/seed-field.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
+import { SizeFields } from "./fields/size-fields.js";
 import { GridSettings, HiresSettings, QualitySettings, VariationSettings } from "./further-settings.js";
 import { ask, type ModelView, type SchedulerList } from "./server.js";
 import { type Mode, type Settings, settings } from "./settings.js";
@@ -139,7 +141,7 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
   const { steps = 20, guidance = 7.5, width = size, height = size } = usual ?? {};
   return (
     <>
-      <SettingSlider name="steps" min={1} max={150} step={1} otherwise={steps} />
+      <SettingSlider name="steps" min={1} max={Math.max(150, steps)} step={1} otherwise={steps} />
       {text && <SettingSlider name="guidance" min={1} max={20} step={0.5} otherwise={guidance} />}
       <div class="grid">
         <Select
@@ -159,31 +161,16 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
           onChange={(schedule) => change({ schedule })}
         />
       </div>
+      {mode === "text" && <SizeFields model={{ size, factor }} usual={{ width, height }} />}
       <div class="grid">
-        {mode === "text" && (
-          <>
-            <SettingNumber name="width" min={64} max={2048} step={factor} otherwise={width} />
-            <SettingNumber name="height" min={64} max={2048} step={factor} otherwise={height} />
-          </>
-        )}
         {/* A grid has one for each pair of values. */}
         {!gridOf(form, axisOptions(mode)) && <SettingNumber name="count" min={1} max={32} step={1} />}
-        <div class="seed">
-          <TextField
-            label={t("seed")}
-            value={form.seed}
-            placeholder={t("seedHint")}
-            onChange={(seed) => change({ seed })}
-          />
-          <button
-            type="button"
-            class="quiet"
-            onClick={() => change({ seed: "" })}
-            disabled={form.seed === ""}
-          >
-            {t("seedRandom")}
-          </button>
-        </div>
+        <SeedField
+          label={t("seed")}
+          diceLabel={t("seedRandom")}
+          value={form.seed}
+          onChange={(seed) => change({ seed })}
+        />
       </div>
       <details>
         <summary>{t("more")}</summary>
@@ -205,6 +192,26 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
       {mode === "text" && <HiresSettings />}
       {text && <ControlSettings />}
       <GridSettings mode={mode} />
+      <ResetSettings />
     </>
+  );
+}
+
+/** Everything but the prompts as it was at first, in all forms. */
+function ResetSettings() {
+  const t = useWords();
+  const [undo, setUndo] = useState<() => void>();
+  return (
+    <button
+      type="button"
+      class="quiet reset"
+      onClick={() => {
+        undo?.();
+        const undone = undo ? undefined : settings.reset(["prompt", "negativePrompt"]);
+        setUndo(() => undone);
+      }}
+    >
+      {t(undo ? "undoReset" : "resetSettings")}
+    </button>
   );
 }

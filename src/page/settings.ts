@@ -6,8 +6,13 @@ import {
   rngNames,
 } from "../options/choices.js";
 import { type AxisSetting, axisOptions, type FurtherNumber, furtherNames, gridOf, noAxis } from "./axes.js";
+import { type Extent, fitted, isLarge } from "./fields/picture-fit.js";
+import { seedOf } from "./fields/seeds.js";
+import { formStore, type Mode } from "./form-store.js";
 import type { ModelView } from "./server.js";
-import { createStore, rememberedStore } from "./store.js";
+import { createStore } from "./store.js";
+
+export type { Mode };
 
 /** What the forms hold. Empty strings are left to the server. */
 export interface Settings extends Readonly<Record<FurtherNumber, number>> {
@@ -17,6 +22,8 @@ export interface Settings extends Readonly<Record<FurtherNumber, number>> {
   readonly guidance: number;
   readonly width: number;
   readonly height: number;
+  /** The one side follows the other. */
+  readonly lockShape: boolean;
   readonly count: number;
   readonly seed: string;
   /** 0 is none. */
@@ -72,13 +79,14 @@ const noFurtherNumbers = Object.fromEntries(furtherNames.map((name) => [name, 0]
 >;
 
 /** Zeros and empty texts leave a setting to the model, whose own defaults the form shows. */
-export const settings = rememberedStore<Settings>("own-settings", {
+const initial: Settings = {
   prompt: "",
   negativePrompt: "",
   steps: 0,
   guidance: 0,
   width: 0,
   height: 0,
+  lockShape: false,
   count: 1,
   seed: "",
   variationStrength: 0,
@@ -118,7 +126,17 @@ export const settings = rememberedStore<Settings>("own-settings", {
   scale: 2,
   model: "",
   unconditionalModel: "",
-});
+};
+
+export const settings = formStore(initial, [
+  "steps",
+  "guidance",
+  "scheduler",
+  "schedule",
+  "count",
+  "variationStrength",
+  "variationSeed",
+]);
 
 /** The pictures that the forms work on, as data: URLs; too large to remember. */
 export interface Sources {
@@ -128,33 +146,49 @@ export interface Sources {
   readonly height: number;
   /** White on black; empty while nothing is painted. */
   readonly mask: string;
+  /** It is worked on at its own size, however large it is for the model. */
+  readonly ownSize: boolean;
 }
-export const noSources: Sources = { image: "", width: 0, height: 0, mask: "" };
+export const noSources: Sources = { image: "", width: 0, height: 0, mask: "", ownSize: false };
 export const sources = createStore<Sources>(noSources);
 /** The picture that a ControlNet follows. */
 export const controlPicture = createStore("");
 
-export type Mode = "text" | "image" | "inpaint" | "outpaint" | "upscale" | "unconditional";
+/** The size that a picture is brought to because the model draws no larger ones well; absent where it stays as it is. */
+export function broughtTo(
+  { width, height, ownSize }: Sources,
+  model: Pick<ModelView, "size" | "factor"> | undefined,
+): Extent | undefined {
+  const picture = { width, height };
+  return width > 0 && !ownSize && isLarge(picture, model) ? fitted(picture, model) : undefined;
+}
 
-/** The body of POST /jobs for a form. @param model label of the option @param control the picture to follow, if any */
+/** Whether only the masked part is repainted: of large pictures, so that the rest keeps its pixels. */
+export const isCloseUp = (
+  form: Pick<Settings, "onlyMasked">,
+  source: Sources,
+  model: Pick<ModelView, "size" | "factor"> | undefined,
+): boolean => form.onlyMasked || broughtTo(source, model) !== undefined;
+
+/** The body of POST /jobs for a form. @param control the picture to follow, if any */
 export function requestOf(
   mode: Mode,
   form: Settings,
-  { image, mask }: Sources,
-  model: string,
-  control = "",
+  source: Sources,
+  { model, control = "" }: { readonly model: ModelView | undefined; readonly control?: string },
 ): object {
+  const { image, mask } = source;
   if (mode === "upscale") return { kind: "upscale", image, scale: form.scale, upscaler: form.upscaler };
   const grid = gridOf(form, axisOptions(mode));
   const { variationStrength, variationSeed } = form;
   const common = {
-    ...(model && { model }),
+    ...(model && { model: model.label }),
     ...(form.steps > 0 && { steps: form.steps }),
     ...(grid ? { grid } : { count: form.count }),
     rng: form.rng,
-    ...(form.seed !== "" && { seed: form.seed }),
+    ...seedSaid(form.seed),
     ...(variationStrength > 0 && {
-      variation: { strength: variationStrength, ...(variationSeed !== "" && { seed: variationSeed }) },
+      variation: { strength: variationStrength, ...seedSaid(variationSeed) },
     }),
     ...(form.scheduler && {
       scheduler: form.schedule ? `${form.scheduler}_${form.schedule}` : form.scheduler,
@@ -176,12 +210,12 @@ export function requestOf(
     ...(form.pagScale > 0 && { pag: { scale: form.pagScale } }),
     ...(form.freeu.trim() && { freeu: freeuOf(form.freeu) }),
   };
-  const { strength, maskBlur, maskedContent, onlyMasked, padding, left, right, top, bottom } = form;
+  const { strength, maskBlur, maskedContent, padding, left, right, top, bottom } = form;
   switch (mode) {
     case "text":
       return { ...text, ...size, ...(form.hires && { hires: hiresOf(form) }) };
     case "image":
-      return { ...text, ...resizedTo(form), image, strength };
+      return { ...text, ...resizedTo(form, broughtTo(source, model)), image, strength };
     case "inpaint":
       return {
         ...text,
@@ -192,7 +226,7 @@ export function requestOf(
         maskBlur,
         // A soft mask starts from the image itself.
         ...(form.softMask ? { softMask: true } : { maskedContent }),
-        ...(onlyMasked && { onlyMasked: { padding } }),
+        ...(isCloseUp(form, source, model) && { onlyMasked: { padding } }),
       };
     case "outpaint":
       return { ...text, image, expand: { left, right, top, bottom } };
@@ -208,11 +242,15 @@ function freeuOf(text: string) {
   return { b1, b2, s1, s2 };
 }
 
-const resizedTo = ({ imageWidth, imageHeight, resizeMode }: Settings) => ({
-  ...(imageWidth > 0 && { width: imageWidth }),
-  ...(imageHeight > 0 && { height: imageHeight }),
-  resizeMode,
-});
+const seedSaid = (text: string): { seed?: string } => {
+  const seed = seedOf(text);
+  return seed === undefined ? {} : { seed };
+};
+
+const resizedTo = ({ imageWidth, imageHeight, resizeMode }: Settings, brought?: Extent) => {
+  const [width, height] = [imageWidth || brought?.width, imageHeight || brought?.height];
+  return { ...(width && { width }), ...(height && { height }), resizeMode };
+};
 
 const controlOf = (form: Settings, image: string) => ({
   model: form.control,

@@ -1,3 +1,4 @@
+import { formWords } from "./form-words.js";
 import { pictureWords } from "./picture-words.js";
 
 /** Every word of the page, in English and Chinese. */
@@ -36,7 +37,7 @@ const words = {
   ownSize: ["Own size", "使用图片尺寸"],
   count: ["Pictures", "图片数量"],
   seed: ["Seed", "随机种子"],
-  seedHint: ["new each time", "每次随机"],
+  seedHint: ["new each time (-1)", "每次随机（-1）"],
   seedRandom: ["Random seed", "随机"],
   seedReuse: ["Reuse seed", "重用种子"],
   scheduler: ["Scheduler", "采样器"],
@@ -106,7 +107,10 @@ const words = {
   needMask: ["Paint what is to be repainted first.", "请先涂抹要重绘的区域。"],
   needMargins: ["Pull at least one side first.", "请先拉出至少一边。"],
   mask: ["Mask: paint what is to be repainted", "蒙版：涂抹要重绘的区域"],
-  maskKeys: ["Arrow keys move, space paints, Ctrl+Z undoes", "方向键移动，空格涂抹，Ctrl+Z 撤销"],
+  maskKeys: [
+    "Arrow keys move, space paints, B brush, E eraser, [ and ] or the wheel change its size, Ctrl+Z undoes, Ctrl+Y redoes, Ctrl and the wheel zoom",
+    "方向键移动，空格涂抹，B 画笔，E 橡皮，[ ] 或滚轮调整大小，Ctrl+Z 撤销，Ctrl+Y 重做，Ctrl+滚轮缩放",
+  ],
   brush: ["Brush", "画笔"],
   eraser: ["Eraser", "橡皮"],
   undo: ["Undo", "撤销"],
@@ -181,6 +185,7 @@ const words = {
   connectionLost: ["The server does not answer.", "服务器没有响应。"],
   seconds: ["{0} s", "{0} 秒"],
   minutes: ["{0} min", "{0} 分钟"],
+  ...formWords,
 } as const satisfies Record<string, readonly [string, string]>;
 
 export type Word = keyof typeof words;

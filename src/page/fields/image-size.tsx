@@ -1,5 +1,5 @@
 import { resizeModes } from "../../options/choices.js";
-import { type Settings, settings, sources } from "../settings.js";
+import { broughtTo, isCloseUp, type Settings, settings, sources } from "../settings.js";
 import { useModel } from "../settings-form.js";
 import { useStore, useWords } from "../store.js";
 import type { Word } from "../words.js";
@@ -16,13 +16,18 @@ const resizeWords: Readonly<Record<Settings["resizeMode"], Word>> = {
 /** The size that a picture is repainted at, its own unless one is typed, and how the picture is brought to it. */
 export function ImageSize({ mode }: { readonly mode: "image" | "inpaint" }) {
   const t = useWords();
-  const { imageWidth, imageHeight, resizeMode, onlyMasked } = useStore(settings);
+  const form = useStore(settings);
+  const { imageWidth, imageHeight, resizeMode } = form;
   const source = useStore(sources);
-  const { size = 512, factor = 8 } = useModel(mode) ?? {};
-  const closeUp = mode === "inpaint" && onlyMasked;
-  /** What the library takes where nothing is said. */
-  const own = (pixels: number): number => {
+  const model = useModel(mode);
+  const { size = 512, factor = 8 } = model ?? {};
+  const closeUp = mode === "inpaint" && isCloseUp(form, source, model);
+  const brought = mode === "image" ? broughtTo(source, model) : undefined;
+  /** What is taken where nothing is typed. */
+  const own = (side: "width" | "height"): number => {
+    const pixels = source[side];
     if (pixels === 0 || closeUp) return size;
+    if (brought) return brought[side];
     return mode === "inpaint" ? pixels : Math.max(factor, pixels - (pixels % factor));
   };
   const range = { min: 64, max: 2048, step: factor };
@@ -31,13 +36,13 @@ export function ImageSize({ mode }: { readonly mode: "image" | "inpaint" }) {
       <NumberField
         {...range}
         label={t("width")}
-        value={imageWidth || own(source.width)}
+        value={imageWidth || own("width")}
         onChange={(imageWidth) => change({ imageWidth })}
       />
       <NumberField
         {...range}
         label={t("height")}
-        value={imageHeight || own(source.height)}
+        value={imageHeight || own("height")}
         onChange={(imageHeight) => change({ imageHeight })}
       />
       {!closeUp && (

@@ -1,5 +1,6 @@
 import { useRef } from "preact/hooks";
-import { settings, sources } from "../settings.js";
+import { broughtTo, settings, sources } from "../settings.js";
+import { useModel } from "../settings-form.js";
 import { useStore, useWords } from "../store.js";
 import { NumberField } from "./fields.js";
 
@@ -11,7 +12,9 @@ const snapped = (pixels: number): number => Math.min(most, Math.max(0, Math.roun
 /** The picture in the frame that it will grow to; each side is pulled with the pointer or with arrow keys. */
 export function OutpaintFrame() {
   const t = useWords();
-  const { image, width, height } = useStore(sources);
+  const source = useStore(sources);
+  const { image } = source;
+  const { width, height } = broughtTo(source, useModel("outpaint")) ?? source;
   const form = useStore(settings);
   const frame = useRef<HTMLDivElement>(null);
   const pulled = useRef<{ side: Side; from: number; at: number; scale: number }>();
@@ -32,7 +35,11 @@ export function OutpaintFrame() {
   };
   return (
     <div class="outpaint">
-      <div ref={frame} class="frame" style={{ aspectRatio: `${total.width} / ${total.height}` }}>
+      <div
+        ref={frame}
+        class="frame"
+        style={{ aspectRatio: `${total.width} / ${total.height}`, "--ratio": total.width / total.height }}
+      >
         <img
           src={image}
           alt={t("picture")}

@@ -1,47 +1,27 @@
 import { useEffect, useState } from "preact/hooks";
-import { imagePixels } from "../catalog.js";
-import { noSources, type Sources, sources } from "../settings.js";
+import { broughtTo, type Mode, noSources, settings, sources } from "../settings.js";
+import { useModel } from "../settings-form.js";
 import { useStore, useWords } from "../store.js";
-import { FileButton, pictureTypes } from "./file-button.js";
-
-/** Takes a file as the picture to work on. */
-export async function takePicture(file: Blob): Promise<void> {
-  sources.set({ ...(await readPicture(file)), mask: "" });
-}
-
-/** A file as a data: URL. Pictures that are too large for the server are made smaller here. */
-export async function readPicture(file: Blob): Promise<Omit<Sources, "mask">> {
-  const bitmap = await createImageBitmap(file);
-  const pixels = bitmap.width * bitmap.height;
-  const shrink = Math.min(1, Math.sqrt(imagePixels.get() / pixels));
-  const width = Math.max(1, Math.floor(bitmap.width * shrink));
-  const height = Math.max(1, Math.floor(bitmap.height * shrink));
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
-  canvas.getContext("2d")!.drawImage(bitmap, 0, 0, width, height);
-  bitmap.close();
-  return { image: canvas.toDataURL("image/png"), width, height };
-}
-
-export const pictureIn = (data: DataTransfer | null): File | undefined =>
-  [...(data?.files ?? [])].find(({ type }) => pictureTypes.some((known) => known === type));
+import { FileButton } from "./file-button.js";
+import { fileIn, takePicture, useFileProblem } from "./picture-file.js";
+import { type Extent, isLarge } from "./picture-fit.js";
 
 /** Choosing, dropping or pasting the picture to work on. */
-export function PictureInput() {
+export function PictureInput({ mode }: { readonly mode: Mode }) {
   const t = useWords();
   const { image, width, height } = useStore(sources);
   const [over, setOver] = useState(false);
   const [problem, setProblem] = useState("");
+  const inWords = useFileProblem();
   const take = (file: File | undefined) => {
     if (!file) return;
     takePicture(file).then(
       () => setProblem(""),
-      (error: Error) => setProblem(error.message),
+      (error: unknown) => setProblem(inWords(error)),
     );
   };
   useEffect(() => {
-    const paste = (event: ClipboardEvent) => take(pictureIn(event.clipboardData));
+    const paste = (event: ClipboardEvent) => take(fileIn(event.clipboardData));
     document.addEventListener("paste", paste);
     return () => document.removeEventListener("paste", paste);
   });
@@ -59,7 +39,7 @@ export function PictureInput() {
         event.preventDefault();
         event.stopPropagation();
         setOver(false);
-        take(pictureIn(event.dataTransfer));
+        take(fileIn(event.dataTransfer));
       }}
     >
       <div class="row">
@@ -72,7 +52,33 @@ export function PictureInput() {
         <small class="hint">{image ? `${width} × ${height}` : t("dropPicture")}</small>
       </div>
       {problem && <p role="alert">{problem}</p>}
+      {image && mode !== "upscale" && <LargePicture mode={mode} />}
     </section>
+  );
+}
+
+/** What happens to a picture that is larger than the model draws well, and the other way. */
+function LargePicture({ mode }: { readonly mode: Mode }) {
+  const t = useWords();
+  const source = useStore(sources);
+  const { imageWidth, imageHeight } = useStore(settings);
+  const model = useModel(mode);
+  if (!isLarge(source, model) || (mode !== "outpaint" && (imageWidth > 0 || imageHeight > 0))) return null;
+  const pixels = ({ width, height }: Extent) => `${width} × ${height}`;
+  const brought = broughtTo(source, model);
+  const { size = 512 } = model ?? {};
+  const said = !brought
+    ? t("ownSizeUsed", pixels(source))
+    : mode === "inpaint"
+      ? t("largeMasked", pixels(source), pixels({ width: size, height: size }))
+      : t("largePicture", pixels(source), pixels(brought));
+  return (
+    <p class="large-picture" role="status">
+      <span>{said}</span>
+      <button type="button" class="quiet" onClick={() => sources.update({ ownSize: brought !== undefined })}>
+        {t(brought ? "keepOwnSize" : "useModelSize")}
+      </button>
+    </p>
   );
 }
 

@@ -1,10 +1,10 @@
 import { models, schedulers } from "../catalog.js";
-import { restoreMask } from "../fields/mask-editor.js";
-import { readPicture, takePicture } from "../fields/picture-input.js";
+import { restoreMask } from "../fields/mask-strokes.js";
+import { readPicture, takePicture } from "../fields/picture-file.js";
 import { chooseNoStyles } from "../prompt-styles/prompt-styles.js";
 import { settingsOf } from "../restored-settings.js";
 import type { GenerateView } from "../server.js";
-import { controlPicture, type Mode, modelSetting, settings } from "../settings.js";
+import { controlPicture, type Mode, modelSetting, settings, sources } from "../settings.js";
 import type { Shown } from "./viewed.js";
 
 export const load = async (url: string): Promise<Blob> => (await fetch(url)).blob();
@@ -15,24 +15,29 @@ export async function restoreJob(
   request: GenerateView,
 ): Promise<Mode> {
   const entry = models.get().models.find(({ label }) => label === model);
+  const { images = [] } = request;
+  const index = result?.images.findIndex((made) => made.key === key) ?? 0;
+  const start = request.image ?? images[index % images.length];
+  const mode = start ? modeOnPicture(request) : entry?.kind === "unconditional" ? "unconditional" : "text";
   chooseNoStyles();
-  settings.update({
+  settings.updateOf(mode, {
     ...settingsOf(request, schedulers.get()),
     ...(seed && { seed }),
     ...(entry && modelSetting(entry)),
   });
   const [control] = request.controlnet ?? [];
   if (control) controlPicture.set((await readPicture(await load(control.image.url))).image);
-  const { images = [] } = request;
-  const index = result?.images.findIndex((made) => made.key === key) ?? 0;
-  const start = request.image ?? images[index % images.length];
-  if (!start) return entry?.kind === "unconditional" ? "unconditional" : "text";
-  await takePicture(await load(start.url));
-  if (request.expand) return "outpaint";
-  if (!request.mask) return "image";
-  await restoreMask(await load(request.mask.url));
-  return "inpaint";
+  if (start) {
+    await takePicture(await load(start.url));
+    // As it was made, however large it is for the model.
+    sources.update({ ownSize: request.onlyMasked === undefined });
+  }
+  if (request.mask) await restoreMask(await load(request.mask.url));
+  return mode;
 }
+
+const modeOnPicture = ({ expand, mask }: GenerateView): Mode =>
+  expand ? "outpaint" : mask ? "inpaint" : "image";
 
 /** Takes a finished picture as the one to work on. */
 export const takeShown = async ({ image }: Shown): Promise<void> => takePicture(await load(image.url));

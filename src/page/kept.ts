@@ -1,0 +1,44 @@
+import { createStore, del, get, set } from "idb-keyval";
+import { controlPicture, noSources, type Sources, sources } from "./settings.js";
+
+/** What the browser keeps over a reload and is too large for the settings. */
+interface Kept {
+  readonly sources: Sources;
+  readonly control: string;
+  /** The job that was shown last, and what it was made from. */
+  readonly result: { readonly id: string; readonly before: string };
+}
+
+let opened: ReturnType<typeof createStore> | undefined;
+const store = () => {
+  opened ??= createStore("tfjs-diffusion", "kept");
+  return opened;
+};
+
+/** Private windows may forbid it; then nothing is kept. */
+export const remember = <Name extends keyof Kept>(name: Name, value: Kept[Name]): Promise<void> =>
+  set(name, value, store()).catch(() => {});
+export const forget = (name: keyof Kept): Promise<void> => del(name, store()).catch(() => {});
+export const kept = <Name extends keyof Kept>(name: Name): Promise<Kept[Name] | undefined> =>
+  get<Kept[Name]>(name, store()).catch(() => undefined);
+
+/** Brings back the pictures of before the reload, and keeps those that come. @param onMask told of a mask that is back */
+export async function keepPictures(onMask: (mask: string) => Promise<void>): Promise<void> {
+  const [before, control] = await Promise.all([kept("sources"), kept("control")]);
+  if (before?.image && !sources.get().image) {
+    sources.set({ ...noSources, ...before });
+    if (before.mask) await onMask(before.mask).catch(() => {});
+  }
+  if (control && !controlPicture.get()) controlPicture.set(control);
+  sources.subscribe(soon(() => void remember("sources", sources.get())));
+  controlPicture.subscribe(soon(() => void remember("control", controlPicture.get())));
+}
+
+/** A moment after the last change: a picture and its mask change one after the other. */
+function soon(work: () => void): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(work, 150);
+  };
+}

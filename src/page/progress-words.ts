@@ -1,0 +1,18 @@
+import type { Translate } from "./store.js";
+import type { Word } from "./words.js";
+
+const parts: readonly (readonly [RegExp, Word])[] = [
+  [/^text_encoder/, "textEncoderPart"],
+  [/^image_encoder/, "imageEncoderPart"],
+  [/unet|^transformer/, "unetPart"],
+  [/^(vae|vq)/, "decoderPart"],
+  [/^taesd/, "previewPart"],
+  [/^(controlnet|t2i)/, "controlPart"],
+  [/^(upscaler|rrdb|srvgg)/, "upscalerPart"],
+];
+
+/** What is being loaded, in words: a network by what it is for, anything else (a file that is downloaded) by its name. */
+export function partName(t: Translate, what: string): string {
+  const [, word] = parts.find(([pattern]) => pattern.test(what)) ?? [];
+  return word ? t(word) : what;
+}
