@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
-import { cpuFlags } from "../src/runtime/probe.js";
+import { cpuFlags } from "../src/runtime/machine.js";
 import { jsonLine, root } from "./processes.js";
 
 /** What figures depend on, and so what every result carries. */

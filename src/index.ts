@@ -90,11 +90,12 @@ export { defaultModels } from "./pipeline/model-source.js";
 export type { GenerateResult } from "./pipeline/run.js";
 export { keepModels, unload } from "./pipeline/shared-models.js";
 export { StableDiffusion } from "./pipeline/stable-diffusion.js";
+export { cpuFlags } from "./runtime/machine.js";
 export type { Posterior, Vae, VaeOptions } from "./runtime/networks/autoencoder.js";
 export type { UNetInput } from "./runtime/networks/inputs.js";
 export type { TextEncoder, TextEncoding } from "./runtime/networks/text-encoder.js";
 export type { UNet } from "./runtime/networks/unet.js";
-export { type Capabilities, cpuFlags } from "./runtime/probe.js";
+export type { Capabilities } from "./runtime/probe.js";
 export type { Status } from "./runtime/process/messages.js";
 export {
   type SchedulerEntry,

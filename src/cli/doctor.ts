@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import { DiffusionError } from "../errors.js";
 import { hubSettings } from "../hub/settings.js";
 import { defaultModels } from "../index.js";
-import { cpuFlags } from "../runtime/probe.js";
+import { cpuFlags } from "../runtime/machine.js";
 import { Engine } from "../runtime/process/engine.js";
 import type { Request, Status } from "../runtime/process/messages.js";
 import { listModels } from "../weights/cache-entries.js";

@@ -40,14 +40,16 @@ export class ImageUpscaler {
     const { runtime = "graph", precision = "fp32", cacheDir, threads, memoryLimit, hangMs, ...hub } = options;
     const path = await locateUpscaler(model, hub);
     const file = readUpscaler(path);
+    const root = cacheRoot(cacheDir);
     const settings = {
+      cacheRoot: root,
       ...(threads !== undefined && { threads }),
       ...(memoryLimit !== undefined && { memoryLimit }),
       ...(hangMs !== undefined && { hangMs }),
     };
     const engine = precision === "bf16" ? await Engine.forBfloat16(settings) : new Engine(settings);
     engine.start();
-    const networks = { runtime, precision, cacheRoot: cacheRoot(cacheDir) };
+    const networks = { runtime, precision, cacheRoot: root };
     return new ImageUpscaler(parse(path).name, createUpscaler(file, engine, networks), engine);
   }
 

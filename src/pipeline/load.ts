@@ -141,6 +141,7 @@ async function engineFor(model: Model, options: LoadOptions): Promise<Engine> {
   const { threads, memoryLimit, hangMs, precision } = options;
   const settings = {
     sideBySide: isSideBySide(model, options),
+    cacheRoot: cacheRoot(options.cacheDir),
     ...(threads !== undefined && { threads }),
     ...(memoryLimit !== undefined && { memoryLimit }),
     ...(hangMs !== undefined && { hangMs }),

@@ -1,4 +1,12 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -8,11 +16,18 @@ const scratch = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 const folder = (name: string) => join(scratch, name);
+/** Opens it as a process does that is about to run a network with compiled functions. */
+function opened(name: string) {
+  const compiled = openCompiledFunctions(folder(name))!;
+  compiled.layOut();
+  return compiled;
+}
+
 /** Where TensorFlow reads and writes. */
 const own = (flags: string) => /directory=(\S+)/.exec(flags)![1]!;
 
 test("what a process has compiled is there for the next, also when both run at once", () => {
-  const [first, beside] = [openCompiledFunctions(folder("a"))!, openCompiledFunctions(folder("a"))!];
+  const [first, beside] = [opened("a"), opened("a")];
   expect(own(first.flags)).not.toBe(own(beside.flags));
   writeFileSync(join(own(first.flags), "xla_1.pb"), "one");
   writeFileSync(join(own(beside.flags), "xla_1.pb"), "one");
@@ -21,20 +36,33 @@ test("what a process has compiled is there for the next, also when both run at o
   beside.keep();
   beside.keep();
   expect(readdirSync(folder("a"))).toHaveLength(2);
-  const next = own(openCompiledFunctions(folder("a"))!.flags);
+  const next = own(opened("a").flags);
   expect(readdirSync(next).map((name) => readFileSync(join(next, name), "utf8"))).toEqual(["one", "two"]);
 });
 
 test("what is cut short or changed is not used, and goes", () => {
-  const before = openCompiledFunctions(folder("b"))!;
+  const before = opened("b");
   for (const name of ["xla_1.pb", "xla_2.pb", "xla_3.pb"])
     writeFileSync(join(own(before.flags), name), `code of ${name}`);
   before.keep();
   const [cut, changed] = readdirSync(folder("b")).map((name) => join(folder("b"), name)) as [string, string];
   truncateSync(cut, 3);
   writeFileSync(changed, "code of xla_2.pc");
-  expect(readdirSync(own(openCompiledFunctions(folder("b"))!.flags))).toEqual(["xla_3.pb"]);
+  expect(readdirSync(own(opened("b").flags))).toEqual(["xla_3.pb"]);
   expect(readdirSync(folder("b"))).toHaveLength(1);
+});
+
+test("what is kept is not copied, and not looked at before a network needs it", () => {
+  const before = opened("c");
+  writeFileSync(join(own(before.flags), "xla_1.pb"), "one");
+  before.keep();
+  const next = openCompiledFunctions(folder("c"))!;
+  expect(readdirSync(own(next.flags))).toEqual([]);
+  // Compiled here before it was laid out: that stays.
+  writeFileSync(join(own(next.flags), "xla_1.pb"), "mine");
+  next.layOut();
+  expect(readFileSync(join(own(next.flags), "xla_1.pb"), "utf8")).toBe("mine");
+  expect(lstatSync(join(own(opened("c").flags), "xla_1.pb")).isSymbolicLink()).toBe(true);
 });
 
 test("where nothing can be kept, nothing is, without a word", () => {

@@ -15,6 +15,8 @@ export interface SavedGraph {
   readonly results: Fields<{ readonly shape: Shape }>;
   /** Weights that it is given at each run, beside its inputs. */
   readonly given: readonly GivenWeight[];
+  /** How many functions XLA compiles when it is first run. */
+  readonly compiled: number;
 }
 
 export interface WrittenGraph extends Omit<SavedGraph, "folder"> {
@@ -43,14 +45,14 @@ export function savedGraph(
   const entryFile = program && question && join(root, `${digest(JSON.stringify([program, question]))}.json`);
   const known = entryFile && readEntry(root, entryFile);
   if (known) return known;
-  const { bytes, results, given } = write();
+  const { bytes, results, given, compiled } = write();
   const graph = digest(bytes);
   const folder = keptGraph(cacheRoot, bytes);
   if (entryFile) {
-    const entry: Entry = { graph, results, given };
+    const entry: Entry = { graph, results, given, compiled };
     writingCache(cacheRoot, () => writeWholeSync(entryFile, JSON.stringify(entry)));
   }
-  return { folder, results, given };
+  return { folder, results, given, compiled };
 }
 
 /** Whether this process has seen to the cache's bound; conversions of weights do so by themselves. */
@@ -72,7 +74,7 @@ export function keptGraph(cacheRoot: string, bytes: Uint8Array): string {
   return join(root, graph);
 }
 
-const digest = (of: string | Uint8Array): string =>
+export const digest = (of: string | Uint8Array): string =>
   createHash("sha256").update(of).digest("hex").slice(0, 24);
 const graphFile = (root: string, graph: string): string => join(root, graph, "saved_model.pb");
 
@@ -94,8 +96,8 @@ function isGraph(root: string, graph: string): boolean {
 
 function readEntry(root: string, file: string): SavedGraph | undefined {
   try {
-    const { graph, results, given } = JSON.parse(readFileSync(file, "utf8")) as Entry;
-    if (isGraph(root, graph)) return { folder: join(root, graph), results, given };
+    const { graph, results, given, compiled } = JSON.parse(readFileSync(file, "utf8")) as Entry;
+    if (isGraph(root, graph)) return { folder: join(root, graph), results, given, compiled };
   } catch {
     // Not there yet, or damaged: it is written again.
   }
@@ -105,7 +107,7 @@ function readEntry(root: string, file: string): SavedGraph | undefined {
 let ownDigest: string | undefined;
 
 /** The bundle that this is part of names the others by their content. From source, each start writes its graphs anew. */
-function thisProgram(): string | undefined {
+export function thisProgram(): string | undefined {
   if (import.meta.url.endsWith(".ts")) return undefined;
   ownDigest ??= digest(readFileSync(pathOf(import.meta.url)));
   return ownDigest;

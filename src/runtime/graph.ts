@@ -5,12 +5,13 @@ import type { Network } from "../models/network.js";
 import { Module } from "../nn/module.js";
 import { inParts } from "../ops/calls.js";
 import { graphOps } from "../ops/graph.js";
+import type { FunctionBody } from "../ops/graph-def.js";
 import type { GivenWeight } from "../ops/graph-tensors.js";
 import { elements, type Tensor } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { contentKey } from "../weights/content-key.js";
 import { type GivenTensors, takeAdapted } from "./adapted-weights.js";
-import { keepCompiledFunctions } from "./compiled-functions.js";
+import { keepCompiledFunctions, layOutCompiledFunctions } from "./compiled-functions.js";
 import { type SavedGraph, savedGraph, type WrittenGraph } from "./graph-cache.js";
 import { convertedWeights, storedTypes, valuesOf, type WeightOptions } from "./graph-weights.js";
 import { mapWeights } from "./mapped-weights.js";
@@ -63,9 +64,11 @@ export function graphRunner<N extends Network>(
           throw internal(`input ${path} of a graph: expected [${shape}], got [${got?.shape}]`);
       }
       const ids = wanted.map(([path, want]) => createTensor(native, want, given.get(path)!.data));
+      // Functions are compiled when they are first run.
+      const compiles = !hasRun && graph.compiled > 0;
+      if (compiles) layOutCompiledFunctions();
       const results = session.run([...ids, ...weights.ids]);
-      // They are compiled when they are first run.
-      if (!hasRun) keepCompiledFunctions();
+      if (compiles) keepCompiledFunctions();
       hasRun = true;
       for (const id of ids) binding.deleteTensor(id);
       const next = results.values();
@@ -169,9 +172,13 @@ function writeGraph(
   return {
     bytes: encodeSavedModel(body, native),
     given: part.given,
+    compiled: fusedIn(body),
     results: mapFields(outputs, () => ({ shape: shapes.next().value! })),
   };
 }
+
+const fusedIn = ({ functions = new Map() }: FunctionBody): number =>
+  [...functions.values()].reduce((sum, body) => sum + Number(body.isFused ?? false) + fusedIn(body), 0);
 
 function createTensor({ binding }: Native, spec: Tensor, data: Float32Array | Int32Array): number {
   const float = spec.dtype === "float32";

@@ -1,9 +1,15 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, utimesSync } from "node:fs";
+import { join } from "node:path";
+import { writeWholeSync } from "../disk/whole-file.js";
 import { DiffusionError, internal } from "../errors.js";
 import { type FusedNodes, type GraphOps, graphOps } from "../ops/graph.js";
 import type { FunctionBody, Node } from "../ops/graph-def.js";
 import { NodeWriter } from "../ops/node-writer.js";
 import type { Tensor } from "../ops/ops.js";
+import { compiledFolder } from "../weights/cache-root.js";
+import { flagsOfUser } from "./compiled-functions.js";
+import { digest, thisProgram } from "./graph-cache.js";
+import { cpuFlags, machineKey } from "./machine.js";
 import type { Native } from "./native.js";
 import { openSession } from "./session.js";
 
@@ -18,22 +24,74 @@ export interface Capabilities {
 let known: Capabilities | undefined;
 
 /**
- * Tries each node once in a graph of its own; where it is lacking or wrong, graphs use the plain form.
+ * What the library runs; asked once in a process.
  *
- * @param cacheRoot where the graphs are kept, as for `openSession`
+ * @param cacheRoot where it is kept that all nodes run, and the graphs that try them; without it, each is tried in any case
  * @throws DiffusionError DISK
  */
 export function probe(native: Native, cacheRoot?: string): Capabilities {
-  known ??= {
-    fused: {
-      layerNorm: runs(native, layerNorm, cacheRoot),
-      swish: runs(native, swish, cacheRoot),
-      linearGelu: runs(native, linearGelu, cacheRoot),
-      functions: isRecent(native.version) && gives(native, sortingFunction, [1, 2, 2, 4], cacheRoot),
-    },
-    directConvolution: convolvesDirectly(),
-  };
+  known ??= { fused: nodesThatRun(native, cacheRoot), directConvolution: convolvesDirectly() };
   return known;
+}
+
+/**
+ * Tries each node once in a graph of its own; where it is lacking or wrong, graphs use the plain form. Where all of them
+ * run, that is kept: trying takes as long as some steps do. A failure may be one of the moment, and is not.
+ *
+ * @param program `thisProgram`
+ * @throws DiffusionError DISK
+ */
+export function nodesThatRun(
+  native: Native,
+  cacheRoot?: string,
+  program: string | undefined = thisProgram(),
+): FusedNodes {
+  const file = cacheRoot && program && noteFile(native.version, cacheRoot, program);
+  if (file && isNoted(file)) return allNodes;
+  const fused = {
+    layerNorm: runs(native, layerNorm, cacheRoot),
+    swish: runs(native, swish, cacheRoot),
+    linearGelu: runs(native, linearGelu, cacheRoot),
+    functions: isRecent(native.version) && gives(native, sortingFunction, [1, 2, 2, 4], cacheRoot),
+  };
+  if (file && Object.values(fused).every(Boolean)) note(file);
+  return fused;
+}
+
+const allNodes: FusedNodes = { layerNorm: true, swish: true, linearGelu: true, functions: true };
+
+/** There once all nodes have run in this very program, with this library, CPU and environment. */
+function noteFile(version: string, cacheRoot: string, program: string): string | undefined {
+  const machine = machineKey();
+  if (machine === undefined) return undefined;
+  const settings = Object.entries(process.env).filter(
+    ([name]) => /^(TF|ONEDNN|DNNL)_/.test(name) && !/^TF_(NUM_|CPP_|XLA_FLAGS$)/.test(name),
+  );
+  const question = [program, version, flagsOfUser(process.env), settings.sort()];
+  return join(compiledFolder(cacheRoot), machine, `nodes-run.${digest(JSON.stringify(question))}`);
+}
+
+/** It counts as used then. */
+function isNoted(file: string): boolean {
+  try {
+    readFileSync(file);
+  } catch {
+    return false;
+  }
+  try {
+    utimesSync(file, new Date(), new Date());
+  } catch {
+    // a cache that is shared read-only
+  }
+  return true;
+}
+
+function note(file: string): void {
+  try {
+    writeWholeSync(file, "");
+  } catch {
+    // They are tried again next time.
+  }
 }
 
 /**
@@ -152,15 +210,5 @@ function gives(
   } catch (error) {
     if (error instanceof DiffusionError && error.code === "DISK") throw error; // it says nothing of the node
     return false;
-  }
-}
-
-/** The instruction sets that matter here, as Linux names them; empty where there is no /proc/cpuinfo. */
-export function cpuFlags(): ReadonlySet<string> {
-  try {
-    const line = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"));
-    return new Set(line?.[1]?.trim().split(/\s+/));
-  } catch {
-    return new Set();
   }
 }

@@ -42,6 +42,8 @@ export interface EngineOptions extends Guards {
   /** Default: one for each physical core. */
   readonly threads?: number;
   readonly sideBySide?: boolean;
+  /** As `WorkerSettings` has it. */
+  readonly cacheRoot?: string;
 }
 
 /** A network in the other process; loaded when it is first run, and again after a crash. */
@@ -98,12 +100,17 @@ export class Engine {
 
   constructor(options: EngineOptions & Pick<WorkerSettings, "instructionSet"> & { givenUpMs?: number } = {}) {
     this.#givenUpMs = options.givenUpMs ?? GIVEN_UP_MS;
-    const { memoryLimit, hangMs, threads = physicalCores(), sideBySide = false, instructionSet } = options;
+    const { memoryLimit, hangMs, threads = physicalCores(), sideBySide = false } = options;
+    const { cacheRoot, instructionSet } = options;
     this.#guards = {
       ...(memoryLimit !== undefined && { memoryLimit }),
       ...(hangMs !== undefined && { hangMs }),
     };
-    this.#settings = { threads, sideBySide, ...(instructionSet && { instructionSet }) };
+    this.#settings = {
+      ...{ threads, sideBySide },
+      ...(cacheRoot !== undefined && { cacheRoot }),
+      ...(instructionSet && { instructionSet }),
+    };
   }
 
   /**

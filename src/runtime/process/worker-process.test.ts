@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { workerError } from "./worker-process.js";
+import { cacheRoot } from "../../weights/cache-root.js";
+import { variablesOf, workerError } from "./worker-process.js";
 
 describe("a process that is lost is told in words", () => {
   it.each([
@@ -40,4 +41,10 @@ describe("a process that is lost is told in words", () => {
       message: `the process that computes was killed by SIGABRT${reason}`,
     });
   });
+});
+
+it("keeps what XLA compiles where the option cacheDir says", () => {
+  const settings = { threads: 2, sideBySide: false };
+  expect(cacheRoot(undefined, variablesOf({ ...settings, cacheRoot: "/elsewhere" }))).toBe("/elsewhere");
+  expect(variablesOf(settings)).not.toHaveProperty("TFJS_DIFFUSION_CACHE");
 });

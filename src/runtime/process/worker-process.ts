@@ -10,27 +10,38 @@ export interface WorkerSettings {
   readonly threads: number;
   /** Threads take nodes, not parts of nodes: for graphs that compute the samples of a batch side by side. */
   readonly sideBySide: boolean;
+  /** Where all that can be made again is kept; default: where the environment says. */
+  readonly cacheRoot?: string;
   /** The newest instruction set that oneDNN may use; by default what the CPU says it has. */
   readonly instructionSet?: string;
 }
 
 /** Starts a process that computes (`worker.ts`). */
-export function forkWorker({ threads, sideBySide, instructionSet }: WorkerSettings): ChildProcess {
+export function forkWorker(settings: WorkerSettings): ChildProcess {
   const entry = workerEntry();
   return fork(entry.path, [], {
     serialization: "advanced",
     stdio: ["ignore", "ignore", "pipe", "ipc"],
     execArgv: entry.execArgv,
-    env: {
-      ...process.env,
-      TF_ENABLE_ONEDNN_OPTS: process.env.TF_ENABLE_ONEDNN_OPTS ?? "1",
-      // One node at a time and all threads in it, or the other way round.
-      TF_NUM_INTRAOP_THREADS: sideBySide ? "1" : String(threads),
-      TF_NUM_INTEROP_THREADS: sideBySide ? String(threads) : "1",
-      ...(instructionSet && { ONEDNN_MAX_CPU_ISA: instructionSet }),
-    },
+    env: { ...process.env, ...variablesOf(settings) },
   });
 }
+
+/** What is set in its environment. */
+export const variablesOf = ({
+  threads,
+  sideBySide,
+  cacheRoot,
+  instructionSet,
+}: WorkerSettings): NodeJS.ProcessEnv => ({
+  TF_ENABLE_ONEDNN_OPTS: process.env.TF_ENABLE_ONEDNN_OPTS ?? "1",
+  // One node at a time and all threads in it, or the other way round.
+  TF_NUM_INTRAOP_THREADS: sideBySide ? "1" : String(threads),
+  TF_NUM_INTEROP_THREADS: sideBySide ? String(threads) : "1",
+  // Compiled functions are opened before anything is asked of it.
+  ...(cacheRoot !== undefined && { TFJS_DIFFUSION_CACHE: cacheRoot }),
+  ...(instructionSet && { ONEDNN_MAX_CPU_ISA: instructionSet }),
+});
 
 /** The built worker next to the bundle, or its source, when the library itself runs from source. */
 function workerEntry(): { path: string; execArgv: string[] } {
