@@ -1,7 +1,7 @@
 import type { Shape } from "./ops.js";
 
 /** TensorFlow's numeric types, under the names that GraphDef gives them. */
-export type NodeType = "DT_FLOAT" | "DT_INT32" | "DT_HALF" | "DT_BFLOAT16" | "DT_UINT8";
+export type NodeType = "DT_FLOAT" | "DT_INT32" | "DT_HALF" | "DT_BFLOAT16" | "DT_UINT8" | "DT_STRING";
 
 /** The attribute kinds of a NodeDef that this library writes. */
 export type Attribute =
@@ -16,6 +16,8 @@ export type Attribute =
   | { readonly types: readonly NodeType[] }
   | { readonly bytes: Uint8Array }
   | { readonly function: string }
+  /** A tensor without axes that is a text. */
+  | { readonly text: string }
   | { readonly tensor: { readonly type: NodeType; readonly shape: Shape; readonly bytes: Uint8Array } };
 
 export type Attributes = Readonly<Record<string, Attribute>>;
@@ -48,4 +50,6 @@ export interface FunctionBody {
   readonly functions?: ReadonlyMap<string, FunctionBody>;
   /** Compiled by XLA into code of its own, which keeps what lies between its operations out of memory. */
   readonly isFused?: boolean;
+  /** Divides and joins at most: what is computed is in functions that it calls. */
+  readonly onlyCalls?: boolean;
 }

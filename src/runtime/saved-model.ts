@@ -1,5 +1,5 @@
 import { internal } from "../errors.js";
-import { graphNodes, NETWORK } from "../ops/calls.js";
+import { graphNodes, NETWORK, networkOf } from "../ops/calls.js";
 import type { Attribute, FunctionBody, NodeDef, NodeType } from "../ops/graph-def.js";
 import type { Shape } from "../ops/ops.js";
 import type { Message, Native } from "./native.js";
@@ -9,6 +9,7 @@ const typeNumbers: Record<NodeType, number> = {
   DT_FLOAT: 1,
   DT_INT32: 3,
   DT_UINT8: 4,
+  DT_STRING: 7,
   DT_BFLOAT16: 14,
   DT_HALF: 19,
 };
@@ -19,7 +20,7 @@ export function encodeSavedModel(body: FunctionBody, { protobuf }: Native): Uint
   const graph = create("GraphDef");
   graph.setNodeList(graphNodes(body).map((node) => encodeNode(node, create)));
   const library = create("FunctionDefLibrary");
-  const functions = withCalled(new Map([[NETWORK, body]]));
+  const functions = withCalled(new Map([[NETWORK, networkOf(body)]]));
   library.setFunctionList([...functions].map(([name, one]) => encodeFunction(name, one, create, protobuf)));
   graph.setLibrary(library);
   // The version of GraphDef that TensorFlow 2.x writes; older ones change the meaning of some nodes.
@@ -122,6 +123,7 @@ const outputNames: Readonly<Record<string, string | readonly string[]>> = {
   Pad: "output",
   PartitionedCall: "output",
   RealDiv: "z",
+  RemoteCall: "output",
   Relu: "activations",
   Reshape: "output",
   ResizeNearestNeighbor: "resized_images",
@@ -175,7 +177,13 @@ function encodeAttribute(attribute: Attribute, create: Create): Message {
     value.setFunc(called);
   } else if ("strings" in attribute)
     list((message) => message.setSList(attribute.strings.map((s) => Buffer.from(s).toString("base64"))));
-  else {
+  else if ("text" in attribute) {
+    const tensor = create("Tensor");
+    tensor.setDtype(typeNumbers.DT_STRING);
+    tensor.setTensorShape(encodeShape([], create));
+    tensor.setStringValList([Buffer.from(attribute.text).toString("base64")]);
+    value.setTensor(tensor);
+  } else {
     const { type, shape, bytes } = attribute.tensor;
     const tensor = create("Tensor");
     tensor.setDtype(typeNumbers[type]);
