@@ -14,6 +14,26 @@ export interface WeightOptions {
   readonly label: string;
   /** Called for each weight that had to be converted. */
   readonly onWeight?: () => void;
+  /** Converts these into the cache ahead of being asked for them one by one. */
+  readonly convertAhead?: (missing: readonly GivenWeight[]) => void;
+}
+
+/** The files of weights; those that are missing are made. */
+export function weightFiles(
+  checkpoint: Checkpoint,
+  weights: readonly GivenWeight[],
+  options: WeightOptions,
+): MappedWeight[] {
+  const cache = openCacheOf(checkpoint, options);
+  const found = weights.map(({ name, view }) => cache.find(name, viewName(view)));
+  const missing = weights.filter((_, i) => found[i] === undefined);
+  if (missing.length > 0) options.convertAhead?.(missing);
+  const convert = missing.length > 0 ? convertedWeights(checkpoint, options) : undefined;
+  return weights.map((weight, i) => {
+    const path = found[i];
+    if (path === undefined) return convert!(weight);
+    return { path, type: storedTypes[options.precision], shape: shapeOf(checkpoint, weight) };
+  });
 }
 
 /** A checkpoint's weights as a graph needs them: files of the cache, made once, and the shapes of what they hold. */

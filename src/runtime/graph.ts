@@ -13,7 +13,7 @@ import { contentKey } from "../weights/content-key.js";
 import { type GivenTensors, takeAdapted } from "./adapted-weights.js";
 import { keepCompiledFunctions, layOutCompiledFunctions } from "./compiled-functions.js";
 import { type SavedGraph, savedGraph, type WrittenGraph } from "./graph-cache.js";
-import { convertedWeights, storedTypes, valuesOf, type WeightOptions } from "./graph-weights.js";
+import { storedTypes, valuesOf, type WeightOptions, weightFiles } from "./graph-weights.js";
 import { mapWeights } from "./mapped-weights.js";
 import type { Native } from "./native.js";
 import type { Capabilities } from "./probe.js";
@@ -106,8 +106,11 @@ function takeWeights(
   const isChanged = ({ name }: GivenWeight) => checkpoint.changed?.names.has(name) ?? false;
   const adapted = takeAdapted(native, checkpoint, options, given.filter(isChanged));
   try {
-    const file = convertedWeights(checkpoint, options);
-    const files = given.filter((weight) => !isChanged(weight)).map(file);
+    const files = weightFiles(
+      checkpoint,
+      given.filter((weight) => !isChanged(weight)),
+      options,
+    );
     const mapped = mapWeights(native, files, options.cacheRoot);
     const [changed, unchanged] = [adapted.ids.values(), mapped.values()];
     return {

@@ -1,7 +1,9 @@
 /**
  * The process that computes. TensorFlow's calls block their thread, take its memory and can abort the whole
  * process, so all of it lives here: the caller's event loop stays free, and a crash is an error, not the end.
+
  */
+import { isMainThread, workerData } from "node:worker_threads";
 import { DiffusionError, internal } from "../../errors.js";
 import { buildNetwork, type NetworkSpec } from "../../models/registry.js";
 import type { Checkpoint } from "../../weights/checkpoint.js";
@@ -13,6 +15,7 @@ import { probe, runsBfloat16 } from "../probe.js";
 import { requirements } from "../requirements.js";
 import type { Runner, RunnerRequest } from "../runner.js";
 import { openReference } from "../weights.js";
+import { type Conversion, convertShare, convertTogether } from "./conversion.js";
 import type { CallName, Calls, Reply, Request, Status } from "./messages.js";
 import { outOfMemory } from "./worker-process.js";
 
@@ -80,22 +83,35 @@ function makeGraphRunner(
   progress: Progress,
 ): Runner {
   let [done, total] = [0, 0];
+  const onWeight = () => {
+    // Vectors are written into the graph; what is converted are the others.
+    total ||= [...requirements(spec).weights.values()].filter((shape) => shape.length > 1).length;
+    progress(Math.min(++done, total), total);
+  };
+  const place = "imageProjection" in weights.weights ? undefined : weights.weights;
+  const named = { precision, cacheRoot, label: weights.label };
   const isUNet = spec.kind === "unet" || spec.kind === "k_unet" || spec.kind === "unconditional_unet";
   const one = { ...spec, size: { ...spec.size, batch: 1 } } as NetworkSpec;
   return graphRunner(native, buildNetwork(spec), checkpoint, {
     ...(sideBySide && isUNet && spec.size.batch > 1 && { perSample: buildNetwork(one) }),
-    precision,
-    cacheRoot,
-    label: weights.label,
+    ...named,
     capabilities: probe(native, cacheRoot),
     question: [spec, sideBySide],
-    onWeight() {
-      // Vectors are written into the graph; what is converted are the others.
-      total ||= [...requirements(spec).weights.values()].filter((shape) => shape.length > 1).length;
-      progress(Math.min(++done, total), total);
-    },
+    onWeight,
+    ...(place && {
+      convertAhead: (missing) =>
+        convertTogether({ ...named, place, weights: missing }, { ...helpers, onWeight }),
+    }),
   });
 }
+
+/** As many threads as compute convert, all of this program. */
+const helpers = {
+  threads: Math.max(
+    ...["INTRA", "INTER"].map((kind) => Number(process.env[`TF_NUM_${kind}OP_THREADS`] ?? 1)),
+  ),
+  entry: new URL(import.meta.url),
+};
 
 function answer(request: Request): Reply {
   const { id } = request;
@@ -121,17 +137,23 @@ const send = (reply: Reply): void => {
   process.send?.(reply);
 };
 
-useCompiledFunctions();
-// Loaded before it is needed.
-setImmediate(() => {
-  try {
-    loadNative();
-  } catch {
-    // The first call says what is wrong.
-  }
-});
-process.on("message", (request: Request) => send(answer(request)));
-// Ctrl-C reaches all processes of a terminal. The caller decides what it ends; this one goes when the caller goes.
-process.on("SIGINT", () => {});
-// The caller is gone: nobody waits for results any more.
-process.on("disconnect", () => process.exit(0));
+/** Waits for what is asked of it. */
+function serve(): void {
+  useCompiledFunctions();
+  // Loaded before it is needed.
+  setImmediate(() => {
+    try {
+      loadNative();
+    } catch {
+      // The first call says what is wrong.
+    }
+  });
+  process.on("message", (request: Request) => send(answer(request)));
+  // Ctrl-C reaches all processes of a terminal. The caller decides what it ends; this one goes when the caller goes.
+  process.on("SIGINT", () => {});
+  // The caller is gone: nobody waits for results any more.
+  process.on("disconnect", () => process.exit(0));
+}
+
+if (isMainThread) serve();
+else convertShare(workerData as Conversion);

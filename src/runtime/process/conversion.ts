@@ -1,0 +1,93 @@
+import { Worker } from "node:worker_threads";
+import type { GivenWeight } from "../../ops/graph-tensors.js";
+import { elements } from "../../ops/ops.js";
+import { openWeights, type WeightsPlace } from "../../weights/component.js";
+import { convertedWeights, shapeOf, type WeightOptions } from "../graph-weights.js";
+
+/** Weights that several threads convert, each taking the next; plain data and shared memory. */
+export interface Conversion extends Pick<WeightOptions, "precision" | "cacheRoot" | "label"> {
+  readonly place: WeightsPlace;
+  /** The largest first, so that no thread begins with one when the others end. */
+  readonly weights: readonly GivenWeight[];
+  /** Int32 at `NEXT` and so on. */
+  readonly shared: SharedArrayBuffer;
+}
+
+const [NEXT, DONE, AT_WORK] = [0, 1, 2];
+
+/** Fewer numbers are converted before another thread has started. */
+const LEAST_FOR_THREADS = 16e6;
+/** Each holds a weight in two layouts, of which the second can be four times as large. */
+const MOST_THREADS = 4;
+/** A thread that is silent for so long is not waited for: what it has not done is converted by who asked. */
+const PATIENCE_MS = 60_000;
+
+/**
+ * Converts weights into the cache by several threads, this one among them, and returns when all are done. What cannot be
+ * converted so stays for who needs it, who also says what is wrong with it.
+ *
+ * @param entry the program of the other threads, which calls `convertShare` with what it is given
+ * @param onWeight called for each weight
+ */
+export function convertTogether(
+  { place, ...options }: Omit<Conversion, "shared">,
+  { threads, entry, onWeight }: { threads: number; entry: URL; onWeight: () => void },
+): void {
+  const checkpoint = openWeights(place);
+  const sizes = new Map(options.weights.map((weight) => [weight, elements(shapeOf(checkpoint, weight))]));
+  checkpoint.close();
+  const total = [...sizes.values()].reduce((a, b) => a + b, 0);
+  const helpers = Math.min(threads, MOST_THREADS) - 1;
+  if (helpers < 1 || total < LEAST_FOR_THREADS) return;
+  const shared = new SharedArrayBuffer(12);
+  const weights = [...options.weights].sort((a, b) => sizes.get(b)! - sizes.get(a)!);
+  const conversion: Conversion = { ...options, weights, place, shared };
+  for (let i = 0; i < helpers; i++) {
+    const helper = new Worker(entry, { workerData: conversion });
+    // It must neither keep this process alive nor end it.
+    helper.on("error", () => {});
+    helper.unref();
+  }
+  let told = 0;
+  const state = new Int32Array(shared);
+  const tell = () => {
+    for (; told < Atomics.load(state, DONE); told++) onWeight();
+  };
+  convertShare(conversion, tell);
+  while (Atomics.load(state, AT_WORK) > 0) {
+    const seen = Atomics.load(state, DONE);
+    tell();
+    if (Atomics.wait(state, DONE, seen, PATIENCE_MS) === "timed-out") return;
+  }
+  tell();
+}
+
+/** What a thread does: takes the next weight until none is left. */
+export function convertShare(
+  { place, weights, shared, ...options }: Conversion,
+  onWeight: () => void = () => {},
+): void {
+  const state = new Int32Array(shared);
+  Atomics.add(state, AT_WORK, 1);
+  try {
+    const checkpoint = openWeights(place);
+    try {
+      const convert = convertedWeights(checkpoint, options);
+      for (;;) {
+        const weight = weights[Atomics.add(state, NEXT, 1)];
+        if (!weight) return;
+        convert(weight);
+        Atomics.add(state, DONE, 1);
+        Atomics.notify(state, DONE);
+        onWeight();
+      }
+    } finally {
+      checkpoint.close();
+    }
+  } catch {
+    // Who needs the weight meets the same fault, and can tell of it.
+  } finally {
+    Atomics.sub(state, AT_WORK, 1);
+    Atomics.notify(state, DONE);
+  }
+}
