@@ -16,6 +16,7 @@ export type ProgressEvent =
         readonly etaMs: number; // Infinity before the first byte
       };
     }
+  /** Weights are converted, or functions compiled for a size that is new. */
   | { readonly type: "convert"; readonly network: string; readonly done: number; readonly total: number }
   | { readonly type: "load"; readonly network: string; readonly done: number; readonly total: number }
   | {

@@ -17,10 +17,23 @@ export interface CompiledFunctions {
   /** Of TF_XLA_FLAGS, which TensorFlow reads when it is loaded. */
   readonly flags: string;
   /** Lays out what is kept. To be called before a function is run: most processes begin with others than compiled ones. */
-  layOut(): void;
+  layOut(): Omit<Compilation, "total">;
   /** Keeps what has been compiled since. */
   keep(): void;
 }
+
+/** Functions that a process is about to compile: each leaves a file in the folder when it is done. */
+export interface Compilation {
+  readonly folder: string;
+  /** Files that were there before. */
+  readonly before: number;
+  /** As many as there can be; those that are kept from earlier processes are not compiled again. */
+  readonly total: number;
+}
+
+/** How many functions the files in the folder hold. */
+export const compiledIn = (folder: string): number =>
+  list(folder).filter((name) => name.endsWith(".pb")).length;
 
 const flag = "--tf_xla_persistent_cache_directory";
 
@@ -42,9 +55,7 @@ export function openCompiledFunctions(folder: string): CompiledFunctions | undef
   return {
     flags: `${flag}=${own} --tf_xla_persistent_cache_device_types=CPU`,
     layOut() {
-      if (isLaidOut) return;
-      isLaidOut = true;
-      for (const file of list(folder)) {
+      for (const file of isLaidOut ? [] : list(folder)) {
         const [, name, sum] = /^(.+\.pb)\.([0-9a-f]{24})$/.exec(file) ?? [];
         if (name === undefined) continue;
         const path = join(folder, file);
@@ -58,6 +69,8 @@ export function openCompiledFunctions(folder: string): CompiledFunctions | undef
           // Gone meanwhile, or compiled here already.
         }
       }
+      isLaidOut = true;
+      return { folder: own, before: compiledIn(own) };
     },
     keep() {
       try {
@@ -90,7 +103,7 @@ export const flagsOfUser = ({ TF_XLA_FLAGS: flags = "" }: NodeJS.ProcessEnv): st
   inUse ? flags.replace(inUse.flags, "").trim() : flags;
 
 /** Lets TensorFlow find what earlier processes have compiled. */
-export const layOutCompiledFunctions = (): void => inUse?.layOut();
+export const layOutCompiledFunctions = (): Omit<Compilation, "total"> | undefined => inUse?.layOut();
 
 /** Keeps for later processes what this one has compiled. */
 export const keepCompiledFunctions = (): void => inUse?.keep();

@@ -55,7 +55,7 @@ export function graphRunner<N extends Network>(
     throw error;
   }
   return {
-    run(inputs) {
+    run(inputs, onCompile) {
       const given = new Map(listFields(inputs as Fields<Input>));
       // A failing run would leak the tensors that are made here, so nothing that does not fit may get there.
       for (const [path, { shape }] of wanted) {
@@ -66,7 +66,8 @@ export function graphRunner<N extends Network>(
       const ids = wanted.map(([path, want]) => createTensor(native, want, given.get(path)!.data));
       // Functions are compiled when they are first run.
       const compiles = !hasRun && graph.compiled > 0;
-      if (compiles) layOutCompiledFunctions();
+      const place = compiles ? layOutCompiledFunctions() : undefined;
+      if (place) onCompile?.({ ...place, total: graph.compiled });
       const results = session.run([...ids, ...weights.ids]);
       if (compiles) keepCompiledFunctions();
       hasRun = true;

@@ -6,6 +6,7 @@ import type { InputsOf, Network, OutputsOf } from "../models/network.js";
 import type { NetworkKind, NetworkOf, SpecOf } from "../models/registry.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import type { WeightsPlace } from "../weights/component.js";
+import type { Compilation } from "./compiled-functions.js";
 
 /**
  * What the words mean here, and nowhere else.
@@ -29,7 +30,8 @@ export type Results<N extends Network> = Filled<OutputsOf<N>, Values>;
 
 /** What computes a network at one size. */
 export interface Runner<N extends Network = Network> {
-  run(inputs: Given<N>): Results<N>;
+  /** @param onCompile told before functions are compiled, as those of a size that is new are when it is first run */
+  run(inputs: Given<N>, onCompile?: (compilation: Compilation) => void): Results<N>;
   /**
    * Takes the weights as other adapters change them. False if that takes another runner. One that throws here cannot
    * be run any more.

@@ -5,7 +5,9 @@ import { DiffusionError } from "../../errors.js";
 import type { Fields } from "../../models/fields.js";
 import type { Network } from "../../models/network.js";
 import type { NetworkKind, NetworkOf } from "../../models/registry.js";
+import type { Compilation } from "../compiled-functions.js";
 import type { Given, Input, Results, RunnerRequest } from "../runner.js";
+import { watchCompilation } from "./compilation.js";
 import { signalOfWork } from "./given-up.js";
 import type { CallName, Calls, Reply, Status } from "./messages.js";
 import { type Guards, type Watch, watch } from "./watch.js";
@@ -18,6 +20,8 @@ interface Pending {
   reject(error: Error): void;
   readonly onProgress?: OnWeights;
   readonly watch: Watch;
+  /** Ends looking at what is being compiled. */
+  endCompilation?: () => void;
   /** Nobody waits for the answer any more. */
   isGivenUp: boolean;
 }
@@ -57,6 +61,7 @@ export interface RemoteRunner<N extends Network = Network> {
 export interface RunnerUse {
   /** In place of those that it had; absent for none. */
   readonly adapters?: Adapters;
+  /** Told of weights that are converted, then of functions that are compiled for a new size. */
   readonly onProgress?: OnWeights;
 }
 
@@ -160,7 +165,8 @@ export class Engine {
             do await load(use);
             while (!isLoaded());
             const args = { key, inputs: inputs as Fields<Input> };
-            const results = await this.#call("run", args, { signal: signalOfWork() });
+            const { onProgress } = use;
+            const results = await this.#call("run", args, { signal: signalOfWork(), onProgress });
             return results as Results<NetworkOf<Kind>>;
           }),
         ),
@@ -286,6 +292,7 @@ export class Engine {
     for (const { watch } of this.#pending.values()) watch.alive();
     if ("progress" in reply)
       this.#pending.get(reply.id)?.onProgress?.(reply.progress.done, reply.progress.total);
+    else if ("compilation" in reply) this.#watchCompilation(reply);
     else if ("error" in reply) {
       const { code, message, hint } = reply.error;
       this.#settle(reply.id, (call) =>
@@ -294,11 +301,17 @@ export class Engine {
     } else this.#settle(reply.id, (call) => call.resolve(reply.result));
   }
 
+  #watchCompilation({ id, compilation }: Extract<Reply, { compilation: Compilation }>): void {
+    const call = this.#pending.get(id);
+    if (call?.onProgress) call.endCompilation = watchCompilation(compilation, call.onProgress);
+  }
+
   #settle(id: number, end: (call: Pending) => void): void {
     const call = this.#pending.get(id);
     if (!call) return;
     this.#pending.delete(id);
     call.watch.end();
+    call.endCompilation?.();
     if (this.#child) this.#keepAlive(this.#child);
     this.#endIfHeldUp();
     end(call);

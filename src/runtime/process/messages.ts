@@ -1,6 +1,7 @@
 import type { ErrorCode } from "../../errors.js";
 import type { Values } from "../../latents/latents.js";
 import type { Fields } from "../../models/fields.js";
+import type { Compilation } from "../compiled-functions.js";
 import type { Capabilities } from "../probe.js";
 import type { Input, RunnerRequest } from "../runner.js";
 
@@ -33,6 +34,7 @@ export type Request = {
 export type Reply =
   | { readonly id: number; readonly result: unknown }
   | { readonly id: number; readonly progress: { readonly done: number; readonly total: number } }
+  | { readonly id: number; readonly compilation: Compilation }
   | {
       readonly id: number;
       readonly error: { readonly code: ErrorCode; readonly message: string; readonly hint?: string };

@@ -7,6 +7,7 @@ import { isMainThread, workerData } from "node:worker_threads";
 import { DiffusionError, internal } from "../../errors.js";
 import { buildNetwork, type NetworkSpec } from "../../models/registry.js";
 import type { Checkpoint } from "../../weights/checkpoint.js";
+import type { Compilation } from "../compiled-functions.js";
 import { useCompiledFunctions } from "../compiled-functions.js";
 import { eagerRunner } from "../eager.js";
 import { graphRunner } from "../graph.js";
@@ -22,19 +23,23 @@ import { outOfMemory } from "./worker-process.js";
 const runners = new Map<string, Runner>();
 
 type Progress = (done: number, total: number) => void;
-type Handlers = { [N in CallName]: (args: Calls[N]["args"], progress: Progress) => Calls[N]["result"] };
+interface Telling {
+  readonly progress: Progress;
+  readonly onCompile: (compilation: Compilation) => void;
+}
+type Handlers = { [N in CallName]: (args: Calls[N]["args"], telling: Telling) => Calls[N]["result"] };
 
 const handlers: Handlers = {
-  load({ key, request }, progress) {
+  load({ key, request }, { progress }) {
     const before = runners.get(key);
     runners.delete(key);
     runners.set(key, makeRunner(request, progress, before));
     return undefined;
   },
-  run({ key, inputs }) {
+  run({ key, inputs }, { onCompile }) {
     const runner = runners.get(key);
     if (!runner) throw internal(`network ${key} is not loaded`);
-    return runner.run(inputs);
+    return runner.run(inputs, onCompile);
   },
   unload({ key }) {
     runners.get(key)?.dispose();
@@ -116,9 +121,12 @@ const helpers = {
 function answer(request: Request): Reply {
   const { id } = request;
   try {
-    const progress: Progress = (done, total) => send({ id, progress: { done, total } });
-    const handler = handlers[request.name] as (args: unknown, progress: Progress) => unknown;
-    return { id, result: handler(request.args, progress) };
+    const telling: Telling = {
+      progress: (done, total) => send({ id, progress: { done, total } }),
+      onCompile: (compilation) => send({ id, compilation }),
+    };
+    const handler = handlers[request.name] as (args: unknown, telling: Telling) => unknown;
+    return { id, result: handler(request.args, telling) };
   } catch (error) {
     if (error instanceof DiffusionError) {
       const { code, message, hint } = error;
