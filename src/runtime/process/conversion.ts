@@ -13,10 +13,21 @@ export interface Conversion extends Pick<WeightOptions, "precision" | "cacheRoot
   readonly shared: SharedArrayBuffer;
 }
 
+export interface Helpers {
+  /** This one among them. */
+  readonly threads: number;
+  /** The program of the others, which calls `convertShare` with what it is given. */
+  readonly entry: URL;
+  /** Called for each weight. */
+  readonly onWeight: () => void;
+  /** Fewer are left to who needs them. */
+  readonly leastNumbers?: number;
+}
+
 const [NEXT, DONE, AT_WORK] = [0, 1, 2];
 
 /** Fewer numbers are converted before another thread has started. */
-const LEAST_FOR_THREADS = 16e6;
+const LEAST_NUMBERS = 16e6;
 /** Each holds a weight in two layouts, of which the second can be four times as large. */
 const MOST_THREADS = 4;
 /** A thread that is silent for so long is not waited for: what it has not done is converted by who asked. */
@@ -25,20 +36,17 @@ const PATIENCE_MS = 60_000;
 /**
  * Converts weights into the cache by several threads, this one among them, and returns when all are done. What cannot be
  * converted so stays for who needs it, who also says what is wrong with it.
- *
- * @param entry the program of the other threads, which calls `convertShare` with what it is given
- * @param onWeight called for each weight
  */
 export function convertTogether(
   { place, ...options }: Omit<Conversion, "shared">,
-  { threads, entry, onWeight }: { threads: number; entry: URL; onWeight: () => void },
+  { threads, entry, onWeight, leastNumbers = LEAST_NUMBERS }: Helpers,
 ): void {
   const checkpoint = openWeights(place);
   const sizes = new Map(options.weights.map((weight) => [weight, elements(shapeOf(checkpoint, weight))]));
   checkpoint.close();
   const total = [...sizes.values()].reduce((a, b) => a + b, 0);
   const helpers = Math.min(threads, MOST_THREADS) - 1;
-  if (helpers < 1 || total < LEAST_FOR_THREADS) return;
+  if (helpers < 1 || total < leastNumbers) return;
   const shared = new SharedArrayBuffer(12);
   const weights = [...options.weights].sort((a, b) => sizes.get(b)! - sizes.get(a)!);
   const conversion: Conversion = { ...options, weights, place, shared };
