@@ -12,7 +12,10 @@ import { look } from "./store.js";
 import { wordIn } from "./words.js";
 import "./style.css";
 
-render(<App />, document.getElementById("page")!);
+const place = document.getElementById("page")!;
+// What stood there until the script had come.
+place.replaceChildren();
+render(<App />, place);
 
 const { language } = look.get();
 const lost = wordIn(language, "connectionLost");
