@@ -3,6 +3,7 @@ import { nearest } from "../errors.js";
 import type { Margins } from "../image/outpaint.js";
 import type { GenerateOptions } from "../index.js";
 import type { Seed } from "../latents/rng.js";
+import type { MaskArea } from "./mask-area.js";
 
 /** Readers of option values. They check the form; what a value may be is checked where it is used. */
 
@@ -40,6 +41,15 @@ export function readMargins(text: string): Partial<Margins> {
     return [side, Number(pixels)] as const;
   });
   return Object.fromEntries(entries);
+}
+
+/** "40,0,176,96": a rectangle in pixels. */
+export function readArea(text: string): MaskArea {
+  const numbers = text.split(",").map((part) => (/^\s*\d+\s*$/.test(part) ? Number(part) : Number.NaN));
+  const [left = 0, top = 0, width = 0, height = 0] = numbers;
+  if (numbers.length !== 4 || numbers.includes(Number.NaN) || width === 0 || height === 0)
+    throw new InvalidArgumentError("Expected left, top, width and height, for example 40,0,176,96.");
+  return { left, top, width, height };
 }
 
 /** "0.2,0.8": where the run begins and ends something. */

@@ -7,6 +7,7 @@ import type { NamesWith } from "../options/options.js";
 import { samplingOptions } from "../options/sampling-options.js";
 import { textOptions } from "../options/text-options.js";
 import {
+  readArea,
   readFreeU,
   readInterval,
   readMargins,
@@ -16,6 +17,7 @@ import {
   readSize,
 } from "./arguments.js";
 import { addControlOptions, type ControlFlags } from "./control-flags.js";
+import type { MaskArea } from "./mask-area.js";
 import { type AddFlags, addOptionFlags } from "./option-flags.js";
 
 /** Options that are passed on under the name that they have in the API. */
@@ -37,13 +39,15 @@ export interface GenerateFlags extends Passed, ControlFlags {
   hiresStrength?: number;
   deepCache?: number;
   unload?: boolean;
+  maskArea?: MaskArea;
   onlyMasked?: boolean;
   onlyMaskedPadding?: number;
   expand?: Partial<Margins>;
   model?: string;
   out?: string;
   force?: boolean;
-  preview?: string;
+  /** A file; false: the terminal shows no picture either. */
+  preview?: string | false;
   quiet?: boolean;
   json?: boolean;
   debug?: boolean;
@@ -90,10 +94,12 @@ function addImageOptions(command: Command): void {
     image: (command) =>
       command.option("--image <path>", "PNG, JPEG or WebP to start from, or a folder: each picture in it"),
     mask: (command) =>
-      command.option(
-        "--mask <path>",
-        "white or transparent: repaint; or a folder, with a mask named like each picture",
-      ),
+      command
+        .option(
+          "--mask <path>",
+          "white or transparent: repaint; or a folder, with a mask named like each picture",
+        )
+        .option("--mask-area <left,top,width,height>", "a rectangle in its place, in pixels", readArea),
     onlyMasked: (command) =>
       command
         .option("--only-masked", imageOptions.onlyMasked.about)
@@ -111,6 +117,7 @@ function addOutputOptions(command: Command): void {
     .option("--out <path>", "PNG file, or a folder (default: named after the prompt)")
     .option("--force", "overwrite existing files, which otherwise stay: new ones get the next number")
     .option("--preview <file>", "PNG that shows the state, small, after every step")
+    .option("--no-preview", "a terminal does not show the pictures")
     .option("--quiet", "no progress");
 }
 

@@ -18,11 +18,13 @@ import {
 import { openFailures } from "./folder-failures.js";
 import { addGenerateOptions, type GenerateFlags } from "./generate-flags.js";
 import { jobsOf } from "./jobs.js";
+import { maskOf } from "./mask-area.js";
 import { pictureNames, writePicture } from "./pictures.js";
 import { openProgress, type Progress } from "./progress.js";
 import { readPrompts } from "./prompts.js";
 import { invocation, note, type Session, say, sayJson, version } from "./session.js";
-import { welcome } from "./welcome.js";
+import { showPicture } from "./terminal-picture.js";
+import { sayNext, sayWelcome, welcome } from "./welcome.js";
 import { durationInWords } from "./wording.js";
 
 /** The command that is run when none is named. */
@@ -36,9 +38,14 @@ export function addGenerate(program: Command, session: Session): void {
   command.action(async (words: string[], flags: GenerateFlags) => {
     const isNamed = program.args[0] === "generate";
     if (!isNamed) refuseMistypedCommand(words, program);
-    if (words.length === 0 && Object.keys(flags).length === 0 && !session.json)
-      return makePictures([welcome.prompt], welcome.flags(), session);
-    return makePictures(await readPrompts(words, flags.promptFile), flags, session);
+    const isBare = !isNamed && !session.json && Object.keys(flags).every((name) => name === "preview");
+    if (isBare && words.length === 0) {
+      sayWelcome();
+      await makePictures([welcome.prompt], { ...flags, seed: welcome.seed }, session, sayNext);
+      return;
+    }
+    const prompts = await readPrompts(words, flags.promptFile);
+    await makePictures(prompts, flags, session, isBare ? sayNext : undefined);
   });
 }
 
@@ -76,10 +83,11 @@ export async function makePictures(
   prompts: readonly string[],
   flags: GenerateFlags,
   session: Session,
+  sayAfter?: typeof sayNext,
 ): Promise<void> {
   const options = optionsOf(flags);
   const modelName = nameOf(flags);
-  const { image, mask } = flags;
+  const { image, mask, maskArea } = flags;
   const jobs = jobsOf(prompts, { perPrompt: countOf(flags), modelName, image, mask });
   const many = jobs[0]!.image !== undefined;
   const names = pictureNames(
@@ -97,6 +105,7 @@ export async function makePictures(
       const making = generate({
         ...options,
         ...own,
+        ...(maskArea && { mask: await maskOf(maskArea, String(own.image ?? image)) }),
         ...seedsOfPicture(seeding, i),
         signal: session.signal,
         onProgress: listener(progress, flags.preview),
@@ -112,7 +121,11 @@ export async function makePictures(
       const { path, taken } = names.next(name);
       writePicture(path, encodePng(result.images[0]!, { parameters: text }));
       if (taken && !session.json) note(`${taken} exists and stays (--force would replace it)`);
-      report({ session, result, image: i, path, text, ms: performance.now() - start });
+      const ms = performance.now() - start;
+      report({ session, result, image: i, path, text, ms });
+      const picture = result.images[0]!;
+      if (!session.json && flags.preview !== false) showPicture(picture);
+      if (jobs.length === 1) sayAfter?.({ path, prompt: jobs[0]!.prompt ?? "", ms, size: picture });
     }
   } finally {
     progress.pause();
@@ -126,7 +139,14 @@ export async function makePictures(
 function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { model?: string } {
   const { promptFile, negative, size, count, onlyMasked, onlyMaskedPadding, out, force, ...rest } = flags;
   const { variationSeed, variationStrength, hiresScale, hiresStrength, ...others } = rest;
-  const { preview, quiet, json, debug, deepCache, unload, control, ...passed } = others;
+  const { preview, quiet, json, debug, deepCache, unload, control, maskArea, ...passed } = others;
+  if (maskArea && (passed.mask !== undefined || passed.image === undefined))
+    throw new DiffusionError(
+      "BAD_OPTION",
+      passed.mask === undefined
+        ? "--mask-area needs --image"
+        : "--mask-area and --mask contradict each other",
+    );
   if (size && (flags.width !== undefined || flags.height !== undefined))
     throw new DiffusionError("BAD_OPTION", "--size and --width or --height contradict each other");
   return {
@@ -144,7 +164,7 @@ function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { mode
     ...(deepCache !== undefined && { deepCache: { interval: deepCache } }),
     ...(unload && { keepLoaded: false }),
     ...(control && { controlnet: control }),
-    ...(preview !== undefined && { preview: true }),
+    ...(preview && { preview: true }),
   };
 }
 
@@ -167,16 +187,16 @@ function countOf({ count = 1 }: GenerateFlags): number {
 }
 
 /** The model's name as a picture's text has it: no folders, no owner, no extension. */
-function nameOf({ model, ...rest }: GenerateFlags): string {
-  if (model === undefined) return defaultModelFor(rest);
+function nameOf({ model, maskArea, ...rest }: GenerateFlags): string {
+  if (model === undefined) return defaultModelFor({ ...rest, ...(maskArea && { mask: "" }) });
   const last = resolve(model).split(/[/\\]/).at(-1)!;
   return last.replace(/\.(safetensors|ckpt)$/, "");
 }
 
-function listener(progress: Progress, preview: string | undefined) {
+function listener(progress: Progress, preview: string | false | undefined) {
   return (event: ProgressEvent) => {
     const [picture] = (event.type === "step" && event.previews) || [];
-    if (picture && preview !== undefined) writePicture(preview, encodePng(picture));
+    if (picture && preview) writePicture(preview, encodePng(picture));
     progress.event(event);
   };
 }

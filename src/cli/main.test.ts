@@ -229,7 +229,14 @@ describe("generate", () => {
     const { stdout, code } = await run([], { cwd });
     expect(code).toBe(0);
     expect(stdout).toContain("--help");
-    expect(stdout).toContain('"a dog with glasses" --seed 7 --steps 20');
+    expect(stdout).toContain('npx tfjs-diffusion "a dog with glasses" --seed 7\n');
+    expect(stdout).toMatch(/"a dog with glasses" is in a-dog-with-glasses\.png, after [\d.]+ s\./);
+    for (const next of [
+      "serve ",
+      '"a dog with a top hat" --image a-dog-with-glasses.png --mask-area',
+      "unconditional ",
+    ])
+      expect(stdout).toContain(`\n  npx tfjs-diffusion ${next}`);
     const { image, text } = readPng(join(cwd, "a-dog-with-glasses.png"));
     expect(image).toMatchObject({ width: 256, height: 256 });
     expect(text.parameters).toContain("Seed: 7");

@@ -18,7 +18,7 @@ import { addWorker } from "./worker.js";
 
 const examples = `
 Examples:
-  ${invocation} "a dog with glasses" --seed 7 --steps 20 --scheduler dpmpp_2m --guidance 5 --count 2 --out dog.png
+  ${invocation} "a dog with glasses" --seed 7 --count 2 --out dog.png
   ${invocation} "a red car on the street, 3d render" --size 320x192 --out cars/
   ${invocation} --prompt-file prompts.txt --json
 

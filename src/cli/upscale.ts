@@ -16,6 +16,7 @@ import { addGenerateOptions, type GenerateFlags } from "./generate-flags.js";
 import { jobsOf } from "./jobs.js";
 import { pictureNames, writePicture } from "./pictures.js";
 import { note, type Session, say, sayJson, version } from "./session.js";
+import { showPicture } from "./terminal-picture.js";
 import { durationInWords } from "./wording.js";
 
 interface UpscaleFlags extends GenerateFlags {
@@ -53,7 +54,9 @@ const used = new Set<keyof UpscaleFlags>([
 ]);
 
 function refuseOthers(words: readonly string[], flags: UpscaleFlags): void {
-  const [other] = Object.keys(flags).filter((name) => !used.has(name as keyof UpscaleFlags));
+  const isUsed = (name: string) =>
+    used.has(name as keyof UpscaleFlags) || (name === "preview" && flags.preview === false);
+  const [other] = Object.keys(flags).filter((name) => !isUsed(name));
   const what =
     words.length > 0 ? "a prompt" : other && `--${other.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
   if (what)
@@ -108,7 +111,10 @@ async function enlargePictures(
       const ms = Math.round(performance.now() - start);
       if (session.json)
         sayJson({ type: "image", image: i, path: resolve(path), width, height, ms, parameters });
-      else say(`${path}  ${width}x${height}  ${durationInWords(ms)}`);
+      else {
+        say(`${path}  ${width}x${height}  ${durationInWords(ms)}`);
+        if (flags.preview !== false) showPicture(picture);
+      }
     }
   } finally {
     await upscaler.dispose();

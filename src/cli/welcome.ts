@@ -1,23 +1,38 @@
-import type { GenerateFlags } from "./generate-flags.js";
 import { invocation, say } from "./session.js";
+import { durationInWords } from "./wording.js";
 
-const prompt = "a dog with glasses";
+/** What the program draws without arguments. */
+export const welcome = { prompt: "a dog with glasses", seed: 7 } as const;
 
-/** What the program does without arguments: it explains itself, and makes a picture. */
-export const welcome = {
-  prompt,
-  /** Prints what there is to know first, and returns the sample's options. */
-  flags(): GenerateFlags {
-    say(`Pictures from words, on this machine's CPU.
+/** Said before that picture. */
+export function sayWelcome(): void {
+  say(`Pictures from words, on this machine's CPU. The first one, as if you had typed:
 
-  ${invocation} "a red car on the street" --out car.png     make a picture
-  ${invocation} --help                                      all commands and options
-  ${invocation} doctor                                      what is installed, what is missing
-
-The first picture, as if you had typed:
-
-  ${invocation} "${prompt}" --seed 7 --steps 20 --scheduler dpmpp_2m --guidance 5
+  ${invocation} "${welcome.prompt}" --seed ${welcome.seed}
 `);
-    return { seed: 7, steps: 20, scheduler: "dpmpp_2m", guidance: 5 };
-  },
-};
+}
+
+/** What somebody made who gave nothing but a prompt, and three ways on, to be pasted. @param size of the picture */
+export function sayNext(made: {
+  readonly path: string;
+  readonly prompt: string;
+  readonly ms: number;
+  readonly size: { readonly width: number; readonly height: number };
+}): void {
+  const { path, prompt, ms, size } = made;
+  const file = /^[\w./-]+$/.test(path) ? path : JSON.stringify(path);
+  // The upper half: hats are what the model that comes along paints best.
+  const area = [0, 0, size.width, Math.round(size.height * 0.45)].join(",");
+  const without = prompt.replace(/ (with|wearing) .*/, "");
+  const commands = [
+    ["serve", "the web page, on http://127.0.0.1:7860"],
+    [`"${without} with a top hat" --image ${file} --mask-area ${area}`, "paints a part of it anew"],
+    ["unconditional", "another model: butterflies; --model takes yours"],
+  ] as const;
+  const widest = Math.max(...commands.map(([command]) => command.length));
+  const lines = commands.map(([command, what]) => `  ${invocation} ${command.padEnd(widest)}   ${what}`);
+  say(
+    `\n"${prompt}" is in ${path}, after ${durationInWords(ms)}. Next, for example:\n\n${lines.join("\n")}\n`,
+  );
+  say(`  ${invocation} --help lists all commands, doctor tells what is installed and what is missing.`);
+}
