@@ -58,6 +58,18 @@ const examples: Record<string, Example> = {
   "instruct.ts": { args: ["IP2P", smaller(dog), "make it red", "OUT", "2"], size: [48, 48] },
   "variations.ts": { args: ["a dog", "OUT", "1"], file: "OUT-103.png", size: [256, 256] },
   "loopback.ts": { args: [dog, "a fox", "OUT", "2", "4"], size: [256, 256] },
+  "ten-pictures.ts": { args: ["OUT", "1"], file: "OUT/frog.png", size: [256, 256] },
+  "own-loop.ts": { args: ["a red car", "OUT", "3"], size: [256, 256] },
+  "two-passes.ts": { args: ["a red car", "OUT", "2"], size: [1024, 1024] },
+  "lora-switch.ts": {
+    args: [
+      goldenPath("models/tiny-sd1"),
+      work,
+      ...["peft", "kohya"].map((layout) => goldenPath(`adapters/lora-${layout}.safetensors`)),
+    ],
+    file: join(work, "lora-kohya.png"),
+    size: [64, 64],
+  },
   "schedulers.ts": { args: ["OUT", "a dog", "2", "ddim,euler"], size: [512, 256] },
   "grid.ts": { args: ["OUT", '{"prompt":"a dog"}', "steps", "1,2", "seed", "1"], size: [512, 256] },
 };
@@ -73,7 +85,7 @@ function smaller(path: string): string {
 test("every example is run below, and has at most 25 lines", () => {
   expect(existsSync(here("../dist/index.js")), "dist/ is there: npm run build").toBe(true);
   const files = readdirSync(here(".")).filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts"));
-  expect(files.sort()).toEqual(Object.keys(examples).sort());
+  expect(files.sort()).toEqual([...Object.keys(examples), "express.ts", "next-route.ts"].sort());
   for (const file of files)
     expect(readFileSync(here(file), "utf8").trimEnd().split("\n").length, file).toBeLessThanOrEqual(25);
 });
@@ -92,4 +104,48 @@ test.each(Object.entries(examples))("%s", { timeout: 5 * 60_000 }, async (name, 
   expect([image.width, image.height]).toEqual(example.size);
   expect(new Set(image.data).size).toBeGreaterThan(100); // not flat
   if (example.parameters) expect(parseParameters(texts.parameters!)).toMatchObject(example.parameters);
+});
+
+test("LoRAs that are switched make different pictures", () => {
+  const [none, peft, kohya] = ["none", "lora-peft", "lora-kohya"].map((name) =>
+    readFileSync(join(work, `${name}.png`)),
+  );
+  expect([none!.equals(peft!), none!.equals(kohya!)]).toEqual([false, false]);
+});
+
+test("express.ts: progress, then the picture; a client that leaves ends the run", {
+  timeout: 5 * 60_000,
+}, async () => {
+  const child = spawn(process.execPath, ["--import", "tsx", here("express.ts"), "0"], { cwd: here("..") });
+  try {
+    const [line] = await once(child.stdout, "data");
+    const url = `http://127.0.0.1:${/port: (\d+)/.exec(String(line))![1]}/?prompt=a+dog`;
+    const events = (await (await fetch(`${url}&steps=2`)).text()).trim().split("\n\n");
+    const [first, second, { picture }] = events.map((event) => JSON.parse(event.replace("data: ", "")));
+    expect([first, second]).toEqual([1, 2].map((step) => ({ step, steps: 2 })));
+    const png = Buffer.from(picture.replace("data:image/png;base64,", ""), "base64");
+    expect(decodePng(png).image).toMatchObject({ width: 256, height: 256 });
+    // Left after the first step: the next one need not wait for a thousand.
+    const leaving = new AbortController();
+    const begun = await fetch(`${url}&steps=900`, { signal: leaving.signal });
+    await begun.body!.getReader().read();
+    leaving.abort();
+    const after = await fetch(`${url}&steps=1`, { signal: AbortSignal.timeout(60_000) });
+    expect((await after.text()).split("\n\n")).toHaveLength(3);
+  } finally {
+    child.kill();
+    await once(child, "close");
+  }
+});
+
+test("next-route.ts: a PNG, and what was wrong with a request", { timeout: 5 * 60_000 }, async () => {
+  const { POST } = await import("./next-route.js");
+  const post = (body: object) =>
+    POST(new Request("http://localhost/api/picture", { method: "POST", body: JSON.stringify(body) }));
+  const made = await post({ prompt: "a dog", seed: 3, steps: 2, image: "/etc/passwd" });
+  expect([made.status, made.headers.get("x-seed")]).toEqual([200, "3"]);
+  expect(decodePng(new Uint8Array(await made.arrayBuffer())).image).toMatchObject({ width: 256 });
+  const refused = await post({ prompt: "a dog", steps: 0 });
+  expect(refused.status).toBe(400);
+  expect(await refused.json()).toMatchObject({ error: "steps: expected at least 1, got 0" });
 });

@@ -13,7 +13,6 @@ const { images, options } = await generate({
   height: 256,
   resizeMode: "crop",
   seed: 21,
-  guidance: 5,
 });
 writeFileSync(file, encodePng(images[0]!));
 console.log(`${file}: ${Math.floor(options.steps * options.strength!)} of ${options.steps} steps were run`);

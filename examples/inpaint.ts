@@ -1,9 +1,8 @@
-/** Inpainting: npx tsx examples/inpaint.ts dog.png mask.png "a dog with sunglasses" sunglasses.png 20 */
+/** Inpainting: npx tsx examples/inpaint.ts dog.png mask.png "a dog with sunglasses" sunglasses.png */
 import { writeFileSync } from "node:fs";
 import { encodePng, generate, readImage } from "tfjs-diffusion";
 
-const [image, mask, prompt = "a dog with sunglasses", file = "inpaint.png", steps = "20"] =
-  process.argv.slice(2);
+const [image, mask, prompt = "a dog with sunglasses", file = "inpaint.png", steps] = process.argv.slice(2);
 if (!image || !mask) throw new Error("usage: inpaint.ts image mask [prompt] [file] [steps]");
 
 const { images } = await generate({
@@ -11,8 +10,7 @@ const { images } = await generate({
   image,
   mask, // white or transparent is repainted, everything else comes back to the bit
   seed: 31,
-  steps: Number(steps),
-  guidance: 5,
+  ...(steps && { steps: Number(steps) }),
 });
 writeFileSync(file, encodePng(images[0]!));
 const before = await readImage(image);

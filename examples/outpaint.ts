@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { encodePng, generate } from "tfjs-diffusion";
 
-const [image, prompt = "a car on the street", file = "outpaint.png", steps = "20"] = process.argv.slice(2);
+const [image, prompt = "a car on the street", file = "outpaint.png", steps] = process.argv.slice(2);
 if (!image) throw new Error("usage: outpaint.ts image [prompt] [file] [steps]");
 
 const { images } = await generate({
@@ -10,7 +10,6 @@ const { images } = await generate({
   image,
   expand: { left: 128, bottom: 64 }, // pixels; any side
   seed: 31,
-  steps: Number(steps),
-  guidance: 5,
+  ...(steps && { steps: Number(steps) }),
 });
 writeFileSync(file, encodePng(images[0]!));
