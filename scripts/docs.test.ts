@@ -1,12 +1,18 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+/** The cards of the models that come along. */
+const cards = readdirSync(join(root, "weights"))
+  .map((name) => `weights/${name}/README.md`)
+  .filter((path) => existsSync(join(root, path)));
+
 const documents = [
   ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "weights/README.md"],
+  ...cards,
   ...readdirSync(join(root, "docs"))
     .filter((name) => name.endsWith(".md"))
     .map((name) => `docs/${name}`),
@@ -66,12 +72,41 @@ test("every TypeScript block of the documents fits the library's types", { timeo
   expect(problems).toEqual([]);
 });
 
-test("no link of the documents leads to a file that is not there", () => {
+/** What a document links to, as `[words](target)`, `src="target"` and `srcset="target"`. */
+const targetsOf = (text: string): string[] =>
+  [...text.matchAll(/\]\(([^)\s]+)\)|\bsrc(?:set)?="([^"]+)"/g)]
+    .map(([, markdown, html]) => (markdown ?? html)!)
+    .filter((target) => !/^https?:/.test(target));
+
+/** The names of its headings, as GitHub makes them. */
+const anchorsOf = (text: string): string[] =>
+  [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+
+test("no link of the documents leads to a file or a heading that is not there", () => {
+  const read = (path: string) => readFileSync(path, "utf8");
   const dead = documents.flatMap((path) =>
-    [...readFileSync(join(root, path), "utf8").matchAll(/\]\((?!https?:|#)([^)#]+)/g)]
-      .map(([, target]) => target!)
-      .filter((target) => !existsSync(resolve(root, dirname(path), target)))
-      .map((target) => `${path}: ${target}`),
+    targetsOf(read(join(root, path))).flatMap((target) => {
+      const [file = "", anchor] = target.split("#");
+      const place = file === "" ? join(root, path) : resolve(root, dirname(path), file);
+      if (!existsSync(place)) return [`${path}: ${target}`];
+      return anchor === undefined || anchorsOf(read(place)).includes(anchor) ? [] : [`${path}: ${target}`];
+    }),
   );
   expect(dead).toEqual([]);
+});
+
+test("the README is at most 150 lines, its pictures are at most 1 MB, and those of docs/ at most 3 MB", () => {
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  expect(readme.trimEnd().split("\n").length).toBeLessThanOrEqual(150);
+  const bytes = (paths: Iterable<string>) => [...paths].reduce((sum, path) => sum + statSync(path).size, 0);
+  const isPicture = (path: string) => /\.(webp|png)$/.test(path);
+  const shown = targetsOf(readme).filter(isPicture);
+  expect(bytes(new Set(shown.map((path) => join(root, path))))).toBeLessThan(2 ** 20);
+  const all = readdirSync(join(root, "docs"), { recursive: true }) as string[];
+  expect(bytes(all.filter(isPicture).map((path) => join(root, "docs", path)))).toBeLessThan(3 * 2 ** 20);
 });
