@@ -60,7 +60,7 @@ const examples: Record<string, Example> = {
   "loopback.ts": { args: [dog, "a fox", "OUT", "2", "4"], size: [256, 256] },
   "ten-pictures.ts": { args: ["OUT", "1"], file: "OUT/frog.png", size: [256, 256] },
   "own-loop.ts": { args: ["a red car", "OUT", "3"], size: [256, 256] },
-  "two-passes.ts": { args: ["a red car", "OUT", "2"], size: [1024, 1024] },
+  "two-passes.ts": { args: ["a red car", "OUT", "4"], size: [1024, 1024] },
   "lora-switch.ts": {
     args: [
       goldenPath("models/tiny-sd1"),

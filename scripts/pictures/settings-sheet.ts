@@ -1,17 +1,18 @@
 /**
  * Draws the same prompts with many settings, so that a model's generation defaults can be chosen by eye:
  *
- *     npx tsx scripts/settings-sheet.ts sheet.webp --prompts prompts.txt --settings settings.json --pictures out/sheet
+ *     npx tsx scripts/pictures/settings-sheet.ts sheet.webp --prompts prompts.txt --settings settings.json --pictures out/sheet
  *
  * A prompt is a line; a setting has a name and options of `generate` ("{}" in its `template` stands for the prompt).
- * Every picture is kept in the folder and not drawn again, so that a stopped run goes on. A row of the sheet is a
+ * Every picture is kept in the folder and not drawn again, so that a stopped run goes on; with --only-drawn nothing is
+ * drawn, and cells without a picture stay empty. A row of the sheet is a
  * setting, in the order of the file, its name at the left.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import sharp, { type OverlayOptions } from "sharp";
-import { encodePng, type GenerateOptions, StableDiffusion } from "../src/index.js";
+import { encodePng, type GenerateOptions, StableDiffusion } from "../../src/index.js";
 
 interface Setting extends GenerateOptions {
   readonly name: string;
@@ -28,6 +29,7 @@ const { values: flags, positionals } = parseArgs({
     seed: { type: "string", default: "7" },
     side: { type: "string", default: "128" },
     threads: { type: "string" },
+    "only-drawn": { type: "boolean", default: false },
   },
 });
 const [sheet] = positionals;
@@ -51,6 +53,7 @@ for (const [row, { name, template = "{}", ...options }] of settings.entries()) {
   for (const [column, prompt] of prompts.entries()) {
     const file = join(folder, `${prompt.replaceAll(/\W+/g, "-")}-${seed}.png`);
     if (!existsSync(file)) {
+      if (flags["only-drawn"]) continue;
       const { images } = await model.generate({ ...options, prompt: template.replace("{}", prompt), seed });
       writeFileSync(file, encodePng(images[0]!));
     }
