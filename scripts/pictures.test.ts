@@ -40,6 +40,7 @@ test("gallery: every command runs, and the document is the one that the script w
     expect(await sizeOf(`gallery/${name}.webp`)).toMatchObject({ format: "webp" });
     expect(existsSync(join(root, `docs/gallery/${name}.webp`)), `${name} is in docs/`).toBe(true);
   }
+  expect(await sizeOf("gallery/desert.webp")).toMatchObject({ width: 448, height: 256 });
   expect(await sizeOf("pictures.webp")).toMatchObject({ width: 5 * 256 + 4 * 8, height: 256 });
 });
 

@@ -1,6 +1,6 @@
 /** A picture of the gallery: the command that makes it, without what comes before its words and without `--out`. */
 export interface Entry {
-  /** Name of the file, without ending. */
+  /** Name of the file, without ending; later commands can start from it as `<name>.png`. */
   readonly name: string;
   readonly command: string;
   readonly about: string;
@@ -30,6 +30,27 @@ export const sections: readonly {
       },
       { name: "pizza", command: '"a flat illustration of a pizza" --seed 7', about: "the same style" },
       { name: "whale", command: '"a flat illustration of a whale" --seed 7', about: "the same style" },
+    ],
+  },
+  {
+    title: "From pictures",
+    about: "`dog.png` is the picture above.",
+    entries: [
+      {
+        name: "cat",
+        command: '"a cat with glasses" --image dog.png --strength 0.7 --seed 21',
+        about: "image to image",
+      },
+      {
+        name: "top-hat",
+        command: '"a dog with a top hat" --image dog.png --mask-area 0,0,256,115 --seed 7',
+        about: "inpainting: a rectangle is painted anew",
+      },
+      {
+        name: "desert",
+        command: '"a cactus in the desert" --image cactus.png --expand left=96,right=96 --seed 7',
+        about: "outpainting: the picture goes on",
+      },
     ],
   },
   {

@@ -4,7 +4,7 @@
  *     npx tsx scripts/pictures/gallery.ts [folder] [options for every command, such as --steps 1]
  *
  * Without a folder the pictures go into docs/gallery, as WebP, and the README's best ones side by side into
- * docs/pictures.webp.
+ * docs/pictures.webp and docs/modes.webp.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -48,6 +48,7 @@ for (const { name, command } of sections.flatMap(({ entries }) => entries)) {
 }
 
 await sideBySide(["dog", "panda", "strawberry", "frog", "robot"], "pictures");
+await sideBySide(["dog", "cat", "top-hat"], "modes");
 writeFileSync(join(target, "gallery.md"), galleryDocument());
 rmSync(work, { recursive: true });
 
