@@ -3,7 +3,7 @@ import { nearest } from "../errors.js";
 import type { Margins } from "../image/outpaint.js";
 import type { GenerateOptions } from "../index.js";
 import type { Seed } from "../latents/rng.js";
-import type { MaskArea } from "./mask-area.js";
+import type { MaskArea } from "./jobs.js";
 
 /** Readers of option values. They check the form; what a value may be is checked where it is used. */
 

@@ -17,7 +17,7 @@ import {
   readSize,
 } from "./arguments.js";
 import { addControlOptions, type ControlFlags } from "./control-flags.js";
-import type { MaskArea } from "./mask-area.js";
+import type { MaskArea } from "./jobs.js";
 import { type AddFlags, addOptionFlags } from "./option-flags.js";
 
 /** Options that are passed on under the name that they have in the API. */

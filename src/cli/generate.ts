@@ -17,8 +17,7 @@ import {
 } from "../index.js";
 import { openFailures } from "./folder-failures.js";
 import { addGenerateOptions, type GenerateFlags } from "./generate-flags.js";
-import { jobsOf } from "./jobs.js";
-import { maskOf } from "./mask-area.js";
+import { jobsOf, maskOf } from "./jobs.js";
 import { pictureNames, writePicture } from "./pictures.js";
 import { openProgress, type Progress } from "./progress.js";
 import { readPrompts } from "./prompts.js";
