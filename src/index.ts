@@ -85,6 +85,7 @@ export {
 } from "./pipeline/image-upscaler.js";
 export type { TensorFlow } from "./pipeline/layers.js";
 export { type LayerName, loadLayer } from "./pipeline/layers.js";
+export { hashWeights } from "./pipeline/model-hash.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";
 export { defaultModels } from "./pipeline/model-source.js";
 export type { GenerateResult } from "./pipeline/run.js";

@@ -139,6 +139,8 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   await lock?.tell(serverUrl);
   if (!shared) jobs.start();
   const warming = shared ? undefined : warm(models, log);
+  // Found out behind what clients wait for.
+  void Promise.resolve(warming).then(() => models.list().map(({ info }) => models.hashes.of(info.path)));
 
   const close = async () => {
     await Promise.all([jobs.close(graceMs), preparations.close()]);

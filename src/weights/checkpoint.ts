@@ -201,15 +201,18 @@ const samples = 48;
 export const contentId = (files: readonly TensorFile[], use: unknown): string => identity(files, use).id;
 
 function identity(files: readonly TensorFile[], use: unknown): Required<Pick<Checkpoint, "id" | "stored">> {
-  const found = files.map((file) => ({
-    path: realpathSync(file.path),
-    size: file.size,
-    modified: file.modified,
-    samples: samplesOf(file),
-  }));
+  const found = files.map(foundFile);
   const hash = createHash("sha256").update(JSON.stringify([found, use]));
   return { id: hash.digest("hex").slice(0, 32), stored: { files: found, use } };
 }
+
+/** A file that is open, as it is now. */
+export const foundFile = (file: TensorFile): FoundFile => ({
+  path: realpathSync(file.path),
+  size: file.size,
+  modified: file.modified,
+  samples: samplesOf(file),
+});
 
 function samplesOf(file: TensorFile): string {
   const hash = createHash("sha256").update(file.header);

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
+import { closeSync, createReadStream, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { writeWholeSync } from "../disk/whole-file.js";
 import { DiffusionError } from "../errors.js";
@@ -27,11 +27,22 @@ export function contentKey(root: string, { id, stored }: Pick<Checkpoint, "id" |
 /** SHA-256 of a file, in hex. */
 export function contentOf(root: string, file: FoundFile): string {
   const place = digest(file);
-  const content =
-    known.get(place) ?? hubHash(file.path) ?? remembered(root, place) ?? read(root, place, file);
+  const content = foundBefore(root, place, file) ?? keep(root, place, file, sha256(file.path));
   known.set(place, content);
   return content;
 }
+
+/** The same, read in pieces between which others have their turn. @throws the signal's reason, too */
+export async function contentLater(root: string, file: FoundFile, signal?: AbortSignal): Promise<string> {
+  const place = digest(file);
+  const content =
+    foundBefore(root, place, file) ?? keep(root, place, file, await sha256Later(file.path, signal));
+  known.set(place, content);
+  return content;
+}
+
+const foundBefore = (root: string, place: string, file: FoundFile): string | undefined =>
+  known.get(place) ?? hubHash(file.path) ?? remembered(root, place);
 
 /** Blobs of the hub's cache have the SHA-256 of their content for a name; small ones have another hash. */
 function hubHash(path: string): string | undefined {
@@ -53,8 +64,7 @@ function remembered(root: string, place: string): string | undefined {
   }
 }
 
-function read(root: string, place: string, file: FoundFile): string {
-  const content = sha256(file.path);
+function keep(root: string, place: string, file: FoundFile, content: string): string {
   const { size, mtimeMs } = statSync(file.path);
   if (size !== file.size || mtimeMs !== file.modified)
     throw new DiffusionError("FILE_FORMAT", `${file.path} changed while it was read`, {
@@ -66,6 +76,14 @@ function read(root: string, place: string, file: FoundFile): string {
     // A cache that is shared read-only: the file is read again by the next process.
   }
   return content;
+}
+
+/** A piece takes a thread of the pool to read and this one about a millisecond to add. */
+async function sha256Later(path: string, signal?: AbortSignal): Promise<string> {
+  const hash = createHash("sha256");
+  const pieces = createReadStream(path, { highWaterMark: 2 ** 20, ...(signal && { signal }) });
+  for await (const piece of pieces) hash.update(piece as Buffer);
+  return hash.digest("hex");
 }
 
 function sha256(path: string): string {

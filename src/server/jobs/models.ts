@@ -17,6 +17,7 @@ import { type ModelOption, type ModelState, optionLabel } from "./model-option.j
 import { Upscalers } from "./upscalers.js";
 import { warmUp } from "./warm-up.js";
 import { configuredFolders, isFolder, type WeightFile, weightFiles } from "./weight-files.js";
+import { WeightHashes } from "./weight-hashes.js";
 
 /** Folders of what requests can name besides models. */
 export interface AdapterFolders {
@@ -40,6 +41,8 @@ export class Models {
   readonly #config: string | undefined;
   /** The networks that enlarge pictures. */
   readonly upscalers: Upscalers;
+  /** Of the models' weights. */
+  readonly hashes: WeightHashes;
   /** The chosen autoencoder; the models' own when undefined. */
   #vae: WeightFile | undefined;
   /** Models of the folder that cannot be used, and why. */
@@ -51,6 +54,7 @@ export class Models {
     this.#config = load.config;
     this.#folders = folders;
     this.upscalers = new Upscalers(folders.upscalerDir, load);
+    this.hashes = new WeightHashes(load.cacheDir);
   }
 
   /** @param load options for every model: threads, cache folder */
@@ -223,12 +227,20 @@ export class Models {
       (option) => option.name.toLowerCase() === lower || option.label.toLowerCase() === lower,
     );
     if (found) return found;
+    const byHash = this.#hashed(lower);
+    if (byHash) return byHash;
     const near = nearest(wanted, [...new Set(this.list().map((option) => option.name))]);
     throw new Refusal(404, "MODEL_NOT_FOUND", `there is no model ${name.slice(0, 100)}`, {
       hint: near
         ? `did you mean ${near}?`
         : 'see the list of models; others are added under "Optimize model"',
     });
+  }
+
+  /** By the beginning of its weights' hash, as the web UI's clients name models. */
+  #hashed(beginning: string): ModelOption | undefined {
+    if (!/^[0-9a-f]{8,64}$/.test(beginning)) return undefined;
+    return this.list().find(({ info }) => this.hashes.of(info.path)?.startsWith(beginning));
   }
 
   /** Loads a model ahead of the first request, and runs one step so that its weights are converted too. */
@@ -251,7 +263,7 @@ export class Models {
   }
 
   async dispose(): Promise<void> {
-    await Promise.all([this.#loaded.dispose(), this.upscalers.dispose()]);
+    await Promise.all([this.#loaded.dispose(), this.upscalers.dispose(), this.hashes.dispose()]);
   }
 }
 

@@ -1,6 +1,8 @@
 import type { Context } from "hono";
-import { DiffusionError } from "../../../index.js";
+import { packageVersion } from "../../../disk/package.js";
+import { DiffusionError, parseFields } from "../../../index.js";
 import { acceptGenerate, type Incoming, type Parts } from "../../jobs/accept.js";
+import { shortHash } from "../../jobs/weight-hashes.js";
 import type { Job, JobImage } from "../../queue/queue.js";
 import { Refusal } from "../../refusal.js";
 import { inFormat } from "../../storage/images.js";
@@ -37,6 +39,9 @@ export async function generate(c: Context, parts: Parts, asked: Asked, request: 
     throw new Refusal(code === "BAD_OPTION" ? 422 : 500, code, message, hint ? { hint } : {});
   }
   const made = job.result?.images ?? [];
+  const { request: ran } = job;
+  const vae = ran.kind === "generate" ? ran.vae : undefined;
+  const vaePath = (await parts.models.findVae(vae).catch(() => undefined))?.path;
   const format = parts.settings.data.samplesFormat === "jpg" ? "jpeg" : parts.settings.data.samplesFormat;
   const shown = [...made.map(({ key }) => key), ...(made.length > 0 ? mapsOf(body, job, parts) : [])];
   const images = await Promise.all(
@@ -45,7 +50,11 @@ export async function generate(c: Context, parts: Parts, asked: Asked, request: 
       return png && Buffer.from(await inFormat(png, format, undefined)).toString("base64");
     }),
   );
-  return { images, parameters: echo(asked.asked), info: JSON.stringify(infoOf(asked, job, made, parts)) };
+  return {
+    images,
+    parameters: echo(asked.asked),
+    info: JSON.stringify(infoOf(asked, job, made, parts, vaePath)),
+  };
 }
 
 function mapsOf(body: Txt2img | Img2img, { request }: Job, { settings }: Parts): readonly string[] {
@@ -62,14 +71,22 @@ function echo(body: Txt2img | Img2img): object {
   return !isImg2img || body.include_init_images ? withNulls : { ...withNulls, init_images: null, mask: null };
 }
 
-function infoOf({ body, unknown }: Asked, job: Job, made: readonly JobImage[], { settings, models }: Parts) {
+/** @param vaePath of the autoencoder that was taken in place of the model's own */
+function infoOf(
+  { body, unknown }: Asked,
+  job: Job,
+  made: readonly JobImage[],
+  { settings, models }: Parts,
+  vaePath: string | undefined,
+) {
   const seeds = made.map(({ seed }) => Number(seed ?? -1));
   const { subseed, subseed_strength } = body;
   const varied = made.map(({ parameters }) =>
     Number(/Variation seed: (\d+)/.exec(parameters)?.[1] ?? subseed),
   );
   const { request } = job;
-  const option = models.resolve(request.kind === "generate" ? request.model : undefined);
+  const { model, vae } = request.kind === "generate" ? request : {};
+  const option = models.resolve(model);
   return {
     prompt: body.prompt,
     all_prompts: made.map(() => body.prompt),
@@ -89,13 +106,14 @@ function infoOf({ body, unknown }: Asked, job: Job, made: readonly JobImage[], {
     restore_faces: false,
     face_restoration_model: null,
     sd_model_name: option.name,
-    sd_model_hash: null,
-    sd_vae_name: (request.kind === "generate" && request.vae) || null,
-    sd_vae_hash: null,
+    sd_model_hash: shortHash(models.hashes.of(option.info.path)),
+    // The model's own is what the web UI's setting calls Automatic.
+    sd_vae_name: vae ?? "Automatic",
+    sd_vae_hash: shortHash(vaePath && models.hashes.of(vaePath)),
     seed_resize_from_w: body.seed_resize_from_w,
     seed_resize_from_h: body.seed_resize_from_h,
     denoising_strength: body.denoising_strength,
-    extra_generation_params: {},
+    extra_generation_params: extraParameters(made[0]?.parameters),
     index_of_first_image: 0,
     infotexts: made.map(({ parameters }) => parameters),
     styles: body.styles ?? [],
@@ -108,5 +126,16 @@ function infoOf({ body, unknown }: Asked, job: Job, made: readonly JobImage[], {
         ? request.clipSkip + 1
         : settings.data.clipSkip,
     is_using_inpainting_conditioning: option.info.kind === "inpainting",
+    version: `tfjs-diffusion ${packageVersion()}`,
   };
 }
+
+/** What has a field of its own in the info, or is no setting. */
+const told = [
+  ...["Prompt", "Negative prompt", "Steps", "Sampler", "CFG scale", "Seed", "Size-1", "Size-2", "Model"],
+  ...["Denoising strength", "Clip skip", "Variation seed", "Variation seed strength", "Version"],
+];
+
+/** The settings of a picture that the info names nowhere else, such as the schedule type and the second pass's. */
+const extraParameters = (parameters = ""): Record<string, string> =>
+  Object.fromEntries(Object.entries(parseFields(parameters)).filter(([name]) => !told.includes(name)));

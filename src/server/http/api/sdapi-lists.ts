@@ -3,8 +3,9 @@ import { basename } from "node:path";
 import type { Hono } from "hono";
 import { schedulerEntries, scheduleTypes } from "../../../index.js";
 import { type Parts, upscalerNames } from "../../jobs/accept.js";
+import { shortHash } from "../../jobs/weight-hashes.js";
 
-/** What there is, and what there is none of. */
+/** What there is, and what there is none of. Where the web UI's schema says string, "" is what is not known. */
 export function addLists(app: Hono, { models, styles }: Parts): void {
   const list = (path: string, value: () => object | Promise<object>) =>
     app.get(`/sdapi/v1/${path}`, async (c) => c.json(await value()));
@@ -19,28 +20,31 @@ export function addLists(app: Hono, { models, styles }: Parts): void {
     ["automatic", ...scheduleTypes].map((name) => ({
       name,
       label: name.replaceAll("_", " ").replace(/\b\w/g, (letter) => letter.toUpperCase()),
-      aliases: null,
+      aliases: [],
       default_rho: { karras: 7, polyexponential: 1 }[name] ?? -1,
       need_inner_model: ["uniform", "sgm_uniform", "simple", "normal", "ddim_uniform", "beta"].includes(name),
     })),
   );
   list("sd-models", () =>
-    models.list().map(({ label, name }) => ({
-      title: label,
-      model_name: label,
-      hash: null,
-      sha256: null,
-      filename: name,
-      config: null,
-    })),
+    models.list().map(({ label, name, info }) => {
+      const sha256 = models.hashes.of(info.path) ?? "";
+      return {
+        title: label,
+        model_name: label,
+        hash: shortHash(sha256),
+        sha256,
+        filename: name,
+        config: "",
+      };
+    }),
   );
   list("upscalers", async () => {
     const networks = new Map((await models.upscalers.list()).map(({ name, scale }) => [name, scale]));
     return ["None", ...(await upscalerNames(models))].map((name) => ({
       name,
-      model_name: networks.has(name) ? name : null,
-      model_path: null,
-      model_url: null,
+      model_name: networks.has(name) ? name : "",
+      model_path: networks.has(name) ? name : "",
+      model_url: "",
       scale: name === "None" ? 1 : (networks.get(name) ?? 4),
     }));
   });

@@ -8,7 +8,7 @@ export function options({ models, settings }: Parts) {
   const { clipSkip, rng, samplesFormat, detectedMaps } = settings.data;
   return {
     sd_model_checkpoint: models.current.label,
-    sd_checkpoint_hash: "",
+    sd_checkpoint_hash: models.hashes.of(models.current.info.path) ?? "",
     sd_vae: models.vae ?? "Automatic",
     CLIP_stop_at_last_layers: clipSkip,
     eta_noise_seed_delta: 0,

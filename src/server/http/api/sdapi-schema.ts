@@ -169,3 +169,17 @@ export const internalProgress = z.object({
   id_live_preview: number(-1),
   live_preview: flag(true),
 });
+
+/** Fields of requests that are taken and decide nothing here, each with its reason; all others are read. */
+export const withoutMeaning: Readonly<Record<string, string>> = {
+  do_not_save_samples: "every picture is kept in the history, and only there",
+  do_not_save_grid: "no grid is made unless it is asked for",
+  save_images: "every picture is kept in the history, and only there",
+  s_tmax: "bounds s_churn, which is refused above 0",
+  comments: "words about the request for whoever made it",
+  script_args: "of script_name, which is refused",
+  show_extras_results: "of the web UI's own page; the answer has the picture",
+  codeformer_weight: "of codeformer_visibility, which is refused above 0",
+  upscale_first: "before faces are restored, which is refused",
+  name: "of the files of a batch, which come back in their order",
+};

@@ -486,17 +486,17 @@ test("lists have the fields that clients read", async () => {
   expect(await list("schedulers")).toContainEqual({
     name: "karras",
     label: "Karras",
-    aliases: null,
+    aliases: [],
     default_rho: 7,
     need_inner_model: false,
   });
   expect((await list("sd-models"))[0]).toEqual({
     title: "emoji-diffusion-256 CPU FP32",
     model_name: "emoji-diffusion-256 CPU FP32",
-    hash: null,
-    sha256: null,
+    hash: expect.any(String),
+    sha256: expect.any(String),
     filename: "emoji-diffusion-256",
-    config: null,
+    config: "",
   });
   expect((await list("upscalers")).map((upscaler) => Object.keys(upscaler))[0]).toEqual([
     "name",
