@@ -36,7 +36,10 @@ export interface GenerateFlags extends Passed, ControlFlags {
   variationSeed?: Seed;
   variationStrength?: number;
   hiresScale?: number;
+  hiresSize?: { width: number; height: number };
   hiresStrength?: number;
+  hiresSteps?: number;
+  hiresUpscaler?: string;
   deepCache?: number;
   unload?: boolean;
   maskArea?: MaskArea;
@@ -86,7 +89,13 @@ function addPictureOptions(command: Command): void {
   addOptionFlags(command, { ...textOptions, ...samplingOptions }, byHand, read);
   command
     .option("--hires-scale <factor>", imageOptions.hires.about, readNumber)
-    .option("--hires-strength <share>", "of the second pass (default: 0.7)", readNumber);
+    .option("--hires-size <WxH>", "in its place: cut from the middle where the proportions differ", readSize)
+    .option("--hires-strength <share>", "of the second pass (default: 0.7)", readNumber)
+    .option("--hires-steps <n>", "that the second pass runs (default: its share of the steps)", readNumber)
+    .option(
+      "--hires-upscaler <name>",
+      "of the second pass: latent (default), lanczos, a file, … or as in a picture's text",
+    );
 }
 
 function addImageOptions(command: Command): void {

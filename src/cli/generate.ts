@@ -15,6 +15,7 @@ import {
   type Seeding,
   seedsOfPicture,
 } from "../index.js";
+import { ownUpscalerName } from "../options/upscaler-names.js";
 import { openFailures } from "./folder-failures.js";
 import { addGenerateOptions, type GenerateFlags } from "./generate-flags.js";
 import { jobsOf, maskOf } from "./jobs.js";
@@ -137,7 +138,8 @@ export async function makePictures(
 
 function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { model?: string } {
   const { promptFile, negative, size, count, onlyMasked, onlyMaskedPadding, out, force, ...rest } = flags;
-  const { variationSeed, variationStrength, hiresScale, hiresStrength, ...others } = rest;
+  const { variationSeed, variationStrength, ...more } = rest;
+  const { hiresScale, hiresSize, hiresStrength, hiresSteps, hiresUpscaler, ...others } = more;
   const { preview, quiet, json, debug, deepCache, unload, control, maskArea, ...passed } = others;
   if (maskArea && (passed.mask !== undefined || passed.image === undefined))
     throw new DiffusionError(
@@ -148,18 +150,20 @@ function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { mode
     );
   if (size && (flags.width !== undefined || flags.height !== undefined))
     throw new DiffusionError("BAD_OPTION", "--size and --width or --height contradict each other");
+  const hires = {
+    ...(hiresScale !== undefined && { scale: hiresScale }),
+    ...hiresSize,
+    ...(hiresStrength !== undefined && { strength: hiresStrength }),
+    ...(hiresSteps !== undefined && { steps: hiresSteps }),
+    ...(hiresUpscaler !== undefined && { upscaler: ownUpscalerName(hiresUpscaler) }),
+  };
   return {
     ...passed,
     ...size,
     ...(negative !== undefined && { negativePrompt: negative }),
     ...(onlyMasked && { onlyMasked }),
     ...(onlyMaskedPadding !== undefined && { onlyMasked: { padding: onlyMaskedPadding } }),
-    ...((hiresScale !== undefined || hiresStrength !== undefined) && {
-      hires: {
-        ...(hiresScale !== undefined && { scale: hiresScale }),
-        ...(hiresStrength !== undefined && { strength: hiresStrength }),
-      },
-    }),
+    ...(Object.keys(hires).length > 0 && { hires }),
     ...(deepCache !== undefined && { deepCache: { interval: deepCache } }),
     ...(unload && { keepLoaded: false }),
     ...(control && { controlnet: control }),

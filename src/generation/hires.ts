@@ -1,8 +1,9 @@
-import type { Image, Size } from "../image/image.js";
+import { crop, type Image, type Size } from "../image/image.js";
 import { type ResampleFilter, resize } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng } from "../latents/rng.js";
-import { type InterpolationMode, resizeValues } from "../latents/upscale.js";
+import { cropValues, type InterpolationMode, resizeValues } from "../latents/upscale.js";
+import { coveringSize } from "../options/sizes.js";
 import { enlarge } from "./enlarge.js";
 import { type Generation, timed } from "./generation.js";
 import { decodeLatents } from "./latent-space.js";
@@ -27,19 +28,31 @@ export async function hiresFix(generation: Generation, latents: Latents, index: 
   const pass = hiresPass(generation);
   const { upscaler } = options.hires!;
   const { factor } = loaded.model;
-  const cells = { width: pass.size.width / factor, height: pass.size.height / factor };
+  const { cells, covering, at } = placed(options, pass.size, factor);
   const rng = createRng(options.rng, options.seeds[index]!);
-  const begin = upscaler.startsWith("latent")
-    ? await fromLatents(generation, resizeValues(latents, cells, interpolation(upscaler)), pass.size)
-    : await fromImage(
-        generation,
-        await larger(
-          generation,
-          await timed(generation, "decode", () => decodeLatents(loaded, latents)),
-          pass.size,
-        ),
-      );
+  if (upscaler.startsWith("latent")) {
+    const enlarged = resizeValues(latents, covering, interpolation(upscaler));
+    const begin = await fromLatents(generation, cropValues(enlarged, at, cells), pass.size);
+    return runPass(generation, pass, { index, rng }, begin);
+  }
+  const picture = await timed(generation, "decode", () => decodeLatents(loaded, latents));
+  const size = { width: covering.width * factor, height: covering.height * factor };
+  const enlarged = await larger(generation, picture, size);
+  const region = { left: at.left * factor, top: at.top * factor };
+  const right = region.left + pass.size.width;
+  const bottom = region.top + pass.size.height;
+  const begin = await fromImage(generation, crop(enlarged, { ...region, right, bottom }));
   return runPass(generation, pass, { index, rng }, begin);
+}
+
+/** @internal Where the second picture lies in the first one, enlarged so far that it covers it: in its middle, in latent cells. */
+export function placed(first: Size, size: Size, factor: number) {
+  const whole = coveringSize(first, size);
+  const cells = { width: size.width / factor, height: size.height / factor };
+  const covering = { width: Math.floor(whole.width / factor), height: Math.floor(whole.height / factor) };
+  const half = (excess: number) => Math.floor(excess / 2);
+  const at = { left: half(covering.width - cells.width), top: half(covering.height - cells.height) };
+  return { cells, covering, at };
 }
 
 /** The first pass's picture, by a network or by resampling. */

@@ -247,6 +247,21 @@ describe("text to image", () => {
     }
   });
 
+  it("makes a second pass of other proportions from the middle of the first picture", async () => {
+    const made = async (hires: object) => {
+      const { images, latents } = await (await sd1()).generate({
+        ...{ ...base, ...size, width: 32, height: 64 },
+        hires: { strength: 0.5, upscaler: "lanczos", ...hires },
+      });
+      return { shape: latents.shape, picture: images[0]! };
+    };
+    for (const upscaler of ["lanczos", "latent"]) {
+      const { shape, picture } = await made({ width: 64, height: 64, upscaler });
+      expect([shape, picture.width, picture.height]).toEqual([[1, 8, 8, 4], 64, 64]);
+    }
+    expect((await made({ width: 64 })).shape).toEqual([1, 16, 8, 4]);
+  });
+
   it("repeats schedulers whose noise is one Brownian path", async () => {
     const scheduler = "dpmpp_sde";
     const first = await latentsOf({ scheduler, steps: 3 });

@@ -15,6 +15,19 @@ export type InterpolationMode =
   | "bilinear-antialiased"
   | "bicubic-antialiased";
 
+/** A part of an image or of latents, in cells. */
+export function cropValues({ shape, data }: Values, at: { left: number; top: number }, size: Size): Values {
+  const [batch = 0, height = 0, width = 0, channels = 0] = shape;
+  const out = new Float32Array(batch * size.height * size.width * channels);
+  const row = size.width * channels;
+  for (let b = 0, to = 0; b < batch; b++)
+    for (let y = 0; y < size.height; y++, to += row) {
+      const from = ((b * height + at.top + y) * width + at.left) * channels;
+      out.set(data.subarray(from, from + row), to);
+    }
+  return { shape: [batch, size.height, size.width, channels], data: out };
+}
+
 /** For each output position the input positions and weights that make it up. */
 type Taps = readonly { readonly at: readonly number[]; readonly weights: readonly number[] }[];
 

@@ -155,8 +155,6 @@ function refuseValues({ strength, exactSteps, denoisingStart, denoisingEnd, hire
   if (!hires) return;
   if (hires.scale !== undefined && (hires.width !== undefined || hires.height !== undefined))
     throw refusal("hires.scale and hires.width or hires.height contradict each other");
-  if ((hires.width === undefined) !== (hires.height === undefined))
-    throw refusal("hires needs both width and height, or a scale");
   if (hires.strength === 0) throw refusal("hires.strength 0 leaves no step to run");
 }
 

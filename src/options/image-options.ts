@@ -18,7 +18,10 @@ export type MaskInput = ImageInput | Mask;
 
 /** A second pass at a larger size over the result of the first ("hires fix"). */
 export interface Hires {
-  /** Default 2. In its place, `width` and `height`. */
+  /**
+   * Default 2. In its place `width`, `height`, or both: one of them keeps the proportions; what is more than both is cut
+   * off at both sides alike.
+   */
   readonly scale?: number;
   readonly width?: number;
   readonly height?: number;

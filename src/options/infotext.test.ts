@@ -91,10 +91,19 @@ describe("the text in a picture", () => {
     const twice = textOf({ prompt: "", hires: { steps: 4 } }, { size: { width: 64, height: 80 } });
     expect(parseParameters(twice)).toMatchObject({
       strength: 0.7,
-      // Of the first pass, so that the settings make the same picture again.
       size: { width: 32, height: 40 },
-      extra: { "Hires resize": "64x80", "Hires upscaler": "latent", "Hires steps": "4" },
+      extra: { "Hires upscale": "2", "Hires upscaler": "Latent", "Hires steps": "4" },
     });
+    const upscaler = "/files/RealESRGAN_x4plus.pth";
+    const sized = textOf(
+      { prompt: "", hires: { width: 64, height: 64, upscaler } },
+      { size: { width: 64, height: 64 } },
+    );
+    expect(parseParameters(sized)).toMatchObject({
+      size: { width: 32, height: 40 },
+      extra: { "Hires resize": "64x64", "Hires upscaler": "R-ESRGAN 4x+" },
+    });
+    expect(parseParameters(sized).extra).not.toHaveProperty("Hires upscale");
   });
 
   test("leaves out guidance and skipped layers where there is no text", () => {

@@ -5,6 +5,7 @@ import type { Precision } from "./choices.js";
 import type { ControlInput } from "./control-options.js";
 import { descriptions } from "./options.js";
 import type { ResolvedOptions } from "./resolved.js";
+import { webuiUpscalerName } from "./upscaler-names.js";
 
 /** What made a picture. */
 export interface Making {
@@ -49,7 +50,7 @@ export function infotext(making: Making): string {
     // The web UI counts skipped layers from 1.
     ...(mode !== "unconditional" && { guidance: options.guidance, clipSkip: options.clipSkip + 1 }),
     ...(options.seeds[image] !== undefined && { seed: options.seeds[image] }),
-    // Of a second pass, the size of the first stands here, as the web UI has it.
+    // With a second pass the first one's, as the web UI has it.
     size: (!hires && size) || { width: options.width, height: options.height },
     model,
     ...(strength !== undefined && { strength }),
@@ -97,8 +98,10 @@ function extrasOf(options: ResolvedOptions, image: number): Record<string, strin
     }),
     ...(margins && { Outpaint: [margins.left, margins.top, margins.right, margins.bottom].join(" ") }),
     ...(hires && {
-      "Hires resize": `${hires.width}x${hires.height}`,
-      "Hires upscaler": hires.upscaler.replace(/^.*[/\\]|\.(pth|pt|safetensors)$/g, ""),
+      ...(hires.scale === undefined
+        ? { "Hires resize": `${hires.width}x${hires.height}` }
+        : { "Hires upscale": hires.scale }),
+      "Hires upscaler": webuiUpscalerName(hires.upscaler),
       ...(hires.steps !== undefined && { "Hires steps": hires.steps }),
     }),
     ...followedBy("ControlNet", options.controlnet),

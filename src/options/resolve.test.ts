@@ -98,8 +98,12 @@ describe("hires", () => {
   it("scales to multiples of the factor, or takes a size", () => {
     const prompt = "";
     const hires = resolve({ prompt, width: 40, height: 48, hires: { scale: 1.5 } }).hires;
-    expect(hires).toEqual({ width: 56, height: 72, strength: 0.7, upscaler: "latent" });
+    expect(hires).toEqual({ width: 56, height: 72, scale: 1.5, strength: 0.7, upscaler: "latent" });
     expect(resolve({ prompt, hires: { width: 640, height: 768 } }).hires).toMatchObject({ width: 640 });
+    // One side alone keeps the proportions, down to whole cells of the latents.
+    const first = { prompt, width: 96, height: 56 };
+    expect(resolve({ ...first, hires: { width: 128 } }).hires).toMatchObject({ width: 128, height: 72 });
+    expect(resolve({ ...first, hires: { height: 128 } }).hires).toMatchObject({ width: 216, height: 128 });
   });
 });
 
@@ -140,7 +144,6 @@ describe("refusals, one message each", () => {
     [{ prompt, image, strength: 0 }, "strength 0 leaves no step to run"],
     [{ prompt, image, denoisingStart: 0.8, denoisingEnd: 0.5 }, "denoisingStart 0.8 is not before"],
     [{ prompt, hires: { scale: 2, width: 64, height: 64 } }, "hires.scale and hires.width or hires.height"],
-    [{ prompt, hires: { width: 64 } }, "hires needs both width and height, or a scale"],
     [{ prompt, hires: { strength: 0 } }, "hires.strength 0 leaves no step to run"],
     [{ prompt, hires: { width: 60, height: 64 } }, "hires.width must be a multiple of 8, got 60"],
     [{ prompt }, "some-model changes pictures and needs an image", instruct],

@@ -91,7 +91,7 @@ export interface ResolvedOptions {
   readonly softMask: boolean;
   readonly inpainting?: Inpainting;
   readonly outpainting?: { readonly margins: Margins; readonly step: number; readonly seamStrength: number };
-  readonly hires?: Required<Omit<Hires, "scale" | "steps">> & { readonly steps?: number };
+  readonly hires?: Required<Omit<Hires, "scale" | "steps">> & Pick<Hires, "scale" | "steps">;
   readonly upscaling?: Upscaling;
   readonly controlnet?: readonly Omit<ControlInput, "image">[];
   readonly ipAdapter?: readonly Omit<IpAdapterInput, "image">[];

@@ -62,7 +62,7 @@ export function checkedSize(given: Partial<Size>, { factor, size }: ModelTraits)
   return limited({ width, height });
 }
 
-function checkMultiples(size: Size, factor: number, prefix: string): void {
+function checkMultiples(size: Partial<Size>, factor: number, prefix: string): void {
   for (const [name, value] of Object.entries(size)) {
     if (value % factor === 0) continue;
     const below = value - (value % factor);
@@ -90,8 +90,38 @@ export function resolvedHires(
       `hires.upscaler: there is no ${upscaler}`,
       `there are ${hiresUpscalers.join(", ")}, ${defaultUpscaler}, and files of upscalers`,
     );
-  const scaled = (pixels: number) => Math.max(factor, Math.floor((pixels * scale) / factor) * factor);
-  const size = { width: hires.width ?? scaled(base.width), height: hires.height ?? scaled(base.height) };
-  checkMultiples(size, factor, "hires.");
-  return { ...limited(size), strength, upscaler, ...(steps !== undefined && { steps }) };
+  const { width, height } = hires;
+  checkMultiples({ ...(width && { width }), ...(height && { height }) }, factor, "hires.");
+  const asked = width ?? height;
+  const cells = (pixels: number) => Math.max(factor, Math.floor(pixels / factor) * factor);
+  const size = wholeSize(hires, base);
+  limited(coveringSize(base, size));
+  return {
+    ...limited({ width: cells(size.width), height: cells(size.height) }),
+    ...(asked === undefined && { scale }),
+    strength,
+    upscaler,
+    ...(steps !== undefined && { steps }),
+  };
+}
+
+/** What a second pass says of its size. */
+type HiresSize = { readonly [Key in "scale" | "width" | "height"]?: number | undefined };
+
+/** The size that a second pass is asked for, in pixels that the network may not take. */
+export function wholeSize({ scale = 2, width, height }: HiresSize, base: Size): Size {
+  if (width !== undefined) return { width, height: height ?? Math.floor((width * base.height) / base.width) };
+  if (height !== undefined) return { width: Math.floor((height * base.width) / base.height), height };
+  return { width: base.width * scale, height: base.height * scale };
+}
+
+/**
+ * The size at which a picture covers another without leaving its proportions, in pixels of any number
+ * (`calculate_target_resolution` of the web UI).
+ */
+export function coveringSize(picture: Size, { width, height }: Size): Size {
+  const byWidth = picture.width / picture.height < width / height;
+  return byWidth
+    ? { width, height: Math.max(height, Math.floor((width * picture.height) / picture.width)) }
+    : { width: Math.max(width, Math.floor((height * picture.width) / picture.height)), height };
 }

@@ -11,6 +11,8 @@ export const catalogState = createStore<{
 export const models = createStore<ModelList>({ models: [], unusable: [], precisions: [] });
 export const schedulers = createStore<SchedulerList>({ schedulers: [], scheduleTypes: [] });
 export const upscalers = createStore<readonly string[]>([]);
+/** Those of them that a second pass can enlarge by. */
+export const upscalerNetworks = createStore<readonly string[]>([]);
 /** ControlNets and T2I-Adapters of the server's folder, and what prepares pictures for them. */
 export const controls = createStore<ControlList>({ controls: [], preprocessors: [] });
 /** Pixels that a picture may have; larger ones are made smaller before they are sent. */
@@ -27,6 +29,7 @@ export async function loadCatalog(): Promise<void> {
   schedulers.set({ ...list, schedulers: list.schedulers.map(named) });
   controls.set(control);
   upscalers.set(names.upscalers);
+  upscalerNetworks.set(names.networks);
   imagePixels.set(limits.imagePixels);
 }
 

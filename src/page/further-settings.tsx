@@ -1,24 +1,26 @@
 import { hiresUpscalers } from "../options/choices.js";
 import { type AxisSetting, axisOptions, separatorOf } from "./axes.js";
-import { upscalers } from "./catalog.js";
+import { upscalerNetworks } from "./catalog.js";
 import { Check, choicesOrNone, Select, TextField } from "./fields/fields.js";
 import { SeedField } from "./fields/seed-field.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 
+const resamplers: readonly string[] = hiresUpscalers;
 const change = (changes: Partial<Settings>) => settings.update(changes);
-
-/** Resampling stands beside the networks, for upscaling alone. */
-const isNetwork = (name: string): boolean => name !== "Lanczos" && name !== "Nearest";
 
 /** A second pass at a larger size. */
 export function HiresSettings() {
   const t = useWords();
   const { hires, hiresUpscaler } = useStore(settings);
-  const networks = useStore(upscalers);
-  // Also the one of a picture that was restored, whether the server has it or not.
-  const names = [...new Set<string>([...hiresUpscalers, ...networks.filter(isNetwork), hiresUpscaler])];
+  const networks = useStore(upscalerNetworks);
+  // One that a picture names and this server lacks is shown as well: the server says what there is.
+  const others = [...new Set([...networks, hiresUpscaler])].filter((name) => !resamplers.includes(name));
+  const choices = [
+    ...resamplers.map((name) => ({ value: name, label: name.replace("-", ", ") })),
+    ...others.map((name) => ({ value: name, label: name })),
+  ];
   return (
     <details open={hires}>
       <summary>{t("hiresFix")}</summary>
@@ -29,11 +31,13 @@ export function HiresSettings() {
             <SettingSlider name="hiresScale" min={1} max={4} step={0.25} />
             <SettingSlider name="hiresStrength" min={0.05} max={1} step={0.05} />
             <div class="grid">
+              <SettingNumber name="hiresWidth" min={0} max={16384} step={8} />
+              <SettingNumber name="hiresHeight" min={0} max={16384} step={8} />
               <SettingNumber name="hiresSteps" min={0} max={150} step={1} />
               <Select
                 label={t("upscaler")}
                 value={hiresUpscaler}
-                choices={names.map((name) => ({ value: name, label: name.replace(/^(latent)-/, "$1, ") }))}
+                choices={choices}
                 onChange={(hiresUpscaler) => change({ hiresUpscaler })}
               />
             </div>

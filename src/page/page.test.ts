@@ -212,8 +212,7 @@ describe.runIf(browserPresent)("the page in Chromium, with the default models", 
     const parameters = await page.locator(".card pre").textContent();
     for (const said of [
       "Size: 128x64",
-      "Hires resize: 192x96",
-      "Hires steps: 2",
+      "Hires upscale: 1.5, Hires upscaler: Latent, Hires steps: 2",
       "Variation seed: 77, Variation seed strength: 0.3",
       "Guidance rescale: 0.5",
     ])
@@ -226,6 +225,7 @@ describe.runIf(browserPresent)("the page in Chromium, with the default models", 
     await page.getByText("Settings restored.").waitFor();
     expect(await page.getByLabel("Second pass at a larger size").isChecked()).toBe(true);
     expect(await page.getByRole("spinbutton", { name: "Variation strength" }).inputValue()).toBe("0.3");
+    expect(await page.getByRole("spinbutton", { name: "Enlarge by" }).inputValue()).toBe("1.5");
     await page.getByLabel("Second pass at a larger size").uncheck();
     await page.getByRole("spinbutton", { name: "Variation strength" }).fill("0");
     await page.getByRole("spinbutton", { name: "Guidance rescale" }).fill("0");

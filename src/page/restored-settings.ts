@@ -1,4 +1,5 @@
 import { hiresUpscalers, resizeModes } from "../options/choices.js";
+import { ownUpscalerName } from "../options/upscaler-names.js";
 import { type FurtherNumber, furtherNames, furtherNumbers, noAxis } from "./axes.js";
 import type { GenerateView, SchedulerList } from "./server.js";
 import { type Settings, settings } from "./settings.js";
@@ -32,10 +33,11 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
     ...furtherOf((name) => rest[name]),
     variationStrength: strength,
     variationSeed: String(varied),
-    // Sizes in place of a factor have no field.
-    hires: hires?.scale !== undefined,
+    hires: hires !== undefined,
     ...(hires && {
       hiresScale: hires.scale ?? 1.5,
+      hiresWidth: hires.width ?? 0,
+      hiresHeight: hires.height ?? 0,
       hiresSteps: hires.steps ?? 0,
       hiresStrength: hires.strength ?? 0.7,
       hiresUpscaler: hires.upscaler ?? hiresUpscalers[0],
@@ -163,24 +165,20 @@ function imageSizeOfFields(fields: Readonly<Record<string, string>>): Partial<Se
     : {};
 }
 
-/** What the parameters text says of a second pass: a factor, or the size that it comes to. */
+/** What the parameters text says of a second pass: a factor, or the size that it comes to, 0 for a side left open. */
 function hiresOfFields(fields: Readonly<Record<string, string>>): Partial<Settings> {
-  // Sizes are taken apart as the web UI does it.
   const [width, height] = [Number(fields["Hires resize-1"] ?? 0), Number(fields["Hires resize-2"] ?? 0)];
-  const larger = Math.max(width / Number(fields["Size-1"]), height / Number(fields["Size-2"]));
-  const scale = Number(fields["Hires upscale"] ?? larger);
-  if (!(scale >= 1)) return { hires: false };
+  const scale = Number(fields["Hires upscale"] ?? 0);
+  if (!(scale > 0 || width > 0 || height > 0)) return { hires: false };
+  const ours = fields.Version?.startsWith("tfjs-diffusion");
   return {
     hires: true,
-    hiresScale: Math.round(scale * 100) / 100,
-    hiresSteps: Number(fields["Hires steps"] ?? 0),
+    ...(scale > 0 && { hiresScale: scale }),
+    hiresWidth: scale > 0 ? 0 : width,
+    hiresHeight: scale > 0 ? 0 : height,
+    // The web UI says them only where they are not those of the first pass.
+    hiresSteps: Number(fields["Hires steps"] ?? (ours ? 0 : fields.Steps)),
     hiresStrength: Number(fields["Denoising strength"] ?? 0.7),
-    hiresUpscaler: hiresUpscalerOf(fields["Hires upscaler"]),
+    hiresUpscaler: ownUpscalerName(fields["Hires upscaler"] ?? hiresUpscalers[0]),
   };
-}
-
-/** One of the library's own, or the name of a network as it stands: the server says if it has none of that name. */
-function hiresUpscalerOf(name = ""): string {
-  if (name === "") return hiresUpscalers[0];
-  return hiresUpscalers.find((own) => own === name.toLowerCase()) ?? name;
 }

@@ -32,6 +32,9 @@ export interface Settings extends Readonly<Record<FurtherNumber, number>> {
   /** A second pass at a larger size. */
   readonly hires: boolean;
   readonly hiresScale: number;
+  /** In its place; 0: not, or in proportion to the other. */
+  readonly hiresWidth: number;
+  readonly hiresHeight: number;
   /** 0 leaves them to the strength. */
   readonly hiresSteps: number;
   readonly hiresStrength: number;
@@ -93,6 +96,8 @@ const initial: Settings = {
   variationSeed: "",
   hires: false,
   hiresScale: 1.5,
+  hiresWidth: 0,
+  hiresHeight: 0,
   hiresSteps: 0,
   hiresStrength: 0.7,
   hiresUpscaler: hiresUpscalers[0],
@@ -261,11 +266,13 @@ const controlOf = (form: Settings, image: string) => ({
   ...(form.controlPreprocess && { preprocess: form.controlPreprocess }),
 });
 
-const hiresOf = ({ hiresScale, hiresSteps, hiresStrength, hiresUpscaler }: Settings) => ({
-  scale: hiresScale,
-  strength: hiresStrength,
-  upscaler: hiresUpscaler,
-  ...(hiresSteps > 0 && { steps: hiresSteps }),
+const hiresOf = ({ hiresWidth: width, hiresHeight: height, ...form }: Settings) => ({
+  ...(width > 0 && { width }),
+  ...(height > 0 && { height }),
+  ...(width <= 0 && height <= 0 && { scale: form.hiresScale }),
+  strength: form.hiresStrength,
+  upscaler: form.hiresUpscaler,
+  ...(form.hiresSteps > 0 && { steps: form.hiresSteps }),
 });
 
 /** The choice of a model, in the form that it is for. */

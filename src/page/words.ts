@@ -53,6 +53,8 @@ const words = {
   hiresFix: ["Hires fix", "高清修复"],
   hires: ["Second pass at a larger size", "放大后再绘制一次"],
   hiresScale: ["Enlarge by", "放大倍数"],
+  hiresWidth: ["Width of the second pass (0: by the factor)", "第二次宽度（0：按倍数）"],
+  hiresHeight: ["Height of the second pass (0: by the factor)", "第二次高度（0：按倍数）"],
   hiresSteps: ["Steps of the second pass (0: by its strength)", "第二次步数（0：按重绘幅度）"],
   hiresStrength: ["Denoising strength of the second pass", "第二次重绘幅度"],
   controlModel: ["ControlNet model", "ControlNet 模型"],

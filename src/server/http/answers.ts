@@ -29,7 +29,11 @@ export interface Answers {
     readonly schedulers: readonly SchedulerEntry[];
     readonly scheduleTypes: typeof scheduleTypes;
   };
-  "GET /upscalers": { readonly upscalers: readonly string[] };
+  "GET /upscalers": {
+    readonly upscalers: readonly string[];
+    /** Those that a second pass can enlarge by, beside the ways of resampling. */
+    readonly networks: readonly string[];
+  };
   "GET /controls": { readonly controls: readonly string[]; readonly preprocessors: readonly string[] };
   "GET /styles": { readonly styles: readonly Style[] };
   "GET /loras": { readonly loras: readonly { readonly name: string; readonly preview?: string }[] };

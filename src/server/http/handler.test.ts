@@ -84,7 +84,10 @@ test("models, schedulers and tokens", async () => {
   });
   const { schedulers } = (await get("/schedulers")) as { schedulers: object[] };
   expect(schedulers).toHaveLength(schedulerEntries.length);
-  expect(await get("/upscalers")).toEqual({ upscalers: expect.arrayContaining(["Lanczos"]) });
+  expect(await get("/upscalers")).toEqual({
+    upscalers: expect.arrayContaining(["Lanczos"]),
+    networks: ["emoji-x4-compact"],
+  });
   const tokens = await send("POST", "/tokens", { text: "a dog with glasses" });
   expect(await tokens.json()).toEqual({ tokens: 4, room: 75 });
   expect((await send("POST", "/tokens", { text: "x", model: "butterflies-64" })).status).toBe(400);

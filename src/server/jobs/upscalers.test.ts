@@ -33,7 +33,10 @@ const extra = async (request: object) => {
 
 test("the lists have the included network and those of the folder, each with its scale", async () => {
   const own = await (await server.send("GET", "/upscalers")).json();
-  expect(own).toEqual({ upscalers: ["Lanczos", "Nearest", "emoji-x4-compact", "RealESRGAN_x2plus"] });
+  expect(own).toEqual({
+    upscalers: ["Lanczos", "Nearest", "emoji-x4-compact", "RealESRGAN_x2plus"],
+    networks: ["emoji-x4-compact", "RealESRGAN_x2plus"],
+  });
   const webui = (await (await server.send("GET", "/sdapi/v1/upscalers")).json()) as Record<string, unknown>[];
   expect(webui.map(({ name, scale }) => [name, scale])).toEqual([
     ["None", 1],

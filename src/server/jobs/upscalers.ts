@@ -7,21 +7,12 @@ import {
   type LoadOptions,
   type UpscaleOptions,
 } from "../../index.js";
+import { ownUpscalerName } from "../../options/upscaler-names.js";
 import { errorOf, Refusal } from "../refusal.js";
 import { weightFiles } from "./weight-files.js";
 
 /** Upscalers that need no network; the web UI has them under the same names. */
 export const resamplers = ["Lanczos", "Nearest"] as const;
-
-/** What the web UI calls the networks that it downloads by itself, and how their files are called. */
-const webuiNames: Readonly<Record<string, string>> = {
-  "R-ESRGAN 4x+": "RealESRGAN_x4plus",
-  "R-ESRGAN 4x+ Anime6B": "RealESRGAN_x4plus_anime_6B",
-  "R-ESRGAN 2x+": "RealESRGAN_x2plus",
-  "R-ESRGAN General 4xV3": "realesr-general-x4v3",
-  "R-ESRGAN General WDN 4xV3": "realesr-general-wdn-x4v3",
-  "R-ESRGAN AnimeVideo": "realesr-animevideov3",
-};
 
 /** A network that requests can name. */
 export interface NamedUpscaler {
@@ -120,8 +111,5 @@ export class Upscalers {
 
 /** Names are compared without case and endings, and the web UI's stand for those of the files. */
 function plain(name: string): string {
-  const bare = name.trim().replace(/\.(pth|pt|safetensors)$/i, "");
-  const [, file] =
-    Object.entries(webuiNames).find(([webui]) => webui.toLowerCase() === bare.toLowerCase()) ?? [];
-  return (file ?? bare).toLowerCase();
+  return ownUpscalerName(name.trim().replace(/\.(pth|pt|safetensors)$/i, "")).toLowerCase();
 }

@@ -3,6 +3,7 @@ import { firstProblem, inWords } from "../../expectations.js";
 import { type GenerateOptions, nearest, preprocessors, type UsualOptions } from "../../index.js";
 import { type OptionName, options } from "../../options/options.js";
 import { saidOf, servedSchemas } from "../../options/schema.js";
+import { coveringSize, wholeSize } from "../../options/sizes.js";
 import { Refusal } from "../refusal.js";
 import { gridCells, gridRequest } from "./grid.js";
 import type { Limits } from "./limits.js";
@@ -287,9 +288,8 @@ function largestSize(request: StoredGenerate, usual: Usual) {
   const { width = usual.width, height = usual.height, expand = {}, hires } = request;
   const { left = 0, right = 0, top = 0, bottom = 0 } = expand;
   const first = { width: width + left + right, height: height + top + bottom };
-  if (!hires) return first;
-  const scale = hires.scale ?? 2;
-  return { width: hires.width ?? first.width * scale, height: hires.height ?? first.height * scale };
+  // The first picture is made as large as it takes to cover the second.
+  return hires ? coveringSize(first, wholeSize(hires, first)) : first;
 }
 
 function withoutUndefined<T extends object>(value: T): T {

@@ -90,6 +90,7 @@ export function catalogApi({ models, limits, styles, wildcards }: Parts, prepara
   app.get("/upscalers", async (c) =>
     c.json({
       upscalers: await upscalerNames(models),
+      networks: (await models.upscalers.list()).map(({ name }) => name),
     } satisfies Answers["GET /upscalers"]),
   );
   app.get("/controls", async (c) =>

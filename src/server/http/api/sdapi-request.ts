@@ -1,5 +1,7 @@
 import { encodePng, schedulerEntries } from "../../../index.js";
-import type { Incoming } from "../../jobs/accept.js";
+import { ownUpscalerName } from "../../../options/upscaler-names.js";
+import type { Incoming, Parts } from "../../jobs/accept.js";
+import type { ModelOption } from "../../jobs/model-option.js";
 import { Refusal } from "../../refusal.js";
 import type { Limits } from "../../requests/limits.js";
 import { decodeBase64, plainMask, readForeign } from "../../storage/images.js";
@@ -12,7 +14,7 @@ import type { GivenImg2img, GivenTxt2img, Img2img, Txt2img } from "./sdapi-schem
 /** @throws Refusal for what would change the picture and is not there: nothing is ignored in silence */
 export async function txt2imgRequest(
   { body: request, ...open }: Filled<GivenTxt2img>,
-  limits: Limits,
+  parts: Parts,
 ): Promise<Incoming> {
   refuseUnsupported(request, {
     firstphase_width: request.firstphase_width > 0,
@@ -32,12 +34,26 @@ export async function txt2imgRequest(
       request.hr_negative_prompt !== "" &&
       request.hr_negative_prompt !== request.negative_prompt,
   });
+  const { info } = modelOf(request, parts);
   return {
-    ...commonRequest(request, open),
-    ...(await controlsOf(request, limits)),
-    ...(request.enable_hr && { hires: hiresOf(request) }),
+    ...commonRequest(request, open, info),
+    ...(await controlsOf({ ...request, ...sizeOf(request, info) }, parts.limits)),
+    ...(request.enable_hr && { hires: hiresOf(request, info.factor) }),
   };
 }
+
+/** What the request will be run on, as far as it says so itself. */
+const modelOf = (request: Txt2img | Img2img, { models }: Parts): ModelOption =>
+  models.resolve(overrideOf(request).sd_model_checkpoint || undefined);
+
+/** The web UI makes what fits into whole cells of the latents: of 127x129 it is 120x128. */
+const rounded = (pixels: number, factor: number): number =>
+  Math.max(factor, Math.floor(pixels / factor) * factor);
+const sizeOf = ({ width, height }: Txt2img | Img2img, { factor, kind }: ModelOption["info"]) =>
+  // What an upscaler is asked for is checked where it is worked on.
+  kind === "upscaling"
+    ? { width, height }
+    : { width: rounded(width, factor), height: rounded(height, factor) };
 
 /** "Use same sampler": what the web UI's own form sends. */
 const isSame = (value: string | null | undefined, what: string): boolean =>
@@ -48,8 +64,9 @@ const maskedContents = ["fill", "original", "noise", "nothing"] as const;
 
 export async function img2imgRequest(
   { body: request, ...open }: Filled<GivenImg2img>,
-  limits: Limits,
+  parts: Parts,
 ): Promise<Incoming> {
+  const { limits } = parts;
   const { init_images, mask, resize_mode, inpainting_fill, mask_blur_x, mask_blur_y } = request;
   const [first] = init_images ?? [];
   if (!first) throw new Refusal(404, "NO_IMAGE", "Init image not found");
@@ -74,12 +91,15 @@ export async function img2imgRequest(
       "BAD_OPTION",
       `bad number of images passed: ${given.length}; expecting ${request.batch_size} or less`,
     );
+  const { info } = modelOf(request, parts);
   return {
-    ...commonRequest(request, open),
+    ...commonRequest(request, open, info),
+    ...(info.kind === "instruct" &&
+      request.image_cfg_scale != null && { imageGuidance: request.image_cfg_scale }),
     ...(given.length > 1
       ? { images: given.map(decodeBase64), count: given.length * request.n_iter }
       : { image: decodeBase64(first) }),
-    ...(await controlsOf(request, limits, first)),
+    ...(await controlsOf({ ...request, ...sizeOf(request, info) }, limits, first)),
     strength: request.denoising_strength,
     webuiSteps: !onTimesteps.includes(labelOf(request)),
     resizeMode,
@@ -101,6 +121,7 @@ async function opaqueMask(mask: string, limits: Limits): Promise<Uint8Array> {
 function commonRequest(
   request: Txt2img | Img2img,
   { own, ownSampler }: Omit<Filled<never>, "body">,
+  info: ModelOption["info"],
 ): Incoming {
   const override = overrideOf(request);
   const { seed, subseed, subseed_strength, eta } = request;
@@ -114,8 +135,7 @@ function commonRequest(
     ...((request.negative_prompt !== "" || own.negativePrompt !== undefined) && {
       negativePrompt: promptOf(request.negative_prompt, request),
     }),
-    width: request.width,
-    height: request.height,
+    ...sizeOf(request, info),
     steps: request.steps,
     guidance: request.cfg_scale,
     count: request.batch_size * request.n_iter,
@@ -167,29 +187,17 @@ function samplerOf(request: Txt2img | Img2img) {
   return { sampler: wantedSampler(request), ...(scheduler && { schedule: scheduler }) };
 }
 
-const latentModes: Record<string, string> = {
-  latent: "latent",
-  "latent (antialiased)": "latent-bilinear-antialiased",
-  "latent (bicubic)": "latent-bicubic",
-  "latent (bicubic antialiased)": "latent-bicubic-antialiased",
-  "latent (nearest)": "latent-nearest",
-  "latent (nearest-exact)": "latent-nearest-exact",
-  lanczos: "lanczos",
-  nearest: "nearest",
-  // What the web UI resizes with where there is no upscaler.
-  none: "lanczos",
-};
-
-function hiresOf(request: Txt2img) {
+/** @param factor pixels of a latent cell, down to whose multiples the web UI rounds */
+function hiresOf(request: Txt2img, factor: number) {
   const { hr_upscaler, hr_resize_x, hr_resize_y, hr_second_pass_steps } = request;
-  // Others are networks, whose names the job's acceptance knows.
-  const upscaler = latentModes[(hr_upscaler || "latent").toLowerCase()] ?? hr_upscaler!;
+  const wanted = (hr_upscaler || "Latent").trim();
   return {
-    upscaler,
+    // Where there is no upscaler, the web UI resizes so. Networks are known to the job's acceptance.
+    upscaler: wanted.toLowerCase() === "none" ? "lanczos" : ownUpscalerName(wanted),
     strength: request.denoising_strength,
-    ...(hr_resize_x > 0 || hr_resize_y > 0
-      ? { width: hr_resize_x || request.width, height: hr_resize_y || request.height }
-      : { scale: request.hr_scale }),
+    ...(hr_resize_x > 0 && { width: rounded(hr_resize_x, factor) }),
+    ...(hr_resize_y > 0 && { height: rounded(hr_resize_y, factor) }),
+    ...(hr_resize_x <= 0 && hr_resize_y <= 0 && { scale: request.hr_scale }),
     // All of them are run, whatever the strength.
     steps: hr_second_pass_steps || request.steps,
   };

@@ -47,7 +47,7 @@ export function sdapi(parts: Parts): Hono {
         c,
         parts,
         { asked: request.body, ...styled },
-        await txt2imgRequest({ ...request, body }, parts.limits),
+        await txt2imgRequest({ ...request, body }, parts),
       ),
     );
   });
@@ -60,7 +60,7 @@ export function sdapi(parts: Parts): Hono {
         c,
         parts,
         { asked: request.body, ...styled },
-        await img2imgRequest({ ...request, body }, parts.limits),
+        await img2imgRequest({ ...request, body }, parts),
       ),
     );
   });
