@@ -6,10 +6,11 @@ import { Refusal } from "../../refusal.js";
 import type { Limits } from "../../requests/limits.js";
 import { decodeBase64, plainMask, readForeign } from "../../storage/images.js";
 import type { SettingsData } from "../../storage/settings.js";
-import { controlsOf, isControlNet } from "./sdapi-controlnet.js";
+import { controlsOf } from "./sdapi-controlnet.js";
 import type { Filled } from "./sdapi-defaults.js";
 import { overrideOf } from "./sdapi-override.js";
 import type { GivenImg2img, GivenTxt2img, Img2img, Txt2img } from "./sdapi-schema.js";
+import { refuseScripts } from "./sdapi-scripts.js";
 
 /** @throws Refusal for what would change the picture and is not there: nothing is ignored in silence */
 export async function txt2imgRequest(
@@ -203,23 +204,8 @@ function hiresOf(request: Txt2img, factor: number) {
   };
 }
 
-/** Clients send the arguments of extensions that they know, switched off or empty, as a matter of course. */
-function isScriptOn(given: unknown): boolean {
-  const args = Array.isArray(given) ? given : ((given as { args?: unknown } | null)?.args ?? []);
-  const isOff = (arg: unknown) =>
-    arg === null ||
-    arg === false ||
-    (typeof arg === "object" && (arg as { enabled?: unknown }).enabled === false);
-  return Array.isArray(args) ? !args.every(isOff) : !isOff(args);
-}
-
 function refuseUnsupported(request: Txt2img | Img2img, more: Record<string, boolean>): void {
-  const scripts = Object.entries(request.alwayson_scripts ?? {});
-  const [script] = scripts.find(([name, given]) => !isControlNet(name) && isScriptOn(given)) ?? [];
-  if (script !== undefined)
-    throw new Refusal(422, "SCRIPT", `always on script ${script.slice(0, 100)} not found`);
-  if (request.script_name && request.script_name !== "None")
-    throw new Refusal(422, "SCRIPT", `Script '${request.script_name.slice(0, 100)}' not found`);
+  refuseScripts(request);
   const asked = {
     restore_faces: request.restore_faces === true,
     tiling: request.tiling === true,
