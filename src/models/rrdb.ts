@@ -15,8 +15,10 @@ export interface RrdbConfig {
   /** Channels that each convolution of a dense block adds. */
   readonly growth: number; // 32
   readonly blocks: number; // 23
-  /** By two, each with a convolution. */
+  /** Each with a convolution. */
   readonly enlargements: number; // 2
+  /** What each of them multiplies the sides by: 3 in ESRGANs of scale 3. */
+  readonly factor: number; // 2
   /** ESRGAN+ (Rakotonirina and Rasoanaivo 2020): further shortcuts in the dense blocks. */
   readonly plus: boolean;
 }
@@ -33,7 +35,7 @@ export function rrdb(
   config: RrdbConfig,
   { batch, height, width }: PictureSize,
 ): Network<Squares, { readonly image: Tensor }> {
-  const { shuffle, features, blocks, enlargements } = config;
+  const { shuffle, features, blocks, enlargements, factor } = config;
   return {
     inputs: {
       squares: { shape: [batch, height / shuffle, width / shuffle, 3 * shuffle ** 2], dtype: "float32" },
@@ -47,7 +49,7 @@ export function rrdb(
       for (let i = 1; i <= enlargements; i++) {
         const [, rows, columns] = h.shape as [number, number, number, number];
         h = ops.leakyRelu(
-          conv2d(m.at(`conv_up${i}`), ops.upsample(h, 2 * rows, 2 * columns), features),
+          conv2d(m.at(`conv_up${i}`), ops.upsample(h, factor * rows, factor * columns), features),
           SLOPE,
         );
       }

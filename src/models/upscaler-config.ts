@@ -28,7 +28,9 @@ function rrdbConfig(tensors: Tensors, file: string): RrdbConfig {
   const enlargements = numbered(tensors, /^conv_up(\d+)\.weight$/);
   const shuffle = Math.sqrt(inputs! / outputs!);
   requireColours(file, outputs!);
-  const scale = 2 ** enlargements / shuffle;
+  // Weights of scales 2 and 3 have the same shapes: what a file is for stands in its name only.
+  const factor = enlargements === 1 && shuffle === 1 && saysThree(file) ? 3 : 2;
+  const scale = factor ** enlargements / shuffle;
   if (!Number.isInteger(shuffle) || !Number.isInteger(scale))
     throw new DiffusionError("UNSUPPORTED", `${file}: an ESRGAN of ${inputs} channels in and ${outputs} out`);
   return {
@@ -39,9 +41,14 @@ function rrdbConfig(tensors: Tensors, file: string): RrdbConfig {
     growth: shape("body.0.rdb1.conv1.weight")[0]!,
     blocks: numbered(tensors, /^body\.(\d+)\.rdb1\.conv1\.weight$/),
     enlargements,
+    factor,
     plus: tensors.has("body.0.rdb1.conv1x1.weight"),
   };
 }
+
+/** As people name such files: 3x_Name, RealESRGAN_x3plus. */
+const saysThree = (file: string): boolean =>
+  /(^|[^0-9a-z])(3x|x3)([^0-9]|$)/i.test(file.replace(/^.*[/\\]/, ""));
 
 function srvggConfig(tensors: Tensors, file: string): SrvggConfig {
   const shape = shapes(tensors, file);

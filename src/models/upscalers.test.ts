@@ -10,7 +10,9 @@ import type { RuntimeName } from "../runtime/runner.js";
 import { goldenExtra, readTensors, toNhwc } from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
 import { pseudoRandom } from "../testing/tiny.js";
+import { openCheckpoint } from "../weights/checkpoint.js";
 import { openSafetensors, writeSafetensors } from "../weights/formats/safetensors.js";
+import { upscalerMapping } from "../weights/original/upscaler.js";
 
 /** ESRGAN in its layouts and SRVGGNetCompact, against spandrel. */
 const folder = goldenExtra("upscalers");
@@ -27,6 +29,18 @@ const files = [
   ["compact-x2.pth", "compact-x2", 2],
 ] as const;
 
+/** The weights of an ESRGAN x4 but for its second enlargement, which may be those of an x2 or an x3. */
+function oneEnlargement(name: string): string {
+  const source = openCheckpoint(join(folder, "real-esrgan.pth"), upscalerMapping);
+  const entries = [...source.tensors].flatMap(([tensor, { dtype, shape }]) =>
+    tensor.startsWith("conv_up2.") ? [] : [[tensor, { dtype, shape, data: source.read(tensor) }] as const],
+  );
+  source.close();
+  const path = join(scratch, name);
+  writeSafetensors(path, new Map(entries));
+  return path;
+}
+
 describe.each<RuntimeName>(["eager", "graph"])("upscalers, %s", (runtime) => {
   const { engine, options } = inProcess(runtime);
 
@@ -35,6 +49,15 @@ describe.each<RuntimeName>(["eager", "graph"])("upscalers, %s", (runtime) => {
     expect(upscaler.config.scale).toBe(scale);
     const want = values(`${name}.output`);
     const got = await upscaler.run(values(`${name}.image`));
+    expect(got.shape).toEqual(want.shape);
+    expect(got.data).toBeCloseTo32(want.data, { abs: 2e-5, rel: 1e-4 });
+  });
+
+  it("an ESRGAN x3 gives its numbers, too", async () => {
+    const file = oneEnlargement(`3x-${runtime}.safetensors`);
+    const upscaler = createUpscaler(readUpscaler(file), engine, options);
+    const want = values("x3.output");
+    const got = await upscaler.run(values("x3.image"));
     expect(got.shape).toEqual(want.shape);
     expect(got.data).toBeCloseTo32(want.data, { abs: 2e-5, rel: 1e-4 });
   });
@@ -66,6 +89,18 @@ describe("files", () => {
     expect(readUpscaler(later).config).toEqual(
       readUpscaler(join(folder, "real-esrgan-x2.safetensors")).config,
     );
+  });
+
+  it("of one enlargement are of scale 3 where their name says so, else 2", () => {
+    for (const [name, scale] of [
+      ["3x_Name.safetensors", 3],
+      ["RealESRGAN_x3plus.safetensors", 3],
+      ["name-x3.safetensors", 3],
+      ["2x_Name.safetensors", 2],
+      ["13x.safetensors", 2],
+      ["x32.safetensors", 2],
+    ] as const)
+      expect([name, readUpscaler(oneEnlargement(name)).config.scale]).toEqual([name, scale]);
   });
 
   it("that lack a tensor, hold another, or are no upscaler are refused by name", () => {
