@@ -11,6 +11,7 @@ import { catalogApi } from "./api/catalog.js";
 import { nativeApi } from "./api/native.js";
 import { openaiApi, openaiError } from "./api/openai.js";
 import { picturesApi } from "./api/pictures.js";
+import { linkedImages } from "./api/openai-links.js";
 import { sdapi } from "./api/sdapi.js";
 import { sdapiError } from "./api/sdapi-errors.js";
 import { createMetrics } from "./metrics.js";
@@ -41,7 +42,9 @@ export function createHandler(parts: Parts, options: HandlerOptions): Hono {
   app.onError((error, c) => nativeError(error, c, log));
   app.notFound((c) => nothingHere(c, log));
 
-  app.use(protectiveHeaders, metrics.count, hostCheck(access), originCheck(access), authCheck(access));
+  app.use(protectiveHeaders, metrics.count, hostCheck(access), originCheck(access));
+  app.route("/", linkedImages(parts)); // their addresses are signed, and need no login
+  app.use(authCheck(access));
   app.use(jsonOnly(["/v1/images/edits", "/v1/images/variations"]));
   const limited = bodyLimit({ maxSize: parts.limits.body, onError: () => tooLarge(parts.limits.body) });
   // To look for a body costs more than most answers to GET, which never has one that is read.

@@ -76,6 +76,7 @@ export const routes: Readonly<Record<string, Described>> = {
     multipart: true,
   },
   "POST /v1/images/variations": { summary: "OpenAI: variations", body: variationsBody, multipart: true },
+  "GET /v1/images/links/:file": { summary: "OpenAI: a picture by the address in an answer, for an hour" },
   "GET /v1/models": { summary: "OpenAI: models" },
   "GET /v1/models/:model": { summary: "OpenAI: one model" },
   "POST /sdapi/v1/txt2img": { summary: "AUTOMATIC1111: text to image", body: txt2img },

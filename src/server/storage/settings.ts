@@ -12,6 +12,8 @@ const schema = z.object({
   rng: z.enum(["torch", "philox"]).default("torch"),
   /** Name of the autoencoder in place of the models' own. */
   vae: z.string().optional(),
+  /** Signs the addresses of pictures that OpenAI's clients fetch without a login. */
+  linkSecret: z.string().optional(),
   samplesFormat: z.enum(["png", "jpg", "webp"]).default("png"),
   /** Whether pictures that were prepared for ControlNets stand behind those of the web UI's API. */
   detectedMaps: z.boolean().default(true),

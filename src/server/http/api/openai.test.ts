@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { encodePng, readImage } from "../../../index.js";
 import { grey, testServer } from "../../fixture.js";
 
@@ -63,8 +63,52 @@ test("formats: JPEG and WebP, and addresses on this server", async () => {
       .toString(),
   ).toBe("WEBP");
   const { data } = await post({ response_format: "url" });
-  expect(data[0]!.url).toMatch(/^http:\/\/127\.0\.0\.1:7860\/images\/[0-9a-f]{64}\.png$/);
-  expect((await send("GET", new URL(data[0]!.url!).pathname)).status).toBe(200);
+  expect(data[0]!.url).toMatch(/^http:\/\/127\.0\.0\.1:7860\/v1\/images\/links\/[0-9a-f]{64}\.png\?/);
+  const { pathname, search } = new URL(data[0]!.url!);
+  const picture = await send("GET", pathname + search);
+  expect([picture.status, picture.headers.get("content-type")]).toEqual([200, "image/png"]);
+  const webp = await post({ response_format: "url", output_format: "webp", output_compression: 40 });
+  const address = new URL(webp.data[0]!.url!);
+  const small = await send("GET", address.pathname + address.search);
+  expect(
+    Buffer.from(await small.arrayBuffer())
+      .subarray(8, 12)
+      .toString(),
+  ).toBe("WEBP");
+});
+
+test("dall-e answers with addresses, gpt-image with the pictures, where nothing is said", async () => {
+  const { send } = await testServer();
+  for (const [model, said, kind] of [
+    ["dall-e-2", {}, "url"],
+    ["dall-e-3", {}, "url"],
+    ["gpt-image-1", {}, "b64_json"],
+    ["gpt-image-1-mini", {}, "b64_json"],
+    ["dall-e-3", { response_format: "b64_json" }, "b64_json"],
+    ["gpt-image-1", { response_format: "url" }, "url"],
+  ] as const) {
+    const answer = await send("POST", "/v1/images/generations", { ...body, model, ...said });
+    const { data } = (await answer.json()) as Answer;
+    expect([model, Object.keys(data[0]!)]).toEqual([model, expect.arrayContaining([kind])]);
+    expect(Object.keys(data[0]!)).not.toContain(kind === "url" ? "b64_json" : "url");
+  }
+});
+
+test("an address needs no login, is good for an hour, and cannot be made of another", async () => {
+  const { send } = await testServer({ secret: "me:secret-enough" });
+  const authorization = { authorization: "Bearer secret-enough" };
+  const request = { ...body, model: "dall-e-3" };
+  const answer = await send("POST", "/v1/images/generations", request, authorization);
+  const { pathname, search } = new URL(((await answer.json()) as Answer).data[0]!.url!);
+  const get = async (path: string) => (await send("GET", path)).status;
+  expect(await get(pathname + search)).toBe(200);
+  expect(await get(pathname)).toBe(404);
+  expect(await get(pathname.replace("png", "jpeg") + search)).toBe(404);
+  expect(await get(pathname + search.replace(/until=(\d+)/, "until=$10"))).toBe(404);
+  expect(await get("/images/x.png")).toBe(401);
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 3601_000 });
+  expect(await get(pathname + search)).toBe(404);
+  vi.useRealTimers();
 });
 
 test("streaming: partial pictures, then the picture", async () => {
@@ -123,6 +167,32 @@ test("edits: what is transparent is repainted, in the mask or in the picture its
   await send("POST", "/v1/images/edits", form({ prompt: "x", image, strength: "0.4" }));
   expect(ran[2]).toMatchObject({ strength: 0.4, image: expect.any(String) });
   expect(ran[2]).not.toHaveProperty("mask");
+});
+
+test("edits: a mask that repaints nothing, several pictures and a transparent background are refused", async () => {
+  const { send, ran } = await testServer();
+  const image = encodePng(grey(64, 64));
+  const refusalOf = async (fields: FormData) => {
+    const answer = await send("POST", "/v1/images/edits", fields);
+    return [answer.status, ((await answer.json()) as { error: object }).error];
+  };
+  for (const mask of [grey(64, 64, 255), grey(64, 64, 0), grey(64, 64, 255, 4)])
+    expect(await refusalOf(form({ prompt: "x", image, mask: encodePng(mask) }))).toMatchObject([
+      400,
+      {
+        param: "mask",
+        message: expect.stringContaining("no transparent pixels"),
+        type: "invalid_request_error",
+      },
+    ]);
+  const several = form({ prompt: "x", image });
+  several.append("image[]", new File([Uint8Array.from(image)], "y.png", { type: "image/png" }));
+  expect(await refusalOf(several)).toMatchObject([400, { param: "image" }]);
+  expect(await refusalOf(form({ prompt: "x", image, background: "transparent" }))).toMatchObject([
+    400,
+    { param: "background" },
+  ]);
+  expect(ran).toEqual([]);
 });
 
 test("variations start from the picture", async () => {

@@ -7,8 +7,8 @@ import { acceptGenerate, type Incoming, type Parts } from "../../jobs/accept.js"
 import type { Job, JobImage } from "../../queue/queue.js";
 import { Refusal, refusalOf } from "../../refusal.js";
 import { inFormat, plainMask, readForeign } from "../../storage/images.js";
-import { imageUrl } from "../answers.js";
 import { clientOf } from "../security.js";
+import { linkTo } from "./openai-links.js";
 
 const numeric = z.coerce.number();
 
@@ -96,7 +96,7 @@ function requestOf(body: Body, { models }: Parts, masked = false): Incoming {
   const model = isTheirs ? undefined : (body.model ?? undefined);
   const { usual } = models.resolve(model, { masked }).info;
   if (background === "transparent")
-    throw new Refusal(400, "UNSUPPORTED", "background: pictures of this server are opaque");
+    throw new ParameterRefusal("background", "background: pictures of this server are opaque");
   const [width, height] = size && size !== "auto" ? size.split("x").map(Number) : [];
   const optional = {
     negativePrompt: negative_prompt,
@@ -119,8 +119,7 @@ function requestOf(body: Body, { models }: Parts, masked = false): Incoming {
 /** The last of the files that a form has under a name; `image[]` is how newer clients call it. */
 async function file(form: Record<string, unknown>, name: string): Promise<Uint8Array | undefined> {
   const given = [form[name], form[`${name}[]`]].flat().filter((value) => value instanceof File);
-  if (given.length > 1)
-    throw new Refusal(400, "UNSUPPORTED", `${name}: one picture can be worked on at a time`);
+  if (given.length > 1) throw new ParameterRefusal(name, `${name}: one picture can be worked on at a time`);
   return given[0] && new Uint8Array(await given[0].arrayBuffer());
 }
 
@@ -128,8 +127,13 @@ async function file(form: Record<string, unknown>, name: string): Promise<Uint8A
 async function maskOf(image: Uint8Array, mask: Uint8Array | undefined, { limits }: Parts) {
   const decoded = await readForeign(mask ?? image, limits);
   const alpha = decoded.data.length === decoded.width * decoded.height * 4;
-  const transparent = alpha && decoded.data.some((value, i) => i % 4 === 3 && value < 255);
-  if (!mask && !transparent) return undefined;
+  // Half and more is transparent, as for the mask that is made of it.
+  const transparent = alpha && decoded.data.some((value, i) => i % 4 === 3 && value <= 128);
+  if (!transparent && mask)
+    throw new ParameterRefusal("mask", "the mask has no transparent pixels, so there is nothing to edit", {
+      hint: "make transparent (alpha 0) what is to be repainted, and leave the rest opaque",
+    });
+  if (!transparent) return undefined;
   return encodePng(plainMask(decoded, { repaint: "transparent" }));
 }
 
@@ -198,9 +202,17 @@ function completed(job: Job): Job {
   throw new Refusal(mistake ? 400 : 500, code, message, hint ? { hint } : {});
 }
 
+/** Where nothing is said, as OpenAI's models of that name do: gpt-image has no addresses. */
+const asUrl = ({ response_format, model }: Body): boolean =>
+  response_format ? response_format === "url" : /^dall-e-[23]$/.test(model ?? "");
+
 async function dataOf(c: Context, parts: Parts, body: Body, image: JobImage) {
   const extra = image.seed === undefined ? {} : { seed: image.seed };
-  if (body.response_format === "url") return { url: new URL(imageUrl(image.key), c.req.url).href, ...extra };
+  const { key } = image;
+  if (asUrl(body)) {
+    const quality = body.output_compression ?? undefined;
+    return { url: await linkTo(c, parts, { key, format: body.output_format ?? "png", quality }), ...extra };
+  }
   return { b64_json: await base64Of(parts, body, image), ...extra };
 }
 
@@ -230,8 +242,8 @@ function check<T>(schema: z.ZodType<T>, value: unknown): T {
 /** OpenAI's errors name the parameter. */
 class ParameterRefusal extends Refusal {
   readonly param: string;
-  constructor(param: string, message: string) {
-    super(400, "invalid_value", message);
+  constructor(param: string, message: string, options: { hint?: string } = {}) {
+    super(400, "invalid_value", message, options);
     this.param = param;
   }
 }
