@@ -22,6 +22,8 @@ export interface Denoising {
   /** The evaluations that are run, of the scheduler's: from the first to before the last. Default all. */
   readonly range?: { readonly from: number; readonly to: number };
   readonly signal?: AbortSignal;
+  /** Ends it with what there is by then. */
+  readonly stop?: AbortSignal;
 }
 
 export interface DenoisingStep {
@@ -33,12 +35,13 @@ export interface DenoisingStep {
 
 /** From noise to a sample: asks the network, guides, steps, and yields after each evaluation. */
 export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, Latents> {
-  const { scheduler, guidance, predict, beside, restore, signal } = run;
+  const { scheduler, guidance, predict, beside, restore, signal, stop } = run;
   const { from, to } = run.range ?? { from: 0, to: Number.POSITIVE_INFINITY };
   let latents = run.start;
   // Read anew each time: adaptive schedulers find their timesteps on the way.
   for (let index = from; index < Math.min(to, scheduler.timesteps.length); index++) {
     signal?.throwIfAborted();
+    if (stop?.aborted) break;
     const timestep = scheduler.timesteps[index]!;
     const scaled: Values = { shape: latents.shape, data: scheduler.scaleInput(latents.data, index) };
     const { rows, guide } = guidance(index);

@@ -92,7 +92,8 @@ function single(
   expect(generation, hires ? [pass, hiresPass(generation)] : [pass]);
   return async (index, rng) => {
     let latents = await runPass(generation, pass, { index, rng }, prepare);
-    if (hires) latents = await hiresFix(generation, latents, index);
+    // A picture that is stopped in its first pass stays as large as that.
+    if (hires && !options.stop?.aborted) latents = await hiresFix(generation, latents, index);
     if (options.output === "latents") return { latents };
     const image = await timed(generation, "decode", () =>
       decodeLatents(loaded, latents, tileWise(generation, index)),

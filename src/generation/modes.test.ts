@@ -262,6 +262,21 @@ describe("text to image", () => {
     expect((await made({ width: 64 })).shape).toEqual([1, 16, 8, 4]);
   });
 
+  it("stops with what there is, before a second pass", async () => {
+    const stop = new AbortController();
+    const seen: Float32Array[] = [];
+    const { images, latents } = await (await sd1()).generate({
+      ...{ ...base, ...size, steps: 4, hires: {}, stop: stop.signal },
+      onProgress: (event) => {
+        if (event.type !== "step") return;
+        seen.push(event.latents.data);
+        if (event.step === 2) stop.abort();
+      },
+    });
+    expect([seen.length, images[0]!.width]).toEqual([2, size.width]);
+    expect(latents.data).toEqual(seen[1]);
+  });
+
   it("repeats schedulers whose noise is one Brownian path", async () => {
     const scheduler = "dpmpp_sde";
     const first = await latentsOf({ scheduler, steps: 3 });

@@ -69,6 +69,7 @@ async function sample(generation: Generation, pass: Pass, run: ImageRun, start: 
       range: rangeOf(generation, scheduler.timesteps),
     }),
     ...(options.signal && { signal: options.signal }),
+    ...(options.stop && { stop: options.stop }),
   });
   const began = performance.now();
   let before = began;

@@ -115,6 +115,7 @@ export interface WholeOptions extends ResolvedOptions {
   /** Steps from one preview to the next; absent: none. */
   readonly preview?: { readonly every: number };
   readonly signal?: AbortSignal;
+  readonly stop?: AbortSignal;
   readonly onProgress: OnProgress;
 }
 

@@ -13,6 +13,8 @@ export interface RunOptions {
   output?: Output;
   /** Ends the run, before the next step at the latest, with the signal's reason. */
   signal?: AbortSignal;
+  /** Ends the denoising after the step that runs, without an error: the picture is what there is by then. */
+  stop?: AbortSignal;
   onProgress?: OnProgress;
   /** Small pictures of the state in step events. */
   preview?: boolean | { every: number };
@@ -22,6 +24,7 @@ export const runOptions = {
   latents: { schema: values(4) },
   output: { schema: z.enum(outputs), kept: true, fallback: outputs[0] },
   signal: { schema: z.instanceof(AbortSignal) },
+  stop: { schema: z.instanceof(AbortSignal) },
   onProgress: { schema: z.custom<OnProgress>((value) => typeof value === "function") },
   preview: { schema: z.union([z.boolean(), z.strictObject({ every: whole.min(1) })]) },
 } as const satisfies Descriptions<RunOptions>;

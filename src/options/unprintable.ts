@@ -19,7 +19,7 @@ export function unprintable(
   { scheduler: config }: ResolvedOptions,
   model: ModelTraits,
 ): Omit<WholeOptions, keyof ResolvedOptions | "printable"> {
-  const { latents, promptEmbeds, negativePromptEmbeds, preview, signal, scheduler } = options;
+  const { latents, promptEmbeds, negativePromptEmbeds, preview, signal, stop, scheduler } = options;
   return {
     createScheduler: (run) =>
       typeof scheduler === "function"
@@ -33,6 +33,7 @@ export function unprintable(
     ...(negativePromptEmbeds && { negativePromptEmbeds }),
     ...(preview && { preview: preview === true ? { every: 1 } : preview }),
     ...(signal && { signal }),
+    ...(stop && { stop }),
   };
 }
 

@@ -183,7 +183,7 @@ test("the web UI's own call sends a preview once to a client that says which one
   const server = await testServer({
     work: (_job, hooks) => {
       hooks.progress(at(2));
-      return untilAborted(hooks.signal);
+      return untilAborted(hooks.finish);
     },
   });
   const waiting = server.send("POST", "/sdapi/v1/txt2img", { prompt: "a dog", force_task_id: "task(1)" });

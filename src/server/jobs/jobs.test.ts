@@ -175,7 +175,7 @@ test("errors become words; what is our mistake says no more than that", async ()
 test("skipping leaves out one picture", async () => {
   const jobs = await started(async (_job, hooks) => {
     for (const key of ["a", "b"]) {
-      const skip = hooks.skippable();
+      const { skip } = hooks.skippable();
       if (key === "a") {
         jobs.skip();
         expect(skip.aborted).toBe(true);

@@ -17,6 +17,7 @@ import { errorOf, Refusal } from "../refusal.js";
 import { storageAway } from "../storage/store.js";
 import { orGivenUp } from "./given-up.js";
 import { toldBy } from "./told.js";
+import { type Interruptions, internals, RunningJob, type Skippable, type WorkEnd } from "./running-job.js";
 
 /** What a job does. It hands over each picture as it is finished, so that a cancelled job keeps them. */
 export type Work = (job: Job, hooks: WorkHooks) => Promise<WorkResult>;
@@ -24,8 +25,10 @@ export type WorkResult = Omit<JobResult, "images">;
 
 export interface WorkHooks {
   readonly signal: AbortSignal;
-  /** A signal for one picture: aborted when only that picture is to be skipped. */
-  skippable(): AbortSignal;
+  /** Signals for one picture. */
+  skippable(): Skippable;
+  /** Aborted when the job is to end with what there is by then, the picture that is being made included. */
+  readonly finish: AbortSignal;
   progress(progress: JobProgress): void;
   finished(image: JobImage): void;
 }
@@ -57,22 +60,6 @@ export type Sent<T> = T & {
   readonly keyed?: boolean;
 };
 
-interface RunningJob {
-  readonly stop: AbortController;
-  skip: AbortController;
-}
-
-/** How the work on a job has ended. */
-type WorkEnd = (
-  | { readonly result: JobResult }
-  | { readonly error: unknown; readonly partial: JobResult | undefined }
-) & {
-  /** Aborted by whoever cancelled the job or took it away, and by `stopped`. */
-  readonly signal: AbortSignal;
-  /** Aborted when this process stops, or the job has taken too long. */
-  readonly stopped: AbortSignal;
-};
-
 /** Accepts jobs, runs them one after the other, and tells those who wait. */
 export class Jobs {
   readonly queue: JobQueue;
@@ -88,6 +75,7 @@ export class Jobs {
   /** Clients of the jobs that were accepted here and wait. */
   readonly #waiting = new Map<string, string>();
   #admitted: (() => void) | undefined;
+  #interruptions: Interruptions = { interrupted: false, skipped: false };
   readonly #stop = new AbortController();
   #loop: Promise<void> | undefined;
 
@@ -102,6 +90,10 @@ export class Jobs {
     return this.#stop.signal.aborted;
   }
 
+  get interruptions(): Interruptions {
+    return this.#interruptions;
+  }
+
   /** Begins to take jobs from the queue. */
   start(): void {
     this.#loop ??= this.#takeJobs();
@@ -111,6 +103,8 @@ export class Jobs {
   async submit({ client, keyed = false, ...job }: Sent<Omit<NewJob, "id"> & { id?: string }>): Promise<Job> {
     if (this.#stop.signal.aborted) throw new Refusal(503, "CLOSING", "the server is shutting down");
     const id = job.id ?? randomUUID();
+    // Where others run it, nothing here says when it begins.
+    if (!this.#loop) this.#interruptions = { interrupted: false, skipped: false };
     if (client !== undefined) this.#admit(id, client);
     try {
       const accepted = await this.queue.enqueue({ ...job, id }, { keyed });
@@ -189,20 +183,28 @@ export class Jobs {
     return { promise, unsubscribe };
   }
 
-  /** Leaves out the picture that is being made, of the given job or of all that run. */
-  skip(id?: string): void {
-    for (const [running, { skip }] of this.#running) if (id === undefined || id === running) skip.abort();
+  /**
+   * Leaves out the picture that is being made, of the given job or of all that run.
+   *
+   * @param keep as it is by then, in place of leaving it out; jobs that run elsewhere leave it out
+   */
+  skip(id?: string, { keep = false } = {}): void {
+    this.#interruptions = { ...this.#interruptions, skipped: true };
+    for (const [of, running] of this.#running) if (id === undefined || id === of) running.endPicture(keep);
     const elsewhere = id === undefined ? [...this.#attended] : [id];
     for (const id of elsewhere) if (!this.#running.has(id)) void this.queue.skip?.(id).catch(() => {});
   }
 
-  /** Stops every running job; pictures that are finished stay with it. */
+  /**
+   * Ends every running job. Pictures that are finished stay with it, and so does the one that is being made, as it is by
+   * then; of jobs that run elsewhere only the former.
+   */
   async interrupt(): Promise<void> {
+    this.#interruptions = { ...this.#interruptions, interrupted: true };
+    for (const { finish } of this.#running.values()) finish.abort();
     const attended = await Promise.all([...this.#attended].map((id) => this.queue.get(id)));
     const elsewhere = attended.flatMap((job) => (job?.status === "running" ? [job.id] : []));
-    await Promise.all(
-      [...new Set([...this.#running.keys(), ...elsewhere])].map((id) => this.queue.cancel(id)),
-    );
+    await Promise.all(elsewhere.map((id) => this.#running.has(id) || this.queue.cancel(id)));
   }
 
   /**
@@ -269,7 +271,8 @@ export class Jobs {
 
   async #compute(claim: Claim): Promise<WorkEnd> {
     const { job } = claim;
-    const running: RunningJob = { stop: new AbortController(), skip: new AbortController() };
+    const running = new RunningJob();
+    this.#interruptions = { interrupted: false, skipped: false };
     const timeout = setTimeout(
       () => running.stop.abort(new Refusal(504, "TIMEOUT", "the job took longer than the server allows")),
       this.#options.jobMs,
@@ -280,9 +283,10 @@ export class Jobs {
     const { images, progress, finished } = toldBy(claim, () => this.#running.get(job.id) === running);
     const hooks: WorkHooks = {
       signal,
+      finish: running.finish.signal,
       skippable: () => {
-        running.skip = new AbortController();
-        return running.skip.signal;
+        this.#interruptions = { ...this.#interruptions, skipped: false };
+        return running.nextPicture();
       },
       progress,
       finished,
@@ -294,21 +298,23 @@ export class Jobs {
     this.#running.delete(job.id);
     this.#busyLanes.delete(job.lane);
     const { signal: stopped } = running.stop;
+    const how = { interrupted: running.finish.signal.aborted, signal, stopped };
     if (settled.status === "fulfilled" && !signal.aborted)
-      return { result: { ...settled.value, images }, signal, stopped };
+      return { result: { ...settled.value, images }, ...how };
     const [first] = images;
     const ms = { encode: 0, denoise: 0, decode: 0 };
     const partial = first && { images, width: first.width, height: first.height, ms };
     const error = settled.status === "fulfilled" ? signal.reason : settled.reason;
-    return { error, partial, signal, stopped };
+    return { error, partial, ...how };
   }
 
   /** @returns how the job stands then */
   async #tellEnd(claim: Claim, end: WorkEnd): Promise<Job["status"]> {
     if ("result" in end) {
-      return (await claim.finish({ status: "completed", result: end.result })).status;
+      const { interrupted, result } = end;
+      return (await claim.finish({ status: interrupted ? "cancelled" : "completed", result })).status;
     }
-    const { error, partial, signal, stopped } = end;
+    const { error, partial, interrupted, signal, stopped } = end;
     const { job } = claim;
     const kept = partial ? { result: partial } : {};
     const { shared = false } = this.#options;
@@ -327,7 +333,7 @@ export class Jobs {
       return status;
     }
     const outcome: Outcome =
-      signal.aborted && !stopped.aborted
+      (signal.aborted || interrupted) && !stopped.aborted
         ? { status: "cancelled", ...kept }
         : { status: "failed", error: errorOf(stopped.aborted ? stopped.reason : error), ...kept };
     const { code, message } = errorOf(error);
@@ -336,9 +342,3 @@ export class Jobs {
     return (await claim.finish(outcome)).status;
   }
 }
-
-/** The stack of what can only be our mistake, for the log. */
-const internals = (error: unknown): string => {
-  const known = error instanceof DiffusionError || error instanceof Refusal;
-  return known || !(error instanceof Error) ? "" : `\n${error.stack}`;
-};

@@ -216,6 +216,33 @@ test("native jobs: a grid, outpainting, unconditional and upscaling, kept over a
   expect(await readImage(new Uint8Array(await again.arrayBuffer()))).toMatchObject({ width: 128 });
 });
 
+test("AUTOMATIC1111: interrupt and skip give what there is by then", async () => {
+  const long = { ...body, width: 256, height: 256, steps: 900, batch_size: 2 };
+  const waiting = post("/sdapi/v1/txt2img", long);
+  const state = async () => {
+    const answer = await fetch(`${server.url}/sdapi/v1/progress?skip_current_image=true`);
+    return ((await answer.json()) as { state: Record<string, number | boolean> }).state;
+  };
+  const running = (image: number) =>
+    expect
+      .poll(state, { timeout: 60_000 })
+      .toSatisfy(
+        ({ job_no, sampling_step }: Record<string, number>) => job_no === image && sampling_step! > 1,
+      );
+  await running(0);
+  await post("/sdapi/v1/skip", {});
+  await running(1);
+  expect(await state()).toMatchObject({ interrupted: false });
+  await post("/sdapi/v1/interrupt", {});
+  const { images, info } = (await (await waiting).json()) as { images: string[]; info: string };
+  expect(await state()).toMatchObject({ interrupted: true });
+  const made = images.map((image) => decodePng(Buffer.from(image, "base64")).image);
+  expect(made).toMatchObject([{ width: 256 }, { width: 256 }]);
+  for (const { data } of made) expect(new Set(data).size).toBeGreaterThan(50);
+  const { infotexts } = JSON.parse(info) as { infotexts: string[] };
+  for (const text of infotexts) expect(text).toContain("Interrupted: true");
+});
+
 test("a client that hangs up stops its generation", async () => {
   const leave = new AbortController();
   const waiting = fetch(`${server.url}/sdapi/v1/txt2img`, {

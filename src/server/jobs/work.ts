@@ -58,8 +58,8 @@ async function generatePictures(
   const files = await namedFiles(request, models);
   const seeding = seedingOf(request);
   let size = { width: 0, height: 0 };
-  for (let image = 0; image < count; image++) {
-    const skip = hooks.skippable();
+  for (let image = 0; image < count && !hooks.finish.aborted; image++) {
+    const { skip, finish } = hooks.skippable();
     const progress = progressOf(image, count, hooks.progress);
     const one = cells[image] ?? startOf(request, image);
     const given = await generateOptions(one, images.get, (name) => models.findControl(name));
@@ -74,6 +74,7 @@ async function generatePictures(
           // Cells of a grid have their own, and differ only in what the axes say.
           ...(cells.length === 0 && seedsOfPicture(seeding, image)),
           signal: AbortSignal.any([hooks.signal, skip]),
+          stop: finish,
           onProgress: progress,
           preview: true,
         },
@@ -93,6 +94,7 @@ async function generatePictures(
       size,
       precision: option.precision,
       hashes: Object.fromEntries(files.map(({ kind, name, sha256 }) => [`${kind}:${name}`, sha256])),
+      stopped: finish.aborted,
       version: `tfjs-diffusion ${version}`,
     });
     const key = await images.put(encodePng(picture!, { parameters }));
@@ -172,7 +174,9 @@ async function upscale(
   const picture = await readImage(source);
   const size = { width: asked.width, height: asked.height };
   hooks.signal.throwIfAborted();
-  const enlarged = await larger(picture, { source, upscaler, size }, models, hooks);
+  // There is nothing half of an enlarged picture.
+  const signal = AbortSignal.any([hooks.signal, hooks.finish]);
+  const enlarged = await larger(picture, { source, upscaler, size }, models, { ...hooks, signal });
   const { width, height } = crop ?? size;
   const half = (pixels: number) => Math.floor(pixels / 2);
   const middle = { left: half(size.width) - half(width), top: half(size.height) - half(height) };

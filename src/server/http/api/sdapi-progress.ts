@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { Parts } from "../../jobs/accept.js";
+import type { Interruptions } from "../../jobs/running-job.js";
 import type { Job, JobQueue } from "../../queue/queue.js";
 import { type Polled, polled } from "../polled.js";
 import type { internalProgress } from "./sdapi-schema.js";
@@ -11,13 +12,17 @@ export const processTime = (began: number): readonly [string, string] => [
 ];
 
 /** What runs, for those who look on. @param bare without the picture as it is by now */
-export async function progressAnswer(queue: Pick<JobQueue, "list">, bare: boolean): Promise<Polled> {
+export async function progressAnswer(
+  queue: Pick<JobQueue, "list">,
+  interruptions: Interruptions,
+  bare: boolean,
+): Promise<Polled> {
   const [job] = await queue.list({ status: ["running"], limit: 1 });
-  return polled(progress(job, bare));
+  return polled(progress(job, interruptions, bare));
 }
 
 /** @param job the one that runs, if any does */
-function progress(job: Job | undefined, skipImage: boolean) {
+function progress(job: Job | undefined, { interrupted, skipped }: Interruptions, skipImage: boolean) {
   const { progress } = job ?? {};
   const { image = 0, images = 1, step = 0, steps = 0 } = progress ?? {};
   const perImage = steps / images;
@@ -25,8 +30,8 @@ function progress(job: Job | undefined, skipImage: boolean) {
     progress: job ? Math.min(1, 0.01 + (progress?.share ?? 0)) : 0,
     eta_relative: (progress?.etaMs ?? 0) / 1000,
     state: {
-      skipped: false,
-      interrupted: false,
+      skipped,
+      interrupted,
       stopping_generation: false,
       job: job ? (job.task ?? job.id) : "",
       job_count: job ? images : 0,

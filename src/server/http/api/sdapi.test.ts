@@ -284,7 +284,7 @@ test("what would change the picture and is not there is refused, not ignored", a
   ]);
 });
 
-test("progress with preview; interrupt keeps what is finished; skip leaves one out", async () => {
+test("progress with preview; interrupt keeps what is finished, and the state says so", async () => {
   let drawn = () => {};
   const busy = new Promise<void>((resolve) => {
     drawn = resolve;
@@ -293,7 +293,7 @@ test("progress with preview; interrupt keeps what is finished; skip leaves one o
     work: async (job, hooks) => {
       await plainWork(server.parts.images)(job, hooks);
       drawn();
-      return untilAborted(hooks.signal);
+      return untilAborted(hooks.finish);
     },
   });
   const { send } = server;
@@ -312,9 +312,16 @@ test("progress with preview; interrupt keeps what is finished; skip leaves one o
   expect(without).toMatchObject({ current_image: null });
   const task = await (await send("POST", "/internal/progress", { id_task: "task(9)" })).json();
   expect(task).toMatchObject({ active: true, queued: false, completed: false, progress: 1 });
+  const state = async () => {
+    const { state } = (await (await send("GET", "/sdapi/v1/progress")).json()) as { state: object };
+    return state;
+  };
+  expect(await state()).toMatchObject({ skipped: false, interrupted: false });
   expect(await (await send("POST", "/sdapi/v1/skip")).json()).toBeNull();
+  expect(await state()).toMatchObject({ skipped: true, interrupted: false });
   expect(await (await send("POST", "/sdapi/v1/interrupt")).json()).toEqual({});
   const answer = await waiting;
+  expect(await state()).toMatchObject({ interrupted: true });
   expect(answer.status).toBe(200);
   expect(((await answer.json()) as Answer).images).toHaveLength(1);
 });

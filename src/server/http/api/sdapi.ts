@@ -35,7 +35,7 @@ export function sdapi(parts: Parts): Hono {
   app.get("/sdapi/v1/progress", async (c) => {
     const { queue } = parts.jobs;
     const bare = c.req.query("skip_current_image") === "true";
-    return sendPolled(c, await progressAnswer(queue.recent ?? queue, bare));
+    return sendPolled(c, await progressAnswer(queue.recent ?? queue, parts.jobs.interruptions, bare));
   });
 
   app.post("/sdapi/v1/txt2img", async (c) => {
@@ -83,7 +83,7 @@ export function sdapi(parts: Parts): Hono {
     return c.json({});
   });
   app.post("/sdapi/v1/skip", (c) => {
-    parts.jobs.skip();
+    parts.jobs.skip(undefined, { keep: true });
     return c.json(null);
   });
 
