@@ -60,6 +60,8 @@ async function generatePictures(
   let size = { width: 0, height: 0 };
   for (let image = 0; image < count && !hooks.finish.aborted; image++) {
     const { skip, finish } = hooks.skippable();
+    const early = new AbortController();
+    const ended = endedBefore(finish, early);
     const progress = progressOf(image, count, hooks.progress);
     const one = cells[image] ?? startOf(request, image);
     const given = await generateOptions(one, images.get, (name) => models.findControl(name));
@@ -73,16 +75,21 @@ async function generatePictures(
           ...options,
           // Cells of a grid have their own, and differ only in what the axes say.
           ...(cells.length === 0 && seedsOfPicture(seeding, image)),
-          signal: AbortSignal.any([hooks.signal, skip]),
+          signal: AbortSignal.any([hooks.signal, skip, early.signal]),
           stop: finish,
-          onProgress: progress,
+          onProgress: (event) => {
+            if (event.type === "step") ended.begun();
+            progress(event);
+          },
           preview: true,
         },
         { vae },
       );
     } catch (error) {
-      if (skip.aborted && !hooks.signal.aborted) continue;
+      if ((skip.aborted || early.signal.aborted) && !hooks.signal.aborted) continue;
       throw error;
+    } finally {
+      ended.begun();
     }
     for (const key of ["encode", "denoise", "decode"] as const) ms[key] += result.ms[key];
     const [picture] = result.images;
@@ -101,6 +108,14 @@ async function generatePictures(
     hooks.finished({ key, ...size, seed: String(result.seeds[0]), parameters });
   }
   return { ...size, ms };
+}
+
+/** A picture that is to end before its first step is nothing but noise: it is left out, and nobody waits for its model. */
+function endedBefore(finish: AbortSignal, early: AbortController) {
+  const leaveOut = () => early.abort();
+  if (finish.aborted) leaveOut();
+  finish.addEventListener("abort", leaveOut, { once: true });
+  return { begun: () => finish.removeEventListener("abort", leaveOut) };
 }
 
 /** The seeds of a request, drawn where it leaves them open. */
