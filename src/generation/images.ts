@@ -1,5 +1,5 @@
 import { internal } from "../errors.js";
-import type { Image, Size } from "../image/image.js";
+import { crop, type Image, type Size } from "../image/image.js";
 import { fitImage } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
@@ -8,8 +8,9 @@ import { type Generation, timed } from "./generation.js";
 import { hiresFix, hiresPass } from "./hires.js";
 import { repainting } from "./inpainting.js";
 import type { Inputs } from "./inputs.js";
-import { decodeLatents } from "./latent-space.js";
+import { decodeLatents, encodeImage, samplePosterior } from "./latent-space.js";
 import { fromLowResLatents } from "./latent-upscale.js";
+import { drawNoise } from "./noise.js";
 import { outpaint, outpaintingPasses } from "./outpainting.js";
 import { evaluationsOf, type Pass, runPass } from "./sampling.js";
 import {
@@ -50,20 +51,26 @@ export async function makeImages(
 async function imageMaker(generation: Generation, { image, mask, latents }: Inputs): Promise<MakeImage> {
   const { options } = generation;
   const size: Size = { width: options.width, height: options.height };
-  const fitted = () => fitImage(image!, size, options.resizeMode);
+  const { resizeMode } = options;
+  const fitted = (mode = resizeMode) => fitImage(image!, size, mode === "latent" ? "stretch" : mode);
   switch (options.mode) {
     case "outpaint":
       expect(generation, outpaintingPasses(generation, image!));
       return (index, rng) => outpaint(generation, image!, { index, rng });
     case "inpaint": {
-      const { masked, restore } = repainting(generation, image!, mask!);
+      const { masked, restore, original } = repainting(generation, image!, mask!);
+      if (options.strength === 0) return untouched(generation, original, masked.image);
       return single(generation, size, await fromMasked(generation, masked), restore);
     }
     case "img2img":
+      if (latents) return single(generation, size, await fromLatents(generation, latents, size));
+      if (options.strength === 0) return untouched(generation, fitted());
       return single(
         generation,
         size,
-        latents ? await fromLatents(generation, latents, size) : await fromImage(generation, fitted()),
+        await (resizeMode === "latent"
+          ? fromImage(generation, wholeCells(image!, generation.loaded.model.factor), size)
+          : fromImage(generation, fitted())),
       );
     case "instruct":
       return single(generation, size, await fromInstruction(generation, fitted()));
@@ -77,6 +84,26 @@ async function imageMaker(generation: Generation, { image, mask, latents }: Inpu
     default:
       throw internal(`nothing makes images of the mode ${options.mode satisfies never}`);
   }
+}
+
+/** No step is run: the picture itself. @param worked what the networks would have worked on */
+async function untouched(generation: Generation, image: Image, worked: Image = image): Promise<MakeImage> {
+  const { loaded } = generation;
+  const posterior = await timed(generation, "encode", () => encodeImage(loaded, worked));
+  expect(generation, []);
+  return async (_index, rng) => ({
+    latents: samplePosterior(loaded, posterior, drawNoise(rng, posterior.mean.shape)),
+    image,
+  });
+}
+
+/** What of a picture fills whole cells of the latents. */
+function wholeCells(image: Image, factor: number): Image {
+  const down = (pixels: number) => Math.max(factor, pixels - (pixels % factor));
+  const [right, bottom] = [down(image.width), down(image.height)];
+  if (right > image.width || bottom > image.height)
+    return fitImage(image, { width: right, height: bottom }, "stretch");
+  return crop(image, { left: 0, top: 0, right, bottom });
 }
 
 /** One pass, a second one where hires asks for it, and the picture. */

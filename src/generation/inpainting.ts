@@ -1,11 +1,11 @@
 import { DiffusionError } from "../errors.js";
 import { applyOverlay, boundingBox, cropRegion } from "../image/composite.js";
 import { fadeIn } from "../image/fade.js";
-import { binarise } from "../image/filters.js";
+import { binarise, blurMask } from "../image/filters.js";
 import { channelsOf, crop, type Image, type Mask, type Size } from "../image/image.js";
-import { maskFromImage } from "../image/mask.js";
+import { doubled, maskFromImage } from "../image/mask.js";
 import { matchColours } from "../image/match-colours.js";
-import { fitImage } from "../image/resize.js";
+import { fitImage, type ResizeMode } from "../image/resize.js";
 import { mirror } from "../latents/extent.js";
 import type { Inpainting } from "../options/resolved.js";
 import type { Generation } from "./generation.js";
@@ -16,6 +16,8 @@ export interface Repainting {
   readonly masked: Masked;
   /** The original everywhere but in the mask; `painted` has the size generated at. */
   restore(painted: Image): Image;
+  /** What comes back where no step is run. */
+  readonly original: Image;
 }
 
 /**
@@ -30,17 +32,20 @@ export function repainting(generation: Generation, image: Image, mask: Image | M
   const size: Size = { width: options.width, height: options.height };
   const inpainting = options.inpainting!;
   const { scaled } = inpainting;
-  const original = scaled ? fitImage(image, size, options.resizeMode) : image;
+  const mode = options.resizeMode as ResizeMode; // "latent" excludes a mask
+  const original = scaled ? fitImage(image, size, mode) : image;
   if (mask.width !== image.width || mask.height !== image.height)
     generation.notes.push(
       `the mask of ${mask.width}x${mask.height} was resized to the image's ${image.width}x${image.height}`,
     );
   const onImage = fitImage(mask, image, "stretch");
-  const soft = maskFromImage(scaled ? fitImage(onImage, size, options.resizeMode) : onImage, inpainting);
+  const soft = maskFromImage(scaled ? fitImage(onImage, size, mode) : onImage, inpainting);
   if (!boundingBox(soft)) throw emptyMask();
   // What a soft mask lets change at any time is the model's own work, which is not faded a second time.
   const shown = options.softMask ? binarise(soft, 1) : soft;
-  const layers = { original, mask: soft, overlay: fadeIn(shown, fadeWidth(inpainting)) };
+  const layers = inpainting.bothSides
+    ? blurred({ original, mask: soft }, inpainting, inpainting.bothSides.columns)
+    : { original, mask: soft, overlay: fadeIn(shown, fadeWidth(inpainting)) };
   return inpainting.padding === undefined
     ? wholePicture(generation, layers, size)
     : surroundings(generation, layers, size, inpainting.padding);
@@ -48,6 +53,19 @@ export function repainting(generation: Generation, image: Image, mask: Image | M
 
 /** Pixels over which the painted part comes in; a Gaussian of this deviation takes about as many. */
 export const fadeWidth = ({ blur }: Inpainting): number => 2 * blur;
+
+/**
+ * As the web UI does it (`StableDiffusionProcessingImg2Img.init`): what is repainted is the blurred mask from one half
+ * on; laid over the original it is doubled where the whole picture is worked on, so that all of the mask is new.
+ */
+function blurred(
+  { original, mask }: Omit<Layers, "overlay">,
+  { blur, padding }: Inpainting,
+  columns: number,
+): Layers {
+  const soft = blurMask(mask, blur, columns);
+  return { original, mask: soft, overlay: padding === undefined ? doubled(soft) : soft };
+}
 
 interface Layers {
   readonly original: Image;
@@ -61,6 +79,7 @@ function wholePicture(generation: Generation, { original, mask, overlay }: Layer
   const whole = { left: 0, top: 0, right: width, bottom: height };
   return {
     masked: given,
+    original,
     restore: (painted) => applyOverlay(original, crop(matched(generation, painted, given), whole), overlay),
   };
 }
@@ -77,19 +96,23 @@ function surroundings(
   const given = masked(generation, fitted(original), fitted(mask));
   return {
     masked: given,
+    original,
     restore: (painted) => applyOverlay(original, matched(generation, painted, given), overlay, region),
   };
 }
 
 /** With a soft edge, colours fit, too; without one the result is what the model made. */
 const matched = ({ options }: Generation, painted: Image, { image, mask }: Masked): Image =>
-  options.inpainting!.blur > 0 ? matchColours(painted, image, mask) : painted;
+  options.inpainting!.blur > 0 && !options.inpainting!.bothSides
+    ? matchColours(painted, image, mask)
+    : painted;
 
 const masked = ({ options }: Generation, image: Image, mask: Mask): Masked => ({
   image,
   mask: options.softMask ? binarise(mask, 1) : binarise(mask),
+  ...(options.inpainting!.bothSides && { levels: mask }),
   ...(options.softMask && { soft: mask }),
-  rule: "nearest",
+  rule: options.inpainting!.bothSides ? "round" : "nearest",
   content: (options.inpainting as Inpainting).content,
   strength: options.strength!,
 });

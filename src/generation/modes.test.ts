@@ -82,6 +82,26 @@ describe("inpainting changes nothing outside the mask, to the bit", () => {
     expect(await data({ mask: rgba })).toEqual(want);
   });
 
+  it("nor farther outside than a blur of both sides reaches, which leaves no rim", async () => {
+    for (const options of [{}, { onlyMasked: { padding: 6 }, width: 48, height: 48 }]) {
+      const { images } = await (await sd1()).generate({
+        ...{ ...base, image, mask, maskBlur: 1, maskBlurY: 2, maskBlurSide: "both" as const, ...options },
+      });
+      // The Gaussian has int(2.5 * sigma + 0.5) taps on each side: 3 in a row, 5 in a column.
+      const wide = rectangle(48, 40, [9 - 3, 5 - 5, 30 + 3, 27 + 5]);
+      const beside = rectangle(48, 40, [30, 5, 31, 27]);
+      expect(changes(image, images[0]!, wide).outside).toBe(0);
+      expect(changes(image, images[0]!, beside).inside).toBeGreaterThan(20);
+    }
+  });
+
+  it("at all with strength 0", async () => {
+    for (const options of [{ mask }, { mask, onlyMasked: true }, {}]) {
+      const { images } = await (await sd1()).generate({ ...base, image, strength: 0, ...options });
+      expect(images[0]!.data).toEqual(image.data);
+    }
+  });
+
   it("and refuses an empty mask", async () => {
     const empty = { ...mask, data: new Uint8Array(48 * 40) };
     await expect((await sd1()).generate({ ...base, image, mask: empty })).rejects.toThrow(
@@ -183,6 +203,17 @@ describe("image to image", () => {
       results.push(Buffer.from(images[0]!.data).toString("base64"));
     }
     expect(new Set(results).size).toBe(3);
+  });
+
+  it("brings the latents of a picture to the size in place of its pixels", async () => {
+    const small = picture(32, 24);
+    const made = async (options: GenerateOptions) =>
+      (await (await sd1()).generate({ ...base, image: small, strength: 0.5, ...options })).latents;
+    const latent = await made({ width: 48, height: 40, resizeMode: "latent" });
+    expect(latent.shape).toEqual([1, 5, 6, 4]);
+    expect(latent.data).not.toEqual((await made({ width: 48, height: 40 })).data);
+    // Of its own size, nothing is brought to anything.
+    expect((await made({ resizeMode: "latent" })).data).toEqual((await made({})).data);
   });
 
   it("gives each image of a call the noise of its own seed", async () => {

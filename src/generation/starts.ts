@@ -56,11 +56,25 @@ export function pureNoise(generation: Generation, size: Size, run: ImageRun): La
   return scaled(noise, run.scheduler.initNoiseSigma);
 }
 
-/** From a picture of the size generated at, with noise of the first step's level over it. */
-export async function fromImage(generation: Generation, image: Image): Promise<PrepareStart> {
+/**
+ * From a picture, with noise of the first step's level over it.
+ *
+ * @param size generated at, to which the latents of a picture of another size are brought
+ */
+export async function fromImage(
+  generation: Generation,
+  image: Image,
+  size: Size = image,
+): Promise<PrepareStart> {
   const posterior = await encoded(generation, () => encodeImage(generation.loaded, image));
-  const everything = await fullMask(generation, image);
-  return (run) => noised(generation, image, run, sampled(generation, posterior, run.rng), everything);
+  const everything = await fullMask(generation, size);
+  const [, height, width] = latentShape(generation.loaded, size) as [number, number, number, number];
+  return (run) => {
+    const latents = sampled(generation, posterior, run.rng);
+    const fits = latents.shape[1] === height && latents.shape[2] === width;
+    const clean = fits ? latents : resizeValues(latents, { width, height }, "bilinear");
+    return noised(generation, size, run, clean, everything);
+  };
 }
 
 /** The same from latents. */
@@ -103,6 +117,8 @@ export interface Masked {
   readonly image: Image;
   /** 0 or 255. */
   readonly mask: Mask;
+  /** The mask before it was rounded, where cells of the latents are decided by it. */
+  readonly levels?: Mask;
   /** In its place where grey says when a pixel is released (differential diffusion). */
   readonly soft?: Mask;
   /** The same for what is put back while a network that sees `mask` paints, too: both sides of an edge then agree. */
@@ -123,7 +139,7 @@ export async function fromMasked(generation: Generation, masked: Masked): Promis
   const seesMask = loaded.traits.sees === "mask";
   const shape = latentShape(loaded, image);
   const size = { height: shape[1]!, width: shape[2]! };
-  const cells = soft ? softCells(soft, size) : latentMask(mask, size, masked.rule);
+  const cells = soft ? softCells(soft, size) : latentMask(masked.levels ?? mask, size, masked.rule);
   const source = content === "fill" ? fillMasked(image, mask) : image;
   const whole =
     seesMask && strength === 1 && !released

@@ -46,10 +46,10 @@ export function prepareMask(
  * A soft mask whose white part stays white and falls off outside of it: the web UI's blur, doubled and cut at
  * 255. Only for compositing; the latents need the hard mask of everything above 0.
  */
-export function feather(mask: Mask, sigma: number): Mask {
-  const blurred = blurMask(mask, sigma);
-  return { ...blurred, data: blurred.data.map((v) => Math.min(255, 2 * v)) };
-}
+export const feather = (mask: Mask, sigma: number): Mask => doubled(blurMask(mask, sigma));
+
+/** Twice each level, cut at 255. */
+export const doubled = (mask: Mask): Mask => ({ ...mask, data: mask.data.map((v) => Math.min(255, 2 * v)) });
 
 /** The hard mask as numbers: [1, H, W, 1], 1 where the mask is at least one half. */
 export function maskValues({ width, height, data: levels }: Mask): Values {

@@ -20,7 +20,16 @@ export const emphases = all<Emphasis>({ original: true, "no-norm": true });
 
 export const rngNames = all<RngName>({ torch: true, philox: true, seedrandom: true });
 
-export const resizeModes = all<ResizeMode>({ stretch: true, crop: true, fill: true });
+export const resizeModes = all<ResizeMode | "latent">({
+  ...{ stretch: true, crop: true, fill: true },
+  latent: true,
+});
+/** "latent" brings the picture's latents to the size, and its pixels not at all. */
+export type ImageResizing = (typeof resizeModes)[number];
+
+export const maskBlurSides = ["inside", "both"] as const;
+/** Where the painted part fades: within the mask, so that no kept pixel changes, or on both sides of its edge. */
+export type MaskBlurSide = (typeof maskBlurSides)[number];
 
 export const maskedContents = ["original", "fill", "noise", "nothing"] as const;
 /** What a masked part starts as: the image itself, its colours blurred, noise, or zeros. */

@@ -145,9 +145,14 @@ function refuseForInstructions(options: GenerateOptions, name: string): void {
       throw refusal(`${name} starts from noise and sees the whole image, so it takes no ${key}`);
 }
 
-function refuseValues({ strength, exactSteps, denoisingStart, denoisingEnd, hires }: GenerateOptions): void {
-  if (strength === 0)
-    throw refusal("strength 0 leaves no step to run", "the result would be the image itself");
+function refuseValues(options: GenerateOptions): void {
+  const { strength, exactSteps, denoisingStart, denoisingEnd, hires, expand } = options;
+  const { resizeMode, mask, maskBlurY, maskBlurSide } = options;
+  if (strength === 0 && expand) throw refusal("strength 0 leaves no step to run, and expand needs some");
+  if (resizeMode === "latent" && mask !== undefined)
+    throw refusal("resizeMode latent brings whole pictures to the size, so it excludes a mask");
+  if (maskBlurY !== undefined && maskBlurSide !== "both")
+    throw refusal("maskBlurY works with maskBlurSide both");
   if (exactSteps && strength !== undefined && strength < 0.001)
     throw refusal(`strength ${strength} with exactSteps would need more than a thousandfold of the steps`);
   if (denoisingStart !== undefined && denoisingEnd !== undefined && denoisingStart >= denoisingEnd)

@@ -2,9 +2,16 @@ import { z } from "zod";
 import type { Mask } from "../image/image.js";
 import type { Margins } from "../image/outpaint.js";
 import type { ImageInput } from "../image/read.js";
-import type { ResizeMode } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
-import { type HiresUpscaler, type MaskedContent, maskedContents, resizeModes } from "./choices.js";
+import {
+  type HiresUpscaler,
+  type ImageResizing,
+  type MaskBlurSide,
+  type MaskedContent,
+  maskBlurSides,
+  maskedContents,
+  resizeModes,
+} from "./choices.js";
 import type { Descriptions } from "./described.js";
 import { given, share, whole } from "./kinds.js";
 
@@ -51,14 +58,14 @@ export interface ImageOptions {
    */
   image?: ImageInput | Latents;
   /**
-   * Above 0, to 1: the share of the steps that are run on `image`. Default 0.8; with a mask 1 (pure noise);
+   * 0 to 1: the share of the steps that are run on `image`; at 0 it comes back as it is. Default 0.8; with a mask 1 (pure noise);
    * with `expand` 0.7, so that what stands at the edge goes on, or 0.85 for models that do not see the mask.
    */
   strength?: number;
   /** Runs all `steps` on the image, on a schedule of steps / strength (a setting of the web UI). Default false. */
   exactSteps?: boolean;
   /** How `image` and `mask` are brought to width and height. Default "stretch". */
-  resizeMode?: ResizeMode;
+  resizeMode?: ImageResizing;
   /** Inpainting: what to repaint. Pixels where it is 0 come back bit-identical. */
   mask?: MaskInput;
   /** Repaints the black or opaque part. Default false. */
@@ -70,6 +77,13 @@ export interface ImageOptions {
    * brought back towards those around the painted part.
    */
   maskBlur?: number;
+  /**
+   * "both": the web UI's blur, a Gaussian of `maskBlur` pixels (`maskBlurY` of the columns) across the mask's edge, which
+   * also says what is repainted; pixels farther outside stay to the bit, and colours stay as the model makes them. So an
+   * object that is masked tightly leaves no rim. Default "inside".
+   */
+  maskBlurSide?: MaskBlurSide;
+  maskBlurY?: number;
   /**
    * Grey in the mask says from which share of the steps on a pixel may change, white from the first and black never
    * (differential diffusion, Levin and Fried 2023), in place of one border between kept and repainted. For models that do
@@ -120,6 +134,16 @@ export const imageOptions = {
     schema: z.number().min(0).max(1024),
     about: "softens the mask's edge, in pixels (default: 4)",
     ...{ needs: ["mask", "expand"], flag: "<pixels>", axis: true },
+  },
+  maskBlurSide: {
+    schema: z.enum(maskBlurSides),
+    about: "where the painted part fades: inside the mask (default), or on both sides of its edge",
+    ...{ needs: ["mask"], flag: "<side>", served: true },
+  },
+  maskBlurY: {
+    schema: z.number().min(0).max(512),
+    about: "the blur of the columns, where it is not that of the rows",
+    ...{ needs: ["maskBlurSide"], flag: "<pixels>", served: true },
   },
   softMask: {
     schema: z.boolean(),

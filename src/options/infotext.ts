@@ -95,6 +95,12 @@ function extrasOf(options: ResolvedOptions, image: number): Record<string, strin
     }),
     ...(seedSize && { "Seed resize from": `${seedSize.width}x${seedSize.height}` }),
     ...(inpainting && { "Mask blur": inpainting.blur, "Masked content": inpainting.content }),
+    ...(inpainting?.bothSides && {
+      "Mask blur side": "both",
+      ...(inpainting.bothSides.columns !== inpainting.blur && {
+        "Mask blur Y": inpainting.bothSides.columns,
+      }),
+    }),
     ...(inpainting?.padding !== undefined && {
       "Inpaint area": "Only masked",
       "Masked area padding": inpainting.padding,

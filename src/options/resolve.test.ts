@@ -141,7 +141,12 @@ describe("refusals, one message each", () => {
     [{ prompt, image, mask, denoisingStart: 0.5 }, "denoisingStart and mask contradict each other"],
     [{ prompt, image, hires: {} }, "hires and image contradict each other"],
     [{ prompt, denoisingEnd: 0.5, hires: {} }, "hires and denoisingEnd contradict each other"],
-    [{ prompt, image, strength: 0 }, "strength 0 leaves no step to run"],
+    [{ prompt, image, expand: { left: 8 }, strength: 0 }, "strength 0 leaves no step to run"],
+    [{ prompt, image, mask: image, resizeMode: "latent" }, "resizeMode latent brings whole pictures"],
+    [
+      { prompt, image, mask: image, maskBlurSide: "inside", maskBlurY: 2 },
+      "maskBlurY works with maskBlurSide both",
+    ],
     [{ prompt, image, denoisingStart: 0.8, denoisingEnd: 0.5 }, "denoisingStart 0.8 is not before"],
     [{ prompt, hires: { scale: 2, width: 64, height: 64 } }, "hires.scale and hires.width or hires.height"],
     [{ prompt, hires: { strength: 0 } }, "hires.strength 0 leaves no step to run"],

@@ -112,6 +112,9 @@ function imageOptions(options: GenerateOptions, mode: Mode, model: ModelTraits):
       inpainting: {
         invert: options.maskInvert ?? false,
         blur: options.maskBlur ?? 4,
+        ...(options.maskBlurSide === "both" && {
+          bothSides: { columns: options.maskBlurY ?? options.maskBlur ?? 4 },
+        }),
         content: options.maskedContent ?? maskedContents[0],
         ...(onlyMasked && { padding }),
         scaled: !onlyMasked && (options.width !== undefined || options.height !== undefined),

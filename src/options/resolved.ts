@@ -2,7 +2,7 @@ import type { OnProgress } from "../events.js";
 import type { Size } from "../image/image.js";
 import type { Margins } from "../image/outpaint.js";
 import type { Preprocessor } from "../image/preprocess.js";
-import type { ResampleFilter, ResizeMode } from "../image/resize.js";
+import type { ResampleFilter } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import type { RngName } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
@@ -11,7 +11,7 @@ import type { Run } from "../schedulers/plan.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { Emphasis } from "../text/emphasis.js";
 import type { PromptSyntax } from "../text/prompt.js";
-import type { MaskedContent, Output } from "./choices.js";
+import type { ImageResizing, MaskedContent, Output } from "./choices.js";
 import type { Conditioning } from "./conditioning.js";
 import type { ControlInput, IpAdapterInput } from "./control-options.js";
 import type { Hires, ImageInput, Tiles } from "./image-options.js";
@@ -87,7 +87,7 @@ export interface ResolvedOptions {
   readonly denoisingEnd?: number;
   readonly strength?: number;
   readonly exactSteps?: boolean;
-  readonly resizeMode?: ResizeMode;
+  readonly resizeMode?: ImageResizing;
   readonly softMask: boolean;
   readonly inpainting?: Inpainting;
   readonly outpainting?: { readonly margins: Margins; readonly step: number; readonly seamStrength: number };
@@ -142,6 +142,8 @@ export interface Upscaling {
 export interface Inpainting {
   readonly invert: boolean;
   readonly blur: number;
+  /** Fades on both sides of the edge, over so many pixels of the columns. Absent: within the mask. */
+  readonly bothSides?: { readonly columns: number };
   readonly content: MaskedContent;
   /** Of the surroundings of the mask, which are then all that is worked on. Absent: the whole picture is. */
   readonly padding?: number;

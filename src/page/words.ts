@@ -34,6 +34,7 @@ const words = {
   justResize: ["Just resize", "仅缩放"],
   cropAndResize: ["Crop and resize", "裁剪后缩放"],
   resizeAndFill: ["Resize and fill", "缩放后填充"],
+  resizeLatents: ["Just resize (latent upscale)", "仅调整大小（潜空间放大）"],
   ownSize: ["Own size", "使用图片尺寸"],
   count: ["Pictures", "图片数量"],
   seed: ["Seed", "随机种子"],

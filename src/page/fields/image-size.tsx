@@ -11,6 +11,7 @@ const resizeWords: Readonly<Record<Settings["resizeMode"], Word>> = {
   stretch: "justResize",
   crop: "cropAndResize",
   fill: "resizeAndFill",
+  latent: "resizeLatents",
 };
 
 /** The size that a picture is repainted at, its own unless one is typed, and how the picture is brought to it. */
@@ -49,7 +50,9 @@ export function ImageSize({ mode }: { readonly mode: "image" | "inpaint" }) {
         <Select
           label={t("resizeMode")}
           value={resizeMode}
-          choices={resizeModes.map((value) => ({ value, label: t(resizeWords[value]) }))}
+          choices={resizeModes
+            .filter((value) => value !== "latent" || mode === "image")
+            .map((value) => ({ value, label: t(resizeWords[value]) }))}
           onChange={(value) => change({ resizeMode: value as Settings["resizeMode"] })}
         />
       )}

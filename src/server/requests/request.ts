@@ -249,6 +249,7 @@ export async function generateOptions(
  * diffusers does: the strength at which it runs as many.
  */
 export function webuiStrength(strength: number, steps = 20): number {
+  if (strength === 0) return 0; // the picture itself
   const run = Math.floor(Math.min(strength, 0.999) * steps) + 1;
   return Math.min(1, (run + 0.5) / steps);
 }

@@ -87,6 +87,11 @@ function infoOf(
   const { request } = job;
   const { model, vae } = request.kind === "generate" ? request : {};
   const option = models.resolve(model);
+  const blank = "mask" in body && body.mask && request.kind === "generate" && request.mask === undefined;
+  const comments = [
+    ...unknown.map((name) => `there is no style ${name.slice(0, 100)}: ignored`),
+    ...(blank ? ["the mask is blank: image to image"] : []),
+  ];
   return {
     prompt: body.prompt,
     all_prompts: made.map(() => body.prompt),
@@ -117,9 +122,7 @@ function infoOf(
     index_of_first_image: 0,
     infotexts: made.map(({ parameters }) => parameters),
     styles: body.styles ?? [],
-    ...(unknown.length > 0 && {
-      comments: unknown.map((name) => `there is no style ${name.slice(0, 100)}: ignored`),
-    }),
+    ...(comments.length > 0 && { comments }),
     job_timestamp: timestamp(job.created),
     clip_skip:
       request.kind === "generate" && request.clipSkip !== undefined

@@ -60,7 +60,7 @@ const sizeOf = ({ width, height }: Txt2img | Img2img, { factor, kind }: ModelOpt
 const isSame = (value: string | null | undefined, what: string): boolean =>
   ["", "none", "automatic", `use same ${what}`].includes((value ?? "").toLowerCase());
 
-const resizeModes = ["stretch", "crop", "fill"] as const;
+const resizeModes = ["stretch", "crop", "fill", "latent"] as const;
 const maskedContents = ["fill", "original", "noise", "nothing"] as const;
 
 export async function img2imgRequest(
@@ -72,14 +72,13 @@ export async function img2imgRequest(
   const [first] = init_images ?? [];
   if (!first) throw new Refusal(404, "NO_IMAGE", "Init image not found");
   const resizeMode = resizeModes[resize_mode];
-  const blur = request.mask_blur ?? mask_blur_x;
+  const blur = { x: request.mask_blur ?? mask_blur_x, y: request.mask_blur ?? mask_blur_y };
   const maskedContent = maskedContents[inpainting_fill];
   const softMask = Boolean(mask) && !request.mask_round;
   refuseUnsupported(request, {
     resize_mode: resizeMode === undefined,
     inpainting_fill: maskedContent === undefined,
     "mask_round: false with an inpainting_fill other than 1": softMask && maskedContent !== "original",
-    "mask_blur_x other than mask_blur_y": request.mask_blur == null && mask_blur_x !== mask_blur_y,
     latent_mask: Boolean(request.latent_mask),
     // 0 stands in the example that the web UI's own documentation shows.
     initial_noise_multiplier: ![0, 1].includes(request.initial_noise_multiplier ?? 1),
@@ -93,6 +92,7 @@ export async function img2imgRequest(
       `bad number of images passed: ${given.length}; expecting ${request.batch_size} or less`,
     );
   const { info } = modelOf(request, parts);
+  const painted = await paintedMask(request, limits);
   return {
     ...commonRequest(request, open, info),
     ...(info.kind === "instruct" &&
@@ -104,19 +104,23 @@ export async function img2imgRequest(
     strength: request.denoising_strength,
     webuiSteps: !onTimesteps.includes(labelOf(request)),
     resizeMode,
-    ...(mask && {
-      mask: await opaqueMask(mask, limits),
-      maskInvert: request.inpainting_mask_invert !== 0,
-      maskBlur: blur,
+    ...(painted && {
+      mask: painted,
+      maskBlur: blur.x,
+      ...(!softMask && { maskBlurSide: "both" as const }),
+      ...(!softMask && blur.y !== blur.x && { maskBlurY: blur.y }),
       ...(softMask ? { softMask } : { maskedContent }),
       onlyMasked: request.inpaint_full_res && { padding: request.inpaint_full_res_padding },
     }),
   };
 }
 
-/** Painted, opaque or white: all three are repainted here. */
-async function opaqueMask(mask: string, limits: Limits): Promise<Uint8Array> {
-  return encodePng(plainMask(await readForeign(decodeBase64(mask), limits), { repaint: "opaque" }));
+/** Painted, opaque or white: all three are repainted here. A mask that repaints nothing is none. */
+async function paintedMask({ mask, inpainting_mask_invert }: Img2img, limits: Limits) {
+  if (!mask) return undefined;
+  const invert = inpainting_mask_invert !== 0;
+  const plain = plainMask(await readForeign(decodeBase64(mask), limits), { repaint: "opaque", invert });
+  return plain.data.some((level) => level > 0) ? encodePng(plain) : undefined;
 }
 
 function commonRequest(

@@ -163,13 +163,14 @@ test("img2img with a mask: what the web UI calls things, and what it means by a 
     model: "emoji-diffusion-256-inpaint CPU FP32",
     strength: 0.5,
     maskBlur: 6,
+    maskBlurSide: "both",
     maskedContent: "noise",
-    maskInvert: true,
     resizeMode: "crop",
     onlyMasked: { padding: 16 },
   });
   const mask = await readImage((await parts.images.get((request as { mask: string }).mask))!);
-  expect([mask.data[0], mask.data.at(-1)]).toEqual([255, 0]);
+  // Turned round already: what was painted stays.
+  expect([mask.data[0], mask.data.at(-1)]).toEqual([0, 255]);
   const { parameters, info } = (await answer.json()) as Answer;
   expect(parameters).toMatchObject({ init_images: null, mask: null });
   expect(JSON.parse(info).is_using_inpainting_conditioning).toBe(true);
@@ -450,7 +451,6 @@ test("on a picture, samplers on noise levels run a step more than the library wo
     ["DPM++ 2M Karras", 20, 0.75],
     ["Euler", 10, 0.3],
     ["Euler a", 1, 0.75],
-    ["Euler", 20, 0],
     ["Euler", 20, 1],
     ["DDIM", 20, 0.5],
   ] as const) {
@@ -463,7 +463,7 @@ test("on a picture, samplers on noise levels run a step more than the library wo
     const { timesteps } = createScheduler("euler", { steps, strength: strength! });
     runs.push(timesteps.length);
   }
-  expect(runs).toEqual([11, 16, 4, 1, 1, 20, 10]);
+  expect(runs).toEqual([11, 16, 4, 1, 20, 10]);
 });
 
 test("override_settings hold for one request, or from then on when they are not to be restored", async () => {
@@ -550,4 +550,32 @@ test("LoRAs and autoencoders are listed by name; one that is chosen is remembere
   expect(ran.map((request) => (request as StoredGenerate).vae)).toEqual(["ink", "dog", undefined]);
   expect(await choose("Automatic")).toBe(200);
   expect(await list("options")).toMatchObject({ sd_vae: "Automatic" });
+});
+
+test("mask_blur of rows and columns, resize_mode 3, and a blank mask, which is image to image", async () => {
+  const { send, ran } = await testServer();
+  const picture = { init_images: [base64Png(grey(64, 64))], inpainting_fill: 1 };
+  const post = async (more: object) => {
+    const answer = await send("POST", "/sdapi/v1/img2img", { ...body, ...picture, ...more });
+    expect(answer.status).toBe(200);
+    return JSON.parse(((await answer.json()) as Answer).info) as { comments?: string[] };
+  };
+  const mask = base64Png(grey(64, 64, 255));
+  await post({ mask, mask_blur_x: 3, mask_blur_y: 7 });
+  expect(ran.at(-1)).toMatchObject({ maskBlur: 3, maskBlurY: 7, maskBlurSide: "both" });
+  await post({ mask, mask_blur_x: 3, mask_blur_y: 7, mask_blur: 2 });
+  expect(ran.at(-1)).toMatchObject({ maskBlur: 2 });
+  expect(ran.at(-1)).not.toHaveProperty("maskBlurY");
+  await post({ resize_mode: 3 });
+  expect(ran.at(-1)).toMatchObject({ resizeMode: "latent" });
+  for (const blank of [
+    { mask: base64Png(grey(64, 64, 0)) },
+    { mask, inpainting_mask_invert: 1 },
+    { mask: base64Png(grey(64, 64, 0, 4)) },
+  ]) {
+    const { comments } = await post(blank);
+    expect(comments).toEqual(["the mask is blank: image to image"]);
+    expect(ran.at(-1)).not.toHaveProperty("mask");
+    expect(ran.at(-1)).not.toHaveProperty("maskBlur");
+  }
 });
