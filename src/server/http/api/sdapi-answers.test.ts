@@ -163,7 +163,7 @@ test("a field of a request is read, or is known to mean nothing here", () => {
   const folder = fileURLToPath(new URL(".", import.meta.url));
   const code = readdirSync(folder)
     .filter((file) => /^sdapi(-.*)?\.ts$/.test(file) && !/schema|\.test/.test(file))
-    .map((file) => readFileSync(folder + file, "utf8").replace(/\/\*.*?\*\/|\/\/.*$/gms, ""))
+    .map((file) => readFileSync(folder + file, "utf8").replace(/\/\*.*?\*\/|\/\/[^\n]*/gs, ""))
     .join("\n");
   const fields = [
     ...[txt2img, img2img, extraSingleImage, extraBatchImages, pngInfoBody, internalProgress].flatMap(
