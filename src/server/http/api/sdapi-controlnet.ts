@@ -207,9 +207,7 @@ export function addControlNet(app: Hono, { models, limits }: Parts): void {
   );
   app.get("/controlnet/module_list", (c) => c.json({ module_list: modules, module_detail: moduleDetail }));
   app.get("/controlnet/control_types", async (c) => {
-    const model_list = ["None", ...(await models.controls()).map(({ name }) => name)];
-    const All = { module_list: modules, model_list, default_option: "none", default_model: "None" };
-    return c.json({ control_types: { All } });
+    return c.json({ control_types: controlTypes((await models.controls()).map(({ name }) => name)) });
   });
   app.get("/controlnet/settings", (c) => c.json({ control_net_unit_count: 3 }));
   app.post("/controlnet/detect", async (c) => {
@@ -232,15 +230,37 @@ export function addControlNet(app: Hono, { models, limits }: Parts): void {
   });
 }
 
-const slider = (name: string, value: number, min: number, max: number) => ({ name, value, min, max });
+/** Which modules go with which models, under the extension's headings; a model belongs where its name says so. */
+function controlTypes(names: readonly string[]): Record<string, object> {
+  const edges = names.filter((name) => /canny/i.test(name));
+  return {
+    All: {
+      module_list: modules,
+      model_list: ["None", ...names],
+      default_option: "none",
+      default_model: "None",
+    },
+    Canny: {
+      module_list: ["none", "canny"],
+      model_list: ["None", ...edges],
+      default_option: "canny",
+      default_model: edges[0] ?? "None",
+    },
+  };
+}
+
+/** Named as the extension names them: clients tell the resolution from the two thresholds so. */
+const slider = (name: string, value: number, [min, max]: readonly [number, number], step: number) => ({
+  ...{ name, value, min, max, step },
+});
 const moduleDetail: Record<Module, object> = {
   none: { model_free: false, sliders: [] },
   canny: {
     model_free: false,
     sliders: [
-      slider("Preprocessor Resolution", usualResolution, 64, 2048),
-      slider("Canny Low Threshold", canny.low, 1, 255),
-      slider("Canny High Threshold", canny.high, 1, 255),
+      slider("Resolution", usualResolution, [64, 2048], 8),
+      slider("Low Threshold", canny.low, [1, 255], 1),
+      slider("High Threshold", canny.high, [1, 255], 1),
     ],
   },
   invert: { model_free: false, sliders: [] },
