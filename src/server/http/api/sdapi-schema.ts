@@ -180,6 +180,7 @@ export const withoutMeaning: Readonly<Record<string, string>> = {
   script_args: "of script_name, which is refused",
   show_extras_results: "of the web UI's own page; the answer has the picture",
   codeformer_weight: "of codeformer_visibility, which is refused above 0",
+  upscaler_2: "of extras_upscaler_2_visibility, which is refused above 0",
   upscale_first: "before faces are restored, which is refused",
   name: "of the files of a batch, which come back in their order",
 };
