@@ -2,7 +2,7 @@ import { useRef, useState } from "preact/hooks";
 import { useWords } from "../store.js";
 import type { Before, Shown } from "./viewed.js";
 
-const fits = { stretch: "fill", crop: "cover", fill: "contain" } as const;
+const fits = { stretch: "fill", crop: "cover", fill: "contain", latent: "fill" } as const;
 
 /** Pixels of the screen that a pointer may move in a click. */
 const CLICK = 4;

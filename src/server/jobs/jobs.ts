@@ -16,8 +16,8 @@ import {
 import { errorOf, Refusal } from "../refusal.js";
 import { storageAway } from "../storage/store.js";
 import { orGivenUp } from "./given-up.js";
-import { toldBy } from "./told.js";
 import { type Interruptions, internals, RunningJob, type Skippable, type WorkEnd } from "./running-job.js";
+import { toldBy } from "./told.js";
 
 /** What a job does. It hands over each picture as it is finished, so that a cancelled job keeps them. */
 export type Work = (job: Job, hooks: WorkHooks) => Promise<WorkResult>;
