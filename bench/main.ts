@@ -18,6 +18,8 @@ const usage = `npm run bench -- [command] [options]
   cheaper     what opt-in savings gain (guidance interval, DeepCache, …), and what they change
   adapters    what switching a LoRA costs on Stable Diffusion 1.5's size; SDXL's size in memory
   soak        many pictures in one process: memory must stay flat
+  service     a server and two workers for half an hour: memory and open files must stay flat
+  chaos       jobs while everything is killed, drained, frozen and cut off at random
   queue       what a queue in Redis costs a job, and how 1, 2, 4 and 8 workers share
   server      what the server costs on top of the library, with ten clients that look on, and what a poll costs, and at its start
   fuzz        random and damaged input for all that reads what strangers wrote
@@ -36,8 +38,8 @@ Without a command: default, precision and layers.
   --peer <name>       openvino, ort-node, ort, torch-cl, torch-freeze. Repeatable
   --rounds <n>        of peers, nodes and cheaper
   --pictures <n>      of soak: 1000; also --size <pixels> 64, --steps <n> 2
-  --jobs <n>          of queue: 10000; also --each <n> 20, jobs of one second for each worker
-  --minutes <n>       of fuzz: 1 for each target; also --seed <n>
+  --jobs <n>          of queue: 10000; also --each <n> 20, jobs of one second for each worker; of service: 2000; of chaos: 1000
+  --minutes <n>       of fuzz: 1 for each target; also --seed <n>; of service: 30
   --target <name>     of fuzz: safetensors, png, tokenizer, prompt, http, journal. Repeatable`;
 
 const { positionals, values } = parseArgs({
@@ -54,10 +56,10 @@ const { positionals, values } = parseArgs({
     pictures: { type: "string", default: "1000" },
     size: { type: "string", default: "64" },
     steps: { type: "string", default: "2" },
-    minutes: { type: "string", default: "1" },
+    minutes: { type: "string" },
     seed: { type: "string" },
     target: { type: "string", multiple: true, default: [] },
-    jobs: { type: "string", default: "10000" },
+    jobs: { type: "string" },
     each: { type: "string", default: "20" },
     help: { type: "boolean", default: false },
   },
@@ -105,7 +107,7 @@ const commands: Readonly<Record<string, Command>> = {
   async fuzz() {
     const { benchFuzz } = await import("./fuzz.js");
     const seed = values.seed ? Number(values.seed) : Date.now() % 2 ** 31;
-    return benchFuzz({ minutes: +values.minutes, seed, only: values.target });
+    return benchFuzz({ minutes: Number(values.minutes ?? 1), seed, only: values.target });
   },
   async adapters() {
     const { benchAdapters } = await import("./adapters.js");
@@ -113,7 +115,15 @@ const commands: Readonly<Record<string, Command>> = {
   },
   async queue() {
     const { benchQueue } = await import("./queue.js");
-    return benchQueue({ jobs: +values.jobs, each: +values.each });
+    return benchQueue({ jobs: Number(values.jobs ?? 10_000), each: +values.each });
+  },
+  async service() {
+    const { benchServiceSoak } = await import("./soak-service.js");
+    return benchServiceSoak({ jobs: Number(values.jobs ?? 2000), minutes: Number(values.minutes ?? 30) });
+  },
+  async chaos() {
+    const { benchChaos } = await import("./chaos.js");
+    return benchChaos({ jobs: Number(values.jobs ?? 1000), seed: Number(values.seed ?? 1) });
   },
   async server() {
     const { benchServer } = await import("./server.js");

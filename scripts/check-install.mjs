@@ -92,6 +92,7 @@ const usages = [
   ["esbuild, bundled, ESM", () => refuses(esbuild("mjs"))],
   ["esbuild, bundled, CommonJS", () => refuses(esbuild("cjs"))],
   ["webpack, bundled", () => refuses(webpack())],
+  ["npx serve, ended by SIGTERM", endsWithNpx],
   ["webpack, external", () => runs(webpack({ "tfjs-diffusion": "commonjs tfjs-diffusion" }))],
   ...(linuxX64 ? ["node22", "node24"] : []).map((name) => [
     `Node ${name.slice(4)}`,
@@ -160,6 +161,25 @@ function refuses(program) {
   const lines = ["--external:tfjs-diffusion", "externals:", "serverExternalPackages"];
   if (status === 0 || !lines.every((line) => said.includes(line))) throw new Error(`it said ${said}`);
   return "says what to mark as external";
+}
+
+/** What stops a service by way of npx stops only npx; the server has to notice. */
+function endsWithNpx() {
+  const program = `
+const { spawn } = require("node:child_process");
+const npx = spawn("npx", ["--no-install", "tfjs-diffusion", "serve", "--json", "--port", "0", "--data", "data"], { stdio: ["ignore", "pipe", "inherit"] });
+npx.stdout.once("data", async (line) => {
+  const { url } = JSON.parse(line);
+  const up = () => fetch(url + "/health").then(() => true, () => false);
+  if (!(await up())) throw new Error("it does not answer");
+  npx.kill("SIGTERM");
+  const late = Date.now() + 40000;
+  while ((await up()) && Date.now() < late) await new Promise((resolve) => setTimeout(resolve, 200));
+  if (await up()) throw new Error("it still answers");
+});`;
+  writeFileSync(join(project, "npx.cjs"), program);
+  run(project, process.execPath, ["npx.cjs"]);
+  return "the server ended, too";
 }
 
 function compiles(module, moduleResolution) {

@@ -4,7 +4,7 @@ import { loadOptions } from "../options/load.js";
 import { processName } from "../server/queue/process-name.js";
 import { type LogFormat, logFlag, serviceLog } from "./log.js";
 import { flagOf } from "./option-flags.js";
-import { runService } from "./service.js";
+import { runService, startTime } from "./service.js";
 import { invocation, type Session, say, sayJson } from "./session.js";
 
 interface Flags {
@@ -91,6 +91,7 @@ async function run(
       allowHosts: allowHost,
       graceMs,
       name,
+      startMs: startTime(),
       log: serviceLog(log, "server", name),
       ...(data && { dataDir: data }),
       load: {

@@ -5,7 +5,7 @@ import { processName } from "../server/queue/process-name.js";
 import { type LogFormat, logFlag, serviceLog } from "./log.js";
 import { flagOf } from "./option-flags.js";
 import { predictionAbout } from "./serve.js";
-import { runService } from "./service.js";
+import { runService, startTime } from "./service.js";
 import { type Session, say, sayJson } from "./session.js";
 
 interface Flags {
@@ -78,6 +78,7 @@ async function run(flags: Flags, session: Session): Promise<void> {
     return startWorker({
       queue,
       name,
+      startMs: startTime(),
       log: serviceLog(flags.log, "worker", name),
       graceMs,
       load: {

@@ -16,7 +16,7 @@ import { type Log, logJobs } from "./log.js";
 import { openLocalQueue } from "./queue/local/local.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
 import { defaultLimits, type Limits, sharedLimits } from "./requests/limits.js";
-import { type OpenedThings, openedThings, startError } from "./starting.js";
+import { type OpenedThings, openedThings, startError, timeLeft } from "./starting.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 import { noStyles, openStyles } from "./storage/styles.js";
@@ -56,6 +56,8 @@ export interface ServeOptions {
   readonly limits?: Partial<Limits>;
   /** Milliseconds that a running job is given when the server stops. Default 30 s. */
   readonly graceMs?: number;
+  /** Milliseconds in which what a start needs has to answer: Redis, the store of pictures. Default 4 s. */
+  readonly startMs?: number;
   /** What this process is called in the records of jobs; no other one may be called so. */
   readonly name?: string;
   /** Lines for people, and what each is about for programs. */
@@ -92,6 +94,7 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
 async function start(options: ServeOptions, opened: OpenedThings): Promise<RunningServer> {
   const { port = 7860, listen = "127.0.0.1", auth, log = () => {}, load = {}, graceMs = 30_000 } = options;
   checkAccess(listen, auth);
+  const left = timeLeft(options.startMs);
   const { queue: url, loraDir, vaeDir, controlDir, upscalerDir } = options;
   const shared = url !== undefined;
   const limits = { ...defaultLimits, ...(shared && sharedLimits), ...options.limits };
@@ -106,10 +109,10 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   opened.add(() => models.dispose());
   if (options.models) await models.addFolder(options.models);
   if (options.model) await models.choose((await models.addPath(options.model)) ?? options.model);
-  const images = await imageStore(options.images, dataDir, log);
+  const images = await imageStore(options.images, dataDir, { log, answerMs: left() });
   const named = options.name !== undefined && { name: options.name };
   const queue = shared
-    ? await openRedisQueue(url, { queued: limits.queued, log, ...named })
+    ? await openRedisQueue(url, { queued: limits.queued, log, answerMs: left(), ...named })
     : await openLocalQueue(join(dataDir, "journal.jsonl"), { ...limits, log, ...named });
   opened.add(() => queue.close());
   const jobs = new Jobs(queue, libraryWork(models, images, version), {

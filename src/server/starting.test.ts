@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,6 +19,15 @@ beforeAll(async () => {
   built = await buildProcesses(serviceProcesses);
 }, 120_000);
 afterAll(() => built?.remove());
+
+const hasNpx = ((): boolean => {
+  try {
+    execFileSync("npx", ["--version"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+})();
 
 const cli = () => join(built.folder, "cli.js");
 const folder = () => mkdtempSync(join(tmpdir(), "starting-"));
@@ -162,6 +171,7 @@ describe.skipIf(!hasRedis)("a start that fails", () => {
     const { Redis } = await import("ioredis");
     const client = new Redis(redis.url);
     onTestFinished(() => client.disconnect());
+    const { ms: loading } = await runToEnd(["schedulers"]);
     for (const [args, env, words] of cases) {
       const { code, output, ms } = await runToEnd(args, env);
       expect([args.join(" "), code, output]).toEqual([
@@ -171,8 +181,8 @@ describe.skipIf(!hasRedis)("a start that fails", () => {
       ]);
       expect(output).not.toMatch(/internal|mistake in tfjs-diffusion/);
       expect(output.trim().split("\n").length).toBeLessThanOrEqual(2);
-      // 5 s, and what the program itself takes to load on a busy machine.
-      expect(ms).toBeLessThan(12_000);
+      // On a quiet machine 5 s; loading the program takes several times as long on one that is not.
+      expect(ms).toBeLessThan(4500 + 3 * loading);
       expect(await client.keys("*")).toEqual([]);
     }
   });
@@ -224,6 +234,36 @@ describe.skipIf(!hasRedis)("SIGTERM", () => {
     await once(silent, "connection");
     child.kill("SIGTERM");
     expect(await once(child, "exit")).toEqual([0, null]);
+  });
+
+  test.skipIf(!hasNpx)("by way of npx: SIGTERM for npx ends the server that it has started", async () => {
+    const project = folder();
+    const installed = join(project, "node_modules", "tfjs-diffusion");
+    mkdirSync(installed, { recursive: true });
+    const manifest = { name: "tfjs-diffusion", version: "1.0.0", type: "module", bin: "main.js" };
+    writeFileSync(join(installed, "package.json"), JSON.stringify(manifest));
+    const program = `#!/usr/bin/env node\nimport ${JSON.stringify(cli())};\n`;
+    writeFileSync(join(installed, "main.js"), program, { mode: 0o755 });
+    const bin = join(project, "node_modules", ".bin");
+    mkdirSync(bin);
+    symlinkSync(join(installed, "main.js"), join(bin, "tfjs-diffusion"));
+    writeFileSync(join(project, "package.json"), JSON.stringify({ name: "project", version: "1.0.0" }));
+    const serve = ["serve", "--json", "--port", "0", "--data", join(project, "data")];
+    const npx = spawn("npx", ["--no-install", "tfjs-diffusion", ...serve], {
+      cwd: project,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    onTestFinished(() => void npx.kill("SIGKILL"));
+    const [line] = (await once(npx.stdout, "data")) as [Buffer];
+    const { url } = JSON.parse(line.toString()) as { url: string };
+    const answers = () =>
+      fetch(`${url}/health`).then(
+        () => true,
+        () => false,
+      );
+    expect(await answers()).toBe(true);
+    npx.kill("SIGTERM");
+    await expect.poll(answers, { timeout: 40_000 }).toBe(false);
   });
 
   test("by way of npx: when the shell that npm puts in between ends, so does the server", async () => {

@@ -20,6 +20,12 @@ export function openedThings(): OpenedThings {
   };
 }
 
+/** @returns how much is left of the time in which what a start needs has to answer: at least half a second */
+export function timeLeft(startMs = 4000): () => number {
+  const end = performance.now() + startMs;
+  return () => Math.max(500, end - performance.now());
+}
+
 /** Refusals are the words of a running server; who starts one gets an error of the library. */
 export const startError = (error: unknown): unknown =>
   error instanceof Refusal

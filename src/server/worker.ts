@@ -8,7 +8,7 @@ import { type Log, logJobs } from "./log.js";
 import { checkFolders, defaultDataDir, version } from "./main.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
 import { defaultLimits, type Limits } from "./requests/limits.js";
-import { type OpenedThings, openedThings, startError } from "./starting.js";
+import { type OpenedThings, openedThings, startError, timeLeft } from "./starting.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 import type { ImageStore } from "./storage/store.js";
@@ -41,6 +41,8 @@ export interface WorkerOptions {
   readonly graceMs?: number;
   /** Milliseconds without a sign of life after which another worker takes a job over. Default 15 s. */
   readonly lockMs?: number;
+  /** Milliseconds in which what a start needs has to answer: Redis, the store of pictures. Default 4 s. */
+  readonly startMs?: number;
   /** What this process is called in the records of jobs; no other one may be called so. */
   readonly name?: string;
   /** Lines for people, and what each is about for programs. */
@@ -77,6 +79,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 async function start(options: WorkerOptions, opened: OpenedThings): Promise<RunningWorker> {
   const { dataDir = defaultDataDir(), load = {}, log = () => {}, lockMs, graceMs = 30_000 } = options;
   const { loraDir, vaeDir, controlDir, upscalerDir } = options;
+  const left = timeLeft(options.startMs);
   checkFolders([loraDir, vaeDir, controlDir, upscalerDir, options.models]);
   const settings = await openSettings(join(dataDir, "settings.json"));
   const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir, upscalerDir });
@@ -85,11 +88,12 @@ async function start(options: WorkerOptions, opened: OpenedThings): Promise<Runn
   for (const [entry, problem] of models.unusable)
     log(`${entry} of ${options.models} cannot be used: ${problem}`, { level: "warn" });
   const lanes = [...(await labelsOf(options.model, models)), "upscale"];
-  const images = await imageStore(options.images, dataDir, log);
+  const images = await imageStore(options.images, dataDir, { log, answerMs: left() });
   const queue = await openRedisQueue(options.queue, {
     queued: Number.MAX_SAFE_INTEGER,
     lanes,
     log,
+    answerMs: left(),
     ...(!options.work && { lacking: (request) => lacking(request, models) }),
     ...(options.name !== undefined && { name: options.name }),
     ...(lockMs !== undefined && { lockMs }),

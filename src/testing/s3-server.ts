@@ -2,12 +2,14 @@ import { createHash, createHmac } from "node:crypto";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 
+type S3State = "up" | "cut off" | "busy" | "forbidden";
+
 export interface S3Server {
   readonly url: string;
   /** Objects by path: /bucket/key. */
   readonly objects: Map<string, Buffer>;
-  /** "cut off" ends connections without an answer, "busy" refuses with 503. */
-  state(state: "up" | "cut off" | "busy"): void;
+  /** "cut off" ends connections without an answer, "busy" refuses with 503, "forbidden" with 403. */
+  state(state: S3State): void;
   close(): void;
 }
 
@@ -19,7 +21,7 @@ export const s3Credentials = { accessKeyId: "AKIATEST", secretAccessKey: "a-secr
  */
 export async function startS3(buckets: readonly string[]): Promise<S3Server> {
   const objects = new Map<string, Buffer>();
-  let state: "up" | "cut off" | "busy" = "up";
+  let state: S3State = "up";
   const server = createServer(async (request, response) => {
     const body = Buffer.concat(await request.toArray());
     const path = request.url!;
@@ -30,6 +32,7 @@ export async function startS3(buckets: readonly string[]): Promise<S3Server> {
         .end(`<Error><Code>${code}</Code></Error>`);
     const sent = String(request.headers["x-amz-content-sha256"]);
     if (state === "busy") return refuse(503, "SlowDown");
+    if (state === "forbidden") return refuse(403, "AccessDenied");
     if (signatureOf(request, s3Credentials.secretAccessKey) !== givenSignature(request))
       return refuse(403, "SignatureDoesNotMatch");
     if (sent !== "UNSIGNED-PAYLOAD" && sent !== sha256(body)) return refuse(400, "XAmzContentSHA256Mismatch");

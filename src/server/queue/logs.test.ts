@@ -22,6 +22,7 @@ const upscaling = () => {
 const clientOf = async ({ url }: RedisServer) => {
   const { Redis } = await import("ioredis");
   const client = new Redis(url);
+  client.on("error", () => {}); // its Redis is killed
   onTestFinished(() => client.disconnect());
   return client;
 };

@@ -26,15 +26,20 @@ export function folderStore(folder: string): ImageStore {
   };
 }
 
-/** A folder of the data folder, or a bucket: s3://bucket/prefix. @throws DiffusionError, see s3Store */
+/**
+ * A folder of the data folder, or a bucket: s3://bucket/prefix.
+ *
+ * @param options.answerMs how long a bucket is waited for
+ * @throws DiffusionError, see s3Store
+ */
 export async function imageStore(
   place: string | undefined,
   dataDir: string,
-  log: Log = () => {},
+  { log = () => {}, answerMs }: { readonly log?: Log; readonly answerMs?: number } = {},
 ): Promise<ImageStore> {
   if (place === undefined) return folderStore(join(dataDir, "images"));
   const { s3Store } = await import("./s3.js");
-  return s3Store(place, { log });
+  return s3Store(place, { log, ...(answerMs !== undefined && { budgets: { start: answerMs } }) });
 }
 
 function whenMissing(error: NodeJS.ErrnoException): undefined {

@@ -81,6 +81,26 @@ describe("pictures in S3", () => {
     await expect(store.get("../../secret")).rejects.toMatchObject({ status: 404 });
   });
 
+  test("what is refused is no matter of waiting: it fails at once, and the log says why, once", async () => {
+    const lines: string[] = [];
+    const store = await s3Store("s3://pictures/forbidden", { env, log: (line) => lines.push(line) });
+    server.state("forbidden");
+    onTestFinished(() => server.state("up"));
+    for (let i = 0; i < 3; i++)
+      await expect(store.put(png)).rejects.toMatchObject({
+        code: "DISK",
+        message: "the store of pictures answered 403 AccessDenied",
+      });
+    server.state("up");
+    await store.put(png);
+    expect(lines).toEqual([
+      expect.stringMatching(
+        /^pictures in s3:\/\/pictures\/forbidden .* are refused: answered 403 AccessDenied$/,
+      ),
+      expect.stringContaining("are not refused any more"),
+    ]);
+  });
+
   test("a server that is overloaded is asked again", async () => {
     let refusals = 2;
     const busy = createServer((_, response) => {

@@ -1,7 +1,6 @@
 import { z } from "zod";
 import type { Log } from "../../log.js";
 import { Refusal } from "../../refusal.js";
-import { storedRequest } from "../../requests/request.js";
 import { processName } from "../process-name.js";
 import {
   type Claim,
@@ -18,6 +17,7 @@ import {
   type Outcome,
   type QueueEvent,
 } from "../queue.js";
+import { storedJob } from "../stored-job.js";
 import { type Journal, openJournal } from "./journal.js";
 
 export interface LocalQueueOptions {
@@ -75,19 +75,7 @@ function recover(job: Job, now: number): Job {
   return { ...job, status: "lost", finished: now, error: { code: "LOST", message } };
 }
 
-const journalLine = z.union([
-  z.object({ removed: z.string() }),
-  z.object({
-    job: z.looseObject({
-      id: z.string(),
-      lane: z.string(),
-      status: z.enum(jobStatuses),
-      attempt: z.number(),
-      created: z.number(),
-      request: storedRequest,
-    }),
-  }),
-]);
+const journalLine = z.union([z.object({ removed: z.string() }), z.object({ job: storedJob })]);
 
 function localQueue(
   jobs: Map<string, Job>,

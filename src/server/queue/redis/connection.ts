@@ -95,19 +95,21 @@ export function checkQueueUrl(url: string): void {
     });
 }
 
-/** How long a start waits for Redis. */
-const FIRST_ANSWER_MS = 4000;
-
-/** @throws DiffusionError QUEUE when it does not come, or says no */
-export async function firstAnswer<T>(redis: Redis, url: string, ask: () => Promise<T>): Promise<T> {
+/** @throws DiffusionError QUEUE when it does not come in time, or says no */
+export async function firstAnswer<T>(
+  redis: Redis,
+  url: string,
+  ask: () => Promise<T>,
+  answerMs: number,
+): Promise<T> {
   const { host } = new URL(url); // without the password
   const late = new AbortController();
   try {
     return await new Promise<T>((resolve, reject) => {
       redis.once("error", reject);
       ask().then(resolve, reject);
-      sleep(FIRST_ANSWER_MS, undefined, { signal: late.signal }).then(
-        () => reject(new Error(`no answer in ${FIRST_ANSWER_MS / 1000} s`)),
+      sleep(answerMs, undefined, { signal: late.signal }).then(
+        () => reject(new Error(`no answer in ${(answerMs / 1000).toFixed(1)} s`)),
         () => {},
       );
     });

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { QueueEvent } from "../queue.js";
+import { readJson } from "../stored-job.js";
 
 /** Everything that has happened since `last`, in order, also over lost connections. */
 export async function readEvents(
@@ -14,7 +15,8 @@ export async function readEvents(
     const answer = await reader.xread("BLOCK", 5000, "STREAMS", stream, last).catch(() => sleep(100, null));
     for (const [id, [, type, , job]] of answer?.[0]?.[1] ?? []) {
       last = id;
-      tell({ type: type as QueueEvent["type"], job: JSON.parse(job!) });
+      const known = readJson(job ?? "") as QueueEvent["job"] | undefined;
+      if (known) tell({ type: type as QueueEvent["type"], job: known });
     }
   }
 }

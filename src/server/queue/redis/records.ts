@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { internal } from "../../../errors.js";
+import type { Log } from "../../log.js";
 import {
   hasEnded,
   type Job,
@@ -10,6 +10,7 @@ import {
   type WorkerInfo,
 } from "../queue.js";
 import { joinProgress, type Sharded, shardId } from "../shards.js";
+import { readJob, readJson } from "../stored-job.js";
 
 export type RecordedJob = Job & Sharded;
 
@@ -32,6 +33,7 @@ export interface JobRecord {
  *   asked for it, and its `order`. This is where exactly-once rests: a script compares status and token before it
  *   writes, so that a result of a worker that lost its claim is never shown. A request with several pictures has a
  *   record for the whole and one for each picture, and BullMQ delivers only the latter.
+ * - `damaged:<id>`, the same for a job that nobody could understand: set aside, for people to look at.
  * - `order`, a counter: the place in line of the next job.
  * - `all`, `waiting`, `running`, `begun`, sorted by order: all jobs; jobs and parts that wait; those that a worker
  *   has; whole jobs that run. The lists of the API and places in the queue are read from them, across all lanes,
@@ -118,6 +120,17 @@ redis.call('HINCRBY', prefix .. 'ended', ARGV[3], -1)
 for i = 4, #ARGV do redis.call('DEL', prefix .. 'job:' .. ARGV[i]) end
 return 1`;
 
+/** Takes a record that says nothing out of all lists, and keeps it as it is. 1 for the first who does. */
+const setAside = `
+local prefix, id = ARGV[1], ARGV[2]
+local key = prefix .. 'job:' .. id
+if redis.call('EXISTS', key) == 0 then return 0 end
+local lane = redis.call('HGET', key, 'lane')
+if lane then redis.call('ZREM', prefix .. 'waiting:' .. lane, id) end
+for _, list in ipairs({'all', 'waiting', 'running', 'begun'}) do redis.call('ZREM', prefix .. list, id) end
+redis.call('RENAME', key, prefix .. 'damaged:' .. id)
+return 1`;
+
 /** Says that a worker is alive, and forgets those who have said nothing in the last seconds, on Redis' own clock. */
 const alive = `
 local prefix, seconds = ARGV[1], tonumber(ARGV[2])
@@ -135,11 +148,16 @@ for _, id in ipairs(silent) do
 end
 return #silent`;
 
+const lanesOf = (text = "[]"): readonly string[] => {
+  const lanes = readJson(text);
+  return Array.isArray(lanes) ? lanes.map(String) : [];
+};
+
 /** How long a worker that says nothing counts as alive. */
 const ALIVE_S = 30;
 
 /** @param prefix of every key, with a hash tag, so that a cluster keeps them together */
-export function createRecords(redis: Redis, prefix: string) {
+export function createRecords(redis: Redis, prefix: string, log: Log = () => {}) {
   const script = (text: string, ...args: (string | number)[]): Promise<number> =>
     redis.eval(text, 1, prefix, prefix, ...args) as Promise<number>;
   const kindOf = ({ shards, shard }: Sharded) => (shards ? "whole" : shard ? "part" : "job");
@@ -147,15 +165,23 @@ export function createRecords(redis: Redis, prefix: string) {
 
   const read = async (id: string): Promise<JobRecord | undefined> => {
     const [job, token, cancel] = await redis.hmget(`${prefix}job:${id}`, "job", "token", "cancel");
-    return job ? { job: JSON.parse(job), token: token ?? "", cancel: cancel === "1" } : undefined;
+    if (job === null || job === undefined) return undefined;
+    const known = readJob(id, job);
+    if (known) return { job: known, token: token ?? "", cancel: cancel === "1" };
+    await damaged(id);
+    return undefined;
+  };
+
+  const damaged = async (id: string): Promise<void> => {
+    if ((await script(setAside, id)) !== 1) return;
+    const line = `the record of job ${id} cannot be understood; it is kept as ${prefix}damaged:${id}, and all other jobs go on`;
+    log(line, { level: "error", job: id });
   };
 
   const progressOf = async ({ id, shards = 1 }: RecordedJob): Promise<JobProgress | undefined> => {
     const { preview, ...parts } = await redis.hgetall(`${prefix}progress:${id}`);
-    const joined = joinProgress(
-      Object.values(parts).map((part) => JSON.parse(part)),
-      shards,
-    );
+    const said = Object.values(parts).flatMap((part) => (readJson(part) as JobProgress | undefined) ?? []);
+    const joined = joinProgress(said, shards);
     return joined && { ...joined, ...(preview && { preview }) };
   };
 
@@ -166,6 +192,7 @@ export function createRecords(redis: Redis, prefix: string) {
 
   return {
     read,
+    damaged,
     withProgress,
 
     async create(job: NewJob, parts: readonly (NewJob & Sharded)[], limit: number, now: number) {
@@ -194,12 +221,15 @@ export function createRecords(redis: Redis, prefix: string) {
       return (await script(move, job.id, kind, ...args, hasEnded(job) ? "ended" : "")) === 1;
     },
 
-    async shards({ id, shards = 0 }: RecordedJob): Promise<readonly RecordedJob[]> {
-      const records = await Promise.all(Array.from({ length: shards }, (_, i) => read(shardId(id, i))));
-      return records.map((record) => {
-        if (!record) throw internal(`job ${id} lacks a part`);
-        return record.job;
-      });
+    /** A part whose record was damaged is lost. */
+    async shards(whole: RecordedJob): Promise<readonly RecordedJob[]> {
+      const { shards = 0, ...job } = whole;
+      const ids = Array.from({ length: shards }, (_, i) => shardId(job.id, i));
+      const records = await Promise.all(ids.map(read));
+      const error = { code: "DAMAGED", message: "the record of a part could not be understood" };
+      return records.map(
+        (record, i): RecordedJob => record?.job ?? { ...job, id: ids[i]!, status: "lost", error },
+      );
     },
 
     async shardStatuses({ id, shards = 0 }: RecordedJob): Promise<readonly JobStatus[]> {
@@ -283,7 +313,7 @@ export function createRecords(redis: Redis, prefix: string) {
         redis.zrange(`${prefix}workers`, "0", "-1"),
         redis.hgetall(`${prefix}serves`),
       ]);
-      return names.map((name) => ({ name, lanes: JSON.parse(serves[name] ?? "[]") }));
+      return names.map((name) => ({ name, lanes: lanesOf(serves[name]) }));
     },
     /** Fails where Redis takes no writes: a full memory, a user who may not. */
     probe: () => redis.set(`${prefix}probe`, "1", "PX", 10_000),

@@ -394,6 +394,46 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
     expect((await take(worker)).job.id).toBe(job.id);
   });
 
+  test("damaged records are set aside and named; lists, workers and the other parts go on", async () => {
+    const namespace = randomUUID();
+    const open = queues(namespace);
+    const lines: string[] = [];
+    const server = await open({ log: (line) => lines.push(line) });
+    const [torn, hostile, whole, good] = [newJob(), newJob(), newJob({}, 2), newJob()];
+    for (const job of [torn, hostile, whole, good]) await server.enqueue(job);
+    const { Redis } = await import("ioredis");
+    const client = new Redis(redis.url);
+    onTestFinished(() => client.disconnect());
+    const key = (id: string) => `{${namespace}}:job:${id}`;
+    await client.hset(key(torn.id), "job", '{"id":');
+    const evil = {
+      ...JSON.parse((await client.hget(key(hostile.id), "job"))!),
+      request: { kind: "generate", model: "../x" },
+    };
+    await client.hset(key(hostile.id), "job", JSON.stringify(evil));
+    await client.hset(key(`${whole.id}.1`), "job", "null");
+    await client.xadd(`{${namespace}}:events`, "*", "type", "status", "job", "{");
+    const worker = await open({ lanes: [lane], log: (line) => lines.push(line) });
+    const done: string[] = [];
+    for (let i = 0; i < 2; i++) {
+      const claim = await take(worker);
+      done.push(claim.job.id);
+      await claim.finish({ status: "completed", result: result() });
+    }
+    expect(done.sort()).toEqual([`${whole.id}.0`, good.id].sort());
+    await until(async () => (await server.get(whole.id))?.error !== undefined);
+    expect(await server.get(whole.id)).toMatchObject({ status: "failed", error: { code: "DAMAGED" } });
+    const listed = (await server.list()).map(({ id }) => id);
+    expect(listed).toEqual([good.id, whole.id]);
+    expect(await server.counts()).toMatchObject({ queued: 0, running: 0 });
+    for (const { id } of [torn, hostile]) {
+      expect(lines.filter((line) => line.includes(`record of job ${id} cannot be understood`))).toHaveLength(
+        1,
+      );
+      expect(await client.exists(`{${namespace}}:damaged:${id}`)).toBe(1);
+    }
+  });
+
   test("10,000 jobs wait, and the first is taken as fast as ever", async () => {
     const open = queues();
     const server = await open({ queued: 20_000 });

@@ -29,6 +29,8 @@ export interface RedisQueueOptions {
   readonly lanes?: readonly string[];
   /** Milliseconds without a sign of life after which another worker may take a job over. Default 15 s. */
   readonly lockMs?: number;
+  /** Milliseconds that its first answer is waited for. Default 4 s. */
+  readonly answerMs?: number;
   /** In front of all keys, for several queues in one Redis. Default "tfjs-diffusion". */
   readonly namespace?: string;
   /** What this process is called in the records of jobs that it runs; no other one may be called so. */
@@ -47,9 +49,18 @@ export interface RedisQueueOptions {
  * @throws DiffusionError QUEUE when Redis cannot be reached, UNSUPPORTED when BullMQ is not installed
  */
 export async function openRedisQueue(url: string, options: RedisQueueOptions): Promise<JobQueue> {
-  const { namespace = "tfjs-diffusion", lockMs = 15_000, log = () => {}, lanes = [] } = options;
+  const {
+    namespace = "tfjs-diffusion",
+    lockMs = 15_000,
+    log = () => {},
+    lanes = [],
+    answerMs = 4000,
+  } = options;
   checkQueueUrl(url);
-  const [bull, ioredis] = await Promise.all([import("bullmq"), import("ioredis")]).catch(notInstalled);
+  // BullMQ takes longer to load than Redis to answer: a start that fails does not wait for it.
+  const bullmq = import("bullmq");
+  bullmq.catch(() => {});
+  const ioredis = await import("ioredis").catch(notInstalled);
   const retry = {
     maxRetriesPerRequest: null,
     retryStrategy: (attempt: number) => Math.min(50 * attempt, 1000),
@@ -59,17 +70,19 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
   const listener = redis.duplicate();
   listener.on("error", () => {});
   const prefix = `{${namespace}}:`;
-  const records = createRecords(redis, prefix);
+  const records = createRecords(redis, prefix, log);
   const connected = async () => {
     await redis.connect();
     await listener.subscribe(`${prefix}wake`, `${prefix}cancel`);
     return records.lastEvent();
   };
-  const lastEvent = await firstAnswer(redis, url, connected).catch((error: unknown) => {
+  const end = (error: unknown): never => {
     redis.disconnect();
     listener.disconnect();
     throw error;
-  });
+  };
+  const lastEvent = await firstAnswer(redis, url, connected, answerMs).catch(end);
+  const bull = await bullmq.catch(notInstalled).catch(end);
   for (const warning of await durabilityWarnings(redis)) log(warning, { level: "warn" });
   const { name = processName(), lacking = async () => undefined } = options;
   const health = watchHealth(redis, log);
