@@ -76,6 +76,18 @@ describe("pictures in S3", () => {
     }
   });
 
+  test("something else that answers is no bucket", async () => {
+    const site = createServer((_, response) => void response.writeHead(404).end("<h1>Not found</h1>"));
+    await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void site.close());
+    const { port } = site.address() as AddressInfo;
+    const other = { ...env, AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${port}` };
+    await expect(s3Store("s3://pictures", { env: other })).rejects.toMatchObject({
+      code: "DISK",
+      message: expect.stringContaining("is no S3"),
+    });
+  });
+
   test("names that are no hash never leave this process", async () => {
     const store = await s3Store("s3://pictures", { env });
     await expect(store.get("../../secret")).rejects.toMatchObject({ status: 404 });

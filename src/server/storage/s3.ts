@@ -80,7 +80,11 @@ export async function s3Store(url: string, options: S3Options = {}): Promise<Ima
 
   const get = async (key: string, budgetMs = most.read): Promise<Uint8Array | undefined> => {
     const answer = await send("GET", key, budgetMs);
-    if (answer.status === 404 && codeOf(answer.body) !== "NoSuchBucket") return undefined;
+    const isMissing = answer.status === 404 && codeOf(answer.body) !== "NoSuchBucket";
+    // Whatever else stands at a wrong address knows nothing of keys.
+    if (isMissing && !started && codeOf(answer.body) !== "NoSuchKey")
+      throw new Refusal(500, "DISK", "what answers there (404) is no S3");
+    if (isMissing) return undefined;
     if (!isOk(answer)) throw refused(answer);
     tellRefusal(undefined);
     const { body: png } = answer;
