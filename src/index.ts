@@ -1,3 +1,4 @@
+export { findLora } from "./adapters/locate.js";
 export type { LoraInfo, LoraScale, WordInfo } from "./adapters/set.js";
 export { DiffusionError, type ErrorCode, nearest } from "./errors.js";
 export type { OnProgress, ProgressEvent } from "./events.js";

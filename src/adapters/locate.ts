@@ -54,3 +54,24 @@ function outputName(path: string): string | undefined {
     return undefined; // one file that is damaged hides no other
   }
 }
+
+/**
+ * The file of a folder of LoRAs that `<lora:name:1>` means: the one that is called so, else the one that was trained
+ * under that name.
+ *
+ * @throws DiffusionError BAD_OPTION for several that were
+ */
+export function findLora(folder: string, name: string): string | undefined {
+  const found = adaptersIn(folder);
+  return found.get(name) ?? onlyOne(name, trainedAs(name, found.values()));
+}
+
+/** @throws DiffusionError BAD_OPTION for several files of one name */
+function onlyOne(name: string, paths: readonly string[]): string | undefined {
+  if (paths.length < 2) return paths[0];
+  throw new DiffusionError(
+    "BAD_OPTION",
+    `several LoRAs were trained under the name ${name} (ss_output_name): ${paths.map(stem).join(", ")}`,
+    { hint: "name one of them by its file" },
+  );
+}

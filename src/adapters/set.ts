@@ -6,7 +6,7 @@ import type { ModelSource } from "../weights/component.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { type Adapters, adaptedModel, encoderWidths } from "./adapted-checkpoint.js";
 import { bundledWords } from "./bundle.js";
-import { adaptersIn, stem, trainedAs } from "./locate.js";
+import { adaptersIn, findLora, stem } from "./locate.js";
 import { type Lora, loraFile, openLora } from "./lora.js";
 import type { AdaptedModel } from "./lora-keys.js";
 import { readTextualInversion } from "./textual-inversion.js";
@@ -165,9 +165,11 @@ export class AdapterSet {
   #mentioned(name: string): LoraInfo {
     const loaded = this.#loras.get(name);
     if (loaded) return loaded;
-    const found = this.#folder === undefined ? new Map<string, string>() : adaptersIn(this.#folder);
-    const path = found.get(name) ?? onlyOne(name, trainedAs(name, found.values()));
-    if (path === undefined) throw unknown("LoRA", name, [...this.#loras.keys(), ...found.keys()]);
+    const path = this.#folder === undefined ? undefined : findLora(this.#folder, name);
+    if (path === undefined) {
+      const found = this.#folder === undefined ? [] : adaptersIn(this.#folder).keys();
+      throw unknown("LoRA", name, [...this.#loras.keys(), ...found]);
+    }
     return { name, scale: 1, ...this.#read(path) };
   }
 
@@ -199,16 +201,6 @@ export class AdapterSet {
     }
     return found;
   }
-}
-
-/** @throws DiffusionError BAD_OPTION for several files of one name */
-function onlyOne(name: string, paths: readonly string[]): string | undefined {
-  if (paths.length < 2) return paths[0];
-  throw new DiffusionError(
-    "BAD_OPTION",
-    `several LoRAs were trained under the name ${name} (ss_output_name): ${paths.map(stem).join(", ")}`,
-    { hint: "name one of them by its file" },
-  );
 }
 
 const SHOWN = 3;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import {
   defaultModels,
   describeModel,
+  findLora,
   type GenerateOptions,
   type GenerateResult,
   type LoadOptions,
@@ -150,6 +151,12 @@ export class Models {
   /** The LoRAs that prompts can name. */
   loras(): Promise<readonly WeightFile[]> {
     return weightFiles(this.#folders.loraDir);
+  }
+
+  /** The file of a LoRA that a prompt mentions. @throws DiffusionError for a name that several have */
+  findLora(name: string): string | undefined {
+    const { loraDir } = this.#folders;
+    return loraDir === undefined ? undefined : findLora(loraDir, name);
   }
 
   /** The autoencoders that can be chosen. */

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { defaultUpscaler, hiresUpscalers } from "../../index.js";
+import { DiffusionError, defaultUpscaler, hiresUpscalers } from "../../index.js";
 import { mentionedLoras } from "../../options/mentions.js";
 import type { JobError } from "../queue/queue.js";
 import { errorOf, Refusal } from "../refusal.js";
@@ -51,8 +51,8 @@ async function pathOf({ kind, name }: Named, models: Models): Promise<string> {
     if (found) return found.model;
     throw await models.upscalers.missing(name, []);
   }
-  const found = (await models.loras()).findLast((lora) => lora.name === name);
-  if (found) return found.path;
+  const found = models.findLora(name);
+  if (found !== undefined) return found;
   throw new Refusal(404, "LORA_NOT_FOUND", `there is no LoRA ${name.slice(0, 100)}`, {
     hint: "start the server, and each worker of a queue, with --lora-dir",
   });
@@ -72,7 +72,7 @@ export async function lacking(request: StoredRequest, models: Models): Promise<J
   for (const named of namedIn(request)) {
     const { kind, name } = named;
     const path = await pathOf(named, models).catch((error: unknown) => {
-      if (error instanceof Refusal) return error;
+      if (error instanceof Refusal || error instanceof DiffusionError) return error;
       throw error;
     });
     if (typeof path !== "string") return errorOf(path);
