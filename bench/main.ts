@@ -19,7 +19,6 @@ const usage = `npm run bench -- [command] [options]
   adapters    what switching a LoRA costs on Stable Diffusion 1.5's size; SDXL's size in memory
   soak        many pictures in one process: memory must stay flat
   service     a server and two workers for half an hour: memory and open files must stay flat
-  chaos       jobs while everything is killed, drained, frozen and cut off at random
   queue       what a queue in Redis costs a job, and how 1, 2, 4 and 8 workers share
   server      what the server costs on top of the library, with ten clients that look on, and what a poll costs, and at its start
   fuzz        random and damaged input for all that reads what strangers wrote
@@ -38,7 +37,7 @@ Without a command: default, precision and layers.
   --peer <name>       openvino, ort-node, ort, torch-cl, torch-freeze. Repeatable
   --rounds <n>        of peers, nodes and cheaper
   --pictures <n>      of soak: 1000; also --size <pixels> 64, --steps <n> 2
-  --jobs <n>          of queue: 10000; also --each <n> 20, jobs of one second for each worker; of service: 2000; of chaos: 1000
+  --jobs <n>          of queue: 10000; also --each <n> 20, jobs of one second for each worker; of service: 2000
   --minutes <n>       of fuzz: 1 for each target; also --seed <n>; of service: 30
   --target <name>     of fuzz: safetensors, png, tokenizer, prompt, http, journal. Repeatable`;
 
@@ -120,10 +119,6 @@ const commands: Readonly<Record<string, Command>> = {
   async service() {
     const { benchServiceSoak } = await import("./soak-service.js");
     return benchServiceSoak({ jobs: Number(values.jobs ?? 2000), minutes: Number(values.minutes ?? 30) });
-  },
-  async chaos() {
-    const { benchChaos } = await import("./chaos.js");
-    return benchChaos({ jobs: Number(values.jobs ?? 1000), seed: Number(values.seed ?? 1) });
   },
   async server() {
     const { benchServer } = await import("./server.js");
