@@ -6,7 +6,7 @@ import { note, type Session } from "./session.js";
  * What is left of the five seconds in which a start works or has failed. They began with the process, and loading the
  * program is part of them; where a busy machine takes long for that, what is asked still gets a moment to answer.
  */
-export const startTime = (): number => Math.max(1500, 4500 - performance.now());
+export const startTime = (): number => Math.max(2000, 4500 - performance.now());
 
 /** Something that runs until it is told to stop. */
 interface Service {

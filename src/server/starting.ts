@@ -20,10 +20,13 @@ export function openedThings(): OpenedThings {
   };
 }
 
-/** @returns how much is left of the time in which what a start needs has to answer: at least half a second */
+/**
+ * @returns how much is left of the time in which what a start needs has to answer: at least two seconds, as a machine that
+ * is busy has used up the rest by itself, and what it asks is not away for that
+ */
 export function timeLeft(startMs = 4000): () => number {
   const end = performance.now() + startMs;
-  return () => Math.max(500, end - performance.now());
+  return () => Math.max(2000, end - performance.now());
 }
 
 /** Refusals are the words of a running server; who starts one gets an error of the library. */
