@@ -94,7 +94,7 @@ function Messages() {
   const { job } = useStore(currentJob);
   return (
     <>
-      {gone && <p role="alert">{t(job && isActive(job) ? "connectionGone" : "connectionGoneIdle")}</p>}
+      {gone && <p role="alert">{t(job && isActive(job) ? "connectionGone" : "connectionLost")}</p>}
       {!gone && problem && <p role="alert">{problem}</p>}
       {!gone && state === "opening" && (
         <p class="opening" role="status">

@@ -2,23 +2,15 @@
 export const formWords = {
   opening: ["Opening…", "正在打开…"],
   connectionGone: [
-    "The server does not answer. What it has accepted is kept: it goes on, or begins again, when the server is back. This page tries every second.",
-    "服务器没有响应。已接受的任务会保留：服务器恢复后将继续或重新开始。本页每秒重试一次。",
+    "The server does not answer. What it has accepted is kept: it goes on, or begins again, when the server is back.",
+    "服务器没有响应。已接受的任务会保留：服务器恢复后继续或重新开始。",
   ],
-  connectionGoneIdle: [
-    "The server does not answer. This page tries every second; what you type stays.",
-    "服务器没有响应。本页每秒重试一次，您输入的内容会保留。",
-  ],
-  connectionBack: ["The server answers again.", "服务器已恢复响应。"],
   somethingFailed: ["Something went wrong in the page: {0}", "页面出错：{0}"],
   wrongFile: [
     "{0} is no picture that can be used: PNG, JPEG and WebP are.",
     "无法使用 {0}：仅支持 PNG、JPEG 和 WebP。",
   ],
-  unreadableFile: [
-    "{0} cannot be read as a picture: it is damaged, or not what its name says.",
-    "无法将 {0} 读作图片：文件已损坏或类型不符。",
-  ],
+  unreadableFile: ["{0} cannot be read as a picture.", "无法将 {0} 读作图片。"],
   restoredInpaint: [
     "Settings restored. The picture and the mask that it was made from are not in it: choose the picture, and paint what is to be repainted.",
     "设置已恢复。原图和蒙版不在此图中：请选择图片并涂抹要重绘的区域。",
@@ -33,8 +25,8 @@ export const formWords = {
   zoomOut: ["Further away", "缩小显示"],
   fullScreen: ["Full screen", "全屏"],
   seedInvalid: [
-    "A seed is a whole number from 0 on; nothing or -1 draws a new one.",
-    "种子须为不小于 0 的整数；留空或 -1 表示随机。",
+    "A seed is a whole number from 0 on; -1 or nothing draws one.",
+    "种子须为不小于 0 的整数；留空或 -1 为随机。",
   ],
   variationRandom: ["Random variation", "随机变异"],
   seedKept: ["kept: the same picture each time", "已固定：每次生成相同图片"],
@@ -48,17 +40,14 @@ export const formWords = {
   ],
   keepOwnSize: ["Use its own size", "使用图片原尺寸"],
   useModelSize: ["Bring it to the model's size", "缩放到模型尺寸"],
-  ownSizeUsed: [
-    "{0} is used as it is: more than the model draws well, and slow.",
-    "按原尺寸 {0} 处理：超出模型擅长的尺寸，速度较慢。",
-  ],
+  ownSizeUsed: ["{0} is used as it is: slow.", "按原尺寸 {0} 处理：较慢。"],
   shapes: ["Shape", "画面比例"],
   swapSides: ["Swap width and height", "交换宽高"],
   lockShape: ["Keep the shape", "锁定比例"],
   sizeInWords: ["{0} × {1}, {2}", "{0} × {1}，{2}"],
   moreThanModel: [
-    "{0} times the model's own size: slower, and things may appear twice",
-    "为模型尺寸的 {0} 倍：更慢，且物体可能重复出现",
+    "{0} times the model's own size: slower, and things may repeat",
+    "为模型尺寸的 {0} 倍：更慢，且可能重复",
   ],
   resetSettings: ["Reset all settings", "重置所有设置"],
   undoReset: ["Undo the reset", "撤销重置"],
@@ -66,7 +55,6 @@ export const formWords = {
   imageEncoderPart: ["image encoder", "图像编码器"],
   unetPart: ["network that draws", "绘图网络"],
   decoderPart: ["decoder of pictures", "图像解码器"],
-  previewPart: ["decoder of previews", "预览解码器"],
   controlPart: ["ControlNet", "ControlNet"],
   upscalerPart: ["upscaler", "放大网络"],
 } as const satisfies Record<string, readonly [string, string]>;

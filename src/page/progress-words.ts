@@ -5,8 +5,7 @@ const parts: readonly (readonly [RegExp, Word])[] = [
   [/^text_encoder/, "textEncoderPart"],
   [/^image_encoder/, "imageEncoderPart"],
   [/unet|^transformer/, "unetPart"],
-  [/^(vae|vq)/, "decoderPart"],
-  [/^taesd/, "previewPart"],
+  [/^(vae|vq|taesd)/, "decoderPart"],
   [/^(controlnet|t2i)/, "controlPart"],
   [/^(upscaler|rrdb|srvgg)/, "upscalerPart"],
 ];

@@ -111,8 +111,8 @@ const words = {
   needMargins: ["Pull at least one side first.", "请先拉出至少一边。"],
   mask: ["Mask: paint what is to be repainted", "蒙版：涂抹要重绘的区域"],
   maskKeys: [
-    "Arrow keys move, space paints, B brush, E eraser, [ and ] or the wheel change its size, Ctrl+Z undoes, Ctrl+Y redoes, Ctrl and the wheel zoom",
-    "方向键移动，空格涂抹，B 画笔，E 橡皮，[ ] 或滚轮调整大小，Ctrl+Z 撤销，Ctrl+Y 重做，Ctrl+滚轮缩放",
+    "Arrow keys move, space paints, B brush, E eraser, [ ] or the wheel its size, Ctrl+Z and Y, Ctrl and wheel zoom",
+    "方向键移动，空格涂抹，B 画笔，E 橡皮，[ ] 或滚轮调大小，Ctrl+Z / Y，Ctrl+滚轮缩放",
   ],
   brush: ["Brush", "画笔"],
   eraser: ["Eraser", "橡皮"],

@@ -1,4 +1,4 @@
-import { ArrowLeftRight, Lock, LockOpen } from "lucide-preact";
+import { ArrowLeftRight, Lock } from "lucide-preact";
 import { useRef } from "preact/hooks";
 import { type Settings, settings } from "../settings.js";
 import { useStore, useWords } from "../store.js";
@@ -25,7 +25,6 @@ export function SizeFields({ model, usual }: { readonly model: Drawn; readonly u
     change({ ...size, [side]: pixels, ...(form.lockShape && { [name]: rounded(value) }) });
   };
   const times = excess(size, model);
-  const Padlock = form.lockShape ? Lock : LockOpen;
   return (
     <fieldset class="size-fields">
       <legend>{t("shapes")}</legend>
@@ -87,7 +86,7 @@ export function SizeFields({ model, usual }: { readonly model: Drawn; readonly u
           aria-pressed={form.lockShape}
           onClick={() => change({ lockShape: !form.lockShape })}
         >
-          <Padlock size={18} aria-hidden="true" />
+          <Lock size={18} aria-hidden="true" />
         </button>
       </div>
       <small class="hint">

@@ -1,4 +1,4 @@
-import { zipSync } from "fflate";
+import { Zip, ZipPassThrough } from "fflate";
 import { fileNameOf } from "../viewer/actions.js";
 import { load } from "../viewer/restore.js";
 import type { Shown } from "../viewer/viewed.js";
@@ -12,8 +12,19 @@ export async function zipOf(pictures: readonly Shown[]): Promise<Blob> {
       await (await load(shown.image.url)).arrayBuffer(),
     );
   }
-  // PNG is packed already.
-  return new Blob([Uint8Array.from(zipSync(files, { level: 0 }))], { type: "application/zip" });
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  const zip = new Zip((error, part) => {
+    if (error) throw error;
+    parts.push(Uint8Array.from(part));
+  });
+  for (const [name, bytes] of Object.entries(files)) {
+    // PNG is packed already: without what packs, the script stays small.
+    const entry = new ZipPassThrough(name);
+    zip.add(entry);
+    entry.push(bytes, true);
+  }
+  zip.end();
+  return new Blob(parts, { type: "application/zip" });
 }
 
 export function saveAs(file: Blob, name: string): void {

@@ -1,6 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { ownStyles } from "./own-styles.js";
-import { allStyles, styleChoice, styled, stylesCsv, stylesOfCsv } from "./prompt-styles.js";
+import { allStyles, styleChoice, styled } from "./prompt-styles.js";
+import { stylesCsv, stylesOfCsv } from "./styles-csv.js";
 
 // The page's stores ask the browser for its language when they are made.
 vi.hoisted(() => {

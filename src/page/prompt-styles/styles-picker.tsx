@@ -13,10 +13,11 @@ import {
   servedStyles,
   styleChoice,
   styled,
-  stylesCsv,
-  stylesOfCsv,
 } from "./prompt-styles.js";
 import { usesWildcards, useWildcardNames } from "./wildcards.js";
+
+/** A script of its own, which few need. */
+const stylesCsvFile = () => import("./styles-csv.js");
 
 /** Words around the prompt by name, several at once, and what is sent with them. */
 export function StylesPicker() {
@@ -36,7 +37,7 @@ export function StylesPicker() {
   const sent = styled(form);
   const draws = usesWildcards(sent);
   const read = async (file: File) => {
-    const styles = stylesOfCsv(await file.text());
+    const styles = (await stylesCsvFile()).stylesOfCsv(await file.text());
     if (!styles) return note.set(t("stylesNone", file.name));
     for (const style of styles) saveStyle(style);
     note.set(t("stylesRead", styles.length));
@@ -111,7 +112,10 @@ export function StylesPicker() {
           <button
             type="button"
             class="quiet"
-            onClick={() => saveAs(new Blob([stylesCsv(known)], { type: "text/csv" }), "styles.csv")}
+            onClick={async () => {
+              const { stylesCsv } = await stylesCsvFile();
+              saveAs(new Blob([stylesCsv(known)], { type: "text/csv" }), "styles.csv");
+            }}
           >
             <Download /> {t("stylesExport")}
           </button>

@@ -88,6 +88,7 @@ const tooLarge = (bytes: number): never => {
 const pageFiles: Record<string, string> = {
   "index.html": "text/html; charset=utf-8",
   "page.js": "text/javascript; charset=utf-8",
+  "styles-csv.js": "text/javascript; charset=utf-8",
   "page.css": "text/css; charset=utf-8",
 };
 
