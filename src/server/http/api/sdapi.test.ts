@@ -415,8 +415,9 @@ test("extra-batch-images enlarges each, and cuts to the size from the middle", a
 });
 
 test("numbers and flags are read as laxly as there", async () => {
-  const { send, ran } = await testServer();
+  const { parts, send, ran } = await testServer();
   const image = base64Png(grey(8, 8));
+  const half = { ...grey(8, 8), data: grey(8, 8).data.map((_, at) => (at < 96 ? 0 : 255)) };
   const lax = {
     inpaint_full_res: 1,
     inpainting_mask_invert: true,
@@ -427,10 +428,12 @@ test("numbers and flags are read as laxly as there", async () => {
     ...body,
     ...lax,
     init_images: [image],
-    mask: image,
+    mask: base64Png(half),
   });
   expect(answer.status).toBe(200);
-  expect(ran[0]).toMatchObject({ steps: 3, maskInvert: true, onlyMasked: { padding: 8 } });
+  expect(ran[0]).toMatchObject({ steps: 3, onlyMasked: { padding: 8 } });
+  const mask = await readImage((await parts.images.get((ran[0] as { mask: string }).mask))!);
+  expect([mask.data[0], mask.data.at(-1)]).toEqual([255, 0]);
   for (const wrong of [{ steps: "3x" }, { steps: [] }, { send_images: "perhaps" }, { enable_hr: 2 }])
     expect((await send("POST", "/sdapi/v1/txt2img", { ...body, ...wrong })).status).toBe(422);
 });
