@@ -47,7 +47,7 @@ test("numbers that other APIs let through are refused before they are accepted",
   const { send, parts } = await testServer();
   for (const changes of [{ width: -0.5 }, { batch_size: -1 }, { steps: 1.5 }, { cfg_scale: -1 }]) {
     const answer = await send("POST", "/sdapi/v1/txt2img", { width: 64, height: 64, ...changes });
-    expect(answer.status).toBe(400);
+    expect([changes, answer.status]).toEqual([changes, 400]);
   }
   expect(await parts.jobs.queue.list()).toEqual([]);
 });

@@ -47,9 +47,9 @@ export async function txt2imgRequest(
 const modelOf = (request: Txt2img | Img2img, { models }: Parts): ModelOption =>
   models.resolve(overrideOf(request).sd_model_checkpoint || undefined);
 
-/** The web UI makes what fits into whole cells of the latents: of 127x129 it is 120x128. */
+/** The web UI makes what fits into whole cells of the latents: of 127x129 it is 120x128. What is no size is refused as it stands. */
 const rounded = (pixels: number, factor: number): number =>
-  Math.max(factor, Math.floor(pixels / factor) * factor);
+  pixels < 1 ? pixels : Math.max(factor, Math.floor(pixels / factor) * factor);
 const sizeOf = ({ width, height }: Txt2img | Img2img, { factor, kind }: ModelOption["info"]) =>
   // What an upscaler is asked for is checked where it is worked on.
   kind === "upscaling"
