@@ -100,9 +100,9 @@ describe.runIf(browserPresent)("drawing on a picture", () => {
     const ring = (await opened.page.locator(".brush-ring").boundingBox())!;
     const box = (await canvas().boundingBox())!;
     expect(ring.width / box.width).toBeCloseTo(Number(await size.inputValue()) / 256, 1);
-    await press("Closer");
+    await press("Zoom in");
     expect((await canvas().boundingBox())!.width).toBeGreaterThan(box.width * 1.2);
-    await press("Further away");
+    await press("Zoom out");
     await opened.shot("mask-1366");
   });
 

@@ -21,8 +21,8 @@ export const formWords = {
   ],
   maskTools: ["Tools for the mask", "蒙版工具"],
   redo: ["Redo", "重做"],
-  zoomIn: ["Closer", "放大显示"],
-  zoomOut: ["Further away", "缩小显示"],
+  zoomIn: ["Zoom in", "放大显示"],
+  zoomOut: ["Zoom out", "缩小显示"],
   fullScreen: ["Full screen", "全屏"],
   seedInvalid: [
     "A seed is a whole number from 0 on; -1 or nothing draws one.",

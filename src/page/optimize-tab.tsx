@@ -83,11 +83,13 @@ export function OptimizeTab() {
       <section class="panel result" aria-label={t("log")}>
         <h2>{t("log")}</h2>
         {!preparation && <p class="hint">{t("logEmpty")}</p>}
-        <ol class="log" role="log" aria-label={t("log")}>
-          {preparation?.log.map((line) => (
-            <li key={line}>{line}</li>
-          ))}
-        </ol>
+        <div role="log" aria-label={t("log")}>
+          <ol class="log">
+            {preparation?.log.map((line) => (
+              <li key={line}>{line}</li>
+            ))}
+          </ol>
+        </div>
         {busy && (
           <div class="progress">
             <p class="hint">{phase?.what ?? ""}</p>
