@@ -36,14 +36,15 @@ describe.runIf(browserPresent)("the page in Chromium, with the default models", 
   const open = (name: string) => opened.open(name);
   const shot = (name: string, of?: Page) => opened.shot(name, of);
   const generate = async (name = "Generate") => {
-    const before = await page.locator(".result .card").count();
-    if (before > 0)
-      await page
-        .locator(".result .card img")
-        .first()
-        .evaluate((image) => image.classList.add("old"));
+    // Each job has a card of its own: the former one stays until this one's is there.
+    await page
+      .locator(".result .card")
+      .evaluateAll((cards) => cards.forEach((card) => void card.classList.add("former-card")));
     await page.locator("form").getByRole("button", { name, exact: true }).click();
-    await page.locator(".result .card img:not(.old), [role=alert]").first().waitFor({ timeout: 240_000 });
+    await page
+      .locator(".result:not(.busy) .card:not(.former-card), [role=alert]")
+      .first()
+      .waitFor({ timeout: 240_000 });
     expect(await page.getByRole("alert").allTextContents()).toEqual([]);
   };
   const steps = (n: number) => page.getByRole("spinbutton", { name: "Sampling steps" }).fill(String(n));
