@@ -37,9 +37,11 @@ const lines = documents.flatMap((path) =>
       .map((line) => ({ path, line: line.trim() })),
   ),
 );
+/** Each once, however many documents have it. */
 const commands = lines
   .filter(({ line }) => line.startsWith("npx tfjs-diffusion "))
-  .map(({ path, line }) => ({ path, line: line.replace(/\s+#.*$/, "").replace("npx tfjs-diffusion ", "") }));
+  .map(({ path, line }) => ({ path, line: line.replace(/\s+#.*$/, "").replace("npx tfjs-diffusion ", "") }))
+  .filter(({ line }, i, all) => all.findIndex((other) => other.line === line) === i);
 
 /** What needs a network, a model of the reader's, another machine, or does not end. */
 const isElsewhere = (line: string): boolean =>
@@ -92,8 +94,8 @@ describe("curl", () => {
   let server: RunningServer;
   beforeAll(async () => {
     server = await serve({ port: 0, dataDir: join(work, "data"), page: work, graceMs: 0, log() {} });
-  });
-  afterAll(() => server.close());
+  }, 120_000);
+  afterAll(() => server.close(), 120_000);
 
   const all = lines.filter(({ line }) => line.startsWith("curl -s"));
   test.runIf(existsSync("/usr/bin/curl"))("every line is answered", { timeout: 900_000 }, async () => {

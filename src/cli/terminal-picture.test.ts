@@ -31,11 +31,13 @@ test("half blocks: two pixels a character, 40 columns at most, and no higher tha
 });
 
 test("kitty: the PNG in base64, in pieces of at most 4096 characters, and only the last says that it is the last", () => {
-  const noise = {
-    width: 64,
-    height: 64,
-    data: Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * i * 31) % 256),
+  // Without a period, or the PNG would be small enough for one piece.
+  let state = 1;
+  const byte = () => {
+    state = (state * 48271) % 2147483647;
+    return state & 255;
   };
+  const noise = { width: 64, height: 64, data: Uint8Array.from({ length: 64 * 64 * 3 }, byte) };
   const text = terminalPicture(noise, { graphics: "kitty", columns: 80, rows: 50, depth: 24 });
   const pieces = [...readable(text).matchAll(/␛_G([^;]*);([^␛]*)␛\\/g)];
   expect(pieces.length).toBeGreaterThan(1);

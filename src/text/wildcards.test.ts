@@ -38,6 +38,7 @@ test("several of a choice: none twice, in the order they were drawn", () => {
     expect(["a", "b", "c"]).toEqual(expect.arrayContaining(drawn));
   }
   expect(draw("{9$$ a | b }").split(", ").sort()).toEqual(["a", "b"]);
+  expect(draw("{3$$a|b|c}").split(", ").sort()).toEqual(["a", "b", "c"]);
 });
 
 describe("what is no wildcard stays as it is", () => {

@@ -72,8 +72,7 @@ function chosen(parts: readonly string[], drawing: Drawing): string {
   const [, count, first] = /^\s*(\d+)\$\$(.*)$/su.exec(parts[0]!) ?? [];
   const left = [...(first === undefined ? parts : [first, ...parts.slice(1)])].map(weighed);
   const taken: string[] = [];
-  for (let i = 0; i < Math.min(Number(count ?? 1), left.length || 1); i++) {
-    if (left.length === 0) break;
+  while (left.length > 0 && taken.length < Number(count ?? 1)) {
     const sum = left.reduce((all, { weight }) => all + weight, 0);
     let at = drawing.random() * sum;
     let index = left.findIndex(({ weight }) => {
