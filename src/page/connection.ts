@@ -3,9 +3,12 @@ import { createStore } from "./store.js";
 /** Whether the server answers, as far as is known. */
 export const connection = createStore<"fine" | "gone">("fine");
 
-const everyMs = 1500;
-/** An answer that takes longer is none; with the pause before it, silence is noticed within five seconds. */
-const patienceMs = 2500;
+const everyMs = 1000;
+/**
+ * An answer that takes longer is none; with the pause before it, silence is noticed within five seconds. As long as
+ * that allows: on a busy machine a server that is there may need seconds.
+ */
+const patienceMs = 3900;
 
 const answers = (): Promise<boolean> =>
   fetch("/health", { signal: AbortSignal.timeout(patienceMs), cache: "no-store" }).then(
@@ -35,7 +38,7 @@ export function watchConnection(): () => void {
   const look = async () => {
     if (ended) return;
     if (document.visibilityState === "visible") await lookForServer();
-    setTimeout(look, connection.get() === "gone" ? 1000 : everyMs);
+    setTimeout(look, everyMs);
   };
   void look();
   return () => {

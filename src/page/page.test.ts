@@ -42,10 +42,10 @@ describe.runIf(browserPresent)("the page in Chromium, with the default models", 
       .evaluateAll((cards) => cards.forEach((card) => void card.classList.add("former-card")));
     await page.locator("form").getByRole("button", { name, exact: true }).click();
     await page
-      .locator(".result:not(.busy) .card:not(.former-card), [role=alert]")
+      .locator(".result:not(.busy) .card:not(.former-card), #panel [role=alert]")
       .first()
       .waitFor({ timeout: 240_000 });
-    expect(await page.getByRole("alert").allTextContents()).toEqual([]);
+    expect(await page.locator("#panel").getByRole("alert").allTextContents()).toEqual([]);
   };
   const steps = (n: number) => page.getByRole("spinbutton", { name: "Sampling steps" }).fill(String(n));
 
@@ -93,7 +93,7 @@ describe.runIf(browserPresent)("the page in Chromium, with the default models", 
   test("inpaint: a mask is painted with the pointer and with keys, and undone", async () => {
     await open("Inpaint");
     await page.getByRole("button", { name: "Generate" }).click();
-    expect(await page.getByRole("alert").textContent()).toContain("Paint");
+    expect(await page.locator("#panel").getByRole("alert").textContent()).toContain("Paint");
     const canvas = page.locator("canvas");
     await canvas.scrollIntoViewIfNeeded();
     const box = (await canvas.boundingBox())!;
@@ -351,7 +351,7 @@ describe.runIf(browserPresent)("the page in Chromium, with the default models", 
     await open("Text to image");
     await page.getByRole("spinbutton", { name: "Width" }).fill("100");
     await page.getByRole("button", { name: "Generate" }).click();
-    const alert = page.getByRole("alert");
+    const alert = page.locator("#panel").getByRole("alert");
     await alert.waitFor();
     expect(await alert.textContent()).toMatch(/width must be a multiple of 8.*96 or 104/);
     await page.getByRole("spinbutton", { name: "Width" }).fill("128");
