@@ -19,11 +19,13 @@ export default defineConfig([
   {
     ...common,
     format: "esm",
-    // The library starts runtime/worker.js as a child process, by its path beside index.js or index.cjs.
+    // The library starts runtime/worker.js as a child process, by its path beside index.js or index.cjs; the server
+    // likewise server/foreign.js.
     entry: {
       index: "src/index.ts",
       "cli/main": "src/cli/main.ts",
       "runtime/worker": "src/runtime/process/worker.ts",
+      "server/foreign": "src/server/foreign/process.ts",
     },
     dts: { entry: { index: "src/index.ts" }, banner: typesNeeded },
   },

@@ -40,7 +40,7 @@ const floors: Record<string, readonly string[]> = {
     ...["runtime", "schedulers", "text", "weights"],
     "ops",
   ],
-  server: ["errors", "abortable", "events", "expectations", "disk", "index", "options"],
+  server: ["errors", "abortable", "events", "expectations", "disk", "image", "index", "options"],
   page: ["options", "server"],
   cli: [
     ...["errors", "disk", "hub", "image", "index", "latents", "options", "pipeline", "runtime", "schedulers"],
@@ -51,10 +51,11 @@ const floors: Record<string, readonly string[]> = {
 /** The rooms of the server, likewise; files at its top put them together. */
 const serverRooms: Record<string, readonly string[]> = {
   requests: [],
+  foreign: ["requests"],
   storage: ["requests"],
   queue: ["requests"],
-  jobs: ["queue", "requests", "storage"],
-  http: ["jobs", "queue", "requests", "storage"],
+  jobs: ["foreign", "queue", "requests", "storage"],
+  http: ["foreign", "jobs", "queue", "requests", "storage"],
 };
 
 /** Folders without I/O, clocks or chance; reading an image from a path is the one exception. */

@@ -70,7 +70,7 @@ export type {
 } from "./options/load.js";
 export { upscalerOptionNames } from "./options/load.js";
 export type { GenerateOptions, GenerationDefaults } from "./options/options.js";
-export type { Inpainting, Mode, ResolvedOptions, Upscaling } from "./options/resolved.js";
+export type { Inpainting, Mode, ModelTraits, ResolvedOptions, Upscaling } from "./options/resolved.js";
 export type { RunOptions } from "./options/run-options.js";
 export type { SamplingOptions } from "./options/sampling-options.js";
 export { type PictureSeeding, type Seeding, seedsOfPicture } from "./options/seeds.js";
@@ -89,6 +89,7 @@ export { type LayerName, loadLayer } from "./pipeline/layers.js";
 export { hashWeights } from "./pipeline/model-hash.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";
 export { defaultModels } from "./pipeline/model-source.js";
+export { type GenerationPlan, type PlannedPass, planGeneration } from "./pipeline/plan.js";
 export type { GenerateResult } from "./pipeline/run.js";
 export { keepModels, unload } from "./pipeline/shared-models.js";
 export { StableDiffusion } from "./pipeline/stable-diffusion.js";

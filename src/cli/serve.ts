@@ -11,6 +11,8 @@ interface Flags {
   readonly port: number;
   readonly listen?: string;
   readonly auth?: string;
+  readonly token?: boolean;
+  readonly allowPaths?: boolean;
   readonly allowHost: readonly string[];
   readonly data?: string;
   readonly images?: string;
@@ -26,6 +28,9 @@ interface Flags {
   readonly config?: string;
   readonly prediction?: Prediction;
   readonly queue?: string;
+  readonly memory?: number;
+  readonly hang: number;
+  readonly quota: number;
   readonly grace: number;
   readonly log: LogFormat;
 }
@@ -41,7 +46,9 @@ export function addServe(program: Command, session: Session): void {
     )
     .option("--port <number>", "port to listen on", wholeNumber, 7860)
     .option("--listen <address>", "also for other machines: an address of this one, or 0.0.0.0; needs --auth")
-    .option("--auth <user:password>", "who may use it (also TFJS_DIFFUSION_AUTH)")
+    .option("--auth <user:password>", "who may use it; better TFJS_DIFFUSION_AUTH, which no other user sees")
+    .option("--token", "a secret in the page's URL, against other users of this machine")
+    .option("--allow-paths", '"Optimize model" takes paths of this machine')
     .option("--allow-host <name:port>", "a further name that the server is asked by; repeatable", collect, [])
     .option("--data <folder>", "where pictures, history and settings are kept")
     .addOption(
@@ -64,6 +71,13 @@ export function addServe(program: Command, session: Session): void {
     .addOption(flagOf("config", loadOptions.config))
     .addOption(flagOf("prediction", { ...loadOptions.prediction, about: predictionAbout }))
     .option("--threads <number>", "processor threads", wholeNumber)
+    .option(
+      "--memory <megabytes>",
+      "private memory of the process that computes, at most (default: 9/10 of all)",
+      wholeNumber,
+    )
+    .option("--hang <seconds>", "a network's call that takes longer is ended", wholeNumber, 600)
+    .option("--quota <gigabytes>", "pictures kept in the data folder, at most", wholeNumber, 32)
     .option("--grace <seconds>", "what running jobs are given at the end", wholeNumber, 30)
     .addOption(logFlag())
     .addOption(
@@ -75,11 +89,12 @@ export function addServe(program: Command, session: Session): void {
 }
 
 async function run(
-  { allowHost, data, threads, config, prediction, grace, log, ...flags }: Flags,
+  { allowHost, data, threads, config, memory, hang, quota, token, prediction, grace, log, ...flags }: Flags,
   session: Session,
 ): Promise<void> {
   // Not an option's default, which the help would show.
   const auth = flags.auth ?? process.env.TFJS_DIFFUSION_AUTH;
+  const secret = process.env.TFJS_DIFFUSION_TOKEN || token;
   const graceMs = grace * 1000;
   const name = processName();
   const start = async () => {
@@ -88,13 +103,17 @@ async function run(
     return serve({
       ...flags,
       ...(auth && { auth }),
+      ...(secret && { token: secret }),
       allowHosts: allowHost,
       graceMs,
       name,
       startMs: startTime(),
       log: serviceLog(log, "server", name),
       ...(data && { dataDir: data }),
+      limits: { storedBytes: quota * 2 ** 30 },
       load: {
+        hangMs: hang * 1000,
+        ...(memory !== undefined && { memoryLimit: memory * 2 ** 20 }),
         ...(threads !== undefined && { threads }),
         ...(config !== undefined && { config }),
         ...(prediction && { prediction }),
@@ -105,7 +124,8 @@ async function run(
   await runService(session, {
     graceMs,
     start,
-    started: ({ url }) => (session.json ? sayJson({ url }) : say(`${url}  (${what}; stop with Ctrl-C)`)),
+    started: ({ pageUrl: url }) =>
+      session.json ? sayJson({ url }) : say(`${url}  (${what}; stop with Ctrl-C)`),
     stopping: `Stopping: what runs is finished first. Once more Ctrl-C stops at once; ${invocation} serve goes on then.`,
   });
 }

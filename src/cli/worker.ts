@@ -59,7 +59,11 @@ export function addWorker(program: Command, session: Session): void {
       ),
     )
     .option("--threads <number>", "processor threads", wholeNumber)
-    .option("--memory <megabytes>", "private memory of the process that computes, at most", wholeNumber)
+    .option(
+      "--memory <megabytes>",
+      "private memory of the process that computes, at most (default: 9/10 of all)",
+      wholeNumber,
+    )
     .option("--hang <seconds>", "a network's call that takes longer is ended", wholeNumber, 600)
     .option("--grace <seconds>", "what a running job is given at the end", wholeNumber, 30)
     .addOption(logFlag())

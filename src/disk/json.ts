@@ -25,9 +25,17 @@ const maxDepth = 64;
 const python = /NaN|-?Infinity|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const naturals = /(?:0|[1-9]\d*)(?![\d.eE])/y;
 
-/** JSON, stricter than `JSON.parse`: a key that occurs twice in an object is an error. Throws a SyntaxError. */
-export function parseJson(text: string, numbers: JsonNumbers): Json {
+/** Values in all: more than any vocabulary has, and little enough for memory. */
+const MAX_VALUES = 4_000_000;
+
+/**
+ * JSON, stricter than `JSON.parse`: a key that occurs twice in an object is an error. Throws a SyntaxError.
+ *
+ * @param mostKeys of one object
+ */
+export function parseJson(text: string, numbers: JsonNumbers, mostKeys = MAX_VALUES): Json {
   let at = 0;
+  let values = 0;
   const fail = (expected: string): never => {
     const found = at < text.length ? JSON.stringify(text.slice(at, at + 16)) : "the end";
     throw new SyntaxError(`expected ${expected} at character ${at}, got ${found}`);
@@ -75,6 +83,7 @@ export function parseJson(text: string, numbers: JsonNumbers): Json {
     do {
       const key = string();
       if (entries.has(key)) throw new SyntaxError(`the key ${quoted(key)} occurs twice`);
+      if (entries.size >= mostKeys) throw new SyntaxError(`more than ${mostKeys} keys in an object`);
       if (!take(":")) fail('":"');
       entries.set(key, value(depth + 1));
     } while (take(","));
@@ -91,6 +100,7 @@ export function parseJson(text: string, numbers: JsonNumbers): Json {
   };
   const value = (depth: number): Json => {
     if (depth > maxDepth) fail(`at most ${maxDepth} levels`);
+    if (++values > MAX_VALUES) throw new SyntaxError(`more than ${MAX_VALUES} values`);
     if (take("{")) return object(depth);
     if (take("[")) return array(depth);
     if (text[at] === '"') return string();

@@ -4,6 +4,7 @@ import type { Conditions } from "./conditioning.js";
 import type { Control } from "./control.js";
 import type { PicturePrompt } from "./ip-adapter.js";
 import type { Loaded } from "./loaded.js";
+import type { Planned } from "./passes.js";
 import type { Previewer } from "./previews.js";
 
 /** One `generate()`: what it goes by, and what it runs on. */
@@ -23,6 +24,9 @@ export interface Generation {
   /** What was done to the input that its owner should know of. */
   readonly notes: string[];
 }
+
+/** What its passes follow from. */
+export const plannedOf = ({ loaded: { traits }, options }: Generation): Planned => ({ traits, options });
 
 /** Where a generation stands. */
 export interface Meter {

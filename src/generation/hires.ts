@@ -7,11 +7,12 @@ import { coveringSize } from "../options/sizes.js";
 import { enlarge } from "./enlarge.js";
 import { type Generation, timed } from "./generation.js";
 import { decodeLatents } from "./latent-space.js";
-import { type Pass, runPass } from "./sampling.js";
+import type { Pass, Planned } from "./passes.js";
+import { runPass } from "./sampling.js";
 import { fromImage, fromLatents } from "./starts.js";
 
 /** The second pass of "hires fix". Given steps are all run, as in the web UI. */
-export function hiresPass({ options: { hires, steps } }: Generation): Pass {
+export function hiresPass({ options: { hires, steps } }: Pick<Planned, "options">): Pass {
   const { width, height, strength, steps: exact } = hires!;
   return {
     size: { width, height },

@@ -4,15 +4,17 @@ import { fitImage } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
 import type { VaeOptions } from "../runtime/networks/autoencoder.js";
-import { type Generation, timed } from "./generation.js";
-import { hiresFix, hiresPass } from "./hires.js";
+import { type Generation, plannedOf, timed } from "./generation.js";
+import { hiresFix } from "./hires.js";
 import { repainting } from "./inpainting.js";
 import type { Inputs } from "./inputs.js";
 import { decodeLatents, encodeImage, samplePosterior } from "./latent-space.js";
 import { fromLowResLatents } from "./latent-upscale.js";
 import { drawNoise } from "./noise.js";
-import { outpaint, outpaintingPasses } from "./outpainting.js";
-import { evaluationsOf, type Pass, runPass } from "./sampling.js";
+import { outpaint } from "./outpainting.js";
+import { evaluationsOf, type Pass, schedulerFor } from "./passes.js";
+import { passesOf } from "./plan.js";
+import { runPass } from "./sampling.js";
 import {
   fromImage,
   fromInstruction,
@@ -53,34 +55,33 @@ async function imageMaker(generation: Generation, { image, mask, latents }: Inpu
   const size: Size = { width: options.width, height: options.height };
   const { resizeMode } = options;
   const fitted = (mode = resizeMode) => fitImage(image!, size, mode === "latent" ? "stretch" : mode);
+  expect(generation, passesOf(plannedOf(generation), image));
   switch (options.mode) {
     case "outpaint":
-      expect(generation, outpaintingPasses(generation, image!));
       return (index, rng) => outpaint(generation, image!, { index, rng });
     case "inpaint": {
       const { masked, restore, original } = repainting(generation, image!, mask!);
       if (options.strength === 0) return untouched(generation, original, masked.image);
-      return single(generation, size, await fromMasked(generation, masked), restore);
+      return single(generation, await fromMasked(generation, masked), restore);
     }
     case "img2img":
-      if (latents) return single(generation, size, await fromLatents(generation, latents, size));
+      if (latents) return single(generation, await fromLatents(generation, latents, size));
       if (options.strength === 0) return untouched(generation, fitted());
       return single(
         generation,
-        size,
         await (resizeMode === "latent"
           ? fromImage(generation, wholeCells(image!, generation.loaded.model.factor), size)
           : fromImage(generation, fitted())),
       );
     case "instruct":
-      return single(generation, size, await fromInstruction(generation, fitted()));
+      return single(generation, await fromInstruction(generation, fitted()));
     case "upscale":
       if (generation.loaded.traits.latentUpscaling)
-        return single(generation, size, await fromLowResLatents(generation, latents ?? image!, size));
-      return single(generation, size, fromLowRes(generation, image!, size));
+        return single(generation, await fromLowResLatents(generation, latents ?? image!, size));
+      return single(generation, fromLowRes(generation, image!, size));
     case "txt2img":
     case "unconditional":
-      return single(generation, size, await fromNoise(generation, size));
+      return single(generation, await fromNoise(generation, size));
     default:
       throw internal(`nothing makes images of the mode ${options.mode satisfies never}`);
   }
@@ -90,7 +91,6 @@ async function imageMaker(generation: Generation, { image, mask, latents }: Inpu
 async function untouched(generation: Generation, image: Image, worked: Image = image): Promise<MakeImage> {
   const { loaded } = generation;
   const posterior = await timed(generation, "encode", () => encodeImage(loaded, worked));
-  expect(generation, []);
   return async (_index, rng) => ({
     latents: samplePosterior(loaded, posterior, drawNoise(rng, posterior.mean.shape)),
     image,
@@ -107,20 +107,13 @@ function wholeCells(image: Image, factor: number): Image {
 }
 
 /** One pass, a second one where hires asks for it, and the picture. */
-function single(
-  generation: Generation,
-  size: Size,
-  prepare: PrepareStart,
-  finish = (image: Image) => image,
-): MakeImage {
+function single(generation: Generation, prepare: PrepareStart, finish = (image: Image) => image): MakeImage {
   const { options, loaded } = generation;
-  const { steps, strength, exactSteps: exact = false, hires } = options;
-  const pass = { size, steps, exact, ...(strength !== undefined && { strength }) };
-  expect(generation, hires ? [pass, hiresPass(generation)] : [pass]);
+  const [pass] = passesOf(plannedOf(generation));
   return async (index, rng) => {
-    let latents = await runPass(generation, pass, { index, rng }, prepare);
+    let latents = await runPass(generation, pass!, { index, rng }, prepare);
     // A picture that is stopped in its first pass stays as large as that.
-    if (hires && !options.stop?.aborted) latents = await hiresFix(generation, latents, index);
+    if (options.hires && !options.stop?.aborted) latents = await hiresFix(generation, latents, index);
     if (options.output === "latents") return { latents };
     const image = await timed(generation, "decode", () =>
       decodeLatents(loaded, latents, tileWise(generation, index)),
@@ -141,6 +134,10 @@ function tileWise({ options }: Generation, index: number): VaeOptions {
 
 /** Tells the meter how many evaluations are to come. */
 function expect(generation: Generation, passes: readonly Pass[]): void {
-  const evaluations = passes.reduce((sum, pass) => sum + evaluationsOf(generation, pass), 0);
+  const planned = plannedOf(generation);
+  const evaluations = passes.reduce(
+    (sum, pass) => sum + evaluationsOf(planned, schedulerFor(planned, pass)),
+    0,
+  );
   generation.meter.evaluations = evaluations * generation.options.seeds.length;
 }

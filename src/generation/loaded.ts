@@ -69,12 +69,10 @@ function traitsOfKind(model: Model): ModelTraits {
 }
 
 /** [1, h, w, C] of the latents of one picture. */
-export const latentShape = ({ traits: { factor, channels } }: Loaded, { width, height }: Size): number[] => [
-  1,
-  height / factor,
-  width / factor,
-  channels,
-];
+export const latentShape = (
+  { traits: { factor, channels } }: Pick<Loaded, "traits">,
+  { width, height }: Size,
+): number[] => [1, height / factor, width / factor, channels];
 
 export function vaeOf({ traits, networks }: Loaded): Vae {
   if (networks.vae) return networks.vae;

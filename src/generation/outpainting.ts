@@ -11,11 +11,12 @@ import {
 } from "../image/outpaint.js";
 import type { Latents } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
-import { type Generation, timed } from "./generation.js";
+import { type Generation, plannedOf, timed } from "./generation.js";
 import { fadeWidth } from "./inpainting.js";
 import { decodeLatents } from "./latent-space.js";
 import { previewInPlace } from "./outpaint-preview.js";
-import { type Pass, runPass } from "./sampling.js";
+import type { Pass, Planned } from "./passes.js";
+import { runPass } from "./sampling.js";
 import { fromMasked } from "./starts.js";
 
 /** Pixels on both sides of a seam that the second pass may change. */
@@ -33,9 +34,9 @@ interface Growth {
  * Sides grow one after the other, in portions: left and right, then top and bottom over the new width. Along that
  * direction the network sees no more than its own size, where it composes best; most of it is the picture.
  */
-function growths({ options, loaded }: Generation, image: Size): Growth[] {
+function growths({ options, traits }: Planned, image: Size): Growth[] {
   const { margins, step } = options.outpainting!;
-  const own = loaded.traits.size;
+  const own = traits.size;
   let { width, height } = image;
   const passes = (["left", "right", "top", "bottom"] as const)
     .filter((side) => margins[side] > 0)
@@ -55,29 +56,32 @@ function growths({ options, loaded }: Generation, image: Size): Growth[] {
 }
 
 /** The passes that outpainting an image of this size takes, in order. */
-export function outpaintingPasses(generation: Generation, image: Size): Pass[] {
-  const { seamStrength } = generation.options.outpainting!;
-  const { factor } = generation.loaded.model;
+export function outpaintingPasses(planned: Planned, image: Size): Pass[] {
+  const { seamStrength } = planned.options.outpainting!;
+  const { factor } = planned.traits;
   const up = (pixels: number) => Math.ceil(pixels / factor) * factor;
-  return growths(generation, image).flatMap(({ seen, margins }) => {
+  return growths(planned, image).flatMap(({ seen, margins }) => {
     const size = {
       width: up(seen.right - seen.left + margins.left + margins.right),
       height: up(seen.bottom - seen.top + margins.top + margins.bottom),
     };
     return seamStrength > 0
-      ? [paintingPass(generation, size), seamPass(generation, size)]
-      : [paintingPass(generation, size)];
+      ? [paintingPass(planned, size), seamPass(planned, size)]
+      : [paintingPass(planned, size)];
   });
 }
 
-const paintingPass = ({ options: { steps, strength, exactSteps } }: Generation, size: Size): Pass => ({
+const paintingPass = (
+  { options: { steps, strength, exactSteps } }: Pick<Planned, "options">,
+  size: Size,
+): Pass => ({
   size,
   steps,
   strength: strength!,
   exact: exactSteps ?? false,
 });
 
-const seamPass = ({ options: { steps, outpainting } }: Generation, size: Size): Pass => ({
+const seamPass = ({ options: { steps, outpainting } }: Pick<Planned, "options">, size: Size): Pass => ({
   size,
   steps,
   strength: outpainting!.seamStrength,
@@ -104,7 +108,7 @@ export async function outpaint(
   // Noise for the canvas comes from a stream of its own, so that the run's is drawn as without it.
   const fill = createRng(options.rng, options.seeds[run.index]!);
   let [picture, latents]: [Image, Latents | undefined] = [image, undefined];
-  const all = growths(generation, image);
+  const all = growths(plannedOf(generation), image);
   for (const [i, growth] of all.entries()) {
     const { seen, margins } = growth;
     const canvas = outpaintCanvas(crop(picture, seen), margins, {

@@ -1,4 +1,3 @@
-import type { Size } from "../image/image.js";
 import { restoreKept } from "../latents/blend.js";
 import { brownianNoise } from "../latents/brownian.js";
 import type { Latents } from "../latents/latents.js";
@@ -8,31 +7,12 @@ import type { SchedulerConfig } from "../schedulers/config.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { controlsFor } from "./control.js";
 import { type Denoising, type DenoisingStep, denoise } from "./denoise.js";
-import { type Generation, timed } from "./generation.js";
-import { latentShape } from "./loaded.js";
+import { type Generation, plannedOf, timed } from "./generation.js";
 import { drawNoise } from "./noise.js";
+import { type Pass, rangeOf, schedulerFor } from "./passes.js";
 import { guidancePlan, predictor } from "./predict.js";
 import { restoreUnreleased } from "./soft-mask.js";
 import type { ImageRun, PrepareStart, Start } from "./starts.js";
-
-/** One way from noise, or from a noised picture, to latents. */
-export interface Pass {
-  /** Generated at, in pixels. */
-  readonly size: Size;
-  readonly steps: number;
-  /** Absent: all steps. */
-  readonly strength?: number;
-  /** Runs all `steps` in spite of the strength. */
-  readonly exact?: boolean;
-  /** Steps of the pass before this one. */
-  readonly before?: number;
-}
-
-/** Network evaluations of a pass, as far as the scheduler knows them before it runs. */
-export function evaluationsOf(generation: Generation, pass: Pass): number {
-  const { from, to } = rangeOf(generation, schedulerFor(generation, pass).timesteps);
-  return to - from;
-}
 
 export async function runPass(
   generation: Generation,
@@ -40,7 +20,7 @@ export async function runPass(
   { index, rng }: Omit<ImageRun, "scheduler">,
   prepare: PrepareStart,
 ): Promise<Latents> {
-  const scheduler = schedulerFor(generation, pass);
+  const scheduler = schedulerFor(plannedOf(generation), pass);
   const start = prepare({ index, rng, scheduler });
   return timed(generation, "denoise", () => sample(generation, pass, { index, rng, scheduler }, start));
 }
@@ -66,7 +46,7 @@ async function sample(generation: Generation, pass: Pass, run: ImageRun, start: 
     ...restorer(start, scheduler),
     noise: stepNoise(generation, run, start.sample.shape),
     ...((options.denoisingStart ?? options.denoisingEnd) !== undefined && {
-      range: rangeOf(generation, scheduler.timesteps),
+      range: rangeOf(plannedOf(generation), scheduler.timesteps),
     }),
     ...(options.signal && { signal: options.signal }),
     ...(options.stop && { stop: options.stop }),
@@ -122,40 +102,4 @@ function editedSteps(scheduler: SchedulerConfig | "custom", { steps, before = 0 
   if (scheduler === "custom") return { steps: Math.max(steps, planned), before };
   const each = isSecondOrder(scheduler) ? 2 : 1;
   return { steps: each * steps, before: each * before };
-}
-
-function schedulerFor({ loaded, options }: Generation, pass: Pass): Scheduler {
-  const { eta } = options;
-  return options.createScheduler({
-    ...stepsOf(pass, loaded.model.unet.kind === "unet" && loaded.traits.guidanceEmbedding),
-    shape: latentShape(loaded, pass.size),
-    ...(eta !== undefined && { eta }),
-  });
-}
-
-/**
- * How a pass is asked of a scheduler. "Exact" takes a schedule of steps / strength, as the web UI's
- * `img2img_fix_steps`; distilled models run all steps, on the last part of their own schedule.
- */
-function stepsOf({ steps, strength, exact }: Pass, distilled: boolean) {
-  if (strength === undefined) return { steps };
-  if (distilled) return { steps, scheduleStrength: strength };
-  if (!exact) return { steps, strength };
-  const all = Math.floor(steps / Math.min(strength, 0.999));
-  return { steps: all, strength: Math.min(1, (steps + 0.5) / all) };
-}
-
-/** The evaluations between denoisingStart and denoisingEnd, counted as diffusers' SDXL pipelines do. */
-function rangeOf({ loaded, options }: Generation, timesteps: readonly number[]) {
-  const { denoisingStart, denoisingEnd, scheduler, steps } = options;
-  const config = scheduler === "custom" ? loaded.traits.scheduler : scheduler;
-  const training = Number(config.num_train_timesteps ?? 1000);
-  const cutoff = (share: number) => Math.round(training - share * training);
-  const count = (holds: (t: number) => boolean) => timesteps.filter(holds).length;
-  const to = denoisingEnd === undefined ? timesteps.length : count((t) => t >= cutoff(denoisingEnd));
-  if (denoisingStart === undefined) return { from: 0, to };
-  const rest = count((t) => t < cutoff(denoisingStart));
-  // Rules of second order look at most timesteps twice: between the two looks nothing can begin.
-  const twice = steps > 1 && timesteps.length === 2 * steps - 1;
-  return { from: Math.max(0, timesteps.length - rest - (twice && rest % 2 === 0 ? 1 : 0)), to };
 }

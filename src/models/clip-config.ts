@@ -1,14 +1,14 @@
 import { z } from "zod";
 import type { TextEncoderConfig } from "./clip.js";
 import type { ImageEncoderConfig } from "./clip-vision.js";
-import { count, keysOf, parse, unusable } from "./config.js";
+import { count, keysOf, layers, parse, unusable } from "./config.js";
 
 const clipSchema = z.object({
   architectures: z.array(z.string()).default([]),
   vocab_size: z.number().int().positive().max(10_000_000).default(49_408),
   hidden_size: count.default(512),
   intermediate_size: count.default(2048),
-  num_hidden_layers: count.default(12),
+  num_hidden_layers: layers.default(12),
   num_attention_heads: count.default(8),
   max_position_embeddings: count.default(77),
   hidden_act: z.enum(["quick_gelu", "gelu", "gelu_new"]).default("quick_gelu"),
@@ -47,7 +47,7 @@ export function parseTextEncoderConfig(json: unknown, file: string): TextEncoder
 const visionSchema = z.object({
   hidden_size: count.default(768),
   intermediate_size: count.default(3072),
-  num_hidden_layers: count.default(12),
+  num_hidden_layers: layers.default(12),
   num_attention_heads: count.default(12),
   image_size: count.default(224),
   patch_size: count.default(32),

@@ -10,6 +10,12 @@ import { inWords, problemsOf } from "../expectations.js";
 
 export const count = z.number().int().positive().max(65_536);
 export const perLevel = z.array(count).min(1).max(16);
+/** No network has more in a block; a config made to exhaust memory does. */
+const MOST_LAYERS = 64;
+export const layers = z.number().int().positive().max(MOST_LAYERS);
+export const layersPerLevel = z.array(layers).min(1).max(16);
+/** Of transformers behind a layer, which may have none. */
+export const depth = z.number().int().nonnegative().max(MOST_LAYERS);
 export const sampleSize = nullable(z.union([count, z.array(count)]));
 export const silu = z.enum(["silu", "swish"]).default("silu");
 

@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { count, keysOf, parse, perLevel } from "./config.js";
+import { count, keysOf, layers, parse, perLevel } from "./config.js";
 import type { T2iAdapterConfig } from "./t2i-adapter.js";
 
 const schema = z.object({
   in_channels: count.default(3),
   channels: perLevel.default([320, 640, 1280, 1280]),
-  num_res_blocks: count.default(2),
+  num_res_blocks: layers.default(2),
   downscale_factor: count.default(8),
   adapter_type: z.enum(["full_adapter", "full_adapter_xl", "light_adapter"]).default("full_adapter"),
 });

@@ -3,6 +3,7 @@ import {
   count,
   firstOf,
   keysOf,
+  layers,
   parse,
   perLevel,
   requireDivisible,
@@ -23,7 +24,7 @@ const unet2dSchema = z.object({
   up_block_types: z
     .array(z.enum(["UpBlock2D", "AttnUpBlock2D"]))
     .default(["AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"]),
-  layers_per_block: count.default(2),
+  layers_per_block: layers.default(2),
   attention_head_dim: z.union([count, z.null()]).default(8),
   add_attention: z.boolean().default(true),
   norm_num_groups: count.default(32),

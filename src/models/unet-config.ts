@@ -2,8 +2,11 @@ import { z } from "zod";
 import { DiffusionError } from "../errors.js";
 import {
   count,
+  depth,
   firstOf,
   keysOf,
+  layers,
+  layersPerLevel,
   nullable,
   parse,
   perLevel,
@@ -58,7 +61,6 @@ export interface UNetConfig {
 }
 
 /** Layers of a transformer: 0 is a transformer that only projects. */
-const depth = z.number().int().nonnegative().max(256);
 /** For each level, and there for each ResNet. */
 const depths = z
   .array(z.union([depth, z.array(depth).min(1).max(17)]))
@@ -77,7 +79,7 @@ const unetSchema = z.object({
     .enum(["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"])
     .nullable()
     .default("UNetMidBlock2DCrossAttn"),
-  layers_per_block: z.union([count, perLevel]).default(2),
+  layers_per_block: z.union([layers, layersPerLevel]).default(2),
   attention_head_dim: z.union([count, perLevel]).default(8),
   num_attention_heads: nullable(z.union([count, perLevel])),
   transformer_layers_per_block: z.union([depth, depths]).default(1),

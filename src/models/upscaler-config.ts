@@ -25,7 +25,7 @@ function rrdbConfig(tensors: Tensors, file: string): RrdbConfig {
   const shape = shapes(tensors, file);
   const [features, inputs] = shape("conv_first.weight");
   const [outputs] = shape("conv_last.weight");
-  const enlargements = numbered(tensors, /^conv_up(\d+)\.weight$/);
+  const enlargements = numbered(tensors, /^conv_up(\d+)\.weight$/, file);
   const shuffle = Math.sqrt(inputs! / outputs!);
   requireColours(file, outputs!);
   // Weights of scales 2 and 3 have the same shapes: what a file is for stands in its name only.
@@ -39,7 +39,7 @@ function rrdbConfig(tensors: Tensors, file: string): RrdbConfig {
     shuffle,
     features: features!,
     growth: shape("body.0.rdb1.conv1.weight")[0]!,
-    blocks: numbered(tensors, /^body\.(\d+)\.rdb1\.conv1\.weight$/),
+    blocks: numbered(tensors, /^body\.(\d+)\.rdb1\.conv1\.weight$/, file),
     enlargements,
     factor,
     plus: tensors.has("body.0.rdb1.conv1x1.weight"),
@@ -52,7 +52,7 @@ const saysThree = (file: string): boolean =>
 
 function srvggConfig(tensors: Tensors, file: string): SrvggConfig {
   const shape = shapes(tensors, file);
-  const layers = numbered(tensors, /^body\.(\d+)\.bias$/);
+  const layers = numbered(tensors, /^body\.(\d+)\.bias$/, file);
   const [features, inputs] = shape("body.0.weight");
   const [outputs] = shape(`body.${2 * (layers - 1)}.weight`);
   if (!tensors.has("body.1.weight"))
@@ -85,6 +85,12 @@ const shapes =
     return found.shape;
   };
 
+/** Real-ESRGAN has 23 blocks, the compact networks up to 34 convolutions. */
+const MOST_BLOCKS = 256;
+
 /** How many there are. */
-const numbered = (tensors: Tensors, pattern: RegExp): number =>
-  [...tensors.keys()].filter((name) => pattern.test(name)).length;
+function numbered(tensors: Tensors, pattern: RegExp, file: string): number {
+  const count = [...tensors.keys()].filter((name) => pattern.test(name)).length;
+  if (count <= MOST_BLOCKS) return count;
+  throw new DiffusionError("UNSUPPORTED", `${file}: an upscaler of ${count} blocks, at most ${MOST_BLOCKS}`);
+}

@@ -27,6 +27,8 @@ export interface ModelInfo {
   readonly usual: UsualOptions;
   /** The part of it that the model's own generation_defaults.json says. */
   readonly generationDefaults?: GenerationDefaults;
+  /** What fills in the options that are left out, see `planGeneration`. */
+  readonly traits: ModelTraits;
   /** Folder for `loadTokenizer`, where the model reads text. */
   readonly tokenizer?: string;
 }
@@ -59,6 +61,7 @@ export async function describeModel(
     schedulerConfig: scheduler,
     usual: usualOptions(traits),
     ...(defaults && { generationDefaults: defaults }),
+    traits,
     ...(tokenizer && { tokenizer: tokenizer.folder }),
   };
 }

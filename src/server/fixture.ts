@@ -4,11 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Hono } from "hono";
 import { encodePng, formatParameters, type Image, type WildcardLists } from "../index.js";
+import { Foreign } from "./foreign/foreign.js";
 import { createHandler, createListener, type HandlerOptions } from "./http/handler.js";
 import type { Parts } from "./jobs/accept.js";
-import { Jobs, type Work } from "./jobs/jobs.js";
+import { Jobs } from "./jobs/jobs.js";
 import { Models } from "./jobs/models.js";
 import { Preparations } from "./jobs/prepare.js";
+import type { Work } from "./jobs/running.js";
 import { openLocalQueue } from "./queue/local/local.js";
 import { defaultLimits, type Limits } from "./requests/limits.js";
 import type { StoredRequest } from "./requests/request.js";
@@ -42,6 +44,8 @@ export async function testServer(
     work?: Work;
     limits?: Partial<Limits>;
     secret?: string;
+    token?: string;
+    hosts?: readonly string[];
     paths?: boolean;
     parallel?: number;
     loraDir?: string;
@@ -57,7 +61,7 @@ export async function testServer(
   const limits = { ...defaultLimits, ...options.limits };
   const settings = await openSettings(join(folder, "settings.json"));
   const models = await Models.open(settings, {}, options);
-  const images = folderStore(join(folder, "images"));
+  const images = folderStore(join(folder, "images"), { own: true });
   const queue = await openLocalQueue(join(folder, "journal.jsonl"), limits);
   const ran: StoredRequest[] = [];
   const log: string[] = [];
@@ -70,10 +74,16 @@ export async function testServer(
   jobs.start();
   const styles = options.styles === undefined ? noStyles : await openStyles(options.styles);
   const wildcards = async () => options.wildcards ?? {};
-  const parts: Parts = { jobs, models, images, settings, limits, styles, wildcards };
+  const foreign = new Foreign(limits);
+  const parts: Parts = { jobs, models, images, foreign, settings, limits, styles, wildcards };
   const handling: HandlerOptions = {
-    access: { hosts: () => new Set([host]), ...(options.secret && { secret: options.secret }) },
-    preparations: new Preparations(models, { paths: options.paths ?? false }),
+    access: {
+      hosts: () => new Set([host, ...(options.hosts ?? [])]),
+      log: (line) => log.push(line),
+      ...(options.secret && { secret: options.secret }),
+      ...(options.token && { token: options.token }),
+    },
+    preparations: new Preparations(models, { paths: options.paths ?? false, log: (line) => log.push(line) }),
     page: folder,
     version: "0.0.0",
     log: (line) => log.push(line),

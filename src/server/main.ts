@@ -1,4 +1,6 @@
+import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, isIP } from "node:net";
 import { homedir, hostname, networkInterfaces } from "node:os";
@@ -6,8 +8,11 @@ import { isAbsolute, join } from "node:path";
 import { type HeldLock, holdFileLock } from "../disk/file-lock.js";
 import { packageFolder, packageVersion } from "../disk/package.js";
 import { DiffusionError, type LoadOptions, readWildcards } from "../index.js";
+import { Foreign } from "./foreign/foreign.js";
 import { createListener } from "./http/handler.js";
 import type { Parts } from "./jobs/accept.js";
+import { usualGuards } from "./jobs/guards.js";
+import { sweep } from "./jobs/images-of-jobs.js";
 import { Jobs } from "./jobs/jobs.js";
 import { Models } from "./jobs/models.js";
 import { Preparations } from "./jobs/prepare.js";
@@ -15,6 +20,7 @@ import { libraryWork } from "./jobs/work.js";
 import { type Log, logJobs } from "./log.js";
 import { openLocalQueue } from "./queue/local/local.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
+import { errorOf } from "./refusal.js";
 import { defaultLimits, type Limits, sharedLimits } from "./requests/limits.js";
 import { type OpenedThings, openedThings, startError, timeLeft } from "./starting.js";
 import { imageStore } from "./storage/images.js";
@@ -28,6 +34,13 @@ export interface ServeOptions {
   readonly listen?: string;
   /** "user:password" */
   readonly auth?: string;
+  /**
+   * A secret in the URL of the page, against other users of this machine: `true` draws one. Programs send it as a Bearer
+   * token or as a password. In place of `auth`.
+   */
+  readonly token?: boolean | string;
+  /** Whether "Optimize model" takes paths of this machine. Default false: hub names, and what is on the list. */
+  readonly allowPaths?: boolean;
   /** Further values of the Host header, such as "pictures.example:443" behind a proxy. */
   readonly allowHosts?: readonly string[];
   /** Where pictures, history and settings are kept. Default: TFJS_DIFFUSION_DATA, else the user's data folder. */
@@ -50,7 +63,11 @@ export interface ServeOptions {
   readonly styles?: string;
   /** A folder of lists that prompts draw from: a text file for each. */
   readonly wildcards?: string;
-  readonly load?: Pick<LoadOptions, "threads" | "cacheDir" | "prediction" | "config">;
+  /** Default of `hangMs` and `memoryLimit`: ten minutes for a call, nine tenths of the memory. */
+  readonly load?: Pick<
+    LoadOptions,
+    "threads" | "cacheDir" | "prediction" | "config" | "memoryLimit" | "hangMs"
+  >;
   /** redis://host:port of a queue that workers share; then this process loads no model. */
   readonly queue?: string;
   readonly limits?: Partial<Limits>;
@@ -68,6 +85,8 @@ export interface ServeOptions {
 
 export interface RunningServer {
   readonly url: string;
+  /** What to open: with the token, where there is one. */
+  readonly pageUrl: string;
   /** Finishes or journals what runs, then ends: within `graceMs`, whatever does not answer. */
   close(): Promise<void>;
   /** Aborted, with what to say, when it cannot go on: another process has taken its data folder over. */
@@ -92,8 +111,10 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
 }
 
 async function start(options: ServeOptions, opened: OpenedThings): Promise<RunningServer> {
-  const { port = 7860, listen = "127.0.0.1", auth, log = () => {}, load = {}, graceMs = 30_000 } = options;
-  checkAccess(listen, auth);
+  const { port = 7860, listen = "127.0.0.1", auth, log = () => {}, graceMs = 30_000 } = options;
+  const load = { ...usualGuards(), ...options.load };
+  const token = options.token === true ? randomBytes(24).toString("base64url") : options.token || undefined;
+  checkAccess(listen, { auth, token });
   const left = timeLeft(options.startMs);
   const { queue: url, loraDir, vaeDir, controlDir, upscalerDir } = options;
   const shared = url !== undefined;
@@ -109,27 +130,36 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   opened.add(() => models.dispose());
   if (options.models) await models.addFolder(options.models);
   if (options.model) await models.choose((await models.addPath(options.model)) ?? options.model);
-  const images = await imageStore(options.images, dataDir, { log, answerMs: left() });
+  const images = await imageStore(options.images, dataDir, { log, answerMs: left(), own: !shared });
   const named = options.name !== undefined && { name: options.name };
   const queue = shared
     ? await openRedisQueue(url, { queued: limits.queued, log, answerMs: left(), ...named })
     : await openLocalQueue(join(dataDir, "journal.jsonl"), { ...limits, log, ...named });
   opened.add(() => queue.close());
-  const jobs = new Jobs(queue, libraryWork(models, images, version), {
+  const jobs = new Jobs(queue, libraryWork({ models, images, limits, version }), {
     ...limits,
     log,
     onJob: logJobs(log),
     shared,
     reachable: images.reachable,
   });
-  const preparations = new Preparations(models, { load, paths: isLoopback(listen) });
   const wildcards = async () => (options.wildcards === undefined ? {} : readWildcards(options.wildcards));
   await wildcards(); // What is wrong with the folder is said at the start.
-  const parts: Parts = { jobs, models, images, settings, limits, styles, wildcards };
+  const preparations = new Preparations(models, { load, paths: options.allowPaths ?? false, log });
+  const foreign = new Foreign(limits);
+  opened.add(async () => foreign.dispose());
+  const parts: Parts = { jobs, models, images, foreign, settings, limits, styles, wildcards };
+  const sweeping = sweepFrom(dataDir, parts, log);
+  opened.add(async () => clearInterval(sweeping));
 
   let hosts: ReadonlySet<string> = new Set();
   const listener = createListener(parts, {
-    access: { hosts: () => hosts, ...(auth !== undefined && { secret: auth }) },
+    access: {
+      hosts: () => hosts,
+      log,
+      ...(auth !== undefined && { secret: auth }),
+      ...(token !== undefined && { token }),
+    },
     preparations,
     page: options.page ?? pageFolder(),
     version,
@@ -151,6 +181,8 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     // Event streams end with their jobs; what is left after a moment is cut.
     setTimeout(() => server.closeAllConnections(), 500).unref();
+    clearInterval(sweeping);
+    foreign.dispose();
     await models.dispose();
     await Promise.all([closed, warming]);
     await lock?.release();
@@ -158,12 +190,28 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   let closing: Promise<void> | undefined;
   return {
     url: serverUrl,
+    pageUrl: token === undefined ? serverUrl : `${serverUrl}/?token=${token}`,
     failed: failureOf(lock, dataDir),
     close: () => {
       closing ??= close();
       return closing;
     },
   };
+}
+
+/** Every hour, as long as no part of the journal was set aside, whose jobs would miss their pictures. */
+function sweepFrom(dataDir: string, { images, jobs, limits }: Parts, log: Log): NodeJS.Timeout {
+  const work = async () => {
+    const aside = (await readdir(dataDir)).some((name) => name.startsWith("journal.jsonl."));
+    const removed = aside ? 0 : await sweep(images, jobs.queue, 2 * limits.jobMs);
+    if (removed > 0) log(`${removed} pictures that belong to no job were removed`);
+  };
+  const tried = () =>
+    void work().catch((error: unknown) =>
+      log(`pictures of no job could not be removed: ${errorOf(error).message}`),
+    );
+  tried();
+  return setInterval(tried, 60 * 60_000).unref();
 }
 
 const urlOf = ({ family, address, port }: AddressInfo): string =>
@@ -204,13 +252,23 @@ async function warm(models: Models, log: (line: string) => void): Promise<void> 
   });
 }
 
-function checkAccess(listen: string, auth: string | undefined): void {
+function checkAccess(
+  listen: string,
+  { auth, token }: { readonly auth: string | undefined; readonly token: string | undefined },
+): void {
   if (auth !== undefined && !/^[^:]+:.{8,}$/.test(auth))
     throw new DiffusionError(
       "BAD_OPTION",
       "auth must be user:password with at least 8 characters of password",
     );
-  if (!isLoopback(listen) && auth === undefined)
+  if (token !== undefined && !/^[\w-]{16,200}$/.test(token))
+    throw new DiffusionError("BAD_OPTION", "token must be 16 to 200 letters, digits, _ and -");
+  if (auth !== undefined && token !== undefined)
+    throw new DiffusionError(
+      "BAD_OPTION",
+      "auth and token both say who may use the server: give one of them",
+    );
+  if (!isLoopback(listen) && (auth ?? token) === undefined)
     throw new DiffusionError("BAD_OPTION", `listening on ${listen} would let everybody in the network in`, {
       hint: "add --auth user:password, or leave out --listen",
     });

@@ -1,4 +1,4 @@
-import { DiffusionError } from "../index.js";
+import { DiffusionError } from "../errors.js";
 
 /** A request that is answered with an HTTP error; each API puts it into its own envelope. */
 export class Refusal extends Error {

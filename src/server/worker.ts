@@ -1,13 +1,15 @@
 import { join } from "node:path";
 import type { LoadOptions } from "../index.js";
-import { Jobs, type Work } from "./jobs/jobs.js";
+import { usualGuards } from "./jobs/guards.js";
+import { Jobs } from "./jobs/jobs.js";
 import { Models } from "./jobs/models.js";
 import { lacking } from "./jobs/named-files.js";
+import type { Work } from "./jobs/running.js";
 import { libraryWork } from "./jobs/work.js";
 import { type Log, logJobs } from "./log.js";
 import { checkFolders, defaultDataDir, version } from "./main.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
-import { defaultLimits, type Limits } from "./requests/limits.js";
+import { defaultLimits, type Limits, sharedLimits } from "./requests/limits.js";
 import { type OpenedThings, openedThings, startError, timeLeft } from "./starting.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
@@ -32,11 +34,13 @@ export interface WorkerOptions {
   readonly dataDir?: string;
   /** Where pictures are kept instead, as on the server: s3://bucket/prefix. */
   readonly images?: string;
+  /** Default of `hangMs` and `memoryLimit`: ten minutes for a call, nine tenths of the memory. */
   readonly load?: Pick<
     LoadOptions,
     "threads" | "cacheDir" | "memoryLimit" | "hangMs" | "config" | "prediction"
   >;
-  readonly limits?: Partial<Pick<Limits, "jobMs">>;
+  /** What a job may take, as the server has it: it is checked again here. */
+  readonly limits?: Partial<Limits>;
   /** Milliseconds that a running job is given when the worker stops; then another worker gets it. Default 30 s. */
   readonly graceMs?: number;
   /** Milliseconds without a sign of life after which another worker takes a job over. Default 15 s. */
@@ -77,7 +81,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 }
 
 async function start(options: WorkerOptions, opened: OpenedThings): Promise<RunningWorker> {
-  const { dataDir = defaultDataDir(), load = {}, log = () => {}, lockMs, graceMs = 30_000 } = options;
+  const { dataDir = defaultDataDir(), log = () => {}, lockMs, graceMs = 30_000 } = options;
+  const load = { ...usualGuards(), ...options.load };
   const { loraDir, vaeDir, controlDir, upscalerDir } = options;
   const left = timeLeft(options.startMs);
   checkFolders([loraDir, vaeDir, controlDir, upscalerDir, options.models]);
@@ -98,8 +103,9 @@ async function start(options: WorkerOptions, opened: OpenedThings): Promise<Runn
     ...(options.name !== undefined && { name: options.name }),
     ...(lockMs !== undefined && { lockMs }),
   });
-  const work = options.work?.(images) ?? libraryWork(models, images, version);
-  const { jobMs } = { ...defaultLimits, ...options.limits };
+  const limits = { ...defaultLimits, ...sharedLimits, ...options.limits };
+  const work = options.work?.(images) ?? libraryWork({ models, images, limits, version });
+  const { jobMs } = limits;
   const jobs = new Jobs(queue, work, {
     jobMs,
     log,

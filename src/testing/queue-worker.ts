@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { DiffusionError, encodePng } from "../index.js";
-import type { Work } from "../server/jobs/jobs.js";
+import type { Work } from "../server/jobs/running.js";
 import type { ImageStore } from "../server/storage/store.js";
 import { startWorker } from "../server/worker.js";
 

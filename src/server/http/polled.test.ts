@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import { host, testServer, untilAborted } from "../fixture.js";
-import type { WorkHooks } from "../jobs/jobs.js";
+import type { WorkHooks } from "../jobs/running.js";
 import type { JobProgress } from "../queue/queue.js";
 
 /** A server whose job does what the test says, and answers to polls. */

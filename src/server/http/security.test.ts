@@ -1,3 +1,7 @@
+import { writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import { join } from "node:path";
 import { deflateSync } from "node:zlib";
 import { beforeAll, expect, test } from "vitest";
 import { encodePng } from "../../index.js";
@@ -102,6 +106,91 @@ test("with a secret, nobody gets in without it; only /health is open", async () 
     expect([path, (await get(undefined, path)).status]).toEqual([path, 401]);
 });
 
+test("what stands behind a login is refused, and guesses are logged without what was guessed", async () => {
+  const guarded = await testServer({ secret: "me:tokentoken" });
+  const get = (authorization: string) => guarded.send("GET", "/jobs", undefined, { authorization });
+  for (const bad of ["Bearer tokentoken b", "Bearer  ", "Basic", "tokentoken", "Bearer,tokentoken"])
+    expect([bad, (await get(bad)).status]).toEqual([bad, 401]);
+  expect((await get("Bearer tokentoken")).status).toBe(200);
+  expect(guarded.log.filter((line) => line.includes("login failed"))).toEqual([
+    "login failed: 1 in a row from 127.0.0.1",
+    "login failed: 2 in a row from 127.0.0.1",
+    "login failed: 4 in a row from 127.0.0.1",
+  ]);
+  expect(guarded.log.join()).not.toContain("tokentoken");
+});
+
+test("with a token, the URL lets a browser in, programs send it, and nobody else gets in", async () => {
+  const token = "a-token-of-the-test";
+  const guarded = await testServer({ token });
+  const get = (path: string, headers: Record<string, string> = {}) =>
+    guarded.send("GET", path, undefined, headers);
+  for (const path of ["/", "/jobs", "/?token=another-token-here", "/v1/models"])
+    expect([path, (await get(path)).status]).toEqual([path, 401]);
+  expect((await get("/health")).status).toBe(200);
+  const opened = await get(`/?token=${token}`);
+  expect([opened.status, opened.headers.get("location")]).toEqual([303, "/"]);
+  const cookie = opened.headers.get("set-cookie")!;
+  expect(cookie).toMatch(/^tfjs-diffusion-7860=a-token-of-the-test; .*HttpOnly; SameSite=Strict$/);
+  expect((await get("/jobs", { cookie: `other=1; ${cookie.split(";")[0]}` })).status).toBe(200);
+  expect((await get("/jobs", { cookie: "tfjs-diffusion-7860=wrong" })).status).toBe(401);
+  expect((await get("/jobs", { cookie: `tfjs-diffusion-7861=${token}` })).status).toBe(401);
+  expect((await get("/jobs", { authorization: `Bearer ${token}` })).status).toBe(200);
+  const basic = Buffer.from(`anybody:${token}`).toString("base64");
+  expect((await get("/jobs", { authorization: `Basic ${basic}` })).status).toBe(200);
+  // A cookie alone must not let other sites write.
+  const post = { cookie: cookie.split(";")[0]!, origin: "http://127.0.0.1:7861" };
+  expect((await guarded.send("POST", "/sdapi/v1/interrupt", undefined, post)).status).toBe(403);
+});
+
+test("the usual port goes without saying in an origin", async () => {
+  const proxied = await testServer({ hosts: ["pictures.example:443", "plain.example"] });
+  const post = async (origin: string) =>
+    (await proxied.send("POST", "/sdapi/v1/interrupt", undefined, { origin })).status;
+  for (const origin of [
+    "https://pictures.example",
+    "https://pictures.example:443",
+    "http://plain.example",
+    "http://plain.example:80",
+  ])
+    expect([origin, await post(origin)]).toEqual([origin, 200]);
+  for (const origin of [
+    "http://pictures.example",
+    "https://pictures.example:444",
+    "https://pictures.example:443/",
+    "http://plain.example:8080",
+  ])
+    expect([origin, await post(origin)]).toEqual([origin, 403]);
+});
+
+test("a request that names two hosts is refused everywhere", async () => {
+  const { listener } = server;
+  const http = createServer(listener);
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  const { port } = http.address() as AddressInfo;
+  const status = (head: string) =>
+    new Promise<string>((resolve, reject) => {
+      const socket = connect(port, "127.0.0.1", () => socket.write(`${head}\r\nConnection: close\r\n\r\n`));
+      let text = "";
+      socket.on("data", (chunk) => {
+        text += chunk;
+      });
+      socket.on("end", () => resolve(text.slice(9, 12)));
+      socket.on("error", reject);
+    });
+  try {
+    expect(await status(`GET /health HTTP/1.1\r\nHost: ${host}`)).toBe("200");
+    for (const path of ["/health", "/", "/jobs", "/v1/models", "/sdapi/v1/options"])
+      for (const second of [host, "evil.example"])
+        expect([path, await status(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\nHOST: ${second}`)]).toEqual([
+          path,
+          "400",
+        ]);
+  } finally {
+    http.close();
+  }
+});
+
 test("bodies beyond the limit are refused, whether they say their length or not", async () => {
   const large = { ...body, prompt: "x".repeat(300_000) };
   const said = await server.send("POST", "/jobs", large, { "content-length": "300100" });
@@ -184,7 +273,29 @@ test("names of pictures and models are never paths", async () => {
   }
 });
 
-test("where others can reach the server, paths cannot be prepared either", async () => {
+test("where paths may be prepared, no answer says what lies there; the log does", async () => {
+  const open = await testServer({ paths: true });
+  const secret = join(open.folder, "secret.safetensors");
+  await writeFile(secret, "first bytes of something secret");
+  for (const model of [secret, "/etc/passwd", join(open.folder, "absent"), "/etc"]) {
+    const started = await open.send("POST", "/models/prepare", { model, precision: "fp32" });
+    expect([model, started.status]).toEqual([model, 202]);
+    const { id } = (await started.json()) as { id: string };
+    let text = "";
+    await expect
+      .poll(async () => {
+        text = await (await open.send("GET", `/models/prepare/${id}`)).text();
+        return text;
+      })
+      .toContain('"failed"');
+    const { log } = JSON.parse(text) as { log: string[] };
+    expect(log).toEqual([`Looking for ${model}`, "This model cannot be used; the server's log says why"]);
+    expect(await (await open.send("GET", "/models")).text()).not.toMatch(/first bytes|root:/);
+  }
+  expect(open.log.join("\n")).toContain("secret.safetensors");
+});
+
+test("without the operator's word paths cannot be prepared", async () => {
   for (const model of ["/etc", "../weights", "a/../../etc", "src/server", "./x/y", "C:\\models"]) {
     const answer = await server.send("POST", "/models/prepare", { model, precision: "fp32" });
     expect([model, answer.status]).toEqual([model, 403]);
@@ -200,7 +311,7 @@ test("jobs beyond the limits are refused with the reason", async () => {
     [{ steps: 100 }, "long"],
     [{ count: 5 }, "pictures"],
     [{ prompt: "x".repeat(11) }, "prompt"],
-    [{ expand: { left: 64 } }, "pixels"],
+    [{ image: base64Png(grey(64, 64)), expand: { left: 64 }, width: undefined, height: undefined }, "pixels"],
     [{ hires: { scale: 4 } }, "pixels"],
   ] as const) {
     const answer = await small.send("POST", "/jobs", { ...body, ...changes });

@@ -1,11 +1,14 @@
+import { createHash, randomUUID } from "node:crypto";
 import { defaultUpscaler, hiresUpscalers, namedLists, samplerPair, type WildcardLists } from "../../index.js";
+import { decodeBase64, type Foreign, type ForeignPictures, type Plain } from "../foreign/foreign.js";
 import type { NewJob } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
 import { checkGrid, gridCells } from "../requests/grid.js";
 import type { Limits } from "../requests/limits.js";
 import {
+  checkCounts,
+  checkEnlarged,
   checked,
-  checkLimits,
   type GenerateRequest,
   type NamedFile,
   type StoredGenerate,
@@ -14,14 +17,14 @@ import {
   storedRequest,
   type UpscaleRequest,
 } from "../requests/request.js";
-import { decodeBase64, readForeign, storeForeign } from "../storage/images.js";
 import type { Settings } from "../storage/settings.js";
 import type { ImageStore } from "../storage/store.js";
 import type { Styles } from "../storage/styles.js";
+import { removeUnneeded } from "./images-of-jobs.js";
 import type { Jobs } from "./jobs.js";
 import type { Models } from "./models.js";
 import { namedFiles } from "./named-files.js";
-import { checkSteps } from "./steps.js";
+import { checkPlan } from "./plan.js";
 import { type NamedUpscaler, resamplers } from "./upscalers.js";
 
 /** What the APIs are made of: the same jobs, models, pictures and limits for all of them. */
@@ -29,6 +32,8 @@ export interface Parts {
   readonly jobs: Jobs;
   readonly models: Models;
   readonly images: ImageStore;
+  /** Decodes the pictures of requests. */
+  readonly foreign: Foreign;
   readonly settings: Settings;
   readonly limits: Limits;
   /** Words that requests can lay around their prompts by name. */
@@ -37,7 +42,7 @@ export interface Parts {
   readonly wildcards: () => Promise<WildcardLists>;
 }
 
-/** A request of any API: pictures may have been decoded from base64 already. */
+/** A request of any API: pictures may have been decoded already. */
 export type Incoming = Omit<GenerateRequest, Pictures> & {
   readonly image?: Picture | undefined;
   readonly images?: readonly Picture[] | undefined;
@@ -49,18 +54,57 @@ export type Incoming = Omit<GenerateRequest, Pictures> & {
   readonly controlnet?: readonly (Omit<Control, "image"> & { readonly image: Picture })[] | undefined;
 };
 type Pictures = "image" | "images" | "mask" | "controlnet";
-type Picture = string | Uint8Array;
+/** Base64, the bytes of a file, or what was made of one. */
+export type Picture = string | Uint8Array | Plain;
 type Control = NonNullable<GenerateRequest["controlnet"]>[number];
 
-export type Accepted = Pick<NewJob, "lane" | "request">;
+export interface Accepted extends Pick<NewJob, "lane" | "request"> {
+  /** Takes back what was stored for it. */
+  readonly refused: () => Promise<void>;
+}
+
+/** An accepted job that its client was let in for: to be submitted now. */
+export type Admitted = Accepted & { readonly id: string };
 
 /**
- * Turns a request into a job: finds the model, checks limits, takes in pictures.
+ * Lets a client's job in before anything of it is decoded or stored, and accepts it.
  *
+ * @param accept everything that looks at the request; it may bring pictures
+ * @throws Refusal 429, 503 and 507, and what `accept` throws
+ */
+export async function admitted(
+  { jobs, images, limits }: Parts,
+  { client, id = randomUUID() }: { readonly client: string | undefined; readonly id?: string },
+  accept: () => Promise<Accepted>,
+): Promise<Admitted> {
+  await jobs.admit(id, client);
+  try {
+    const stored = images.storedBytes?.() ?? 0;
+    if (stored >= limits.storedBytes)
+      throw new Refusal(507, "QUOTA", `the pictures here take ${gigabytes(stored)}, all that they may`, {
+        hint: "delete jobs from the history, or start the server with a larger --quota",
+      });
+    return { ...(await accept()), id };
+  } catch (error) {
+    jobs.leave(id);
+    throw error;
+  }
+}
+
+const gigabytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GB`;
+
+/**
+ * Turns a request into a job: finds the model, decodes the pictures, checks limits, and stores the pictures last.
+ *
+ * @param pictures in which those of the request are counted that were looked at before
  * @throws Refusal and DiffusionError with what is wrong with it
  */
-export async function acceptGenerate(request: Incoming, parts: Parts): Promise<Accepted> {
-  const { models, images, limits, settings } = parts;
+export async function acceptGenerate(
+  request: Incoming,
+  parts: Parts,
+  pictures: ForeignPictures = parts.foreign.ofRequest(),
+): Promise<Accepted> {
+  const { models, limits, settings } = parts;
   const { image, images: several, mask, controlnet, kind, vae: asked, wildcards, ...rest } = request;
   if (image !== undefined && several)
     throw new Refusal(400, "BAD_OPTION", "image and images contradict each other");
@@ -84,6 +128,7 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     ...(vae !== undefined && info.kind !== "unconditional" && { vae }),
     count: request.count ?? several?.length ?? 1,
     ...(wildcards && { wildcards: await listsFor(request, parts) }),
+    ...(hires && { hires }),
   };
   // APIs of others are laxer than ours, and what a journal could not read again must not get into it.
   checkGrid(stored, limits.count);
@@ -91,27 +136,78 @@ export async function acceptGenerate(request: Incoming, parts: Parts): Promise<A
     throw new Refusal(400, "BAD_OPTION", "grid and images contradict each other", {
       hint: "a grid starts from one image",
     });
+  if (several && several.length > stored.count)
+    throw new Refusal(
+      400,
+      "BAD_OPTION",
+      `${several.length} images for ${stored.count} pictures are too many`,
+      {
+        hint: "each picture starts from one of them",
+      },
+    );
   for (const one of [stored, ...gridCells(stored)]) {
     checked(storedRequest, one);
     if (one.scheduler !== undefined) checkScheduler(one.scheduler);
   }
-  checkLimits(stored, info.usual, limits);
-  const cells = gridCells(stored);
-  checkSteps(cells.length > 0 ? cells : [{ ...stored, ...(image !== undefined && { image: "" }) }], info);
-  const store = (given: Picture) =>
-    storeForeign(typeof given === "string" ? decodeBase64(given) : given, images, limits);
+  checkCounts(stored, limits);
+  const made = new Map<string, Plain>();
+  const take = async (given: Picture): Promise<Taken> => {
+    const plain = await plainOf(given, pictures);
+    const key = createHash("sha256").update(plain.png).digest("hex");
+    made.set(key, plain);
+    return { key, width: plain.width, height: plain.height };
+  };
+  const start = image === undefined ? undefined : await take(image);
+  const starts = several && (await inOrder(several, take));
   const keys: Partial<StoredGenerate> = {
-    ...(image !== undefined && { image: await store(image) }),
-    ...(several && { images: await Promise.all(several.map(store)) }),
-    ...(mask !== undefined && { mask: await store(mask) }),
+    ...(start && { image: start.key }),
+    ...(starts && { images: starts.map(({ key }) => key) }),
+    ...(mask !== undefined && { mask: (await take(mask)).key }),
     ...(controlnet && {
-      controlnet: await Promise.all(
-        controlnet.map(async (control) => ({ ...control, image: await store(control.image) })),
-      ),
+      controlnet: await inOrder(controlnet, async (control) => ({
+        ...control,
+        image: (await take(control.image)).key,
+      })),
     }),
   };
-  const named = { ...stored, ...(hires && { hires }), ...keys };
-  return { lane: option.label, request: { ...named, ...(await filesFor(named, parts)) } };
+  const whole = { ...stored, ...keys };
+  await checkPlan(whole, { option, models, starts: { image: start, images: starts } }, limits);
+  const named = { ...whole, ...(await filesFor(whole, parts)) };
+  return kept({ lane: option.label, request: named }, made, parts);
+}
+
+interface Taken {
+  readonly key: string;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** One after the other: not all of them are in memory at once. */
+async function inOrder<T, Result>(all: readonly T[], work: (one: T) => Promise<Result>): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const one of all) results.push(await work(one));
+  return results;
+}
+
+export async function plainOf(given: Picture, pictures: ForeignPictures): Promise<Plain> {
+  if (typeof given !== "string" && "png" in given) return given;
+  return pictures.make("plain", typeof given === "string" ? decodeBase64(given) : given);
+}
+
+/** Stores the pictures of a job that has been found good. */
+async function kept(
+  job: Pick<NewJob, "lane" | "request">,
+  made: ReadonlyMap<string, Plain>,
+  { images, jobs }: Parts,
+): Promise<Accepted> {
+  const refused = () => removeUnneeded([...made.keys()], { images, queue: jobs.queue });
+  try {
+    for (const { png } of made.values()) await images.put(png);
+  } catch (error) {
+    await refused().catch(() => {});
+    throw error;
+  }
+  return { ...job, refused };
 }
 
 /**
@@ -136,34 +232,35 @@ function checkScheduler(scheduler: NonNullable<GenerateRequest["scheduler"]>): v
 
 /** @param request what `crop` leaves is the middle */
 export async function acceptUpscale(
-  request: UpscaleRequest & Pick<StoredUpscale, "crop">,
+  request: Omit<UpscaleRequest, "image"> & Pick<StoredUpscale, "crop"> & { readonly image: Picture },
   parts: Parts,
+  pictures: ForeignPictures = parts.foreign.ofRequest(),
 ): Promise<Accepted> {
-  const { images, limits, models } = parts;
+  const { limits, models } = parts;
   const name = request.upscaler ?? defaultUpscaler;
   // A model's factor is its own.
   if (upscalingModels(models).includes(name))
-    return acceptGenerate({ model: name, image: request.image }, parts);
+    return acceptGenerate({ model: name, image: request.image }, parts, pictures);
   const upscaler = await upscalerNamed(name, models);
-  const bytes = decodeBase64(request.image);
-  const source = await readForeign(bytes, limits);
-  const { scale = upscaler.scale } = request;
+  const source = await plainOf(request.image, pictures);
+  const { crop, scale = upscaler.scale } = request;
   const width = request.width ?? Math.round(source.width * scale);
   const height = request.height ?? Math.round(source.height * scale);
-  if (width * height > 16 * limits.resultPixels)
-    throw new Refusal(400, "TOO_LARGE", `${width} x ${height} are more pixels than this server makes`);
-  const image = await storeForeign(bytes, images, limits);
-  const { crop } = request;
+  // A network enlarges by its own factor, whatever is made of that then.
+  const own = { width: source.width * upscaler.scale, height: source.height * upscaler.scale };
+  for (const size of [{ width, height }, own]) checkEnlarged(size, limits);
+  const key = createHash("sha256").update(source.png).digest("hex");
   const stored: StoredUpscale = {
     kind: "upscale",
-    image,
+    image: key,
     width,
     height,
     upscaler: upscaler.name,
     ...(crop && { crop }),
   };
   checked(storedRequest, stored);
-  return { lane: "upscale", request: { ...stored, ...(await filesFor(stored, parts)) } };
+  const named = { ...stored, ...(await filesFor(stored, parts)) };
+  return kept({ lane: "upscale", request: named }, new Map([[key, source]]), parts);
 }
 
 /** What workers compare with theirs; a job that runs here has no others. */

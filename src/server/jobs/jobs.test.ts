@@ -6,7 +6,8 @@ import { DiffusionError } from "../../index.js";
 import { untilAborted } from "../fixture.js";
 import { openLocalQueue } from "../queue/local/local.js";
 import type { Job, JobImage, JobQueue, NewJob } from "../queue/queue.js";
-import { Jobs, type Work } from "./jobs.js";
+import { Jobs } from "./jobs.js";
+import type { Work } from "./running.js";
 
 const file = async () => join(await mkdtemp(join(tmpdir(), "jobs-")), "journal.jsonl");
 

@@ -73,9 +73,20 @@ export class Models {
       if (result.status === "rejected") models.unusable.set("included", errorOf(result.reason).message);
       else models.add({ ...result.value, source: result.value.name, precision: "fp32", origin: "included" });
     }
-    for (const prepared of settings.data.prepared)
-      models.add({ ...prepared, info: completed(prepared.info as ModelInfo), origin: "prepared" });
+    await models.#addPrepared(settings.data.prepared);
     return models;
+  }
+
+  /** What was prepared before this start: its files are on disk. */
+  async #addPrepared(prepared: Settings["data"]["prepared"]): Promise<void> {
+    for (const { name, source, precision } of prepared)
+      try {
+        const variant = precision === "fp16" ? { variant: "fp16" as const } : {};
+        const info = await describeModel(source, { offline: true, ...variant });
+        this.add({ name, source, precision, info, origin: "prepared" });
+      } catch (error) {
+        this.unusable.set(name, errorOf(error).message);
+      }
   }
 
   /** Adds the models of a folder: each diffusers folder and each checkpoint file directly in it. */
@@ -123,11 +134,11 @@ export class Models {
   }
 
   /** Has a prepared option on the list after the next start as well. */
-  async remember({ label, name, source, precision, info }: ModelOption): Promise<void> {
+  async remember({ label, name, source, precision }: ModelOption): Promise<void> {
     await this.#settings.set(({ prepared }) => ({
       prepared: [
         ...prepared.filter((other) => optionLabel(other.name, other.precision) !== label),
-        { name, source, precision, info },
+        { name, source, precision },
       ],
     }));
   }
@@ -273,9 +284,3 @@ export class Models {
     await Promise.all([this.#loaded.dispose(), this.upscalers.dispose(), this.hashes.dispose()]);
   }
 }
-
-/** Versions before 0.2 did not keep what a model takes where a request says nothing. */
-const completed = (info: ModelInfo): ModelInfo => ({
-  ...info,
-  usual: info.usual ?? { steps: 20, width: info.size, height: info.size },
-});

@@ -8,7 +8,7 @@ import type { Models } from "./models.js";
 import { warmUp } from "./warm-up.js";
 
 export interface PrepareRequest {
-  /** A name on the list, a hub name, or (on the user's own machine) a path. */
+  /** A name on the list, a hub name, or (where the operator allows it) a path. */
   readonly model: string;
   readonly precision: Precision;
   /** Of the hub. Stays in memory until the work is done. */
@@ -34,13 +34,15 @@ export class Preparations {
   readonly #load: LoadOptions;
   readonly #all = new Map<string, Preparation>();
   #running: { id: string; stop: AbortController; done: Promise<void> } | undefined;
-  /** Whether paths are accepted: only while nobody but the user of this machine can reach the server. */
+  /** Whether paths are accepted, as the operator says. */
   readonly #paths: boolean;
+  readonly #log: (line: string) => void;
 
-  constructor(models: Models, options: { load?: LoadOptions; paths: boolean }) {
+  constructor(models: Models, options: { load?: LoadOptions; paths: boolean; log: (line: string) => void }) {
     this.#models = models;
     this.#load = options.load ?? {};
     this.#paths = options.paths;
+    this.#log = options.log;
   }
 
   get(id: string): Preparation {
@@ -82,10 +84,9 @@ export class Preparations {
     const listed = this.#models.list().find(({ name, label }) => name === model || label === model);
     if (listed) return listed.source;
     if (this.#paths) return model;
-    const isHubName = /^[\w-][\w.-]*\/[\w-][\w.-]*(@[\w.-]+)?$/.test(model);
-    if (isHubName && !existsSync(model)) return model;
+    if (isHubName(model) && !existsSync(model)) return model;
     throw new Refusal(403, "PATHS", "models are named as owner/name of the hub here, or as on the list", {
-      hint: "put local models into the folder that the server was started with (--models)",
+      hint: "put local models into the folder that the server was started with (--models), or start it with --allow-paths",
     });
   }
 
@@ -120,10 +121,17 @@ export class Preparations {
       );
       change({ status: "done", label: option.label });
     } catch (error) {
-      const { message, hint } = errorOf(error);
-      if (!signal.aborted) say(hint ? `${message} (${hint})` : message);
+      if (!signal.aborted) say(this.#toldOf(model, error));
       change({ status: signal.aborted ? "cancelled" : "failed" });
     }
+  }
+
+  /** What is wrong with a local file stands in the log alone: an answer would tell strangers what lies there. */
+  #toldOf(model: string, error: unknown): string {
+    const { code, message, hint } = errorOf(error);
+    if (!existsSync(model) && isHubName(model)) return hint ? `${message} (${hint})` : message;
+    this.#log(`preparing ${model} failed: ${code} ${message}`);
+    return "This model cannot be used; the server's log says why";
   }
 
   async #list(source: string, precision: Precision, info: Awaited<ReturnType<typeof describeModel>>) {
@@ -140,6 +148,8 @@ export class Preparations {
     return option;
   }
 }
+
+const isHubName = (model: string): boolean => /^[\w-][\w.-]*\/[\w-][\w.-]*(@[\w.-]+)?$/.test(model);
 
 function phaseOf(event: ProgressEvent): Partial<Preparation> {
   if (event.type === "download") {

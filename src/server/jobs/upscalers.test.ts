@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { decodePng, type Image, readImage, upscale } from "../../index.js";
 import { goldenExtra } from "../../testing/golden.js";
 import { base64Png, grey, type TestServer, testServer } from "../fixture.js";
-import type { Work } from "./jobs.js";
+import type { Work } from "./running.js";
 import { libraryWork } from "./work.js";
 
 const folder = mkdtempSync(join(tmpdir(), "upscalers-"));
@@ -17,7 +17,7 @@ let picture: Image;
 beforeAll(async () => {
   let work: Work = () => Promise.reject(new Error("not yet"));
   server = await testServer({ upscalerDir: folder, work: (...job) => work(...job) });
-  work = libraryWork(server.parts.models, server.parts.images, "0.0.0");
+  work = libraryWork({ ...server.parts, version: "0.0.0" });
   picture = await readImage(goldenExtra("upscalers/wide-48x40.png"));
 });
 afterAll(async () => {

@@ -2,9 +2,7 @@ import { randomInt } from "node:crypto";
 import sharp, { type Sharp } from "sharp";
 import {
   encodePng,
-  type GenerateOptions,
   type GenerateResult,
-  hiresUpscalers,
   type Image,
   infotext,
   type ProgressEvent,
@@ -15,41 +13,75 @@ import {
 import type { JobProgress } from "../queue/queue.js";
 import { splitJob } from "../queue/shards.js";
 import { Refusal } from "../refusal.js";
+import { checkGrid } from "../requests/grid.js";
+import type { Limits } from "../requests/limits.js";
 import {
-  generateOptions,
+  checkCounts,
+  checkEnlarged,
+  checked,
   parseSeed,
   type StoredGenerate,
+  type StoredRequest,
   type StoredUpscale,
   startOf,
+  storedRequest,
 } from "../requests/request.js";
 import type { ImageStore } from "../storage/store.js";
-import type { Work, WorkHooks, WorkResult } from "./jobs.js";
+import { libraryOptions } from "./library-options.js";
 import type { Models } from "./models.js";
 import { namedFiles } from "./named-files.js";
+import { checkPlan } from "./plan.js";
+import type { Work, WorkHooks, WorkResult } from "./running.js";
 import { resamplers } from "./upscalers.js";
 
-/** What jobs do on the real library. @param version goes into the parameters text of every picture */
-export function libraryWork(models: Models, images: ImageStore, version: string): Work {
-  return (job, hooks) => {
-    const { request } = job;
-    if (request.kind === "upscale") return upscale(request, { models, images, version }, hooks);
+/**
+ * What jobs do on the real library. A request is checked as when it was accepted: what stands in a shared queue may have
+ * been written by anybody who reaches it.
+ */
+export function libraryWork(parts: WorkParts): Work {
+  return async (job, hooks) => {
+    const request = checked(storedRequest, job.request);
+    await checkAgain(request, parts);
+    if (request.kind === "upscale") return upscale(request, parts, hooks);
     // Where nobody else shares the work, the cells are made here, one after the other.
     const cells = request.grid ? splitJob(job).map((part) => part.request as StoredGenerate) : [];
-    return generatePictures(request, cells, { models, images, version }, hooks);
+    return generatePictures(request, cells, parts, hooks);
   };
 }
 
-interface Parts {
+export interface WorkParts {
   readonly models: Models;
   readonly images: ImageStore;
+  readonly limits: Limits;
+  /** Goes into the parameters text of every picture. */
   readonly version: string;
 }
+
+async function checkAgain(request: StoredRequest, { models, images, limits }: WorkParts): Promise<void> {
+  if (request.kind === "upscale") return checkEnlarged(request, limits);
+  checkGrid(request, limits.count);
+  checkCounts(request, limits);
+  const sizeOf = async (key: string) => {
+    const { width, height } = await sharp((await images.get(key)) ?? gone()).metadata();
+    return { width, height };
+  };
+  const { image, images: several } = request;
+  const starts = {
+    ...(image !== undefined && { image: await sizeOf(image) }),
+    ...(several && { images: await Promise.all(several.map(sizeOf)) }),
+  };
+  await checkPlan(request, { option: models.resolve(request.model), models, starts }, limits);
+}
+
+const gone = (): never => {
+  throw new Refusal(410, "IMAGE_GONE", "a picture that this job starts from is no longer there");
+};
 
 /** One library call for each picture, so that each can be skipped, and is kept when the rest is cancelled. */
 async function generatePictures(
   request: StoredGenerate,
   cells: readonly StoredGenerate[],
-  { models, images, version }: Parts,
+  { models, images, version }: WorkParts,
   hooks: WorkHooks,
 ): Promise<WorkResult> {
   const option = models.resolve(request.model);
@@ -64,8 +96,7 @@ async function generatePictures(
     const ended = endedBefore(finish, early);
     const progress = progressOf(image, count, hooks.progress);
     const one = cells[image] ?? startOf(request, image);
-    const given = await generateOptions(one, images.get, (name) => models.findControl(name));
-    const options = await withUpscaler(given, models);
+    const options = await libraryOptions(one, models, images.get);
     let result: GenerateResult;
     try {
       const vae = await models.findVae(request.vae);
@@ -168,19 +199,10 @@ function changesOf(event: ProgressEvent, image: number, images: number): Partial
   }
 }
 
-/** The second pass's network by its file, where it is one. */
-async function withUpscaler(options: GenerateOptions, models: Models): Promise<GenerateOptions> {
-  const { hires } = options;
-  if (!hires?.upscaler || hiresUpscalers.some((name) => name === hires.upscaler)) return options;
-  const found = await models.upscalers.find(hires.upscaler);
-  if (!found) throw await models.upscalers.missing(hires.upscaler, hiresUpscalers);
-  return { ...options, hires: { ...hires, upscaler: found.model } };
-}
-
 /** By a network, or by resampling on sharp's own threads: large pictures do not hold up other requests. */
 async function upscale(
   { image, upscaler, crop, ...asked }: StoredUpscale,
-  { models, images }: Parts,
+  { models, images }: WorkParts,
   hooks: WorkHooks,
 ): Promise<WorkResult> {
   const began = performance.now();

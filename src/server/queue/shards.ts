@@ -13,6 +13,8 @@ export interface Sharded {
 }
 
 export const shardId = (id: string, index: number): string => `${id}.${index}`;
+/** The job that an id is of a part of, if it is. */
+export const wholeOf = (id: string): string | undefined => /^(.+)\.\d+$/.exec(id)?.[1];
 
 /**
  * One job for each picture of a request or cell of its grid, with the seeds that one job would have used; nothing for a single picture.

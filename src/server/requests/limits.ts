@@ -4,9 +4,11 @@ export interface Limits {
   readonly body: number;
   /** Pixels of a picture that comes in, checked in its header before it is decoded. */
   readonly imagePixels: number;
-  /** Pixels of one picture that is made. */
+  /** Pixels of all pictures that come with one request. */
+  readonly requestPixels: number;
+  /** Pixels of one picture that is made, in every pass; pictures that are only enlarged may have 16 times as many. */
   readonly resultPixels: number;
-  /** Pixels times steps times pictures of one job. */
+  /** Pixels times evaluations of the network, summed over the passes of all pictures of one job. */
   readonly work: number;
   readonly promptLength: number;
   /** Pictures of one job. */
@@ -17,11 +19,14 @@ export interface Limits {
   readonly queuedPerClient: number;
   /** Milliseconds that a job may run. */
   readonly jobMs: number;
+  /** Bytes of all pictures in the data folder; beyond them new jobs are refused until some are deleted. */
+  readonly storedBytes: number;
 }
 
 export const defaultLimits: Limits = {
   body: 48 * 2 ** 20,
   imagePixels: 2 ** 22, // 2048 x 2048
+  requestPixels: 2 ** 25, // 8 of 2048 x 2048, 128 of 512 x 512
   resultPixels: 2 ** 22,
   work: 2 ** 30, // 40 pictures of 1024 x 1024 at 25 steps
   promptLength: 32_000, // what OpenAI's API takes
@@ -29,11 +34,13 @@ export const defaultLimits: Limits = {
   queued: 32,
   queuedPerClient: 24,
   jobMs: 60 * 60_000,
+  storedBytes: 32 * 2 ** 30,
 };
 
 /** What changes when many workers share a queue: a request is split into its pictures. */
 export const sharedLimits: Partial<Limits> = {
   count: 256,
+  requestPixels: 2 ** 26, // 256 of 512 x 512
   queued: 20_000,
   queuedPerClient: 5_000,
   work: 2 ** 34,

@@ -1,9 +1,8 @@
 import { z } from "zod";
 import { firstProblem, inWords } from "../../expectations.js";
-import { type GenerateOptions, nearest, preprocessors, type UsualOptions } from "../../index.js";
+import { type GenerateOptions, nearest, preprocessors, type Size } from "../../index.js";
 import { type OptionName, options } from "../../options/options.js";
 import { saidOf, servedSchemas } from "../../options/schema.js";
-import { coveringSize, wholeSize } from "../../options/sizes.js";
 import { Refusal } from "../refusal.js";
 import { gridCells, gridRequest } from "./grid.js";
 import type { Limits } from "./limits.js";
@@ -260,38 +259,34 @@ export function parseSeed(seed: number | string): number | bigint | string {
   return Number.isSafeInteger(Number(seed)) ? Number(seed) : BigInt(seed);
 }
 
-/** What a model takes where a request says nothing. */
-type Usual = Pick<UsualOptions, "steps" | "width" | "height">;
-
-/** Refuses jobs that would take more than one client may have. */
-export function checkLimits(request: StoredGenerate, usual: Usual, limits: Limits): void {
-  const pictures = gridCells(request);
-  if (pictures.length === 0) pictures.push(request);
-  const sum = (of: (picture: StoredGenerate) => number) => pictures.reduce((all, one) => all + of(one), 0);
-  const count = sum((picture) => picture.count);
+/** Refuses jobs with more pictures or longer texts than one client may have; see jobs/plan.ts for what they take. */
+export function checkCounts(request: StoredGenerate, limits: Limits): void {
+  const pictures = picturesOf(request);
+  const count = pictures.reduce((sum, picture) => sum + picture.count, 0);
   const texts = pictures.flatMap(({ prompt = "", negativePrompt = "" }) => [prompt, negativePrompt]);
-  const { width, height } = largestSize(request, usual);
-  const refuse = (message: string, hint: string) => new Refusal(400, "TOO_LARGE", message, { hint });
   if (count > limits.count)
-    throw refuse(`${count} pictures in one job are too many`, `at most ${limits.count}`);
-  if (width * height > limits.resultPixels)
-    throw refuse(
-      `${width} x ${height} are more pixels than this server makes`,
-      `at most ${limits.resultPixels}`,
-    );
-  if (width * height * sum(({ steps = usual.steps, count }) => steps * count) > limits.work)
-    throw refuse("the job is too long", "fewer steps, fewer pictures, or smaller ones");
+    throw tooLarge(`${count} pictures in one job are too many`, `at most ${limits.count}`);
   if (texts.some(({ length }) => length > limits.promptLength))
-    throw refuse("the prompt is too long", `at most ${limits.promptLength} characters`);
+    throw tooLarge("the prompt is too long", `at most ${limits.promptLength} characters`);
 }
 
-function largestSize(request: StoredGenerate, usual: Usual) {
-  const { width = usual.width, height = usual.height, expand = {}, hires } = request;
-  const { left = 0, right = 0, top = 0, bottom = 0 } = expand;
-  const first = { width: width + left + right, height: height + top + bottom };
-  // The first picture is made as large as it takes to cover the second.
-  return hires ? coveringSize(first, wholeSize(hires, first)) : first;
+/** Refuses pictures that are only enlarged to more than the server makes. */
+export function checkEnlarged({ width, height }: Size, { resultPixels }: Pick<Limits, "resultPixels">): void {
+  if (width * height > 16 * resultPixels)
+    throw tooLarge(
+      `${width} x ${height} are more pixels than this server makes`,
+      `at most ${16 * resultPixels}`,
+    );
 }
+
+/** One request for each cell of a grid, or the request itself. */
+export function picturesOf(request: StoredGenerate): StoredGenerate[] {
+  const cells = gridCells(request);
+  return cells.length > 0 ? cells : [request];
+}
+
+export const tooLarge = (message: string, hint: string): Refusal =>
+  new Refusal(400, "TOO_LARGE", message, { hint });
 
 function withoutUndefined<T extends object>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as T;

@@ -16,7 +16,8 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { StableDiffusion } from "../../index.js";
 import { goldenPath } from "../../testing/golden.js";
 import { hasRedis, startRedis } from "../../testing/redis-server.js";
-import { Jobs, type Work } from "../jobs/jobs.js";
+import { Jobs } from "../jobs/jobs.js";
+import type { Work } from "../jobs/running.js";
 import { openLocalQueue } from "../queue/local/local.js";
 import { openRedisQueue } from "../queue/redis/redis.js";
 import { folderStore } from "./images.js";

@@ -1,43 +1,90 @@
 import { createHash } from "node:crypto";
-import { readFile, rm } from "node:fs/promises";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
 import { writeWhole } from "../../disk/whole-file.js";
-import { encodePng, type Image, readImage, readImageTexts, withParameters } from "../../index.js";
+import { readImageTexts, withParameters } from "../../index.js";
 import type { Log } from "../log.js";
 import { Refusal } from "../refusal.js";
-import type { Limits } from "../requests/limits.js";
 import { type ImageStore, isImageKey } from "./store.js";
 
-/** Keeps pictures in a folder. A file appears whole or not at all. */
-export function folderStore(folder: string): ImageStore {
+/**
+ * Keeps pictures in a folder. A file appears whole or not at all.
+ *
+ * @param options.own nobody else keeps pictures there: they are counted, and old ones can be found
+ */
+export function folderStore(folder: string, { own = false }: { readonly own?: boolean } = {}): ImageStore {
   const path = (key: string): string => {
     if (!isImageKey(key)) throw new Refusal(404, "NOT_FOUND", "there is no such picture");
     return join(folder, key.slice(0, 2), `${key}.png`);
   };
+  const count = own ? counter(folder) : undefined;
   return {
     async put(png) {
       const key = createHash("sha256").update(png).digest("hex");
       await writeWhole(path(key), png, { mode: 0o600 });
+      count?.set(key, png.length);
       return key;
     },
     get: (key) => readFile(path(key)).catch(whenMissing),
-    remove: (key) => rm(path(key), { force: true }),
+    async remove(key) {
+      await rm(path(key), { force: true });
+      count?.set(key, 0);
+    },
+    ...(count && { storedBytes: count.total, olderThan: (ms) => olderThan(folder, ms) }),
   };
+}
+
+/** How many bytes the pictures of a folder take: those that are there are counted in the background. */
+function counter(folder: string) {
+  const sizes = new Map<string, number>();
+  let total = 0;
+  const set = (key: string, size: number) => {
+    total += size - (sizes.get(key) ?? 0);
+    sizes.set(key, size);
+  };
+  const countAll = async () => {
+    for await (const { key, size } of filesOf(folder)) if (!sizes.has(key)) set(key, size);
+  };
+  void countAll().catch(() => {}); // a folder that cannot be read is told by whoever reads a picture of it
+  return { set, total: () => total };
+}
+
+async function olderThan(folder: string, ms: number): Promise<string[]> {
+  const old: string[] = [];
+  for await (const { key, changed } of filesOf(folder)) if (Date.now() - changed > ms) old.push(key);
+  return old;
+}
+
+async function* filesOf(folder: string) {
+  const parts = await readdir(folder).catch(() => []);
+  for (const part of parts) {
+    const names = /^[0-9a-f]{2}$/.test(part) ? await readdir(join(folder, part)).catch(() => []) : [];
+    for (const name of names) {
+      const key = name.replace(/\.png$/, "");
+      const found = isImageKey(key) && (await stat(join(folder, part, name)).catch(() => undefined));
+      if (found) yield { key, size: found.size, changed: found.mtimeMs };
+    }
+  }
 }
 
 /**
  * A folder of the data folder, or a bucket: s3://bucket/prefix.
  *
+ * @param options.own nobody else keeps pictures in the folder
  * @param options.answerMs how long a bucket is waited for
  * @throws DiffusionError, see s3Store
  */
 export async function imageStore(
   place: string | undefined,
   dataDir: string,
-  { log = () => {}, answerMs }: { readonly log?: Log; readonly answerMs?: number } = {},
+  {
+    log = () => {},
+    own = false,
+    answerMs,
+  }: { readonly log?: Log; readonly own?: boolean; readonly answerMs?: number } = {},
 ): Promise<ImageStore> {
-  if (place === undefined) return folderStore(join(dataDir, "images"));
+  if (place === undefined) return folderStore(join(dataDir, "images"), { own });
   const { s3Store } = await import("./s3.js");
   return s3Store(place, { log, ...(answerMs !== undefined && { budgets: { start: answerMs } }) });
 }
@@ -45,52 +92,6 @@ export async function imageStore(
 function whenMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code === "ENOENT") return undefined;
   throw error;
-}
-
-/**
- * The bytes of a base64 text, with or without `data:image/png;base64,` in front.
- *
- * @throws Refusal for everything else, addresses above all: this server fetches nothing for its clients
- */
-export function decodeBase64(text: string): Uint8Array {
-  if (/^[a-z]+:\/\//i.test(text.slice(0, 20)))
-    throw new Refusal(400, "BAD_IMAGE", "pictures are sent as base64; addresses are not fetched");
-  const [, body] = /^data:image\/[\w.+-]{1,40};base64,(.*)$/s.exec(text) ?? [undefined, text];
-  const compact = body!.replace(/\s+/g, "");
-  if (compact === "" || !/^[A-Za-z0-9+/_-]*={0,2}$/.test(compact))
-    throw new Refusal(400, "BAD_IMAGE", "Invalid encoded image");
-  return Buffer.from(compact, "base64");
-}
-
-/** Decodes a picture of a stranger: sizes first, pixels after. */
-export const readForeign = (bytes: Uint8Array, { imagePixels }: Limits): Promise<Image> =>
-  readImage(bytes, { maxPixels: imagePixels });
-
-/** Pictures that come in are decoded and written anew, so that only our own bytes are ever served. */
-export async function storeForeign(bytes: Uint8Array, images: ImageStore, limits: Limits): Promise<string> {
-  return images.put(encodePng(await readForeign(bytes, limits)));
-}
-
-/**
- * What a mask means, made plain for the library: RGB, white = repaint. A mask with real transparency is read as
- * its API means it: OpenAI's clients rub out what is to be repainted, those of the web UI paint it.
- */
-export function plainMask(
-  mask: Image,
-  { repaint, invert = false }: { repaint: "transparent" | "opaque"; invert?: boolean },
-): Image {
-  const pixels = mask.width * mask.height;
-  const alpha = mask.data.length === pixels * 4;
-  const at = (i: number, channel: number) => mask.data[i * (alpha ? 4 : 3) + channel]!;
-  let transparent = false;
-  for (let i = 0; alpha && !transparent && i < pixels; i++) transparent = at(i, 3) < 255;
-  const data = new Uint8Array(pixels * 3);
-  for (let i = 0; i < pixels; i++) {
-    const light = Math.round(0.299 * at(i, 0) + 0.587 * at(i, 1) + 0.114 * at(i, 2));
-    const painted = transparent ? (at(i, 3) > 128 === (repaint === "opaque") ? 255 : 0) : light;
-    data.fill(invert ? 255 - painted : painted, i * 3, i * 3 + 3);
-  }
-  return { width: mask.width, height: mask.height, data };
 }
 
 export type OutputFormat = "png" | "jpeg" | "webp";

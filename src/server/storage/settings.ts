@@ -21,22 +21,7 @@ const schema = z.object({
   favourites: z.array(z.string()).default([]),
   /** Models that were prepared under "Optimize model", for the list at the next start. */
   prepared: z
-    .array(
-      z.object({
-        name: z.string(),
-        source: z.string(),
-        precision: z.enum(precisions),
-        info: z.object({
-          path: z.string(),
-          name: z.string(),
-          kind: z.enum(["text", "inpainting", "instruct", "upscaling", "unconditional"]),
-          size: z.number(),
-          factor: z.number(),
-          scheduler: z.string(),
-          tokenizer: z.string().optional(),
-        }),
-      }),
-    )
+    .array(z.object({ name: z.string(), source: z.string(), precision: z.enum(precisions) }))
     .default([]),
 });
 export type SettingsData = z.infer<typeof schema>;

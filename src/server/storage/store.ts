@@ -4,6 +4,10 @@ export interface ImageStore {
   put(png: Uint8Array): Promise<string>;
   get(key: string): Promise<Uint8Array | undefined>;
   remove(key: string): Promise<void>;
+  /** Keys of what was last put longer ago. Absent where others may keep pictures, too. */
+  olderThan?(ms: number): Promise<readonly string[]>;
+  /** Bytes of all pictures, as far as they have been counted. Absent where nobody counts them here. */
+  storedBytes?(): number;
   /** Waits until a store that did not answer does so again. Absent where it always does. */
   reachable?(signal: AbortSignal): Promise<void>;
 }

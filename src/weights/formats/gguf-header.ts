@@ -1,4 +1,5 @@
 import { DiffusionError } from "../../errors.js";
+import { MOST_TENSORS } from "./tensors.js";
 
 /** A value of the header's; arrays and whole numbers beyond 2^53 are kept as they come. */
 export type GgufValue = number | bigint | boolean | string | readonly GgufValue[];
@@ -21,7 +22,7 @@ export interface GgufHeader {
 }
 
 /** No checkpoint comes near these; a file made to exhaust memory does. */
-const MAX_ENTRIES = 200_000;
+const MAX_ITEMS = 2_000_000;
 const MAX_AXES = 8;
 const MAX_NESTING = 4;
 
@@ -34,6 +35,8 @@ const MAX_NESTING = 4;
 export function readGgufHeader(bytes: Uint8Array, path: string): GgufHeader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;
+  /** Of all lists. */
+  let items = 0;
   const fail = (what: string): never => {
     throw new DiffusionError("FILE_FORMAT", `${path}: ${what} (byte ${at})`);
   };
@@ -74,7 +77,8 @@ export function readGgufHeader(bytes: Uint8Array, path: string): GgufHeader {
   const array = (depth: number): GgufValue => {
     if (depth >= MAX_NESTING) fail("a list is nested too deep");
     const read = reader();
-    const length = size("the length of a list", bytes.length - at);
+    const length = size("the length of a list", Math.min(bytes.length - at, MAX_ITEMS - items));
+    items += length;
     return Array.from({ length }, () => read(depth + 1));
   };
 
@@ -90,8 +94,8 @@ export function readGgufHeader(bytes: Uint8Array, path: string): GgufHeader {
       },
     );
   const [tensorCount, valueCount] = [
-    size("the number of tensors", MAX_ENTRIES),
-    size("the number of values", MAX_ENTRIES),
+    size("the number of tensors", MOST_TENSORS),
+    size("the number of values", MOST_TENSORS),
   ];
   const values = new Map<string, GgufValue>();
   for (let i = 0; i < valueCount; i++) {

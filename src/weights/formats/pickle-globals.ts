@@ -57,6 +57,7 @@ function orderedDict(m: Machine, pairs: PickleValue | undefined): PickleValue {
   const dict = new Map<PickleValue, PickleValue>();
   if (pairs === undefined) return dict;
   if (!Array.isArray(pairs)) return m.fail("the pickle fills a dictionary with no list");
+  m.spend(pairs.length);
   for (const pair of pairs) {
     const [key, value, more] = Array.isArray(pair) ? pair : isKind(pair, "tuple") ? pair.items : [];
     if (key === undefined || value === undefined || more !== undefined)
@@ -98,7 +99,9 @@ function size(m: Machine, value: PickleValue | undefined): number {
 
 function sizes(m: Machine, value: PickleValue | undefined): number[] {
   const items = isKind(value, "tuple") ? value.items : Array.isArray(value) ? value : undefined;
-  return items ? items.map((item) => size(m, item)) : m.fail("a tensor's shape is no tuple");
+  if (!items) return m.fail("a tensor's shape is no tuple");
+  m.spend(items.length);
+  return items.map((item) => size(m, item));
 }
 
 /** `("storage", type, key, device, length)`; the old format adds a view, which torch has not written since 0.4. */

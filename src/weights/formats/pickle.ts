@@ -18,6 +18,7 @@ const MAX_INTEGER_BYTES = 16;
 export function unpickle(bytes: Uint8Array, what: string, start = 0): { value: PickleValue; end: number } {
   const machine = createMachine(bytes, what, start);
   while (!machine.stopped) {
+    machine.spend(1);
     const opcode = machine.byte();
     const run = opcodes.get(opcode);
     if (!run) {
@@ -42,7 +43,7 @@ const opcodes = new Map<number, (m: Machine) => void>([
   [0x80, (m) => void (m.byte() > 5 && m.fail("the pickle's protocol is newer than 5"))], // PROTO
   [0x95, (m) => void m.take(8)], // FRAME
   [op("."), (m) => m.stop()], // STOP
-  [op("("), (m) => void m.marks.push(m.stack.length)], // MARK
+  [op("("), (m) => m.mark()], // MARK
   [op("0"), (m) => void m.pop()], // POP
   [op("1"), (m) => void m.popToMark()], // POP_MARK
   [op("N"), (m) => m.push(null)],

@@ -4,7 +4,7 @@ import { writeAll, writeWholeSync } from "../../disk/whole-file.js";
 import { DiffusionError, internal, nearest } from "../../errors.js";
 import { bitsOf, dtypeNames, isDtype, toFloat32 } from "./dtypes.js";
 import { sniff } from "./sniff.js";
-import type { TensorFile, TensorInfo } from "./tensors.js";
+import { MOST_TENSORS, type TensorFile, type TensorInfo } from "./tensors.js";
 
 /** The reference implementation's cap on the header. */
 const maxHeaderBytes = 100_000_000;
@@ -112,7 +112,7 @@ function parseHeader(path: string, header: Uint8Array, size: number) {
   let json: Json;
   try {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(header);
-    json = parseJson(text, "naturals");
+    json = parseJson(text, "naturals", MOST_TENSORS + 1); // and __metadata__
   } catch (cause) {
     return fail(`bad header: ${cause instanceof SyntaxError ? cause.message : "it is not UTF-8 text"}`);
   }

@@ -8,6 +8,9 @@ export interface TensorInfo {
   readonly bytes: number;
 }
 
+/** Of a file. The largest checkpoints have thousands; a file made to exhaust memory has millions. */
+export const MOST_TENSORS = 200_000;
+
 /** An open file of named tensors, in whichever format: its header is in memory, values are read when asked for, so files may be of any size. */
 export interface TensorFile {
   readonly path: string;

@@ -5,7 +5,7 @@ import { unpickle } from "./pickle.js";
 import { isKind, type PickleStorage, type PickleTensor, type PickleValue } from "./pickle-values.js";
 import { readAt } from "./read-at.js";
 import { sniff } from "./sniff.js";
-import type { TensorFile, TensorInfo } from "./tensors.js";
+import { MOST_TENSORS, type TensorFile, type TensorInfo } from "./tensors.js";
 import { readZip } from "./zip.js";
 
 /** `offset` is where the first element lies; the bytes follow it in C order if `contiguous`, as nearly always. */
@@ -46,6 +46,8 @@ export function openTorchFile(path: string): TorchFile {
     const views = new Map<string, PickleTensor>();
     const tensors = new Map<string, TorchTensorInfo>();
     for (const [name, tensor] of namedTensors(value, path)) {
+      if (tensors.size >= MOST_TENSORS)
+        throw new DiffusionError("FILE_FORMAT", `${path} holds more than ${MOST_TENSORS} tensors`);
       const begin = places.get(tensor.storage.key);
       if (begin === undefined)
         throw new DiffusionError(

@@ -275,7 +275,9 @@ test("masks and outpainting take the inpainting variant of the default model, un
   const model = async (changes: object) =>
     (await read(await send("POST", "/jobs", { ...body, ...changes }))).model;
   expect(await model({ image, mask: image })).toContain("inpaint");
-  expect(await model({ image, expand: { left: 8 } })).toContain("inpaint");
+  expect(await model({ image, width: undefined, height: undefined, expand: { left: 8 } })).toContain(
+    "inpaint",
+  );
   expect(await model({ image })).toBe("emoji-diffusion-256 CPU FP32");
   expect(await model({ image, mask: image, model: "emoji-diffusion-256" })).toBe(
     "emoji-diffusion-256 CPU FP32",

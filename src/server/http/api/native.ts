@@ -2,12 +2,13 @@ import { createHash, randomUUID } from "node:crypto";
 import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import { z } from "zod";
-import { type Accepted, acceptGenerate, acceptUpscale, type Parts } from "../../jobs/accept.js";
+import { type Accepted, acceptGenerate, acceptUpscale, admitted, type Parts } from "../../jobs/accept.js";
+import { imageKeys, removeUnneeded } from "../../jobs/images-of-jobs.js";
 import { pictureModes, searchJobs } from "../../jobs/search.js";
 import { hasEnded, type Job, type JobQueue, jobStatuses } from "../../queue/queue.js";
 import { Refusal } from "../../refusal.js";
 import { assembleGrid, gridCells } from "../../requests/grid.js";
-import { checked, generateRequest, pictureKeys, upscaleRequest } from "../../requests/request.js";
+import { checked, generateRequest, upscaleRequest } from "../../requests/request.js";
 import { isImageKey } from "../../storage/store.js";
 import { type JobView, jobView } from "../answers.js";
 import { type Polled, polled, sendPolled } from "../polled.js";
@@ -28,11 +29,9 @@ export function nativeApi(parts: Parts): Hono {
       known ??
       (await jobs
         .submit({
-          ...(await accept(body, parts)),
+          ...(await admitted(parts, { client: clientOf(c), id }, () => accept(body, parts))),
           attended: false,
-          client: clientOf(c),
           via: "native",
-          id,
           ...(task !== undefined && { task, keyed: true }),
         })
         .catch((error: unknown) => {
@@ -84,7 +83,8 @@ export function nativeApi(parts: Parts): Hono {
     const job = await find(c.req.param("id"), jobs.queue);
     if (!(await jobs.queue.remove(job.id)))
       throw new Refusal(409, "RUNNING", "the job has not ended yet; cancel it first");
-    await removeImages(job, parts);
+    // Pictures go with the last job that shows them.
+    await removeUnneeded(imageKeys(job), { images, queue: jobs.queue });
     return c.body(null, 204);
   });
 
@@ -228,18 +228,6 @@ async function find(id: string, queue: Pick<JobQueue, "get">): Promise<Job> {
   if (job) return job;
   throw new Refusal(404, "NOT_FOUND", "there is no such job");
 }
-
-/** Pictures go with the last job that shows them. */
-async function removeImages(job: Job, { jobs, images }: Parts): Promise<void> {
-  const others = await jobs.queue.list({ limit: Number.MAX_SAFE_INTEGER });
-  const needed = new Set(others.flatMap(imageKeys));
-  for (const key of imageKeys(job)) if (!needed.has(key)) await images.remove(key);
-}
-
-const imageKeys = ({ request, result }: Job): string[] => [
-  ...pictureKeys(request),
-  ...(result?.images.map(({ key }) => key) ?? []),
-];
 
 const viewOf = async (job: Job, queue: Places): Promise<JobView> =>
   jobView(job, job.status === "queued" ? await queue.position(job.id) : undefined);

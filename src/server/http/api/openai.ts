@@ -2,11 +2,11 @@ import { type Context, Hono } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import { z } from "zod";
 import { firstProblem, inWords } from "../../../expectations.js";
-import { encodePng } from "../../../index.js";
-import { acceptGenerate, type Incoming, type Parts } from "../../jobs/accept.js";
+import type { ForeignPictures } from "../../foreign/foreign.js";
+import { acceptGenerate, admitted, type Incoming, type Parts } from "../../jobs/accept.js";
 import type { Job, JobImage } from "../../queue/queue.js";
 import { Refusal, refusalOf } from "../../refusal.js";
-import { inFormat, plainMask, readForeign } from "../../storage/images.js";
+import { inFormat } from "../../storage/images.js";
 import { clientOf } from "../security.js";
 import { linkTo } from "./openai-links.js";
 
@@ -57,16 +57,18 @@ export function openaiApi(parts: Parts): Hono {
   app.get("/v1/models/:model", (c) => c.json(modelView(parts.models.resolve(c.req.param("model")))));
   app.post("/v1/images/generations", async (c) => {
     const body = check(generationsBody, await c.req.json().catch(badBody));
-    return answer(c, parts, "image_generation", body, requestOf(body, parts));
+    return answer(c, parts, "image_generation", body, async () => requestOf(body, parts));
   });
   app.post("/v1/images/edits", async (c) => {
     const form = await c.req.parseBody({ all: true }).catch(badBody);
     const body = check(editsBody, form);
     const image = await file(form, "image");
     if (!image) throw new Refusal(400, "BAD_IMAGE", "image is missing");
-    const mask = await maskOf(image, await file(form, "mask"), parts);
-    const request = { ...requestOf(body, parts, mask !== undefined), image, ...(mask && { mask }) };
-    return answer(c, parts, "image_edit", body, request);
+    const given = await file(form, "mask");
+    return answer(c, parts, "image_edit", body, async (pictures) => {
+      const mask = await maskOf(image, given, pictures);
+      return { ...requestOf(body, parts, mask !== undefined), image, ...(mask && { mask }) };
+    });
   });
   app.post("/v1/images/variations", async (c) => {
     const form = await c.req.parseBody({ all: true }).catch(badBody);
@@ -74,7 +76,7 @@ export function openaiApi(parts: Parts): Hono {
     const image = await file(form, "image");
     if (!image) throw new Refusal(400, "BAD_IMAGE", "image is missing");
     const request = { prompt: "", strength: 0.7, ...requestOf(body, parts), image };
-    return answer(c, parts, "image_variation", body, request);
+    return answer(c, parts, "image_variation", body, async () => request);
   });
   return app;
 }
@@ -124,25 +126,30 @@ async function file(form: Record<string, unknown>, name: string): Promise<Uint8A
 }
 
 /** Transparent parts are repainted: of the mask, or of the picture itself when there is none. */
-async function maskOf(image: Uint8Array, mask: Uint8Array | undefined, { limits }: Parts) {
-  const decoded = await readForeign(mask ?? image, limits);
-  const alpha = decoded.data.length === decoded.width * decoded.height * 4;
-  // Half and more is transparent, as for the mask that is made of it.
-  const transparent = alpha && decoded.data.some((value, i) => i % 4 === 3 && value <= 128);
-  if (!transparent && mask)
+async function maskOf(image: Uint8Array, mask: Uint8Array | undefined, pictures: ForeignPictures) {
+  const made = await pictures.make("mask", mask ?? image, { repaint: "transparent", onlyTransparent: true });
+  if (!made && mask)
     throw new ParameterRefusal("mask", "the mask has no transparent pixels, so there is nothing to edit", {
       hint: "make transparent (alpha 0) what is to be repainted, and leave the rest opaque",
     });
-  if (!transparent) return undefined;
-  return encodePng(plainMask(decoded, { repaint: "transparent" }));
+  return made;
 }
 
 type Kind = "image_generation" | "image_edit" | "image_variation";
 
-async function answer(c: Context, parts: Parts, kind: Kind, body: Body, request: Incoming) {
-  const accepted = await acceptGenerate(request, parts);
+async function answer(
+  c: Context,
+  parts: Parts,
+  kind: Kind,
+  body: Body,
+  requestFor: (pictures: ForeignPictures) => Promise<Incoming>,
+) {
+  const pictures = parts.foreign.ofRequest();
+  const accepted = await admitted(parts, { client: clientOf(c) }, async () =>
+    acceptGenerate(await requestFor(pictures), parts, pictures),
+  );
   const submit = (signal: AbortSignal, onChange?: (job: Job) => void) =>
-    parts.jobs.run({ ...accepted, client: clientOf(c), via: "openai" }, signal, onChange);
+    parts.jobs.run({ ...accepted, via: "openai" }, signal, onChange);
   if (body.stream) return streamAnswer(c, parts, kind, body, submit);
   const job = completed(await submit(c.req.raw.signal));
   const made = job.result?.images ?? [];

@@ -1,6 +1,5 @@
-import { parseFields, readImageTexts } from "../../../index.js";
-import type { Limits } from "../../requests/limits.js";
-import { decodeBase64, readForeign } from "../../storage/images.js";
+import { parseFields } from "../../../index.js";
+import { decodeBase64, type Foreign } from "../../foreign/foreign.js";
 
 /** What a PNG, JPEG or WebP says about how it was made, as the web UI's API gives it. */
 export interface PngInfo {
@@ -13,10 +12,8 @@ export interface PngInfo {
 }
 
 /** Of a picture that can be decoded within the limits; others are refused, whatever text they carry. */
-export async function pngInfo(base64: string, limits: Limits): Promise<PngInfo> {
-  const bytes = decodeBase64(base64);
-  await readForeign(bytes, limits);
-  const text = await readImageTexts(bytes);
+export async function pngInfo(base64: string, foreign: Foreign): Promise<PngInfo> {
+  const text = await foreign.ofRequest().make("texts", decodeBase64(base64));
   const info = text.parameters ?? "";
   return { info, items: text, parameters: info === "" ? {} : parseFields(info) };
 }

@@ -10,7 +10,7 @@ import {
 } from "../../../index.js";
 import { goldenPath } from "../../../testing/golden.js";
 import { base64Png, grey, testServer } from "../../fixture.js";
-import type { Work } from "../../jobs/jobs.js";
+import type { Work } from "../../jobs/running.js";
 import { libraryWork } from "../../jobs/work.js";
 import type { StoredGenerate } from "../../requests/request.js";
 
@@ -204,8 +204,8 @@ test("both on a real model: the library's pictures", async () => {
   const source = goldenPath("models/tiny-sd1");
   let work: Work = () => Promise.reject(new Error("not yet"));
   const { send, parts } = await testServer({ controlDir, work: (...job) => work(...job) });
-  const { models, images } = parts;
-  work = libraryWork(models, images, "0.0.0");
+  const { models } = parts;
+  work = libraryWork({ ...parts, version: "0.0.0" });
   models.add({
     name: "tiny",
     info: await describeModel(source),

@@ -1,12 +1,11 @@
 import type { Hono } from "hono";
 import { z } from "zod";
 import { firstProblem } from "../../../expectations.js";
-import { encodePng, fitImage, type Image, preprocess } from "../../../index.js";
+import { type ControlMap, usualResolution } from "../../foreign/control-maps.js";
+import { decodeBase64, type ForeignPictures, type Plain } from "../../foreign/foreign.js";
 import type { Incoming, Parts } from "../../jobs/accept.js";
 import { Refusal } from "../../refusal.js";
-import type { Limits } from "../../requests/limits.js";
 import type { StoredGenerate } from "../../requests/request.js";
-import { decodeBase64, readForeign } from "../../storage/images.js";
 import { read } from "./sdapi-errors.js";
 import type { Img2img, Txt2img } from "./sdapi-schema.js";
 
@@ -21,8 +20,6 @@ export const isControlNet = (script: string): boolean => script.toLowerCase() ==
 const modules = ["none", "canny", "invert"] as const;
 type Module = (typeof modules)[number];
 const canny = { low: 100, high: 200 };
-/** Pixels of the shorter side that is preprocessed when nothing is said. */
-const usualResolution = 512;
 
 const resizeModes = ["Just Resize", "Crop and Resize", "Resize and Fill"];
 const fits = ["stretch", "crop", "fill"] as const;
@@ -69,7 +66,7 @@ type Unit = z.infer<typeof unit>;
  */
 export async function controlsOf(
   request: Txt2img | Img2img,
-  limits: Limits,
+  pictures: ForeignPictures,
   start?: string,
 ): Promise<Pick<Incoming, "controlnet">> {
   const units = unitsOf(request.alwayson_scripts ?? {});
@@ -84,7 +81,7 @@ export async function controlsOf(
       throw new Refusal(422, "UNSUPPORTED", "ControlNet: this server does not have masks of units");
     return {
       model: unit.model!,
-      image: encodePng(await mapOf(unit, request, limits, start)),
+      image: await mapOf(unit, request, pictures, start),
       scale: weight,
       start: guidance_start,
       end: unit.guidance_end ?? unit.guidance ?? 1,
@@ -133,32 +130,22 @@ function unitsOf(scripts: Readonly<Record<string, unknown>>): Unit[] {
 
 async function mapOf(
   unit: Unit,
-  size: Txt2img | Img2img,
-  limits: Limits,
+  { width, height }: Txt2img | Img2img,
+  pictures: ForeignPictures,
   start: string | undefined,
-): Promise<Image> {
+): Promise<Plain> {
   const given = typeof unit.image === "string" ? unit.image : unit.image?.image;
   const base64 = given || unit.input_image || start;
   if (!base64) throw new Refusal(422, "NO_IMAGE", "controlnet is enabled but no input image is given");
-  const image = await readForeign(decodeBase64(base64), limits);
-  const { width, height } = size;
-  const processor_res = unit.pixel_perfect
-    ? pixelPerfect(image, { width, height }, unit.resize_mode)
-    : unit.processor_res;
-  return fitImage(
-    detected(image, moduleOf(unit.module), { ...unit, processor_res }, limits),
-    { width, height },
-    fits[unit.resize_mode],
-  );
+  const map = mapping(moduleOf(unit.module), unit);
+  return pictures.make("control", decodeBase64(base64), {
+    map: {
+      ...map,
+      ...(unit.pixel_perfect && { resolution: "perfect" }),
+      fit: { width, height, mode: fits[unit.resize_mode]! },
+    },
+  });
 }
-
-/** The shorter side of the picture as it will be shown: what a preprocessor finds is not scaled any more. */
-function pixelPerfect(image: Size, size: Size, mode: number): number {
-  const scales = [size.width / image.width, size.height / image.height] as const;
-  const scale = fits[mode] === "fill" ? Math.min(...scales) : Math.max(...scales);
-  return Math.max(1, Math.round(scale * Math.min(image.width, image.height)));
-}
-type Size = Pick<Image, "width" | "height">;
 
 /** "invert (from white bg & black line)" is the extension's whole name of one. */
 function moduleOf(name: string | null | undefined): Module {
@@ -170,27 +157,16 @@ function moduleOf(name: string | null | undefined): Module {
   });
 }
 
-function detected(
-  image: Image,
+/** What a preprocessor is told. */
+const mapping = (
   module: Module,
   { processor_res, threshold_a, threshold_b }: Pick<Unit, "processor_res" | "threshold_a" | "threshold_b">,
-  { imagePixels }: Limits,
-): Image {
-  if (module === "none") return image;
-  if (module === "invert") return preprocess(image, ["invert"]);
-  const { width, height } = image;
-  const scale = (processor_res > 0 ? processor_res : usualResolution) / Math.min(width, height);
-  const size = { width: Math.round(width * scale), height: Math.round(height * scale) };
-  if (size.width * size.height > imagePixels || Math.min(size.width, size.height) < 1)
-    throw new Refusal(
-      422,
-      "TOO_LARGE",
-      `processor_res: ${size.width} x ${size.height} is no size for a picture here`,
-    );
-  const low = threshold_a >= 0 ? threshold_a : canny.low;
-  const high = threshold_b >= 0 ? threshold_b : canny.high;
-  return preprocess(fitImage(image, size), [{ name: "canny", low, high }]);
-}
+): ControlMap => ({
+  module,
+  resolution: processor_res,
+  low: threshold_a >= 0 ? threshold_a : canny.low,
+  high: threshold_b >= 0 ? threshold_b : canny.high,
+});
 
 export const detectBody = z.object({
   controlnet_module: z.string().nullish(),
@@ -200,7 +176,7 @@ export const detectBody = z.object({
   controlnet_threshold_b: number(-1),
 });
 
-export function addControlNet(app: Hono, { models, limits }: Parts): void {
+export function addControlNet(app: Hono, { models, foreign }: Parts): void {
   app.get("/controlnet/version", (c) => c.json({ version: 2 }));
   app.get("/controlnet/model_list", async (c) =>
     c.json({ model_list: (await models.controls()).map(({ name }) => name) }),
@@ -220,10 +196,12 @@ export function addControlNet(app: Hono, { models, limits }: Parts): void {
       threshold_a: body.controlnet_threshold_a,
       threshold_b: body.controlnet_threshold_b,
     };
+    const pictures = foreign.ofRequest();
+    const map = mapping(module, options);
     const images = await Promise.all(
       given.map(async (base64) => {
-        const image = await readForeign(decodeBase64(base64), limits);
-        return Buffer.from(encodePng(detected(image, module, options, limits))).toString("base64");
+        const { png } = await pictures.make("control", decodeBase64(base64), { map });
+        return Buffer.from(png).toString("base64");
       }),
     );
     return c.json({ images, info: "Success" });

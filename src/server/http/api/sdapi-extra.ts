@@ -1,7 +1,8 @@
 import type { Context } from "hono";
-import { acceptUpscale, type Parts } from "../../jobs/accept.js";
+import type { Size } from "../../../index.js";
+import { decodeBase64 } from "../../foreign/foreign.js";
+import { acceptUpscale, admitted, type Parts } from "../../jobs/accept.js";
 import { Refusal } from "../../refusal.js";
-import { decodeBase64, readForeign } from "../../storage/images.js";
 import { clientOf } from "../security.js";
 import type { ExtraBatchImages, ExtraSingleImage } from "./sdapi-schema.js";
 
@@ -11,11 +12,16 @@ export async function extra(c: Context, parts: Parts, body: ExtraSingleImage) {
     throw new Refusal(501, "UNSUPPORTED", "this server restores no faces and blends no second upscaler");
   if (body.image === "") throw new Refusal(404, "NO_IMAGE", "Image not found");
   if (body.upscaler_1 === "None") return { html_info: "", image: body.image.replace(/^data:[^,]*,/, "") };
-  const accepted = await acceptUpscale(
-    { kind: "upscale", image: body.image, upscaler: body.upscaler_1, ...(await sizeOf(body, parts)) },
-    parts,
-  );
-  const job = await parts.jobs.run({ ...accepted, client: clientOf(c), via: "sdapi" }, c.req.raw.signal);
+  const pictures = parts.foreign.ofRequest();
+  const accepted = await admitted(parts, { client: clientOf(c) }, async () => {
+    const image = await pictures.make("plain", decodeBase64(body.image));
+    return acceptUpscale(
+      { kind: "upscale", image, upscaler: body.upscaler_1, ...sizeOf(body, image) },
+      parts,
+      pictures,
+    );
+  });
+  const job = await parts.jobs.run({ ...accepted, via: "sdapi" }, c.req.raw.signal);
   const [made] = job.result?.images ?? [];
   const png = made && (await parts.images.get(made.key));
   if (!png) throw new Refusal(500, job.error?.code ?? "LOST", job.error?.message ?? "the job was cancelled");
@@ -33,10 +39,9 @@ export async function extraBatch(c: Context, parts: Parts, { imageList, ...body 
 }
 
 /** Mode 0 multiplies; mode 1 covers the size given, and what is too much is cropped away or stays. */
-async function sizeOf(body: ExtraSingleImage, { limits }: Parts) {
+function sizeOf(body: ExtraSingleImage, { width, height }: Size) {
   const { resize_mode, upscaling_resize, upscaling_resize_w, upscaling_resize_h, upscaling_crop } = body;
   if (resize_mode === 0) return { scale: upscaling_resize };
-  const { width, height } = await readForeign(decodeBase64(body.image), limits);
   const scale = Math.max(upscaling_resize_w / width, upscaling_resize_h / height);
   return {
     width: Math.round(width * scale),

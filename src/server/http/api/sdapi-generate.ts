@@ -1,7 +1,8 @@
 import type { Context } from "hono";
 import { packageVersion } from "../../../disk/package.js";
 import { DiffusionError, parseFields } from "../../../index.js";
-import { acceptGenerate, type Incoming, type Parts } from "../../jobs/accept.js";
+import type { ForeignPictures } from "../../foreign/foreign.js";
+import { acceptGenerate, admitted, type Incoming, type Parts } from "../../jobs/accept.js";
 import { shortHash } from "../../jobs/weight-hashes.js";
 import type { Job, JobImage } from "../../queue/queue.js";
 import { Refusal } from "../../refusal.js";
@@ -20,18 +21,24 @@ interface Asked extends Styled<Txt2img | Img2img> {
 }
 
 /** Runs a request to its end, and tells what came of it as the web UI does. */
-export async function generate(c: Context, parts: Parts, asked: Asked, request: Incoming) {
+export async function generate(
+  c: Context,
+  parts: Parts,
+  asked: Asked,
+  requestOf: (pictures: ForeignPictures) => Promise<Incoming>,
+) {
   const { body } = asked;
-  const accepted = await acceptGenerate(request, parts).catch((error: unknown) => {
-    // "Sampler not found" is what clients of this API look for.
-    if (error instanceof DiffusionError && /^there is no (scheduler|schedule type)/.test(error.message))
-      throw new Refusal(404, "SAMPLER", `Sampler not found: ${error.message}`);
-    throw error;
+  const pictures = parts.foreign.ofRequest();
+  const accepted = await admitted(parts, { client: clientOf(c) }, async () => {
+    const request = await requestOf(pictures);
+    return acceptGenerate(request, parts, pictures).catch((error: unknown) => {
+      throw asToldHere(error);
+    });
   });
   if (!body.override_settings_restore_afterwards) await setOptions(parts, overrideOf(body));
   const task = body.force_task_id;
   const job = await parts.jobs.run(
-    { ...accepted, client: clientOf(c), via: "sdapi", ...(task && { task: task.slice(0, 200) }) },
+    { ...accepted, via: "sdapi", ...(task && { task: task.slice(0, 200) }) },
     c.req.raw.signal,
   );
   if (job.status === "failed" || job.status === "lost") {
@@ -55,6 +62,16 @@ export async function generate(c: Context, parts: Parts, asked: Asked, request: 
     parameters: echo(asked.asked),
     info: JSON.stringify(infoOf(asked, job, made, parts, vaePath)),
   };
+}
+
+/** What the library refuses has the status that it has when a job of it fails. */
+function asToldHere(error: unknown): unknown {
+  if (!(error instanceof DiffusionError)) return error;
+  const { code, message, hint } = error;
+  // "Sampler not found" is what clients of this API look for.
+  if (/^there is no (scheduler|schedule type)/.test(message))
+    return new Refusal(404, "SAMPLER", `Sampler not found: ${message}`);
+  return code === "BAD_OPTION" ? new Refusal(422, code, message, hint ? { hint } : {}) : error;
 }
 
 function mapsOf(body: Txt2img | Img2img, { request }: Job, { settings }: Parts): readonly string[] {

@@ -1,10 +1,9 @@
-import { encodePng, schedulerEntries } from "../../../index.js";
+import { schedulerEntries } from "../../../index.js";
 import { ownUpscalerName } from "../../../options/upscaler-names.js";
+import { decodeBase64, type ForeignPictures } from "../../foreign/foreign.js";
 import type { Incoming, Parts } from "../../jobs/accept.js";
 import type { ModelOption } from "../../jobs/model-option.js";
 import { Refusal } from "../../refusal.js";
-import type { Limits } from "../../requests/limits.js";
-import { decodeBase64, plainMask, readForeign } from "../../storage/images.js";
 import type { SettingsData } from "../../storage/settings.js";
 import { controlsOf } from "./sdapi-controlnet.js";
 import type { Filled } from "./sdapi-defaults.js";
@@ -15,7 +14,8 @@ import { refuseScripts } from "./sdapi-scripts.js";
 /** @throws Refusal for what would change the picture and is not there: nothing is ignored in silence */
 export async function txt2imgRequest(
   { body: request, ...open }: Filled<GivenTxt2img>,
-  parts: Parts,
+  parts: Pick<Parts, "models">,
+  pictures: ForeignPictures,
 ): Promise<Incoming> {
   refuseUnsupported(request, {
     firstphase_width: request.firstphase_width > 0,
@@ -38,13 +38,13 @@ export async function txt2imgRequest(
   const { info } = modelOf(request, parts);
   return {
     ...commonRequest(request, open, info),
-    ...(await controlsOf({ ...request, ...sizeOf(request, info) }, parts.limits)),
+    ...(await controlsOf({ ...request, ...sizeOf(request, info) }, pictures)),
     ...(request.enable_hr && { hires: hiresOf(request, info.factor) }),
   };
 }
 
 /** What the request will be run on, as far as it says so itself. */
-const modelOf = (request: Txt2img | Img2img, { models }: Parts): ModelOption =>
+const modelOf = (request: Txt2img | Img2img, { models }: Pick<Parts, "models">): ModelOption =>
   models.resolve(overrideOf(request).sd_model_checkpoint || undefined);
 
 /** The web UI makes what fits into whole cells of the latents: of 127x129 it is 120x128. What is no size is refused as it stands. */
@@ -65,9 +65,9 @@ const maskedContents = ["fill", "original", "noise", "nothing"] as const;
 
 export async function img2imgRequest(
   { body: request, ...open }: Filled<GivenImg2img>,
-  parts: Parts,
+  parts: Pick<Parts, "models">,
+  pictures: ForeignPictures,
 ): Promise<Incoming> {
-  const { limits } = parts;
   const { init_images, mask, resize_mode, inpainting_fill, mask_blur_x, mask_blur_y } = request;
   const [first] = init_images ?? [];
   if (!first) throw new Refusal(404, "NO_IMAGE", "Init image not found");
@@ -92,7 +92,7 @@ export async function img2imgRequest(
       `bad number of images passed: ${given.length}; expecting ${request.batch_size} or less`,
     );
   const { info } = modelOf(request, parts);
-  const painted = await paintedMask(request, limits);
+  const painted = await paintedMask(request, pictures);
   return {
     ...commonRequest(request, open, info),
     ...(info.kind === "instruct" &&
@@ -100,7 +100,7 @@ export async function img2imgRequest(
     ...(given.length > 1
       ? { images: given.map(decodeBase64), count: given.length * request.n_iter }
       : { image: decodeBase64(first) }),
-    ...(await controlsOf({ ...request, ...sizeOf(request, info) }, limits, first)),
+    ...(await controlsOf({ ...request, ...sizeOf(request, info) }, pictures, first)),
     strength: request.denoising_strength,
     webuiSteps: !onTimesteps.includes(labelOf(request)),
     resizeMode,
@@ -116,11 +116,10 @@ export async function img2imgRequest(
 }
 
 /** Painted, opaque or white: all three are repainted here. A mask that repaints nothing is none. */
-async function paintedMask({ mask, inpainting_mask_invert }: Img2img, limits: Limits) {
+async function paintedMask({ mask, inpainting_mask_invert }: Img2img, pictures: ForeignPictures) {
   if (!mask) return undefined;
   const invert = inpainting_mask_invert !== 0;
-  const plain = plainMask(await readForeign(decodeBase64(mask), limits), { repaint: "opaque", invert });
-  return plain.data.some((level) => level > 0) ? encodePng(plain) : undefined;
+  return pictures.make("mask", decodeBase64(mask), { repaint: "opaque", invert });
 }
 
 function commonRequest(

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { createScheduler, decodePng, encodePng, readImage, samplerPair } from "../../../index.js";
 import { goldenPath } from "../../../testing/golden.js";
 import { base64Png, grey, plainWork, testServer, untilAborted } from "../../fixture.js";
-import type { Work } from "../../jobs/jobs.js";
+import type { Work } from "../../jobs/running.js";
 import { libraryWork } from "../../jobs/work.js";
 import { generateOptions, type StoredGenerate } from "../../requests/request.js";
 
@@ -394,7 +394,7 @@ test("extra-single-image enlarges, and says what it cannot do", async () => {
 test("extra-batch-images enlarges each, and cuts to the size from the middle", async () => {
   let work: Work = () => Promise.reject(new Error("not yet"));
   const { send, parts } = await testServer({ work: (...job) => work(...job) });
-  work = libraryWork(parts.models, parts.images, "0.0.0");
+  work = libraryWork({ ...parts, version: "0.0.0" });
   // Black, grey, grey, white from left to right: what is cut off at both sides alike.
   const wide = grey(8, 2, 128);
   for (const y of [0, 1]) {

@@ -43,11 +43,8 @@ export function sdapi(parts: Parts): Hono {
     const styled = await styledRequest(request.body, parts);
     const { body } = styled;
     return c.json(
-      await generate(
-        c,
-        parts,
-        { asked: request.body, ...styled },
-        await txt2imgRequest({ ...request, body }, parts),
+      await generate(c, parts, { asked: request.body, ...styled }, (pictures) =>
+        txt2imgRequest({ ...request, body }, parts, pictures),
       ),
     );
   });
@@ -56,11 +53,8 @@ export function sdapi(parts: Parts): Hono {
     const styled = await styledRequest(request.body, parts);
     const { body } = styled;
     return c.json(
-      await generate(
-        c,
-        parts,
-        { asked: request.body, ...styled },
-        await img2imgRequest({ ...request, body }, parts),
+      await generate(c, parts, { asked: request.body, ...styled }, (pictures) =>
+        img2imgRequest({ ...request, body }, parts, pictures),
       ),
     );
   });
@@ -72,7 +66,7 @@ export function sdapi(parts: Parts): Hono {
   );
   app.post("/sdapi/v1/png-info", async (c) => {
     const { image } = await read(c, pngInfoBody);
-    return c.json(await pngInfo(image, parts.limits));
+    return c.json(await pngInfo(image, parts.foreign));
   });
 
   app.post("/internal/progress", async (c) =>

@@ -1,6 +1,6 @@
 import type { Log } from "../../log.js";
 import { hasEnded, type Job } from "../queue.js";
-import { joinOutcomes } from "../shards.js";
+import { joinOutcomes, wholeOf } from "../shards.js";
 import type { Shared } from "./connection.js";
 import { withdraw } from "./deliveries.js";
 import type { RecordedJob } from "./records.js";
@@ -37,6 +37,13 @@ export async function join(id: string, { records, log }: Shared): Promise<void> 
 function tellWhole({ id, lane, status, shards }: RecordedJob, log: Log): void {
   const level = status === "failed" ? "error" : "info";
   log(`job ${id} (${lane}, ${shards} parts): ${status}`, { level, job: id, lane, status });
+}
+
+/** A job without a record that can be understood: nobody waits for it any more, and the whole that it is a part of goes on. */
+export async function forget(id: string, shared: Shared): Promise<void> {
+  await shared.records.forget(id);
+  const whole = wholeOf(id);
+  if (whole !== undefined) await join(whole, shared);
 }
 
 export async function cancel(id: string, shared: Shared): Promise<Job | undefined> {

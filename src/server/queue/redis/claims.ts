@@ -12,8 +12,7 @@ import {
   maxAttempts,
   type Outcome,
 } from "../queue.js";
-import { storedJob } from "../stored-job.js";
-import { join, settle } from "./changes.js";
+import { forget, join, settle } from "./changes.js";
 import type { Shared } from "./connection.js";
 import { discard } from "./deliveries.js";
 import { pass } from "./passing.js";
@@ -33,15 +32,10 @@ export async function take(
     const id = String(delivery.data.id);
     const record = await records.read(id);
     if (!record || hasEnded(record.job)) {
-      const part = /^(.+)\.\d+$/.exec(id);
       if (record) await settle(record.job, shared);
-      else if (part) await join(part[1]!, shared); // a part whose record was damaged is not waited for
+      else await forget(id, shared);
       await discard(delivery, token);
       return undefined;
-    }
-    if (!storedJob.safeParse(record.job).success) {
-      await records.damaged(id);
-      continue;
     }
     // The answer to an earlier attempt was lost with the connection.
     if (record.token === token && record.job.status === "running") return record;

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { QueueEvent } from "../queue.js";
-import { readJson } from "../stored-job.js";
+import { readRecorded } from "./recorded.js";
 
 /** Everything that has happened since `last`, in order, also over lost connections. */
 export async function readEvents(
@@ -15,8 +15,8 @@ export async function readEvents(
     const answer = await reader.xread("BLOCK", 5000, "STREAMS", stream, last).catch(() => sleep(100, null));
     for (const [id, [, type, , job]] of answer?.[0]?.[1] ?? []) {
       last = id;
-      const known = readJson(job ?? "") as QueueEvent["job"] | undefined;
-      if (known) tell({ type: type as QueueEvent["type"], job: known });
+      const recorded = readRecorded(job ?? "");
+      if (typeof recorded !== "string") tell({ type: type as QueueEvent["type"], job: recorded });
     }
   }
 }

@@ -2,7 +2,6 @@ import type { Redis } from "ioredis";
 import type { Log } from "../../log.js";
 import {
   hasEnded,
-  type Job,
   type JobProgress,
   type JobStatus,
   jobStatuses,
@@ -10,9 +9,10 @@ import {
   type WorkerInfo,
 } from "../queue.js";
 import { joinProgress, type Sharded, shardId } from "../shards.js";
-import { readJob, readJson } from "../stored-job.js";
+import { readJson } from "../stored-job.js";
+import { type RecordedJob, readRecorded } from "./recorded.js";
 
-export type RecordedJob = Job & Sharded;
+export type { RecordedJob };
 
 /** What Redis knows of a job. */
 export interface JobRecord {
@@ -120,14 +120,13 @@ redis.call('HINCRBY', prefix .. 'ended', ARGV[3], -1)
 for i = 4, #ARGV do redis.call('DEL', prefix .. 'job:' .. ARGV[i]) end
 return 1`;
 
-/** Takes a record that says nothing out of all lists, and keeps it as it is. 1 for the first who does. */
+/** Takes what is no job out of all lists; a record that says nothing is kept as it is. 1 for the first who does that. */
 const setAside = `
 local prefix, id = ARGV[1], ARGV[2]
 local key = prefix .. 'job:' .. id
-if redis.call('EXISTS', key) == 0 then return 0 end
-local lane = redis.call('HGET', key, 'lane')
-if lane then redis.call('ZREM', prefix .. 'waiting:' .. lane, id) end
 for _, list in ipairs({'all', 'waiting', 'running', 'begun'}) do redis.call('ZREM', prefix .. list, id) end
+for _, lane in ipairs(redis.call('SMEMBERS', prefix .. 'lanes')) do redis.call('ZREM', prefix .. 'waiting:' .. lane, id) end
+if redis.call('EXISTS', key) == 0 then return 0 end
 redis.call('RENAME', key, prefix .. 'damaged:' .. id)
 return 1`;
 
@@ -163,18 +162,20 @@ export function createRecords(redis: Redis, prefix: string, log: Log = () => {})
   const kindOf = ({ shards, shard }: Sharded) => (shards ? "whole" : shard ? "part" : "job");
   const rootOf = ({ id, shard }: RecordedJob) => shard?.of ?? id;
 
+  /** @returns undefined for a job that there is not, or whose record cannot be understood */
   const read = async (id: string): Promise<JobRecord | undefined> => {
     const [job, token, cancel] = await redis.hmget(`${prefix}job:${id}`, "job", "token", "cancel");
     if (job === null || job === undefined) return undefined;
-    const known = readJob(id, job);
-    if (known) return { job: known, token: token ?? "", cancel: cancel === "1" };
-    await damaged(id);
+    const known = readRecorded(job, id);
+    if (typeof known !== "string") return { job: known, token: token ?? "", cancel: cancel === "1" };
+    await damaged(id, known);
     return undefined;
   };
 
-  const damaged = async (id: string): Promise<void> => {
+  /** @param why it cannot be understood */
+  const damaged = async (id: string, why: string): Promise<void> => {
     if ((await script(setAside, id)) !== 1) return;
-    const line = `the record of job ${id} cannot be understood; it is kept as ${prefix}damaged:${id}, and all other jobs go on`;
+    const line = `the record of job ${id} cannot be understood (${why}); it is kept as ${prefix}damaged:${id}, and all other jobs go on`;
     log(line, { level: "error", job: id });
   };
 
@@ -192,7 +193,6 @@ export function createRecords(redis: Redis, prefix: string, log: Log = () => {})
 
   return {
     read,
-    damaged,
     withProgress,
 
     async create(job: NewJob, parts: readonly (NewJob & Sharded)[], limit: number, now: number) {
@@ -242,6 +242,9 @@ export function createRecords(redis: Redis, prefix: string, log: Log = () => {})
       const parts = Array.from({ length: job.shards ?? 0 }, (_, i) => shardId(job.id, i));
       return (await script(remove, job.id, job.status, ...parts)) === 1;
     },
+
+    /** A job without a record, or with one that is set aside: no list has it any more. */
+    forget: (id: string) => script(setAside, id),
 
     async askToCancel(id: string): Promise<void> {
       await redis.hset(`${prefix}job:${id}`, "cancel", "1");
