@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { type Chunk, readChunks, writeChunks } from "../src/image/png-chunks.js";
-import { DiffusionError, decodePng, encodePng, readImage } from "../src/index.js";
+import { decodePng, encodePng, readImage } from "../src/index.js";
 import { host, testServer } from "../src/server/fixture.js";
 import { openLocalQueue } from "../src/server/queue/local/local.js";
 import { hasEnded, jobStatuses, type NewJob } from "../src/server/queue/queue.js";
@@ -13,24 +13,8 @@ import { editPrompt } from "../src/text/editing.js";
 import { parsePrompt } from "../src/text/prompt.js";
 import { createTokenizer } from "../src/text/tokenizer.js";
 import { openSafetensors } from "../src/weights/formats/safetensors.js";
-import { propertyOf, type Target } from "./fuzz.js";
 import { damagedBytes, damagedJson, promptText } from "./fuzz-inputs.js";
-
-/** "accepted", or the code with which it was refused; errors that are no answer to the input are thrown. */
-async function verdictOf(act: () => unknown, allowed: readonly string[]): Promise<string> {
-  try {
-    await act();
-    return "accepted";
-  } catch (error) {
-    if (!(error instanceof DiffusionError) || !allowed.includes(error.code)) throw error;
-    if (error.message.length > 2000) throw new Error(`the message has ${error.message.length} characters`);
-    return error.code;
-  }
-}
-
-function must(holds: boolean, what: string): void {
-  if (!holds) throw new Error(what);
-}
+import { must, propertyOf, type Target, verdictOf } from "./fuzz-property.js";
 
 const scratch = (): string => mkdtempSync(join(tmpdir(), "fuzz-"));
 
@@ -291,6 +275,7 @@ const http: Target = {
       },
     );
     const close = async () => {
+      parts.foreign.dispose();
       await parts.jobs.close(1000);
       rmSync(folder, { recursive: true });
     };

@@ -1,6 +1,8 @@
 import { writeSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import fc from "fast-check";
+import { formats } from "./fuzz-formats.js";
+import { beats } from "./fuzz-property.js";
 import { targets } from "./fuzz-targets.js";
 import { progress } from "./processes.js";
 import { ms, type Table } from "./table.js";
@@ -13,22 +15,6 @@ export interface FuzzOptions {
   readonly only: readonly string[];
 }
 
-/** One case, as a target judges it: the code of the refusal, or "accepted". Anything thrown is a finding. */
-export type Judge<T> = (input: T) => Promise<string> | string;
-
-export interface Target {
-  readonly name: string;
-  /** Sets up what all cases share. */
-  open(): Promise<{ readonly property: Property; close?(): Promise<void> | void }>;
-}
-
-/** Inputs and what is asked of them, types hidden. */
-export type Property = (
-  tell: (verdict: string, milliseconds: number) => void,
-) => fc.IAsyncProperty<[unknown]>;
-
-/** Nothing that is this small may take longer, also on a busy machine. */
-const SLOW_MS = 10_000;
 const ROUND = 500;
 
 /**
@@ -41,7 +27,9 @@ export async function benchFuzz({ minutes, seed, only }: FuzzOptions): Promise<T
   const rows: string[][] = [];
   const findings: string[] = [];
   const watchdog = startWatchdog();
-  for (const target of targets.filter(({ name }) => only.length === 0 || only.includes(name))) {
+  for (const target of [...targets, ...formats].filter(
+    ({ name }) => only.length === 0 || only.includes(name),
+  )) {
     const { property, close } = await target.open();
     const verdicts = new Map<string, number>();
     let [cases, slowest, round] = [0, 0, 0];
@@ -80,22 +68,6 @@ export async function benchFuzz({ minutes, seed, only }: FuzzOptions): Promise<T
   if (findings.length > 0) throw new Error(findings.join("\n\n"));
   return [table];
 }
-
-/** Makes a property of inputs and their judge. */
-export function propertyOf<T>(inputs: fc.Arbitrary<T>, judge: Judge<T>): Property {
-  return (tell) =>
-    fc.asyncProperty(inputs as fc.Arbitrary<unknown>, async (input) => {
-      const began = performance.now();
-      const verdict = await judge(input as T);
-      const took = performance.now() - began;
-      if (took > SLOW_MS) throw new Error(`took ${Math.round(took)} ms`);
-      alive();
-      tell(verdict, took);
-    });
-}
-
-const beats = new Int32Array(new SharedArrayBuffer(4));
-const alive = (): void => void Atomics.add(beats, 0, 1);
 
 /** An endless loop stops this thread, timers and all: another one tells of it, and ends the process. */
 function startWatchdog(): { watch(what: string): void; stop(): void } {

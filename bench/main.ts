@@ -39,7 +39,8 @@ Without a command: default, precision and layers.
   --pictures <n>      of soak: 1000; also --size <pixels> 64, --steps <n> 2
   --jobs <n>          of queue: 10000; also --each <n> 20, jobs of one second for each worker; of service: 2000
   --minutes <n>       of fuzz: 1 for each target; also --seed <n>; of service: 30
-  --target <name>     of fuzz: safetensors, png, tokenizer, prompt, http, journal. Repeatable`;
+  --target <name>     of fuzz: safetensors, png, tokenizer, prompt, http, journal, gguf, float8, torch,
+                      pickle, styles, infotext, exif, patterns. Repeatable`;
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

@@ -42,6 +42,9 @@ export function refusal(response: IncomingMessage, asked: Asked): DiffusionError
   const page = `${settings.endpoint}/${repo}`;
   const error = (message: string, hint: string) =>
     new DiffusionError("DOWNLOAD", said ? `${message} (the hub says: ${said})` : message, { hint });
+  const withheld = settings.withheld
+    ? `The token from ${settings.withheld} was not sent, as ${settings.endpoint} is not encrypted: use https://, or set TFJS_DIFFUSION_TOKEN_OVER_HTTP=1. `
+    : "";
   const meant = guess === undefined ? "" : `Did you mean ${guess}? `;
   switch (refusalKind(response, file)) {
     case "gated":
@@ -52,7 +55,7 @@ export function refusal(response: IncomingMessage, asked: Asked): DiffusionError
           )
         : error(
             `${repo} is gated: its authors ask you to accept their conditions first`,
-            `Open ${page}, accept them, make a token at ${settings.endpoint}/settings/tokens and set HF_TOKEN to it.`,
+            `${withheld}Open ${page}, accept them, make a token at ${settings.endpoint}/settings/tokens and set HF_TOKEN to it.`,
           );
     case "no-file":
       return error(
@@ -64,7 +67,7 @@ export function refusal(response: IncomingMessage, asked: Asked): DiffusionError
     case "no-repo":
       return error(
         `there is no repository ${repo}, or it is private`,
-        `${meant}${settings.token ? `It was asked for with the token from ${settings.token.from}.` : "For a private one, set HF_TOKEN."} A local folder is written ./${repo}.`,
+        `${meant}${settings.token ? `It was asked for with the token from ${settings.token.from}.` : withheld || "For a private one, set HF_TOKEN."} A local folder is written ./${repo}.`,
       );
     case "other":
       return error(`the hub answered ${response.statusCode} for ${file ?? repo}`, `See ${page}`);

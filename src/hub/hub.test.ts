@@ -30,6 +30,7 @@ import {
 import { stateArchive } from "../testing/torch-writer.js";
 import { openComponentFolder } from "../weights/folder.js";
 import { fetchFromHub, type HubOptions, parseHubReference } from "./hub.js";
+import { hubSettings } from "./settings.js";
 
 const bytes = (length: number, seed: number) =>
   Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 97 + (i >> 8)) & 255));
@@ -675,6 +676,27 @@ describe("tokens and refusals", () => {
     }
     hub.repos["owner/gated"] = { files: pipeline, gated: true };
     await fetch("owner/gated", { ...unetOnly, ...options });
+  });
+
+  it("keeps a token to itself where the endpoint is not encrypted, unless it is told so", () => {
+    const env = { HF_TOKEN: "hf_good" };
+    const of = (more: Record<string, string>) => hubSettings({ env: { ...env, ...more } });
+    for (const HF_ENDPOINT of [
+      "http://mirror.example",
+      "http://127.0.0.1.evil.example",
+      "http://localhost.evil:80",
+    ])
+      expect(of({ HF_ENDPOINT })).toMatchObject({ withheld: "HF_TOKEN" });
+    expect(of({ HF_ENDPOINT: "http://mirror.example" })).not.toHaveProperty("token");
+    for (const HF_ENDPOINT of [
+      "https://mirror.example",
+      "http://localhost:1",
+      "http://127.0.0.1:1",
+      "http://[::1]:1",
+    ])
+      expect(of({ HF_ENDPOINT })).toMatchObject({ token: { value: "hf_good" } });
+    const told = of({ HF_ENDPOINT: "http://mirror.example", TFJS_DIFFUSION_TOKEN_OVER_HTTP: "1" });
+    expect(told).toMatchObject({ token: { value: "hf_good" } });
   });
 
   it("refuses a token that is none, without showing it", async () => {

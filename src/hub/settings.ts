@@ -13,6 +13,8 @@ export interface HubSettings {
   /** The folder with `models--owner--name` in it. */
   readonly cacheDir: string;
   readonly token?: { readonly value: string; readonly from: string };
+  /** Where a token was found that is not sent, as the endpoint is not encrypted. */
+  readonly withheld?: string;
   readonly offline: boolean;
   /** Copy files into snapshots instead of linking to them. */
   readonly copies: boolean;
@@ -36,21 +38,26 @@ export interface HubSettingsOptions {
 /**
  * Reads the environment at the time of the call: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME;
  * HF_TOKEN, HF_TOKEN_PATH; HF_ENDPOINT; HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE; HF_HUB_DISABLE_IMPLICIT_TOKEN (only the token option is used); HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT (seconds);
- * HF_HUB_DISABLE_SYMLINKS.
+ * HF_HUB_DISABLE_SYMLINKS; TFJS_DIFFUSION_TOKEN_OVER_HTTP (a token is sent to an http:// endpoint elsewhere, too).
  * @throws DiffusionError BAD_OPTION for an endpoint that is no URL or a token that cannot be one.
  */
 export function hubSettings(options: HubSettingsOptions = {}): HubSettings {
   const env = options.env ?? process.env;
   const home = expand(env, env.HF_HOME) ?? join(cacheHome(env), "huggingface");
-  const token = findToken(options.token, env, home);
+  const endpoint = readEndpoint(env);
+  const found = findToken(options.token, env, home);
+  // Whoever stands between could read it.
+  const isPrivate = isEncryptedOrLocal(endpoint) || isTrue(env.TFJS_DIFFUSION_TOKEN_OVER_HTTP);
+  const token = isPrivate ? found : undefined;
   return {
-    endpoint: readEndpoint(env),
+    endpoint,
     cacheDir:
       options.cacheDir ??
       expand(env, env.HF_HUB_CACHE) ??
       expand(env, env.HUGGINGFACE_HUB_CACHE) ??
       join(home, "hub"),
     ...(token && { token }),
+    ...(found && !token && { withheld: found.from }),
     offline: options.offline ?? (isTrue(env.HF_HUB_OFFLINE) || isTrue(env.TRANSFORMERS_OFFLINE)),
     copies: isTrue(env.HF_HUB_DISABLE_SYMLINKS),
     answerTimeout: seconds(env.HF_HUB_ETAG_TIMEOUT, 10),
@@ -80,6 +87,11 @@ function readEndpoint(env: NodeJS.ProcessEnv): string {
   if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
     throw new DiffusionError("BAD_OPTION", `HF_ENDPOINT is ${JSON.stringify(text)}, expected an http(s) URL`);
   return text.replace(/\/+$/, "");
+}
+
+function isEncryptedOrLocal(endpoint: string): boolean {
+  const { protocol, hostname } = new URL(endpoint);
+  return protocol === "https:" || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 }
 
 function findToken(

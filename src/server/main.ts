@@ -23,6 +23,7 @@ import { openRedisQueue } from "./queue/redis/redis.js";
 import { errorOf } from "./refusal.js";
 import { defaultLimits, type Limits, sharedLimits } from "./requests/limits.js";
 import { type OpenedThings, openedThings, startError, timeLeft } from "./starting.js";
+import { openDataFolder } from "./storage/data-folder.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 import { noStyles, openStyles } from "./storage/styles.js";
@@ -120,6 +121,7 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   const shared = url !== undefined;
   const limits = { ...defaultLimits, ...(shared && sharedLimits), ...options.limits };
   const dataDir = options.dataDir ?? defaultDataDir();
+  await openDataFolder(dataDir, { isUsual: isUsualFolder(options), log });
   checkFolders([loraDir, vaeDir, controlDir, upscalerDir, options.models]);
   // Servers on a queue share the folder: only a journal has one writer.
   const lock = shared ? undefined : await lockData(dataDir);
@@ -303,6 +305,9 @@ function allowedHosts({ address, port }: AddressInfo, named: readonly string[]):
   });
   return new Set([...hosts, ...named].map((host) => host.toLowerCase()));
 }
+
+const isUsualFolder = ({ dataDir }: ServeOptions): boolean =>
+  dataDir === undefined && !process.env.TFJS_DIFFUSION_DATA;
 
 export function defaultDataDir(env: NodeJS.ProcessEnv = process.env): string {
   if (env.TFJS_DIFFUSION_DATA) return env.TFJS_DIFFUSION_DATA;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { DiffusionError } from "../errors.js";
 import { firstProblem, inWords } from "../expectations.js";
+import { isSafePattern } from "./safe-pattern.js";
 
 /** Contents of the files of a tokenizer folder: `tokenizer.json`, or `vocab.json` and `merges.txt`. */
 export interface TokenizerFiles {
@@ -106,7 +107,24 @@ export function readDefinition(files: TokenizerFiles): Definition {
 
 function fromTokenizerJson(files: TokenizerFiles): Definition {
   const { model, ...rest } = parse(files, "tokenizer.json", tokenizerJson)!;
+  for (const part of [rest.normalizer, rest.pre_tokenizer, rest.post_processor, rest.decoder])
+    checkPatterns(part);
   return { ...rest, model: { ...model, type: "BPE" } };
+}
+
+/** Regular expressions run where prompts are read: a file must not bring one that takes for ever. */
+function checkPatterns(part: unknown): void {
+  if (typeof part !== "object" || part === null) return;
+  for (const [key, value] of Object.entries(part))
+    if (key !== "Regex") checkPatterns(value);
+    else if (typeof value !== "string" || !isSafePattern(value))
+      throw new DiffusionError(
+        "UNSUPPORTED",
+        `Tokenizer: tokenizer.json splits text by ${JSON.stringify(value)?.slice(0, 200)}, which may take for ever`,
+        {
+          hint: "Alternatives of characters and classes are read, as CLIP has them. Where vocab.json and merges.txt stand beside it, they do without tokenizer.json.",
+        },
+      );
 }
 
 /** What transformers makes of a CLIP vocabulary: NFC, blanks to one space, lower case, split, byte-level BPE. */
