@@ -5,11 +5,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "tsup";
 
-/** The command line, a worker for tests of the queue, and the process that computes beside them. */
+/** The command line, a worker for tests of the queue, and the processes that compute and decode beside them. */
 export const serviceProcesses = {
   cli: "cli/main.ts",
   worker: "testing/queue-worker.ts",
   "runtime/worker": "runtime/process/worker.ts",
+  "server/foreign": "server/foreign/process.ts",
 };
 
 /**

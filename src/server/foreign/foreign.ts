@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { packageFolder, pathOf } from "../../disk/package.js";
 import { Refusal } from "../refusal.js";
@@ -130,9 +131,8 @@ export class Foreign {
   #start(): ChildProcess {
     const here = pathOf(import.meta.url);
     const isSource = here.endsWith(".ts");
-    const entry = isSource
-      ? join(dirname(here), "process.ts")
-      : join(packageFolder(), "dist", "server", "foreign.js");
+    const beside = join(dirname(here), isSource ? "process.ts" : "server/foreign.js");
+    const entry = existsSync(beside) ? beside : join(packageFolder(), "dist", "server", "foreign.js");
     const child = fork(entry, [], {
       serialization: "advanced",
       stdio: ["ignore", "ignore", "ignore", "ipc"],
