@@ -39,6 +39,7 @@ const environment = ["PATH", "TMPDIR", "TEMP", "TMP", "SystemRoot", "LD_LIBRARY_
 export class Foreign {
   readonly #options: ForeignOptions;
   #child: ChildProcess | undefined;
+  #started: Promise<ChildProcess> | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #questions = 0;
@@ -97,9 +98,9 @@ export class Foreign {
     }
   }
 
-  #ask(name: Name, given: Given): Promise<{ result: unknown; pixels: number }> {
-    this.#child ??= this.#start();
-    const child = this.#child;
+  async #ask(name: Name, given: Given): Promise<{ result: unknown; pixels: number }> {
+    this.#started ??= this.#start();
+    const child = await this.#started;
     const { pictureMs = 30_000 } = this.#options;
     const question: Question = { id: ++this.#questions, name, given };
     return new Promise((resolve, reject) => {
@@ -128,7 +129,8 @@ export class Foreign {
     });
   }
 
-  #start(): ChildProcess {
+  /** Waits until it is loaded, so that a picture has all of its time. */
+  async #start(): Promise<ChildProcess> {
     const here = pathOf(import.meta.url);
     const isSource = here.endsWith(".ts");
     const beside = join(dirname(here), isSource ? "process.ts" : "server/foreign.js");
@@ -140,13 +142,20 @@ export class Foreign {
       env: this.surroundings,
     });
     // Between two pictures it must not take the server down with it.
+    this.#child = child;
     child.on("error", () => this.#end(child));
     child.on("exit", () => this.#end(child));
+    await new Promise<void>((resolve) => {
+      for (const event of ["message", "error", "exit"]) child.once(event, () => resolve());
+    });
     return child;
   }
 
   #end(child: ChildProcess): void {
-    if (this.#child === child) this.#child = undefined;
+    if (this.#child === child) {
+      this.#child = undefined;
+      this.#started = undefined;
+    }
     child.kill("SIGKILL");
   }
 

@@ -24,3 +24,4 @@ process.on("message", async (question: Question) => {
 // Ctrl-C reaches every process of a terminal; the server's end is ours.
 process.on("SIGINT", () => {});
 process.on("disconnect", () => process.exit());
+process.send?.({ ready: true });
