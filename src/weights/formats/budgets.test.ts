@@ -78,6 +78,11 @@ describe("pickles", () => {
   });
 });
 
+test("a pickle's name is shown in part, however long it is", () => {
+  const { message } = thrown(() => read(pickle.global("x".repeat(5000), "y"), pickle.stop)) as Error;
+  expect(message.length).toBeLessThan(300);
+});
+
 test("safetensors hold at most 200,000 tensors", () => {
   const path = join(folder, "many.safetensors");
   const open = (count: number) => {

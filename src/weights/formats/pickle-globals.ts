@@ -24,12 +24,19 @@ const inertTypes = new Set([
 export function allowedGlobal(m: Machine, module: string, shortName: string): PickleGlobal {
   const name = `${module}.${shortName}`;
   if (builders.has(name) || storageTypes.has(name) || inertTypes.has(name)) return { kind: "global", name };
-  throw new DiffusionError("UNSUPPORTED", `${m.what}: the pickle asks for ${name} (byte ${m.at})`, {
-    hint:
-      "A checkpoint of tensors needs nothing but torch's own rebuild functions; a file that asks for more may be " +
-      "meant to run code on your machine. Nothing was executed. Use a .safetensors file instead.",
-  });
+  throw new DiffusionError(
+    "UNSUPPORTED",
+    `${m.what}: the pickle asks for ${shortened(name)} (byte ${m.at})`,
+    {
+      hint:
+        "A checkpoint of tensors needs nothing but torch's own rebuild functions; a file that asks for more may be " +
+        "meant to run code on your machine. Nothing was executed. Use a .safetensors file instead.",
+    },
+  );
 }
+
+/** Names come out of the file, and may be of any length. */
+const shortened = (name: string): string => (name.length > 200 ? `${name.slice(0, 200)}…` : name);
 
 /** REDUCE and NEWOBJ: the only "calls", and each only makes a record. */
 export function rebuild(m: Machine): void {
