@@ -22,7 +22,9 @@ export const prepareBody = z.strictObject({
     .string()
     .min(1)
     .max(1000)
-    .describe("a name on the list, or owner/name on the hub; on the user's own machine also a path"),
+    .describe(
+      "a name on the list, or owner/name on the hub; a path only where the server was started with --allow-paths",
+    ),
   precision: z.enum(precisions),
   token: z
     .string()
