@@ -5,7 +5,7 @@ import {
   type Scheduler,
   type Size,
 } from "../../index.js";
-import { coveringSize } from "../../options/sizes.js";
+import { coveringSize, wholeSize } from "../../options/sizes.js";
 import { gridCells } from "../requests/grid.js";
 import type { Limits } from "../requests/limits.js";
 import { type StoredGenerate, startOf, tooLarge } from "../requests/request.js";
@@ -49,20 +49,13 @@ export async function checkPlan(
   let work = 0;
   let left = mostSteps;
   for (const { one, times, image } of alike(request, starts)) {
+    checkSize(askedSize(one, option.info.usual), limits);
     const key = JSON.stringify([{ ...one, prompt: "", negativePrompt: "", seed: 0, count: 1 }, image]);
     const known = plans.get(key);
     const plan = known ?? planGeneration(await plannedOptions(one, models), option.info, image);
     plans.set(key, plan);
-    const [first] = plan.passes;
-    // The first picture is made as large as it takes to cover the second.
-    const covering = one.hires && first ? [coveringSize(first, plan)] : [];
-    const sizes = [plan, ...plan.passes, ...covering, ...(one.seedSize ? [one.seedSize] : [])];
-    for (const { width, height } of sizes)
-      if (width * height > limits.resultPixels)
-        throw tooLarge(
-          `${width} x ${height} are more pixels than this server makes`,
-          `at most ${limits.resultPixels}`,
-        );
+    for (const size of [plan, ...plan.passes, ...(one.seedSize ? [one.seedSize] : [])])
+      checkSize(size, limits);
     const passes = plan.passes.reduce((sum, pass) => sum + pass.width * pass.height * pass.evaluations, 0);
     const noise = one.seedSize ? one.seedSize.width * one.seedSize.height : 0;
     work += times * (passes + noise);
@@ -73,6 +66,17 @@ export async function checkPlan(
       if (left > 0) takeSteps(scheduler);
     }
   }
+}
+
+function checkSize({ width, height }: Size, { resultPixels }: Pick<Limits, "resultPixels">): void {
+  if (width * height > resultPixels)
+    throw tooLarge(`${width} x ${height} are more pixels than this server makes`, `at most ${resultPixels}`);
+}
+
+/** The largest picture that a request names itself: of a second pass, the first picture enlarged until it covers it. */
+function askedSize({ width, height, hires }: StoredGenerate, usual: Size): Size {
+  const first = { width: width ?? usual.width, height: height ?? usual.height };
+  return hires ? coveringSize(first, wholeSize(hires, first)) : first;
 }
 
 function alike(request: StoredGenerate, { image, images }: Starts): Alike[] {
