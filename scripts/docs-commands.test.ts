@@ -1,4 +1,5 @@
-import { execFile, spawnSync } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   copyFileSync,
   existsSync,
@@ -10,6 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -54,8 +56,19 @@ const draws = (line: string): boolean =>
 const main = join(root, "src/cli/main.ts");
 const wordsOf = (line: string): string[] =>
   [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);
-const cli = (args: readonly string[]) =>
-  spawnSync(process.execPath, ["--import", "tsx", main, ...args], { cwd: work, encoding: "utf8" });
+/** Asynchronously, as vitest gives a test that blocks its own process up after a minute. */
+async function cli(args: readonly string[]) {
+  const child = spawn(process.execPath, ["--import", "tsx", main, ...args], {
+    cwd: work,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [stdout, stderr, [status]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, "close"),
+  ]);
+  return { stdout, stderr, status };
+}
 
 beforeAll(() => {
   copyFileSync(referencePath("source.png"), join(work, "dog.png"));
@@ -71,20 +84,20 @@ test("there are some of both kinds", () => {
 test.each(commands.filter(({ line }) => !isElsewhere(line)))(
   "$path: $line",
   { timeout: 300_000 },
-  ({ line }) => {
-    const { status, stderr } = cli([...wordsOf(line), ...(draws(line) ? ["--steps", "2"] : [])]);
+  async ({ line }) => {
+    const { status, stderr } = await cli([...wordsOf(line), ...(draws(line) ? ["--steps", "2"] : [])]);
     expect(stderr.match(/^error.*/m)?.[0]).toBeUndefined();
     expect(status).toBe(0);
   },
 );
 
-test("every flag of the other commands is one that the command has", { timeout: 300_000 }, () => {
+test("every flag of the other commands is one that the command has", { timeout: 300_000 }, async () => {
   const helps = new Map<string, string>();
   for (const { line, path } of commands.filter(({ line }) => isElsewhere(line))) {
     const [first = ""] = wordsOf(line);
     const named = /^(serve|worker|download|optimize|convert|upscale|setup|doctor|models)$/.test(first);
     const command = named ? first : "generate";
-    const help = helps.get(command) ?? cli(["help", command]).stdout;
+    const help = helps.get(command) ?? (await cli(["help", command])).stdout;
     helps.set(command, help);
     for (const flag of line.match(/--[a-z][a-z-]*/g) ?? []) expect(help, `${path}: ${line}`).toContain(flag);
   }
@@ -104,10 +117,10 @@ describe("curl", () => {
       const quick = line
         .replace(/("|\\")prompt\1:/, (said) => `${said.replace("prompt", "steps")} 2, ${said}`)
         .replace("-F prompt=", "-F steps=2 -F prompt=");
-      const text = await shell(quick.replaceAll("http://127.0.0.1:7860", server.url.replace(/\/$/, "")));
-      const answer = text.startsWith("{") ? (JSON.parse(text) as { error?: unknown }) : {};
-      expect(answer.error, `${path}: ${line}\n${text.slice(0, 500)}`).toBeFalsy();
-      if (line.includes("/events")) expect(text).toContain('"status":"completed"');
+      const answered = await shell(quick.replaceAll("http://127.0.0.1:7860", server.url.replace(/\/$/, "")));
+      const answer = answered.startsWith("{") ? (JSON.parse(answered) as { error?: unknown }) : {};
+      expect(answer.error, `${path}: ${line}\n${answered.slice(0, 500)}`).toBeFalsy();
+      if (line.includes("/events")) expect(answered).toContain('"status":"completed"');
     }
   });
 });

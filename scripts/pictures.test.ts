@@ -1,7 +1,9 @@
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { afterAll, expect, test } from "vitest";
@@ -15,12 +17,14 @@ afterAll(() => rmSync(work, { recursive: true }));
 const root = fileURLToPath(new URL("..", import.meta.url));
 const minutes = 60_000;
 
-function run(script: string, ...args: string[]): void {
+/** Asynchronously, as vitest gives a test that blocks its own process up after a minute. */
+async function run(script: string, ...args: string[]): Promise<void> {
   const file = join(root, "scripts/pictures", script);
-  const { status, stderr } = spawnSync(process.execPath, ["--import", "tsx", file, ...args], {
+  const child = spawn(process.execPath, ["--import", "tsx", file, ...args], {
     cwd: root,
-    encoding: "utf8",
+    stdio: ["ignore", "ignore", "pipe"],
   });
+  const [stderr, [status]] = await Promise.all([text(child.stderr), once(child, "close")]);
   expect(status, stderr).toBe(0);
 }
 const sizeOf = async (file: string) => {
@@ -31,7 +35,7 @@ const sizeOf = async (file: string) => {
 test("gallery: every command runs, and the document is the one that the script writes", {
   timeout: 15 * minutes,
 }, async () => {
-  run("gallery.ts", work, "--steps", "2");
+  await run("gallery.ts", work, "--steps", "2");
   // Without what formatting changes: spaces, and the dashes of tables.
   const textOf = (folder: string) =>
     readFileSync(join(folder, "gallery.md"), "utf8").replaceAll(/[\s-]+/g, "");
@@ -45,12 +49,12 @@ test("gallery: every command runs, and the document is the one that the script w
 });
 
 test("upscaling: two parts side by side", { timeout: 5 * minutes }, async () => {
-  run("upscaling.ts", join(work, "upscaling.webp"), referencePath("source.png"));
+  await run("upscaling.ts", join(work, "upscaling.webp"), referencePath("source.png"));
   expect(await sizeOf("upscaling.webp")).toMatchObject({ width: 904, height: 448, format: "webp" });
 });
 
 test("appearing: an animation, the last picture of which stays", { timeout: 5 * minutes }, async () => {
-  run("appearing.ts", join(work, "appearing.webp"), "3");
+  await run("appearing.ts", join(work, "appearing.webp"), "3");
   const { pages, delay } = await sharp(join(work, "appearing.webp")).metadata();
   expect([pages, delay]).toEqual([4, [110, 110, 110, 2500]]);
 });
@@ -66,7 +70,7 @@ test("settings-sheet: a row a setting, a column a prompt; what is drawn stays", 
   writeFileSync(join(work, "settings.json"), JSON.stringify(settings));
   const given = ["prompts.txt", "settings.json", "drawn"].map((name) => join(work, name));
   const args = ["--prompts", given[0]!, "--settings", given[1]!, "--pictures", given[2]!];
-  run("settings-sheet.ts", join(work, "sheet.webp"), ...args);
+  await run("settings-sheet.ts", join(work, "sheet.webp"), ...args);
   expect(await sizeOf("sheet.webp")).toMatchObject({ width: 150 + 2 * 128, height: 2 * 128 });
   expect(existsSync(join(work, "drawn/one-ddim/a-cat-7.png"))).toBe(true);
 });
@@ -75,7 +79,7 @@ test.runIf(existsSync("/usr/bin/chromium"))(
   "screenshots: light and dark",
   { timeout: 10 * minutes },
   async () => {
-    run("screenshots.ts", work, "2");
+    await run("screenshots.ts", work, "2");
     const [light, dark] = await Promise.all(
       ["light", "dark"].map((look) => sharp(join(work, `page-${look}.webp`)).stats()),
     );

@@ -32,6 +32,9 @@ try {
   if (steps !== undefined) await page.getByRole("spinbutton", { name: "Sampling steps" }).fill(steps);
   await page.locator("form").getByRole("button", { name: "Generate", exact: true }).click();
   await page.locator(".result .card img").first().waitFor({ timeout: 240_000 });
+  // The form from its top, and no field in use.
+  await page.evaluate("document.activeElement.blur()");
+  await page.evaluate("for (const one of document.querySelectorAll('*')) one.scrollTop = 0");
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
     const png = await page.screenshot();

@@ -234,9 +234,9 @@ describe("generate", () => {
     expect(stdout).toContain('npx tfjs-diffusion "a dog with glasses" --seed 7\n');
     expect(stdout).toMatch(/"a dog with glasses" is in a-dog-with-glasses\.png, after .+\./);
     for (const next of [
-      "serve ",
-      '"a dog with a top hat" --image a-dog-with-glasses.png --mask-area',
-      "unconditional ",
+      "serve\n",
+      '"a dog with a top hat" --image a-dog-with-glasses.png --mask-area 0,0,256,115\n',
+      "unconditional\n",
     ])
       expect(stdout).toContain(`\n  npx tfjs-diffusion ${next}`);
     const { image, text } = readPng(join(cwd, "a-dog-with-glasses.png"));

@@ -29,10 +29,8 @@ export function sayNext(made: {
     [`"${without} with a top hat" --image ${file} --mask-area ${area}`, "paints a part of it anew"],
     ["unconditional", "another model: butterflies; --model takes yours"],
   ] as const;
-  const widest = Math.max(...commands.map(([command]) => command.length));
-  const lines = commands.map(([command, what]) => `  ${invocation} ${command.padEnd(widest)}   ${what}`);
-  say(
-    `\n"${prompt}" is in ${path}, after ${durationInWords(ms)}. Next, for example:\n\n${lines.join("\n")}\n`,
-  );
+  // Above each other, as side by side they are too wide for most terminals.
+  const lines = commands.map(([command, what]) => `  # ${what}\n  ${invocation} ${command}\n`);
+  say(`\n"${prompt}" is in ${path}, after ${durationInWords(ms)}. Next, for example:\n\n${lines.join("\n")}`);
   say(`  ${invocation} --help lists all commands, doctor tells what is installed and what is missing.`);
 }
