@@ -95,7 +95,7 @@ export function nativeApi(parts: Parts): Hono {
     if (hasEnded(job) && eventId((await jobAnswer(job, jobs.queue)).tag) === known) return c.body(null, 204);
     return streamSSE(c, async (stream) => {
       let wake = () => {};
-      let latest: Job | undefined = job;
+      let latest = job;
       let sent = known;
       const unsubscribe = jobs.queue.subscribe((event) => {
         if (event.job.id === job.id) latest = event.job;
@@ -108,12 +108,13 @@ export function nativeApi(parts: Parts): Hono {
           const woken = new Promise<void>((resolve) => {
             wake = resolve;
           });
-          latest = (await jobs.queue.get(job.id)) ?? lostJob(latest ?? job);
-          const { text, tag } = await jobAnswer(latest, jobs.queue);
+          // Events may bring a later state while this one is being written: what ends the stream has been sent.
+          const told = (await jobs.queue.get(job.id)) ?? lostJob(latest);
+          const { text, tag } = await jobAnswer(told, jobs.queue);
           const id = eventId(tag);
           if (id !== sent) await stream.write(`event: job\nid: ${id}\ndata: ${text}\n\n`);
           sent = id;
-          if (hasEnded(latest)) return;
+          if (hasEnded(told)) return;
           // A comment line now and then keeps proxies from hanging up.
           const silence = setTimeout(() => void stream.write(":\n\n").then(wake), 15_000);
           await woken;
