@@ -41,7 +41,7 @@ describe.runIf(browserPresent)("the page and its server", () => {
     const { id } = await (await page.request.post(`${server.url}/jobs`, { data })).json();
     await page.waitForTimeout(700);
     const began = performance.now();
-    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("button", { name: "Cancel", exact: true }).click();
     await ended().waitFor({ state: "attached", timeout: 5000 });
     expect(performance.now() - began).toBeLessThan(3000);
     await expect
@@ -69,7 +69,7 @@ describe.runIf(browserPresent)("the page and its server", () => {
     await page.getByText("What it has accepted is kept").waitFor({ timeout: 6000 });
     await opened.shot("server-gone");
     // Nothing that is pressed meanwhile throws unseen.
-    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("button", { name: "Cancel", exact: true }).click();
     server = await serve({
       port: Number(port),
       dataDir: `${opened.folder}/data`,
@@ -80,7 +80,7 @@ describe.runIf(browserPresent)("the page and its server", () => {
     });
     await gone().waitFor({ state: "detached", timeout: 10_000 });
     await page.getByRole("progressbar", { name: "Progress" }).waitFor({ timeout: 60_000 });
-    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("button", { name: "Cancel", exact: true }).click();
     await ended().waitFor({ state: "attached", timeout: 60_000 });
   });
 

@@ -157,7 +157,8 @@ describe.runIf(browserPresent)("what the forms hold", () => {
     await page.getByRole("tab", { name: "Text to image", selected: true }).waitFor();
     expect(await generate()).toMatchObject({
       ...{ prompt: "a cat", steps: 6, guidance: 4, seed: "5", width: 128, height: 64, scheduler: "euler_a" },
-      hires: { scale: 2, strength: 0.6, steps: 4, upscaler: "emoji-x4-compact" },
+      // A size that the text says stays a size: it is not the factor that would come to it.
+      hires: { width: 256, height: 128, strength: 0.6, steps: 4, upscaler: "emoji-x4-compact" },
     });
   });
 

@@ -68,7 +68,7 @@ describe.runIf(browserPresent)("the page in Chromium, with the default models", 
     await page.locator("img.preview").waitFor({ timeout: 240_000 });
     await shot("text-preview");
     expect(await page.getByRole("progressbar", { name: "Progress" }).count()).toBe(1);
-    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("button", { name: "Cancel", exact: true }).click();
     await page.getByRole("status").filter({ hasText: "Cancelled." }).waitFor({ state: "attached" });
     await steps(3);
     await generate();
@@ -165,7 +165,7 @@ describe.runIf(browserPresent)("the page in Chromium, with the default models", 
     const { y, height } = (await phone.locator("img.preview").boundingBox())!;
     expect([y >= 0, y + height <= viewport.height]).toEqual([true, true]);
     await shot("phone-preview", phone);
-    await phone.getByRole("button", { name: "Cancel" }).click();
+    await phone.getByRole("button", { name: "Cancel", exact: true }).click();
     await phone.getByRole("status").filter({ hasText: "Cancelled." }).waitFor({ state: "attached" });
     await phone.close();
   });

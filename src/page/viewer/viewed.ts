@@ -40,6 +40,8 @@ export const shownOf = (jobs: readonly JobView[]): readonly Shown[] =>
 
 /** The Back button closes it: a step of the browser's history stands for the open viewer. */
 export function view(pictures: readonly Shown[], at: number): void {
+  // The step back that is under way would close it again.
+  if (closing) return void closing.then(() => view(pictures, at));
   if (!viewed.get()) history.pushState({ viewer: true }, "");
   viewed.set({ pictures, at });
 }

@@ -32,10 +32,11 @@ describe.runIf(browserPresent)("looking at pictures", () => {
 
   test("each picture appears as it is finished, and one can be chosen while the next are made", async () => {
     await page.getByRole("spinbutton", { name: "Pictures" }).fill("3");
-    await page.getByRole("spinbutton", { name: "Sampling steps" }).fill("60");
+    await page.getByRole("spinbutton", { name: "Sampling steps" }).fill("150");
     await generate();
-    await page.locator(".others .cell").nth(1).waitFor({ timeout: 100_000 });
-    await page.getByText(/^Step \d+ of 180, picture [23] of 3$/).waitFor();
+    // Long enough that what follows happens while they are made. PNDM, the model's own scheduler, takes 151 steps for 150.
+    await page.getByText(/^Step \d+ of 453, picture [23] of 3$/).waitFor({ timeout: 100_000 });
+    await page.locator(".others .cell").nth(1).waitFor();
     await page.getByRole("button", { name: /^1 \/ \d$/ }).click();
     expect(await page.locator(".card img").count()).toBe(1);
     expect(await page.getByRole("progressbar", { name: "Progress" }).count()).toBe(1);
