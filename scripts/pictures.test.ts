@@ -56,7 +56,7 @@ test("upscaling: two parts side by side", { timeout: 5 * minutes }, async () => 
 test("appearing: an animation, the last picture of which stays", { timeout: 5 * minutes }, async () => {
   await run("appearing.ts", join(work, "appearing.webp"), "3");
   const { pages, delay } = await sharp(join(work, "appearing.webp")).metadata();
-  expect([pages, delay]).toEqual([4, [110, 110, 110, 2500]]);
+  expect([pages, delay]).toEqual([3, [110, 110, 2500]]);
 });
 
 test("settings-sheet: a row a setting, a column a prompt; what is drawn stays", {

@@ -16,10 +16,10 @@ const { images } = await model.generate({
   },
 });
 
-// About 20 of the steps, each decoded as the last one is.
+// About 20 of the steps, each decoded as the last one is, which is the picture itself.
 const every = Math.ceil(states.length / 20);
 const frames: Buffer[] = [];
-for (const latents of states.filter((_, i) => i % every === 0))
+for (const latents of states.slice(0, -1).filter((_, i) => i % every === 0))
   frames.push(await frameOf(await decoded(latents)));
 frames.push(await frameOf(sharp(encodePng(images[0]!))));
 await sharp(frames, { join: { animated: true } })

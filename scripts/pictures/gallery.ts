@@ -8,7 +8,6 @@
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
@@ -17,7 +16,8 @@ import { galleryDocument, sections } from "./gallery-document.js";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const [folder = join(root, "docs"), ...options] = process.argv.slice(2);
 const target = resolve(folder);
-const work = mkdtempSync(join(tmpdir(), "gallery-"));
+mkdirSync(join(root, "out"), { recursive: true });
+const work = mkdtempSync(join(root, "out", "gallery-")); // where tsx is found, by the process that computes, too
 
 /** The words of a command line; those in quotation marks stay together. */
 const wordsOf = (command: string): string[] =>
@@ -26,16 +26,7 @@ const wordsOf = (command: string): string[] =>
 mkdirSync(join(target, "gallery"), { recursive: true });
 for (const { name, command } of sections.flatMap(({ entries }) => entries)) {
   const main = join(root, "src/cli/main.ts");
-  const args = [
-    "--import",
-    import.meta.resolve("tsx"),
-    main,
-    ...wordsOf(command),
-    "--out",
-    `${name}.png`,
-    "--quiet",
-    ...options,
-  ];
+  const args = ["--import", "tsx", main, ...wordsOf(command), "--out", `${name}.png`, "--quiet", ...options];
   const run = spawnSync(process.execPath, args, {
     cwd: work,
     encoding: "utf8",
