@@ -120,6 +120,7 @@ describe.runIf(browserPresent)("looking at pictures", () => {
   test("its actions: seed, favourite, prompt on the clipboard, parameters; settings come back", async () => {
     await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
     await page.getByRole("button", { name: "Look closely" }).click();
+    await viewer().waitFor();
     await page.keyboard.press("i");
     const text = await viewer().locator("pre").textContent();
     const [, seed] = /Seed: (\d+)/.exec(text!)!;
