@@ -140,6 +140,8 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   opened.add(() => queue.close());
   const jobs = new Jobs(queue, libraryWork({ models, images, limits, version }), {
     ...limits,
+    // A shared queue counts when it takes a job; asked before, it would answer twice, or not.
+    ...(shared && { queued: Number.POSITIVE_INFINITY }),
     log,
     onJob: logJobs(log),
     shared,
