@@ -54,36 +54,39 @@ describe.runIf(browserPresent)("drawing on a picture", () => {
     await dab(0.5, 0.5, "right");
     expect(await painted()).toBe(0);
     await dab(0.5, 0.5);
+    await expect.poll(painted).toBeGreaterThan(0);
     const once = await painted();
     expect(once).toBeGreaterThan(500);
     // Nothing and the tint, and nothing between them.
     expect(Object.keys(await alphas())).toHaveLength(2);
     await press("Eraser");
     await dab(0.5, 0.5);
-    expect(await painted()).toBe(0);
+    await expect.poll(painted).toBe(0);
     await press("Brush");
   });
 
   test("undo, redo, clear and invert, each step back and forth", async () => {
     await press("Clear");
+    await expect.poll(painted).toBe(0);
     await dab(0.3, 0.3);
+    await expect.poll(painted).toBeGreaterThan(0);
     const once = await painted();
     await press("Invert");
-    expect(await painted()).toBe(256 * 256 - once);
+    await expect.poll(painted).toBe(256 * 256 - once);
     await press("Undo");
-    expect(await painted()).toBe(once);
+    await expect.poll(painted).toBe(once);
     await press("Redo");
-    expect(await painted()).toBe(256 * 256 - once);
+    await expect.poll(painted).toBe(256 * 256 - once);
     await press("Undo");
     await press("Clear");
-    expect(await painted()).toBe(0);
+    await expect.poll(painted).toBe(0);
     await press("Undo");
-    expect(await painted()).toBe(once);
+    await expect.poll(painted).toBe(once);
     await canvas().focus();
     await opened.page.keyboard.press("Control+z");
-    expect(await painted()).toBe(0);
+    await expect.poll(painted).toBe(0);
     await opened.page.keyboard.press("Control+y");
-    expect(await painted()).toBe(once);
+    await expect.poll(painted).toBe(once);
   });
 
   test("[ and ], the wheel and zoom: the ring is as large as the brush", async () => {
