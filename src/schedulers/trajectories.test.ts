@@ -63,9 +63,7 @@ function schedulerOf({ config, inputs }: GoldenCase, shape: readonly number[]): 
     },
     shape,
   };
-  // The seed of the reference's own Brownian path, which is refused; its draws are given here.
-  const { noise_sampler_seed: _, ...own } = config.config;
-  return createScheduler({ _class_name: config.scheduler, ...own }, run);
+  return createScheduler({ _class_name: config.scheduler, ...config.config }, run);
 }
 
 const largest = (values: Float32Array): number => values.reduce((max, v) => Math.max(max, Math.abs(v)), 0);
