@@ -299,7 +299,6 @@ export function settings(defaults: ClassDefaults, config: SchedulerConfig): Sett
 /** What a class of diffusers' reads and we do not, when it is given. */
 const unreadKeys: Readonly<Record<string, string>> = {
   UniPCMultistepScheduler: "solver_p",
-  DPMSolverSDEScheduler: "noise_sampler_seed",
 };
 
 /** Keys that say where a configuration is from, act only with others that are refused, or are refused themselves. */
@@ -309,6 +308,11 @@ const silent = new Set([
   ...Object.values(unreadKeys),
 ]);
 
-/** Keys of a configuration that no class reads, as far as is known; those of other classes are left over, as in diffusers. */
+/**
+ * Keys of a configuration that say something and that no class here reads, as far as is known; those of other classes
+ * are left over, as in diffusers. `noise_sampler_seed` is one: here noise is drawn by a picture's own seed.
+ */
 export const unknownSchedulerKeys = (config: SchedulerConfig): string[] =>
-  Object.keys(config).filter((key) => !Object.hasOwn(checks, key) && !silent.has(key));
+  Object.keys(config).filter(
+    (key) => !Object.hasOwn(checks, key) && !silent.has(key) && (config[key] ?? null) !== null,
+  );
