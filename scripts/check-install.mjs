@@ -3,7 +3,7 @@
  * and TypeScript, beside a bundler and swallowed by one. Every way must draw the same picture, or say what to do.
  *
  *   node scripts/check-install.mjs [tarball]     all of it
- *   --only "yarn 1"                              one package manager
+ *   --only "yarn 1"                              one package manager, or "npx"
  *
  * The cache of TensorFlow's library is the user's own, so that it is not downloaded for each project.
  */
@@ -117,7 +117,7 @@ async function main() {
     if (manager.name === "npm 11") for (const [name, use] of usages) await check(name, use);
     rmSync(project, { recursive: true, force: true });
   }
-  if (linuxX64 && !values.only)
+  if (linuxX64 && (!values.only || values.only === "npx"))
     await check("npx in an empty folder, no Python, no compiler", () => npx(tarball));
 }
 
@@ -280,7 +280,7 @@ function npx(tarball) {
     "a dog",
     "--steps",
     "1",
-    "-o",
+    "--out",
     "dog.png",
   ];
   run(folder, process.execPath, args, env);
