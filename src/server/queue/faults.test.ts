@@ -4,22 +4,20 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { createClock, hasClocks } from "../../testing/clock.js";
+import {
+  askJobs,
+  type ClusterOptions,
+  type Env,
+  type SeenJob,
+  startCluster,
+  submitJob,
+} from "../../testing/cluster.js";
 import { buildProcesses, serviceProcesses, startProcess } from "../../testing/processes.js";
-import { freePort, hasRedis, type RedisServer, startRedis } from "../../testing/redis-server.js";
+import { freePort, hasRedis } from "../../testing/redis-server.js";
 import { s3Credentials, startS3 } from "../../testing/s3-server.js";
 
 if (!hasRedis) console.warn("skipped: redis-server is not installed (apt-get install redis-server)");
 if (!hasClocks) console.warn("clock jumps skipped: libfaketime is not installed (apt-get install faketime)");
-
-interface Seen {
-  readonly id: string;
-  readonly status: string;
-  readonly attempt: number;
-  readonly created: number;
-  readonly error?: { readonly code: string; readonly message: string };
-  readonly result?: { readonly images: readonly { readonly key: string; readonly url: string }[] };
-}
-type Env = Readonly<Record<string, string>>;
 
 let built: Awaited<ReturnType<typeof buildProcesses>>;
 beforeAll(async () => {
@@ -28,70 +26,39 @@ beforeAll(async () => {
 afterAll(() => built?.remove());
 
 /** A queue with servers and workers in processes of their own. */
-async function cluster({ redisEnv = {}, lockMs = 1200 }: { redisEnv?: Env; lockMs?: number } = {}) {
-  const redis: RedisServer = await startRedis(undefined, redisEnv);
-  onTestFinished(() => redis.kill());
-  const data = mkdtempSync(join(tmpdir(), "faults-"));
-  return {
-    redis,
-    async server(env: Env = {}) {
-      const port = await freePort();
-      const args = ["serve", "--json", "--queue", redis.url, "--data", data, "--port", String(port)];
-      const process = await startProcess(join(built.folder, "cli.js"), args, env, '"url"');
-      onTestFinished(() => process.kill());
-      return `http://127.0.0.1:${port}`;
-    },
-    async worker(stepMs: number, env: Env = {}) {
-      const own = { QUEUE: redis.url, DATA: data, STEP_MS: String(stepMs), LOCK_MS: String(lockMs) };
-      const process = await startProcess(join(built.folder, "worker.js"), [], { ...own, ...env }, "ready");
-      onTestFinished(() => process.kill());
-      return process;
-    },
-  };
+async function cluster(options: ClusterOptions = {}) {
+  const { redis, server, worker } = await startCluster(built.folder, options);
+  return { redis, worker, server: async (env: Env = {}) => (await server(env)).url };
 }
 
-async function ask<T = Seen>(
-  url: string,
-  path: string,
-  { method = "GET", body, headers = {} }: { method?: string; body?: unknown; headers?: Env } = {},
-): Promise<T> {
-  const json = { "Content-Type": "application/json", ...headers };
-  const init = { method, headers: json, ...(body !== undefined && { body: JSON.stringify(body) }) };
-  const response = await fetch(url + path, init);
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
-  return (response.status === 204 ? undefined : await response.json()) as T;
-}
-const submit = (url: string, body: object, headers: Env = {}) =>
-  ask(url, "/jobs", { method: "POST", body: { prompt: "a dog", seed: 1, steps: 1, ...body }, headers });
-
-async function until(url: string, id: string, wanted: (job: Seen) => boolean): Promise<Seen> {
+async function until(url: string, id: string, wanted: (job: SeenJob) => boolean): Promise<SeenJob> {
   for (;;) {
-    const job = await ask(url, `/jobs/${id}`);
+    const job = await askJobs(url, `/jobs/${id}`);
     if (wanted(job)) return job;
     await sleep(20);
   }
 }
-const running = (job: Seen) => job.status === "running";
-const ended = (job: Seen) => job.status !== "queued" && !running(job);
+const running = (job: SeenJob) => job.status === "running";
+const ended = (job: SeenJob) => job.status !== "queued" && !running(job);
 
 describe.skipIf(!hasRedis)("workers that die", () => {
   test("a job whose worker dies twice is lost, never done; the next job works", async () => {
     const { server, worker } = await cluster();
     const url = await server();
-    const { id } = await submit(url, {});
+    const { id } = await submitJob(url, {});
     for (const attempt of [1, 2]) {
       const process = await worker(60_000);
       await until(url, id, (job) => running(job) && job.attempt === attempt);
       await process.kill();
     }
-    const next = await submit(url, {});
+    const next = await submitJob(url, {});
     await worker(1);
     expect(await until(url, id, ended)).toMatchObject({
       status: "lost",
       attempt: 2,
       error: { code: "LOST", message: expect.stringContaining("2 times") },
     });
-    expect((await ask(url, `/jobs/${id}`)).result).toBeUndefined();
+    expect((await askJobs(url, `/jobs/${id}`)).result).toBeUndefined();
     expect(await until(url, next.id, ended)).toMatchObject({ status: "completed" });
     const metrics = await (await fetch(`${url}/metrics`)).text();
     expect(metrics).toContain('tfjs_diffusion_jobs_ended_total{status="lost"} 1');
@@ -100,7 +67,7 @@ describe.skipIf(!hasRedis)("workers that die", () => {
   test("a request whose part is lost has failed with that, and keeps the other pictures", async () => {
     const { server, worker } = await cluster();
     const url = await server();
-    const { id } = await submit(url, { count: 2 });
+    const { id } = await submitJob(url, { count: 2 });
     const part = (index: number) => `${id}.${index}`;
     const dying = await worker(60_000);
     await until(url, part(0), running);
@@ -123,26 +90,30 @@ describe.skipIf(!hasRedis)("two servers on one queue", () => {
     const { server, worker } = await cluster();
     const [one, two] = [await server(), await server()];
     await worker(30);
-    const short = await submit(one, { steps: 3 });
+    const short = await submitJob(one, { steps: 3 });
     const events = await (await fetch(`${two}/jobs/${short.id}/events`)).text();
     expect(events).toContain('"status":"completed"');
-    const done = await ask(two, `/jobs/${short.id}`);
+    const done = await askJobs(two, `/jobs/${short.id}`);
     const picture = await fetch(two + done.result!.images[0]!.url);
     expect(picture.status).toBe(200);
 
     const key = { "Idempotency-Key": "the same" };
-    const twins = await Promise.all([submit(one, {}, key), submit(two, {}, key), submit(two, {}, key)]);
+    const twins = await Promise.all([
+      submitJob(one, {}, key),
+      submitJob(two, {}, key),
+      submitJob(two, {}, key),
+    ]);
     expect(new Set(twins.map(({ id }) => id)).size).toBe(1);
     await until(one, twins[0]!.id, ended);
 
-    const long = await submit(one, { steps: 500 });
+    const long = await submitJob(one, { steps: 500 });
     await until(two, long.id, running);
-    await ask(two, `/jobs/${long.id}`, { method: "DELETE" });
+    await askJobs(two, `/jobs/${long.id}`, { method: "DELETE" });
     expect(await until(one, long.id, ended)).toMatchObject({ status: "cancelled" });
 
-    const { jobs } = await ask<{ jobs: Seen[] }>(two, "/jobs");
+    const { jobs } = await askJobs<{ jobs: SeenJob[] }>(two, "/jobs");
     expect(jobs.map(({ id }) => id)).toEqual([long.id, twins[0]!.id, short.id]);
-    await ask(two, `/history/${short.id}`, { method: "DELETE" });
+    await askJobs(two, `/history/${short.id}`, { method: "DELETE" });
     expect((await fetch(`${one}/jobs/${short.id}`)).status).toBe(404);
     for (const url of [one, two]) expect((await fetch(`${url}/ready`)).status).toBe(200);
   });
@@ -161,14 +132,14 @@ describe.skipIf(!hasRedis)("machines without a common folder", () => {
     const images = "s3://pictures/of/jobs";
     const url = await server({ ...env, TFJS_DIFFUSION_IMAGES: images });
     await worker(1, { ...env, IMAGES: images });
-    const { id } = await submit(url, { count: 2 });
+    const { id } = await submitJob(url, { count: 2 });
     const job = await until(url, id, ended);
     expect(job.status).toBe("completed");
     for (const { url: path, key } of job.result!.images) {
       const png = Buffer.from(await (await fetch(url + path)).arrayBuffer());
       expect(png).toEqual(s3.objects.get(`/pictures/of/jobs/${key.slice(0, 2)}/${key}.png`));
     }
-    await ask(url, `/history/${id}`, { method: "DELETE" });
+    await askJobs(url, `/history/${id}`, { method: "DELETE" });
     expect(s3.objects.size).toBe(0);
   });
 });
@@ -190,7 +161,7 @@ describe("a server without Redis", () => {
     const url = `http://127.0.0.1:${port}`;
     const first = await server(folder, port);
     const ids: string[] = [];
-    for (let seed = 0; seed < 4; seed++) ids.push((await submit(url, { ...small, seed })).id);
+    for (let seed = 0; seed < 4; seed++) ids.push((await submitJob(url, { ...small, seed })).id);
     await until(url, ids[1]!, (job) => !(job.status === "queued"));
     await first.kill();
     await server(folder, port);
@@ -206,7 +177,7 @@ describe("a server without Redis", () => {
     const url = `http://127.0.0.1:${port}`;
     const long = { ...small, steps: 1000 };
     let process = await server(folder, port);
-    const { id } = await submit(url, long);
+    const { id } = await submitJob(url, long);
     for (const attempt of [1, 2]) {
       await until(url, id, (job) => running(job) && job.attempt === attempt);
       await process.kill();
@@ -226,7 +197,7 @@ describe.skipIf(!hasRedis || !hasClocks)("clocks that jump", () => {
     const ids: string[] = [];
     const offsets = ["+1d", "-400d", "+3h", "-2s", "+0"];
     for (const [i, offset] of offsets.entries()) {
-      for (let n = 0; n < 6; n++) ids.push((await submit(url, { seed: i * 6 + n, steps: 5 })).id);
+      for (let n = 0; n < 6; n++) ids.push((await submitJob(url, { seed: i * 6 + n, steps: 5 })).id);
       clocks[i % clocks.length]!.set(offset);
       await sleep(100);
     }
@@ -244,7 +215,7 @@ describe.skipIf(!hasRedis || !hasClocks)("clocks that jump", () => {
     const url = await server();
     for (let i = 0; i < 2; i++) await worker(100);
     const ids: string[] = [];
-    for (let n = 0; n < 8; n++) ids.push((await submit(url, { seed: n, steps: 5 })).id);
+    for (let n = 0; n < 8; n++) ids.push((await submitJob(url, { seed: n, steps: 5 })).id);
     await until(url, ids[0]!, running);
     clock.set("+2h");
     const jobs = await Promise.all(ids.map((id) => until(url, id, ended)));
@@ -258,7 +229,7 @@ describe.skipIf(!hasRedis || !hasClocks)("clocks that jump", () => {
     const { server, worker } = await cluster({ redisEnv: clock.env });
     const url = await server();
     const first = await worker(60_000);
-    const { id } = await submit(url, {});
+    const { id } = await submitJob(url, {});
     await until(url, id, running);
     // Locks and marks of now would hold for two hours more.
     await first.kill();
