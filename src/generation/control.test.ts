@@ -1,4 +1,4 @@
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -91,6 +91,34 @@ describe("ControlNet, against diffusers", () => {
       );
     } finally {
       rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it.each([
+    ["a ControlNet", goldenPath("models/tiny-controlnet")],
+    ["a T2I-Adapter", goldenExtra("t2i-adapter/full")],
+  ])("what the config of %s holds and is not used is named, and a wrong value refused", async (_, net) => {
+    const model = await tinyModel("models/tiny-sd1");
+    const parent = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
+    const image = { width: 16, height: 16, data: new Uint8Array(768).fill(90) };
+    const run = async (name: string, more: object) => {
+      const folder = join(parent, name);
+      cpSync(net, folder, { recursive: true });
+      const config = JSON.parse(readFileSync(join(net, "config.json"), "utf8"));
+      writeFileSync(join(folder, "config.json"), JSON.stringify({ ...config, ...more }));
+      const controlnet = [{ model: folder, image }];
+      return (await model.generate({ prompt: "a", steps: 1, output: "latents", controlnet })).notes;
+    };
+    try {
+      expect(await run("plain", {})).toEqual([]);
+      expect(await run("more", { attention_sinks: 4 })).toEqual([
+        "more/config.json holds what is not known and not used: attention_sinks",
+      ]);
+      await expect(run("wrong", { channels: 0, act_fn: "gelu" })).rejects.toThrow(
+        /wrong.config\.json cannot be used: (channels|act_fn)/,
+      );
+    } finally {
+      rmSync(parent, { recursive: true, force: true });
     }
   });
 

@@ -14,19 +14,24 @@ import type { UNetInput } from "../runtime/networks/inputs.js";
 import { addFeatures, type T2iAdapter } from "../runtime/networks/t2i-adapter.js";
 import { type PicturePrompt, picturesFor } from "./ip-adapter.js";
 
-/** A ControlNet or T2I-Adapter of a generation, with the picture to follow. */
-export interface Control extends Omit<ResolvedControl, "model" | "image"> {
+/** A ControlNet or T2I-Adapter, opened. */
+export interface OpenedControl {
   readonly net: ControlNet | T2iAdapter;
-  readonly image: Image;
-  /** What its model would have to be shown and is not. */
+  /** What its config holds that is not used. */
   readonly notes: readonly string[];
 }
 
-export async function readControl(control: ResolvedControl, net: Control["net"]): Promise<Control> {
+/** A ControlNet or T2I-Adapter of a generation, with the picture to follow. */
+export interface Control extends Omit<ResolvedControl, "model" | "image">, OpenedControl {
+  readonly image: Image;
+}
+
+export async function readControl(control: ResolvedControl, { net, notes }: OpenedControl): Promise<Control> {
   const { model, image, ...rest } = control;
   if (rest.guess && net.kind === "t2i_adapter")
     throw new DiffusionError("BAD_OPTION", `guess is for ControlNets, ${model} is a T2I-Adapter`);
-  return { net, image: flatten(await readImage(image)), notes: holesNote(model, net), ...rest };
+  const found = flatten(await readImage(image));
+  return { net, image: found, notes: [...notes, ...holesNote(model, net)], ...rest };
 }
 
 /** Nothing but the name tells a ControlNet for inpainting, which is trained on pictures with holes: -1 in all channels. */

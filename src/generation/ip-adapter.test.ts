@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -149,6 +149,33 @@ describe("IP-Adapter: what does not fit", () => {
         /holds a AutoencoderKL, not a CLIPVisionModelWithProjection/,
       );
     } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it("what its image encoder's config holds and is not used is named, and a wrong value refused", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
+    const encoder = (name: string, more: object) => {
+      const imageEncoder = join(folder, name);
+      cpSync(at("image_encoder"), imageEncoder, { recursive: true });
+      const path = join(imageEncoder, "config.json");
+      writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), ...more }));
+      return imageEncoder;
+    };
+    const ipAdapter = { model: at("plain.safetensors"), image: at("wide.png") };
+    try {
+      const given = {
+        ...ipAdapter,
+        imageEncoder: encoder("more", { rope_theta: 1, torch_dtype: "float16" }),
+      };
+      const { notes } = await model.generate({ ...options, steps: 1, ipAdapter: given });
+      expect(notes).toContain("more/config.json holds what is not known and not used: rope_theta");
+      const wrong = { imageEncoder: encoder("wrong", { hidden_act: "relu" }) };
+      await expect(model.loadIpAdapter(at("plain.safetensors"), wrong)).rejects.toThrow(
+        /wrong.config\.json cannot be used: hidden_act/,
+      );
+    } finally {
+      for (const { name } of model.ipAdapters) await model.removeIpAdapter(name);
       rmSync(folder, { recursive: true, force: true });
     }
   });

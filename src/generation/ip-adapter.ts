@@ -17,6 +17,8 @@ export interface IpAdapterInfo {
   readonly path: string;
   /** The folder of its image encoder. */
   readonly imageEncoder: string;
+  /** What the image encoder's config holds that is not used. */
+  readonly notes: readonly string[];
 }
 
 /** Pictures that the UNet sees beside the prompt. */
@@ -26,10 +28,14 @@ export interface PicturePrompt extends Pick<ResolvedPicturePrompt, "scale" | "st
   /** [1, T, D], and the same for no picture. */
   readonly tokens: Values;
   readonly none: Values;
+  readonly notes: readonly string[];
 }
 
 /** Makes the networks of an IP-Adapter; throws for one that does not fit the model. */
-export type OpenIpAdapter = (path: string, imageEncoder: string) => IpAdapter;
+export type OpenIpAdapter = (
+  path: string,
+  imageEncoder: string,
+) => { readonly networks: IpAdapter; readonly notes: readonly string[] };
 
 /** The IP-Adapters of a model. */
 export class IpAdapterSet {
@@ -54,8 +60,8 @@ export class IpAdapterSet {
       });
     requireIpAdapter(path); // before an encoder is downloaded for it
     const imageEncoder = await locateEncoder(options.imageEncoder ?? encoderBeside(name, path), this.#locate);
-    const info = { name: options.name ?? basename(name, extname(name)), path, imageEncoder };
-    const networks = this.#open(path, imageEncoder);
+    const { networks, notes } = this.#open(path, imageEncoder);
+    const info = { name: options.name ?? basename(name, extname(name)), path, imageEncoder, notes };
     await this.#loaded.get(info.name)?.networks.unload();
     this.#loaded.set(info.name, { ...info, networks });
     return info;
@@ -71,11 +77,11 @@ export class IpAdapterSet {
   async read(inputs: readonly ResolvedPicturePrompt[]): Promise<PicturePrompt[]> {
     const prompts: PicturePrompt[] = [];
     for (const input of inputs) {
-      const { path, networks } = await this.#of(input);
+      const { path, networks, notes } = await this.#of(input);
       const pictures: Values[] = [];
       for (const image of input.images) pictures.push(clipPixels(await readImage(image), networks.imageSize));
       const { scale, start, end } = input;
-      prompts.push({ path, ...(await networks.run(pictures)), scale, start, end });
+      prompts.push({ path, ...(await networks.run(pictures)), scale, start, end, notes });
     }
     return prompts;
   }

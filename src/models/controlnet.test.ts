@@ -115,7 +115,7 @@ describe("configurations", () => {
     const image = { width: 8, height: 8, data: new Uint8Array(192) };
     const net = { kind: "controlnet" } as Control["net"];
     const rest = { image, scale: 1, start: 0, end: 1, guess: false, preprocess: [] };
-    const read = (model: string) => readControl({ model, ...rest }, net);
+    const read = (model: string) => readControl({ model, ...rest }, { net, notes: [] });
     expect((await read("owner/control_v11p_sd15_inpaint")).notes).toEqual([
       expect.stringMatching(/^control_v11p_sd15_inpaint is for inpainting, by its name: .* expect -1/),
     ]);

@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import type { Locate } from "../adapters/locate.js";
 import { AdapterSet } from "../adapters/set.js";
 import type { OnProgress } from "../events.js";
-import type { Control } from "../generation/control.js";
+import type { OpenedControl } from "../generation/control.js";
 import { IpAdapterSet } from "../generation/ip-adapter.js";
 import { type Loaded, traitsOf } from "../generation/loaded.js";
 import { createPreviewer, type Previewer } from "../generation/previews.js";
@@ -36,7 +36,7 @@ export interface Opened {
   readonly adapters: AdapterSet;
   readonly ipAdapters: IpAdapterSet;
   /** The ControlNet or T2I-Adapter of a name; opened once. */
-  readonly control: (name: string) => Promise<Control["net"]>;
+  readonly control: (name: string) => Promise<OpenedControl>;
   /** The network that enlarges pictures of a name; opened once. */
   readonly upscaler: (name: string) => Promise<Upscaler>;
   readonly preview: Previewer;
@@ -121,10 +121,11 @@ function assemble(
   return {
     ...{ loaded, engine, locate, listeners },
     adapters: new AdapterSet(model.source, tokenizers, options.loraDir),
-    ipAdapters: new IpAdapterSet(
-      (file, folder) => openIpAdapter(model, { file, encoder: encoderOf(folder) }, engine, networksOptions),
-      locate,
-    ),
+    ipAdapters: new IpAdapterSet((file, folder) => {
+      const encoder = encoderOf(folder);
+      const networks = openIpAdapter(model, { file, encoder }, engine, networksOptions);
+      return { networks, notes: componentNotes(encoder) };
+    }, locate),
     control: controlOpener(model, engine, networksOptions, options),
     upscaler: upscalerOpener(engine, networksOptions, options),
     preview: createPreviewer(loaded),

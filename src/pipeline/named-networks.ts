@@ -1,4 +1,4 @@
-import type { Control } from "../generation/control.js";
+import type { OpenedControl } from "../generation/control.js";
 import type { LoadOptions } from "../options/load.js";
 import type { Model } from "../runtime/model.js";
 import { readControlNet, readT2iAdapter } from "../runtime/networks/adapter-networks.js";
@@ -8,6 +8,7 @@ import { createT2iAdapter } from "../runtime/networks/t2i-adapter.js";
 import { createUpscaler, readUpscaler, type Upscaler } from "../runtime/networks/upscaler.js";
 import type { Engine } from "../runtime/process/engine.js";
 import { openComponent } from "../weights/model.js";
+import { componentNotes } from "./config-notes.js";
 import { locateUpscaler } from "./image-upscaler.js";
 import { elsewhere, locateModel, variantOf } from "./model-source.js";
 
@@ -20,14 +21,16 @@ export function controlOpener(
   engine: Engine,
   networksOptions: NetworksOptions,
   options: LoadOptions,
-): Open<Control["net"]> {
+): Open<OpenedControl> {
   const variant = variantOf(options);
   return once(async (name) => {
     const path = await locateModel(name, { ...elsewhere(options), ...variant });
     const component = openComponent(path, source, variant);
-    return component.className === "T2IAdapter"
-      ? createT2iAdapter(readT2iAdapter(component, unet), engine, networksOptions)
-      : createControlNet(readControlNet(component, unet), engine, networksOptions);
+    const net =
+      component.className === "T2IAdapter"
+        ? createT2iAdapter(readT2iAdapter(component, unet), engine, networksOptions)
+        : createControlNet(readControlNet(component, unet), engine, networksOptions);
+    return { net, notes: componentNotes(component) };
   });
 }
 

@@ -81,7 +81,7 @@ async function prepared(opened: Opened, options: WholeOptions): Promise<Generati
     }),
   );
   const { notes: ofModel = [] } = loaded.model.source;
-  const ofControls = controls.flatMap((control) => control.notes);
+  const ofControls = [...controls, ...pictures].flatMap((shown) => shown.notes);
   const notes = [
     ...new Set([
       ...ofModel,
