@@ -7,7 +7,8 @@ import { startWorker } from "../server/worker.js";
 
 /**
  * A worker for tests of the queue: the real supervisor, whose child only sleeps. As a native call does, the child
- * blocks its thread for each step. `STEP_MS` is how long, and a request's `steps` how often.
+ * blocks its thread for each step. `STEP_MS` is how long, and a request's `steps` how often. With `MODELS_FOLDER` it is
+ * the real one throughout, but for the time of its locks.
  */
 const stepMs = Number(process.env.STEP_MS ?? 20);
 const here = fileURLToPath(import.meta.url);
@@ -27,7 +28,9 @@ if (process.argv.includes("--child")) {
     lockMs: Number(process.env.LOCK_MS ?? 1500),
     graceMs: Number(process.env.GRACE_MS ?? 5000),
     log: (line) => process.stderr.write(`${line}\n`),
-    work: sleepingWork,
+    ...(process.env.MODELS_FOLDER
+      ? { models: process.env.MODELS_FOLDER, load: { threads: 1 } }
+      : { work: sleepingWork }),
   });
   process.on("SIGTERM", () => void worker.close().then(() => process.exit(0)));
   process.stdout.write("ready\n");

@@ -1,15 +1,24 @@
 import { createHash, createHmac } from "node:crypto";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
-type S3State = "up" | "cut off" | "busy" | "forbidden";
+export type S3State = "up" | "cut off" | "busy" | "forbidden" | "slow" | "stopped";
+
+/** How much later an answer comes that is slow. */
+const SLOW_MS = 700;
 
 export interface S3Server {
   readonly url: string;
   /** Objects by path: /bucket/key. */
   readonly objects: Map<string, Buffer>;
-  /** "cut off" ends connections without an answer, "busy" refuses with 503, "forbidden" with 403. */
+  /**
+   * "cut off" ends connections without an answer, "busy" refuses with 503, "forbidden" with 403, "slow" answers late,
+   * "stopped" does not listen.
+   */
   state(state: S3State): void;
+  /** Requests that came since the state was set. */
+  readonly met: number;
   close(): void;
 }
 
@@ -22,9 +31,12 @@ export const s3Credentials = { accessKeyId: "AKIATEST", secretAccessKey: "a-secr
 export async function startS3(buckets: readonly string[]): Promise<S3Server> {
   const objects = new Map<string, Buffer>();
   let state: S3State = "up";
+  let met = 0;
   const server = createServer(async (request, response) => {
     const body = Buffer.concat(await request.toArray());
     const path = request.url!;
+    met++;
+    if (state === "slow") await sleep(SLOW_MS);
     if (state === "cut off") return request.socket.destroy();
     const refuse = (status: number, code: string) =>
       response
@@ -45,11 +57,21 @@ export async function startS3(buckets: readonly string[]): Promise<S3Server> {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
+  // Somebody's connection may have got the port in the meantime.
+  server.on("error", () => setTimeout(() => server.listen(port, "127.0.0.1"), 50));
   return {
     url: `http://127.0.0.1:${port}`,
     objects,
-    state: (next) => {
+    get met() {
+      return met;
+    },
+    state(next) {
+      if (next === "stopped") {
+        server.close();
+        server.closeAllConnections();
+      } else if (state === "stopped") server.listen(port, "127.0.0.1");
       state = next;
+      met = 0;
     },
     close: () => void server.close(),
   };
