@@ -5,6 +5,7 @@ import { arch, availableParallelism, cpus, freemem, platform, release, totalmem 
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { Command } from "commander";
+import { nodeArguments } from "../disk/package.js";
 import { DiffusionError } from "../errors.js";
 import { hubSettings } from "../hub/settings.js";
 import { defaultModels } from "../index.js";
@@ -104,16 +105,13 @@ async function oneDnn(): Promise<string> {
   const setting = process.env.TF_ENABLE_ONEDNN_OPTS ?? "1";
   if (setting === "0") return "off (TF_ENABLE_ONEDNN_OPTS=0): everything is slower";
   const isSource = import.meta.url.endsWith(".ts");
-  const worker = fork(
-    join(packageRoot, isSource ? "src/runtime/process/worker.ts" : "dist/runtime/worker.js"),
-    [],
-    {
-      execArgv: isSource ? ["--import", "tsx"] : [],
-      env: { ...process.env, TF_ENABLE_ONEDNN_OPTS: setting, ONEDNN_VERBOSE: "1" },
-      serialization: "advanced",
-      stdio: ["ignore", "pipe", "ignore", "ipc"],
-    },
-  );
+  const entry = join(packageRoot, isSource ? "src/runtime/process/worker.ts" : "dist/runtime/worker.js");
+  const worker = fork(entry, [], {
+    execArgv: nodeArguments(entry),
+    env: { ...process.env, TF_ENABLE_ONEDNN_OPTS: setting, ONEDNN_VERBOSE: "1" },
+    serialization: "advanced",
+    stdio: ["ignore", "pipe", "ignore", "ipc"],
+  });
   const request: Request = { id: 1, name: "status", args: undefined };
   worker.send(request);
   worker.once("message", () => worker.disconnect()); // it ends then, and what it printed is complete

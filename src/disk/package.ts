@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { DiffusionError } from "../errors.js";
 
 let known: string | undefined;
@@ -25,6 +26,16 @@ export function packageFolder(): string {
 export function pathOf(url: string | undefined): string {
   if (!url?.startsWith("file:")) throw isBundled("a bundle");
   return fileURLToPath(url);
+}
+
+/**
+ * What Node is given to run a file of our source: tsx by its own place, as the current folder may be any.
+ *
+ * @param path of the file
+ */
+export function nodeArguments(path: string): string[] {
+  if (!path.endsWith(".ts")) return [];
+  return ["--import", pathToFileURL(createRequire(path).resolve("tsx")).href];
 }
 
 /** The error for a copy of the library that lies without the files that belong to it. */

@@ -1,4 +1,3 @@
-import type { ChildProcess } from "node:child_process";
 import { abortable } from "../../abortable.js";
 import type { Adapters } from "../../adapters/adapted-checkpoint.js";
 import { DiffusionError } from "../../errors.js";
@@ -8,10 +7,11 @@ import type { NetworkKind, NetworkOf } from "../../models/registry.js";
 import type { Compilation } from "../compiled-functions.js";
 import type { Given, Input, Results, RunnerRequest } from "../runner.js";
 import { watchCompilation } from "./compilation.js";
+import { type Computing, startComputing } from "./computing.js";
 import { signalOfWork } from "./given-up.js";
-import type { CallName, Calls, Reply, Status } from "./messages.js";
+import type { CallName, Calls, Reply, Request, Status } from "./messages.js";
 import { type Guards, type Watch, watch } from "./watch.js";
-import { forkWorker, physicalCores, type WorkerSettings, workerError } from "./worker-process.js";
+import { physicalCores, type WorkerSettings, workerError } from "./worker-process.js";
 
 type OnWeights = (done: number, total: number) => void;
 
@@ -72,20 +72,6 @@ interface CallOptions {
   readonly onProgress?: OnWeights | undefined;
 }
 
-/** Processes that compute. One in the middle of a step would not notice for a while that its caller is gone. */
-const running = new Set<ChildProcess>();
-let isWatched = false;
-
-function endWithCaller(child: ChildProcess): void {
-  running.add(child);
-  child.once("exit", () => running.delete(child));
-  if (isWatched) return;
-  isWatched = true;
-  process.once("exit", () => {
-    for (const child of running) child.kill("SIGKILL");
-  });
-}
-
 /**
  * The caller's side of the process that computes: starts it on first use, numbers the calls, turns its death into
  * errors, and starts it anew for the next call. While nothing is asked of it, it does not keep the caller alive.
@@ -95,7 +81,7 @@ export class Engine {
   readonly #guards: Guards;
   readonly #givenUpMs: number;
   readonly #pending = new Map<number, Pending>();
-  #child: ChildProcess | undefined;
+  #child: Computing | undefined;
   #stderr = "";
   #calls = 0;
   #runners = 0;
@@ -136,7 +122,7 @@ export class Engine {
 
   runner<Kind extends NetworkKind>(request: RunnerRequest<Kind>): RemoteRunner<NetworkOf<Kind>> {
     const key = `${request.spec.kind} ${++this.#runners}`;
-    let loaded: { readonly child: ChildProcess | undefined; readonly adapters: string } | undefined;
+    let loaded: { readonly child: Computing | undefined; readonly adapters: string } | undefined;
     // Between a load and its run nobody else may load other adapters.
     let turn: Promise<unknown> = Promise.resolve();
     const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -194,7 +180,7 @@ export class Engine {
     if (!child || this.#pending.size > 0) return;
     // First: whoever calls from now on gets another process.
     this.#child = undefined;
-    child.kill("SIGKILL");
+    child.kill();
   }
 
   /** Ends the process for good; calls under way are refused, and so are later ones. */
@@ -202,12 +188,10 @@ export class Engine {
     this.#isDisposed = true;
     const child = this.#child;
     if (!child) return;
-    await new Promise<void>((resolve) => {
-      child.once("exit", () => resolve());
-      // An idle child does not keep the caller alive, but the caller now waits for it.
-      child.ref();
-      child.kill("SIGKILL");
-    });
+    // An idle one does not keep the caller alive, but the caller now waits for it.
+    child.hold(true);
+    child.kill();
+    await child.ended;
   }
 
   async #call<N extends CallName>(
@@ -236,10 +220,9 @@ export class Engine {
         isGivenUp: false,
       });
       this.#keepAlive(child);
-      child.send({ id, name, args }, (error) => {
-        if (error)
-          this.#settle(id, (call) => call.reject(workerError(`cannot be reached: ${error.message}`, "")));
-      });
+      child.send({ id, name, args } as Request, ({ message }) =>
+        this.#settle(id, (call) => call.reject(workerError(`cannot be reached: ${message}`, ""))),
+      );
     });
     return abortable(answer, signal).finally(() => signal?.removeEventListener("abort", giveUp));
   }
@@ -260,28 +243,25 @@ export class Engine {
     if (id === undefined || !call?.isGivenUp || !child) return;
     const end = setTimeout(() => {
       this.#lose(child, new Interrupted());
-      child.kill("SIGKILL");
+      child.kill();
     }, this.#givenUpMs);
     this.#heldUp = { id, end };
   }
 
-  #start(): ChildProcess {
+  #start(): Computing {
     if (this.#isDisposed)
       throw new DiffusionError("BAD_OPTION", "the model was disposed of, and cannot be used any more", {
         hint: "load it again",
       });
     if (this.#child) return this.#child;
-    const child = forkWorker(this.#settings);
-    endWithCaller(child);
     this.#stderr = "";
-    child.stderr!.on("data", (chunk: Buffer) => {
-      this.#stderr = (this.#stderr + chunk).slice(-4000);
+    const child = startComputing(this.#settings, {
+      onReply: (reply) => this.#receive(reply),
+      onStderr: (text) => {
+        this.#stderr = (this.#stderr + text).slice(-4000);
+      },
+      onEnd: (how) => this.#lost(child, how),
     });
-    child.on("message", (reply: Reply) => this.#receive(reply));
-    child.on("error", (error) => this.#lost(child, error.message));
-    child.on("exit", (code, signal) =>
-      this.#lost(child, signal ? `was killed by ${signal}` : `ended with code ${code}`),
-    );
     this.#child = child;
     this.#keepAlive(child);
     return child;
@@ -317,7 +297,7 @@ export class Engine {
     end(call);
   }
 
-  #lost(child: ChildProcess, how: string, hint?: string): void {
+  #lost(child: Computing, how: string, hint?: string): void {
     const error = this.#isDisposed
       ? new DiffusionError("WORKER", "the model was disposed of while it was at work", {
           hint: "wait for what is under way first, or abort it by its signal",
@@ -326,15 +306,14 @@ export class Engine {
     this.#lose(child, error);
   }
 
-  #lose(child: ChildProcess, error: Error): void {
+  #lose(child: Computing, error: Error): void {
     if (child !== this.#child) return;
     this.#child = undefined;
     for (const id of [...this.#pending.keys()]) this.#settle(id, (call) => call.reject(error));
   }
 
   /** An idle child must not keep a script from ending, a busy one must. */
-  #keepAlive(child: ChildProcess): void {
-    const handles = [child, child.channel, child.stderr as unknown as { ref(): void; unref(): void } | null];
-    for (const handle of handles) this.#pending.size > 0 ? handle?.ref() : handle?.unref();
+  #keepAlive(child: Computing): void {
+    child.hold(this.#pending.size > 0);
   }
 }

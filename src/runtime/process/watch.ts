@@ -1,5 +1,5 @@
-import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
+import type { Computing } from "./computing.js";
 
 /** Of one call. */
 export interface Watch {
@@ -28,11 +28,11 @@ interface WatchOptions extends Guards {
 }
 
 /** Ends the process when a call takes too long or too much memory. */
-export function watch(child: ChildProcess, { memoryLimit, hangMs, isRun, onEnd }: WatchOptions): Watch {
+export function watch(computing: Computing, { memoryLimit, hangMs, isRun, onEnd }: WatchOptions): Watch {
   const silentMs = hangMs !== undefined && !isRun ? LOADING_HANGS * hangMs : hangMs;
   const end = (how: string, hint: string) => {
     onEnd(how, hint);
-    child.kill("SIGKILL");
+    computing.kill();
   };
   let hang: NodeJS.Timeout | undefined;
   const alive = () => {
@@ -51,7 +51,7 @@ export function watch(child: ChildProcess, { memoryLimit, hangMs, isRun, onEnd }
   const memory =
     memoryLimit !== undefined
       ? setInterval(() => {
-          const bytes = privateMemory(child.pid);
+          const bytes = privateMemory(computing.pid);
           if (bytes > memoryLimit)
             end(
               `took ${Math.round(bytes / 2 ** 20)} MB of memory, more than the ${Math.round(memoryLimit / 2 ** 20)} MB it may, and was ended`,

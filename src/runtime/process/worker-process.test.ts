@@ -1,4 +1,7 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { nodeArguments } from "../../disk/package.js";
 import { cacheRoot } from "../../weights/cache-root.js";
 import { variablesOf, workerError } from "./worker-process.js";
 
@@ -47,4 +50,11 @@ it("keeps what XLA compiles where the option cacheDir says", () => {
   const settings = { threads: 2, sideBySide: false };
   expect(cacheRoot(undefined, variablesOf({ ...settings, cacheRoot: "/elsewhere" }))).toBe("/elsewhere");
   expect(variablesOf(settings)).not.toHaveProperty("TFJS_DIFFUSION_CACHE");
+});
+
+it("is started from source with tsx by its own place, whatever folder is the current one", () => {
+  const [flag, loader] = nodeArguments(fileURLToPath(new URL("./worker.ts", import.meta.url)));
+  expect(flag).toBe("--import");
+  expect(existsSync(fileURLToPath(loader!))).toBe(true);
+  expect(nodeArguments("/package/dist/runtime/worker.js")).toEqual([]);
 });

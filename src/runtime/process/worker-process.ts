@@ -1,8 +1,7 @@
-import { type ChildProcess, fork } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
-import { isBundled, pathOf } from "../../disk/package.js";
+import { isBundled, nodeArguments, pathOf } from "../../disk/package.js";
 import { DiffusionError } from "../../errors.js";
 
 /** What only the environment of a process can set, before TensorFlow is loaded in it. */
@@ -14,17 +13,6 @@ export interface WorkerSettings {
   readonly cacheRoot?: string;
   /** The newest instruction set that oneDNN may use; by default what the CPU says it has. */
   readonly instructionSet?: string;
-}
-
-/** Starts a process that computes (`worker.ts`). */
-export function forkWorker(settings: WorkerSettings): ChildProcess {
-  const entry = workerEntry();
-  return fork(entry.path, [], {
-    serialization: "advanced",
-    stdio: ["ignore", "ignore", "pipe", "ipc"],
-    execArgv: entry.execArgv,
-    env: { ...process.env, ...variablesOf(settings) },
-  });
 }
 
 /** What is set in its environment. */
@@ -44,12 +32,12 @@ export const variablesOf = ({
 });
 
 /** The built worker next to the bundle, or its source, when the library itself runs from source. */
-function workerEntry(): { path: string; execArgv: string[] } {
+export function workerEntry(): { readonly path: string; readonly execArgv: string[] } {
   const here = pathOf(import.meta.url);
-  if (here.endsWith(".ts")) return { path: join(dirname(here), "worker.ts"), execArgv: ["--import", "tsx"] };
-  const path = join(dirname(here), "runtime", "worker.js");
+  const isSource = here.endsWith(".ts");
+  const path = join(dirname(here), isSource ? "worker.ts" : "runtime/worker.js");
   if (!existsSync(path)) throw isBundled(dirname(here));
-  return { path, execArgv: [] };
+  return { path, execArgv: nodeArguments(path) };
 }
 
 /** What the caller is told when the process is lost: how, and what it wrote of its trouble, in words. */

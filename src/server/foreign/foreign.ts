@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { packageFolder, pathOf } from "../../disk/package.js";
+import { nodeArguments, packageFolder, pathOf } from "../../disk/package.js";
 import { Refusal } from "../refusal.js";
 import type { Limits } from "../requests/limits.js";
 import type { Answer, Question } from "./messages.js";
@@ -138,7 +138,7 @@ export class Foreign {
     const child = fork(entry, [], {
       serialization: "advanced",
       stdio: ["ignore", "ignore", "ignore", "ipc"],
-      execArgv: isSource ? ["--import", "tsx"] : [],
+      execArgv: nodeArguments(entry),
       env: this.surroundings,
     });
     // Between two pictures it must not take the server down with it.
