@@ -85,7 +85,10 @@ export function createEmbedder(
       const parts =
         readings.get(key) ??
         combined(
-          tokenizers.map((tokenizer, i) => readPrompt(prompts[i]!, tokenizer, { syntax, whole }).parts),
+          tokenizers.map(
+            (tokenizer, i) =>
+              readPrompt(prompts[i]!, tokenizer, { syntax, whole, ...(emphasis && { emphasis }) }).parts,
+          ),
         );
       readings.set(key, parts);
       return parts;

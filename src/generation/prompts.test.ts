@@ -32,6 +32,22 @@ describe("prompt syntax", () => {
     expect(context.data).toBeCloseTo32(emphasize(last.data, weights), { abs: 1e-6 });
   });
 
+  it("emphasis: the mean restored, or not, weights read and ignored, or not read", async () => {
+    const drawn = async (prompt: string, emphasis?: GenerateOptions["emphasis"]) =>
+      draw({ prompt, promptSyntax: "a1111", ...(emphasis && { emphasis }) });
+    const prompt = "a (red:1.5) fox BREAK \\(x\\)";
+    const original = await drawn(prompt);
+    expect(await drawn(prompt, "original")).toEqual(original);
+    expect(await drawn(prompt, "ignore")).toEqual(await drawn("a red fox BREAK \\(x\\)"));
+    expect(await drawn(prompt, "none")).toEqual(await draw({ prompt }));
+    expect(await drawn(prompt, "no-norm")).not.toEqual(original);
+    // Editing is none of the weights.
+    expect(await drawn("a [fox:castle:0]", "none")).toEqual(await drawn("a castle"));
+    await expect(draw({ prompt, emphasis: "ignore" })).rejects.toThrow(
+      /^emphasis ignore needs promptSyntax "a1111"/,
+    );
+  });
+
   it("editing changes the prompt between calls: nothing before, everything after", async () => {
     const edited = { promptSyntax: "a1111" as const };
     const fox = await draw({ prompt: "a fox", ...edited });

@@ -16,7 +16,12 @@ const all = <Word extends string>(words: Record<Word, true>): readonly [Word, ..
 /** The default stands first in each list. */
 export const promptSyntaxes = all<PromptSyntax>({ plain: true, a1111: true, compel: true });
 
-export const emphases = all<Emphasis>({ original: true, "no-norm": true });
+/** With the web UI's names of them. */
+export const emphasisLabels: Readonly<Record<Emphasis, string>> = {
+  ...{ original: "Original", "no-norm": "No norm" },
+  ...{ ignore: "Ignore", none: "None" },
+};
+export const emphases = Object.keys(emphasisLabels) as [Emphasis, ...Emphasis[]];
 
 export const rngNames = all<RngName>({ torch: true, philox: true, seedrandom: true });
 

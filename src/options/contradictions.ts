@@ -1,3 +1,4 @@
+import { emphases } from "./choices.js";
 import { descriptions, type GenerateOptions, type OptionName as Name } from "./options.js";
 import { refusal } from "./refusal.js";
 import type { ModelTraits } from "./resolved.js";
@@ -147,7 +148,9 @@ function refuseForInstructions(options: GenerateOptions, name: string): void {
 
 function refuseValues(options: GenerateOptions): void {
   const { strength, exactSteps, denoisingStart, denoisingEnd, hires, expand } = options;
-  const { resizeMode, mask, maskBlurY, maskBlurSide } = options;
+  const { resizeMode, mask, maskBlurY, maskBlurSide, emphasis, promptSyntax } = options;
+  if (emphasis !== undefined && emphasis !== emphases[0] && promptSyntax !== "a1111")
+    throw refusal(`emphasis ${emphasis} needs promptSyntax "a1111", whose weights it is about`);
   if (strength === 0 && expand) throw refusal("strength 0 leaves no step to run, and expand needs some");
   if (resizeMode === "latent" && mask !== undefined)
     throw refusal("resizeMode latent brings whole pictures to the size, so it excludes a mask");

@@ -3,7 +3,7 @@ import type { Size } from "../image/image.js";
 import type { Emphasis } from "../text/emphasis.js";
 import type { PromptSyntax } from "../text/prompt.js";
 import type { WildcardLists } from "../text/wildcards.js";
-import { emphases, promptSyntaxes } from "./choices.js";
+import { emphases, emphasisLabels, promptSyntaxes } from "./choices.js";
 import type { Conditioning } from "./conditioning.js";
 import type { Descriptions } from "./described.js";
 import { size, values, whole } from "./kinds.js";
@@ -30,8 +30,9 @@ export interface TextOptions {
    */
   promptSyntax?: PromptSyntax;
   /**
-   * With "a1111": whether weights leave the mean of a chunk's embedding as it was ("original", the default) or may
-   * change it ("no-norm"), as the web UI's setting Emphasis mode.
+   * With "a1111", as the web UI's setting Emphasis mode: whether weights leave the mean of a chunk's embedding as it was
+   * ("original", the default) or may change it ("no-norm"), are read but count for nothing ("ignore"), or are ordinary
+   * text, as BREAK is then ("none").
    */
   emphasis?: Emphasis;
   /**
@@ -79,9 +80,10 @@ export const textOptions = {
   },
   emphasis: {
     schema: z.enum(emphases),
-    about: "what weights in prompts do to the mean (default: original, it is restored)",
+    about:
+      "a1111: whether weights in prompts count, and what they do to the mean (default: original, it is restored)",
     ...{ kept: true, fallback: emphases[0], only: "text", flag: "<name>", served: true, label: "Emphasis" },
-    inText: (emphasis: Emphasis) => ({ original: "Original", "no-norm": "No norm" })[emphasis],
+    inText: (emphasis: Emphasis) => emphasisLabels[emphasis],
   },
   wildcards: {
     schema: z.union([z.string().min(1), z.record(z.string(), z.array(z.string()))]),

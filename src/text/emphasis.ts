@@ -1,7 +1,10 @@
 import { internal } from "../errors.js";
 
-/** What the web UI's setting of that name says: whether the mean over a chunk is restored after the weights. */
-export type Emphasis = "original" | "no-norm";
+/**
+ * What the web UI's setting of that name says: whether the mean over a chunk is restored after the weights, whether they
+ * are read and then ignored, or whether none are read, and brackets and BREAK are ordinary text.
+ */
+export type Emphasis = "original" | "no-norm" | "ignore" | "none";
 
 /**
  * Weights of the web UI on the embedding of one chunk: every token's vector times its weight, then everything by one
@@ -9,7 +12,7 @@ export type Emphasis = "original" | "no-norm";
  *
  * @param embedding [tokens, channels], as the text encoder gives it
  * @param weights one a token
- * @param emphasis "no-norm" leaves the mean as the weights make it, as the web UI's setting "No norm" does
+ * @param emphasis "no-norm" leaves the mean as the weights make it, "ignore" and "none" the embedding as it is
  */
 export function emphasize(
   embedding: Float32Array,
@@ -17,7 +20,8 @@ export function emphasize(
   emphasis: Emphasis = "original",
 ): Float32Array {
   const channels = channelsOf(embedding, weights);
-  if (weights.every((weight) => weight === 1)) return embedding;
+  const isWeighted = emphasis === "original" || emphasis === "no-norm";
+  if (!isWeighted || weights.every((weight) => weight === 1)) return embedding;
   const out = embedding.map((value, i) => value * weights[Math.floor(i / channels)]!);
   if (emphasis === "no-norm") return out;
   const restore = mean(embedding) / mean(out);

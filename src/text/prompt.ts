@@ -3,6 +3,7 @@ import { type Piece, parseAttention } from "./attention.js";
 import { type Chunk, type ChunkOptions, chunkPieces, padChunks } from "./chunks.js";
 import { parseCompel } from "./compel.js";
 import { evaluationsOf, parseEditing, stagesOf } from "./editing.js";
+import type { Emphasis } from "./emphasis.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /**
@@ -64,6 +65,8 @@ export interface ReadPrompt {
 
 export interface ReadOptions extends ChunkOptions {
   readonly syntax?: PromptSyntax;
+  /** Of "a1111": with "none" its weights and BREAK are ordinary text. */
+  readonly emphasis?: Emphasis;
   /** Takes AND for a word, as the web UI does in negative prompts. */
   readonly whole?: boolean;
 }
@@ -123,10 +126,11 @@ export function countTokens(
   };
 }
 
-function encodeStage(text: string, syntax: PromptSyntax, tokenizer: Tokenizer, options: ChunkOptions) {
+function encodeStage(text: string, syntax: PromptSyntax, tokenizer: Tokenizer, options: ReadOptions) {
   const chunked = (pieces: readonly Piece[]) =>
     chunkPieces(pieces, tokenizer, { ...defaults[syntax], ...options });
-  const pieces = readers[syntax](text);
+  const isLiteral = syntax === "a1111" && options.emphasis === "none";
+  const pieces = readers[isLiteral ? "plain" : syntax](text);
   const all = chunked(pieces);
   const without =
     syntax !== "compel"

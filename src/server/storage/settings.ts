@@ -3,6 +3,26 @@ import { z } from "zod";
 import { withFileLock } from "../../disk/file-lock.js";
 import { writeWhole } from "../../disk/whole-file.js";
 import { precisions } from "../../index.js";
+import { emphasisLabels } from "../../options/choices.js";
+
+const score = z.number().min(0).max(10);
+
+/** Settings that requests of the web UI's API go by where they say nothing else, under its names. */
+export const webuiSettings = z.object({
+  emphasis: z.enum(Object.values(emphasisLabels)).nullish(),
+  /** For samplers that add noise at each step, and for DDIM. */
+  eta_ancestral: z.number().min(0).max(1).nullish(),
+  eta_ddim: z.number().min(0).max(1).nullish(),
+  /** 0 is none. */
+  token_merging_ratio: z.number().min(0).max(0.75).nullish(),
+  /** In place of the other where it is not 0. */
+  token_merging_ratio_img2img: z.number().min(0).max(0.75).nullish(),
+  img2img_fix_steps: z.boolean().nullish(),
+  enable_prompt_comments: z.boolean().nullish(),
+  sdxl_refiner_high_aesthetic_score: score.nullish(),
+  sdxl_refiner_low_aesthetic_score: score.nullish(),
+});
+export type WebuiSettings = z.infer<typeof webuiSettings>;
 
 const schema = z.object({
   /** Label of the model that requests without one use. */
@@ -17,6 +37,7 @@ const schema = z.object({
   samplesFormat: z.enum(["png", "jpg", "webp"]).default("png"),
   /** Whether pictures that were prepared for ControlNets stand behind those of the web UI's API. */
   detectedMaps: z.boolean().default(true),
+  webui: webuiSettings.default({}),
   /** Keys of the pictures that somebody likes. */
   favourites: z.array(z.string()).default([]),
   /** Models that were prepared under "Optimize model", for the list at the next start. */

@@ -10,7 +10,7 @@ import { inFormat } from "../../storage/images.js";
 import { clientOf } from "../security.js";
 import { shownMaps } from "./sdapi-controlnet.js";
 import { setOptions } from "./sdapi-options.js";
-import { overrideOf } from "./sdapi-override.js";
+import { overrideOf, unknownSettings } from "./sdapi-override.js";
 import { timestamp } from "./sdapi-progress.js";
 import { type Img2img, img2img, type Txt2img, txt2img } from "./sdapi-schema.js";
 import type { Styled } from "./sdapi-styles.js";
@@ -107,6 +107,9 @@ function infoOf(
   const blank = "mask" in body && body.mask && request.kind === "generate" && request.mask === undefined;
   const comments = [
     ...unknown.map((name) => `there is no style ${name.slice(0, 100)}: ignored`),
+    ...unknownSettings(body).map(
+      (name) => `override_settings.${name.slice(0, 100)} means nothing here: ignored`,
+    ),
     ...(blank ? ["the mask is blank: image to image"] : []),
   ];
   return {

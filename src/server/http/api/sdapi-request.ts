@@ -1,20 +1,21 @@
 import { schedulerEntries } from "../../../index.js";
+import { emphases, emphasisLabels } from "../../../options/choices.js";
 import { ownUpscalerName } from "../../../options/upscaler-names.js";
 import { decodeBase64, type ForeignPictures } from "../../foreign/foreign.js";
 import type { Incoming, Parts } from "../../jobs/accept.js";
 import type { ModelOption } from "../../jobs/model-option.js";
 import { Refusal } from "../../refusal.js";
-import type { SettingsData } from "../../storage/settings.js";
+import type { SettingsData, WebuiSettings } from "../../storage/settings.js";
 import { controlsOf } from "./sdapi-controlnet.js";
 import type { Filled } from "./sdapi-defaults.js";
-import { overrideOf } from "./sdapi-override.js";
+import { overrideOf, settingsFor } from "./sdapi-override.js";
 import type { GivenImg2img, GivenTxt2img, Img2img, Txt2img } from "./sdapi-schema.js";
 import { refuseScripts } from "./sdapi-scripts.js";
 
 /** @throws Refusal for what would change the picture and is not there: nothing is ignored in silence */
 export async function txt2imgRequest(
   { body: request, ...open }: Filled<GivenTxt2img>,
-  parts: Pick<Parts, "models">,
+  parts: Pick<Parts, "models" | "settings">,
   pictures: ForeignPictures,
 ): Promise<Incoming> {
   refuseUnsupported(request, {
@@ -37,7 +38,8 @@ export async function txt2imgRequest(
   });
   const { info } = modelOf(request, parts);
   return {
-    ...commonRequest(request, open, info),
+    ...commonRequest(request, open, info, parts.settings.data),
+    ...mergedTokens(settingsFor(request, parts.settings.data), "txt2img"),
     ...(await controlsOf({ ...request, ...sizeOf(request, info) }, pictures)),
     ...(request.enable_hr && { hires: hiresOf(request, info.factor) }),
   };
@@ -65,7 +67,7 @@ const maskedContents = ["fill", "original", "noise", "nothing"] as const;
 
 export async function img2imgRequest(
   { body: request, ...open }: Filled<GivenImg2img>,
-  parts: Pick<Parts, "models">,
+  parts: Pick<Parts, "models" | "settings">,
   pictures: ForeignPictures,
 ): Promise<Incoming> {
   const { init_images, mask, resize_mode, inpainting_fill, mask_blur_x, mask_blur_y } = request;
@@ -92,9 +94,12 @@ export async function img2imgRequest(
       `bad number of images passed: ${given.length}; expecting ${request.batch_size} or less`,
     );
   const { info } = modelOf(request, parts);
+  const settings = settingsFor(request, parts.settings.data);
   const painted = await paintedMask(request, pictures);
   return {
-    ...commonRequest(request, open, info),
+    ...commonRequest(request, open, info, parts.settings.data),
+    ...mergedTokens(settings, "img2img"),
+    ...(settings.img2img_fix_steps && takesStrength(info) && { exactSteps: true }),
     ...(info.kind === "instruct" &&
       request.image_cfg_scale != null && { imageGuidance: request.image_cfg_scale }),
     ...(given.length > 1
@@ -102,7 +107,7 @@ export async function img2imgRequest(
       : { image: decodeBase64(first) }),
     ...(await controlsOf({ ...request, ...sizeOf(request, info) }, pictures, first)),
     strength: request.denoising_strength,
-    webuiSteps: !onTimesteps.includes(labelOf(request)),
+    webuiSteps: !settings.img2img_fix_steps && !onTimesteps.includes(labelOf(request)),
     resizeMode,
     ...(painted && {
       mask: painted,
@@ -126,18 +131,22 @@ function commonRequest(
   request: Txt2img | Img2img,
   { own, ownSampler }: Omit<Filled<never>, "body">,
   info: ModelOption["info"],
+  data: SettingsData,
 ): Incoming {
   const override = overrideOf(request);
-  const { seed, subseed, subseed_strength, eta } = request;
+  const settings = settingsFor(request, data);
+  const { seed, subseed, subseed_strength } = request;
+  const eta = request.eta ?? (labelOf(request) === "DDIM" ? settings.eta_ddim : settings.eta_ancestral);
+  const emphasis = emphases.find((name) => emphasisLabels[name] === settings.emphasis);
   const clipSkip = override.CLIP_stop_at_last_layers ?? undefined;
   return {
     ...(override.sd_model_checkpoint && { model: override.sd_model_checkpoint }),
     // Automatic is what an empty list of choices says, and leaves it to the settings.
     ...(override.sd_vae && { vae: ownVae(override.sd_vae) ? null : override.sd_vae }),
-    prompt: promptOf(request.prompt, request),
+    prompt: promptOf(request.prompt, request, settings),
     promptSyntax: "a1111",
     ...((request.negative_prompt !== "" || own.negativePrompt !== undefined) && {
-      negativePrompt: promptOf(request.negative_prompt, request),
+      negativePrompt: promptOf(request.negative_prompt, request, settings),
     }),
     ...sizeOf(request, info),
     steps: request.steps,
@@ -155,13 +164,33 @@ function commonRequest(
     ...(eta != null && { eta }),
     ...(clipSkip !== undefined && { clipSkip: clipSkip - 1 }),
     ...(override.randn_source && { rng: rngOf(override.randn_source) }),
-    ...(override.emphasis && { emphasis: override.emphasis === "No norm" ? "no-norm" : "original" }),
+    ...(emphasis && { emphasis }),
+    ...(info.traits.isRefiner && {
+      aestheticScore: settings.sdxl_refiner_high_aesthetic_score ?? undefined,
+      negativeAestheticScore: settings.sdxl_refiner_low_aesthetic_score ?? undefined,
+    }),
   };
 }
 
-/** Without the networks that it names, when they are switched off. */
-const promptOf = (prompt: string, { disable_extra_networks }: Txt2img | Img2img): string =>
-  disable_extra_networks ? prompt.replace(/<\w+:[^<>]*>/g, "").trim() : prompt;
+/** Tokens are merged in image to image by a share of its own, where there is one. */
+function mergedTokens(settings: WebuiSettings, mode: "txt2img" | "img2img"): Pick<Incoming, "tokenMerging"> {
+  const own = mode === "img2img" ? settings.token_merging_ratio_img2img : undefined;
+  const tokenMerging = own || settings.token_merging_ratio;
+  return tokenMerging ? { tokenMerging } : {};
+}
+
+/** Models that see the picture as it is start from noise. */
+const takesStrength = ({ kind }: ModelOption["info"]): boolean => kind !== "instruct" && kind !== "upscaling";
+
+/** Without what stands behind #, as the web UI reads it, and without the networks that it names when they are switched off. */
+function promptOf(
+  prompt: string,
+  { disable_extra_networks }: Txt2img | Img2img,
+  { enable_prompt_comments }: WebuiSettings,
+): string {
+  const said = (enable_prompt_comments ?? true) ? prompt.replace(/#[^\n]*/g, "") : prompt;
+  return disable_extra_networks ? said.replace(/<\w+:[^<>]*>/g, "").trim() : said;
+}
 
 /** What the web UI calls the autoencoder of the model itself. */
 export const ownVae = (name: string): boolean => ["", "automatic", "none"].includes(name.toLowerCase());
@@ -219,7 +248,6 @@ function refuseUnsupported(request: Txt2img | Img2img, more: Record<string, bool
     refiner_checkpoint:
       !isSame(request.refiner_checkpoint, "checkpoint") && (request.refiner_switch_at ?? 1) < 1,
     infotext: Boolean(request.infotext),
-    "override_settings.eta_noise_seed_delta": (overrideOf(request).eta_noise_seed_delta ?? 0) !== 0,
     ...more,
   };
   const found = Object.entries(asked).flatMap(([name, is]) => (is ? [name] : []));

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { webuiSettings } from "../../storage/settings.js";
 
 /*
  * Requests of AUTOMATIC1111's API: names and defaults of `modules/api/models.py`, which derives them from the
@@ -152,14 +153,16 @@ export type ExtraBatchImages = z.infer<typeof extraBatchImages>;
 
 export const pngInfoBody = z.object({ image: z.string() });
 
-/** The settings that mean something here; others are taken and forgotten, as clients send all that they know. */
+/**
+ * The settings that mean something here. Of others, those that would change pictures are refused (`fixedSettings`), and
+ * the rest is taken and forgotten, as clients send all that they know.
+ */
 export const optionsBody = z.looseObject({
   sd_model_checkpoint: z.string().nullish(),
   CLIP_stop_at_last_layers: z.number().int().min(1).max(12).nullish(),
   randn_source: z.enum(["GPU", "CPU", "NV"]).nullish(),
   sd_vae: z.string().nullish(),
-  eta_noise_seed_delta: z.number().nullish(),
-  emphasis: z.enum(["Original", "No norm"]).nullish(),
+  ...webuiSettings.shape,
   control_net_no_detectmap: z.boolean().nullish(),
   samples_format: z.enum(["png", "jpg", "jpeg", "webp"]).nullish(),
 });

@@ -239,7 +239,7 @@ test("what would change the picture and is not there is refused, not ignored", a
     const answer = await send("POST", "/sdapi/v1/txt2img", { ...body, [name]: value, ...extra });
     expect([name, answer.status]).toEqual([name, 422]);
   }
-  const override_settings = { emphasis: "Ignore" };
+  const override_settings = { emphasis: "Strong" };
   const answer = await send("POST", "/sdapi/v1/txt2img", { ...body, override_settings });
   expect([answer.status, await answer.text()]).toEqual([
     422,
