@@ -31,7 +31,7 @@ export async function fromLowResLatents(
   const enlarged = (latents: Latents) => resizeValues(latents, cells, "nearest");
   if ("shape" in source) {
     const beside = enlarged(source);
-    return (run) => ({ sample: pureNoise(generation, size, run), beside });
+    return async (run) => ({ sample: await pureNoise(generation, size, run), beside });
   }
   const small = { width: size.width / 2, height: size.height / 2 };
   const image = imagesToValues([resize(source, small, options.upscaling!.filter)]);
@@ -39,10 +39,10 @@ export async function fromLowResLatents(
     vaeOf(loaded).encode(image, { ...(options.signal && { signal: options.signal }) }),
   );
   options.onProgress({ type: "encode", what: "image", done: 1, total: 1 });
-  return (run) => {
+  return async (run) => {
     const noise = drawNoise(run.rng, posterior.mean.shape);
     const beside = enlarged(samplePosterior(loaded, posterior, noise));
-    return { sample: pureNoise(generation, size, run), beside };
+    return { sample: await pureNoise(generation, size, run), beside };
   };
 }
 

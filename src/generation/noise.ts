@@ -1,8 +1,9 @@
+import { setImmediate as others } from "node:timers/promises";
 import type { Size } from "../image/image.js";
 import { fromNchw } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
 import { slerp } from "../latents/slerp.js";
-import type { ResolvedOptions } from "../options/resolved.js";
+import type { WholeOptions } from "../options/resolved.js";
 
 /** Unit noise for [B, h, w, C], in the order in which torch draws it: [B, C, h, w]. */
 export const drawNoise = (rng: Rng, [batch, height, width, channels]: readonly number[]): Float32Array =>
@@ -12,30 +13,48 @@ export const drawNoise = (rng: Rng, [batch, height, width, channels]: readonly n
  * The unit noise that image `index` begins with: the next draw of its generator, turned towards the variation's
  * seed, or drawn for another size and put in the middle; both as the web UI does (`modules/rng.py`).
  *
+ * A request may ask for millions of numbers (`seedSize`, a model of pixels): others have the thread in between.
+ *
  * @param shape [1, h, w, C]
  * @param factor pixels per latent cell
+ * @throws the signal's reason
  */
-export function firstNoise(
+export async function firstNoise(
   rng: Rng,
   shape: readonly number[],
-  options: ResolvedOptions,
+  options: WholeOptions,
   index: number,
   factor: number,
-): Float32Array {
+): Promise<Float32Array> {
   const [, height, width, channels] = shape as [number, number, number, number];
-  const { variation, seedSize, seeds } = options;
+  const { variation, seedSize, seeds, signal } = options;
+  const draw = (from: Rng, planes: readonly number[]) => patiently(from, [1, ...planes], signal);
   const own = { height, width };
   const drawnAt = seedSize ? cells(seedSize, factor) : own;
   const planes = [channels, drawnAt.height, drawnAt.width] as const;
   const elsewhere = drawnAt.height !== height || drawnAt.width !== width;
   const source = elsewhere ? createRng(options.rng, seeds[index]!) : rng;
-  let noise = source.normal([1, ...planes]);
+  let noise = await draw(source, planes);
   if (variation) {
-    const other = createRng(options.rng, variation.seeds[index]!).normal([1, ...planes]);
+    const other = await draw(createRng(options.rng, variation.seeds[index]!), planes);
     noise = slerp(variation.strength, noise, other, planes);
   }
-  if (elsewhere) noise = centred(noise, drawnAt, rng.normal([1, channels, height, width]), own);
+  if (elsewhere) noise = centred(noise, drawnAt, await draw(rng, [channels, height, width]), own);
   return fromNchw(noise, shape);
+}
+
+async function patiently(
+  rng: Rng,
+  shape: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
+  const pieces = rng.normalInPieces(shape);
+  for (;;) {
+    const { done, value } = pieces.next();
+    if (done) return value;
+    await others();
+    signal?.throwIfAborted();
+  }
 }
 
 const cells = ({ width, height }: Size, factor: number): Size => ({

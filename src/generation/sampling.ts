@@ -21,7 +21,7 @@ export async function runPass(
   prepare: PrepareStart,
 ): Promise<Latents> {
   const scheduler = schedulerFor(plannedOf(generation), pass);
-  const start = prepare({ index, rng, scheduler });
+  const start = await prepare({ index, rng, scheduler });
   return timed(generation, "denoise", () => sample(generation, pass, { index, rng, scheduler }, start));
 }
 

@@ -27,7 +27,7 @@ export interface Start {
 }
 
 /** Prepares the start of an image. Random numbers are drawn in diffusers' order. */
-export type PrepareStart = (run: ImageRun) => Start;
+export type PrepareStart = (run: ImageRun) => Promise<Start>;
 
 /** What is an image's own: its place in the generation, its random numbers, its scheduler. */
 export interface ImageRun {
@@ -40,19 +40,19 @@ export interface ImageRun {
 export async function fromNoise(generation: Generation, size: Size): Promise<PrepareStart> {
   const { options } = generation;
   const everything = await fullMask(generation, size);
-  return (run) => {
+  return async (run) => {
     const asItIs = options.latents && options.denoisingStart !== undefined;
     return {
-      sample: asItIs ? row(options.latents!, run.index) : pureNoise(generation, size, run),
+      sample: asItIs ? row(options.latents!, run.index) : await pureNoise(generation, size, run),
       ...everything(run.rng),
     };
   };
 }
 
 /** The first sample of an image that begins with nothing but noise: the seed's, or the one that was given. */
-export function pureNoise(generation: Generation, size: Size, run: ImageRun): Latents {
+export async function pureNoise(generation: Generation, size: Size, run: ImageRun): Promise<Latents> {
   const { latents } = generation.options;
-  const noise = latents ? row(latents, run.index) : noiseFor(generation, size, run);
+  const noise = latents ? row(latents, run.index) : await noiseFor(generation, size, run);
   return scaled(noise, run.scheduler.initNoiseSigma);
 }
 
@@ -87,15 +87,15 @@ export async function fromLatents(
   return (run) => noised(generation, size, run, latents, everything);
 }
 
-function noised(
+async function noised(
   generation: Generation,
   size: Size,
   run: ImageRun,
   clean: Latents,
   everything: (rng: Rng) => { beside?: Values },
-) {
+): Promise<Start> {
   if (generation.options.denoisingStart !== undefined) return { sample: clean, ...everything(run.rng) };
-  const noise = noiseFor(generation, size, run);
+  const noise = await noiseFor(generation, size, run);
   return { sample: withNoise(clean, noise, run), ...everything(run.rng) };
 }
 
@@ -103,10 +103,10 @@ function noised(
 export async function fromInstruction(generation: Generation, image: Image): Promise<PrepareStart> {
   const { mean } = await encoded(generation, () => encodeImage(generation.loaded, image));
   const nothing = { shape: mean.shape, data: new Float32Array(mean.data.length) };
-  return (run) => {
+  return async (run) => {
     const rows = generation.conditions[run.index]!.rows.length;
     return {
-      sample: scaled(noiseFor(generation, image, run), run.scheduler.initNoiseSigma),
+      sample: scaled(await noiseFor(generation, image, run), run.scheduler.initNoiseSigma),
       beside: rows === 3 ? batched([nothing, mean, mean]) : mean,
     };
   };
@@ -147,9 +147,9 @@ export async function fromMasked(generation: Generation, masked: Masked): Promis
       : await encoded(generation, () => encodeImage(loaded, source));
   const left = maskedImage(imagesToValues([image]), mask);
   const rest = seesMask ? await encoded(generation, () => vaeOf(loaded).encode(left)) : undefined;
-  return (run) => {
+  return async (run) => {
     const original = whole && sampled(generation, whole, run.rng);
-    const noise = noiseFor(generation, image, run);
+    const noise = await noiseFor(generation, image, run);
     const beneath = drawNoise(run.rng, shape);
     const clean = original && withContent(original, noise, cells, content);
     return {
@@ -205,9 +205,13 @@ const sampled = ({ loaded }: Generation, posterior: Posterior, rng: Rng): Latent
   samplePosterior(loaded, posterior, drawNoise(rng, posterior.mean.shape));
 
 /** The unit noise of the image. */
-function noiseFor({ loaded, options }: Generation, size: Size, { index, rng }: ImageRun): Latents {
+async function noiseFor(
+  { loaded, options }: Generation,
+  size: Size,
+  { index, rng }: ImageRun,
+): Promise<Latents> {
   const shape = latentShape(loaded, size);
-  return { shape, data: firstNoise(rng, shape, options, index, loaded.model.factor) };
+  return { shape, data: await firstNoise(rng, shape, options, index, loaded.model.factor) };
 }
 
 function row({ shape, data }: Latents, index: number): Latents {

@@ -24,9 +24,9 @@ export function fromLowRes(generation: Generation, image: Image, size: Size): Pr
   const upscaling = generation.options.upscaling!;
   const cells = { width: size.width / model.factor, height: size.height / model.factor };
   const clean = imagesToValues([resize(image, cells, upscaling.filter)]);
-  return (run) => {
+  return async (run) => {
     const beside = noised(model, clean, upscaling, run.rng);
-    return { sample: pureNoise(generation, size, run), beside };
+    return { sample: await pureNoise(generation, size, run), beside };
   };
 }
 

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { goldenCases, goldenNumber, goldenTensor } from "../testing/golden.js";
@@ -17,6 +18,11 @@ const cases = goldenCases("rng").map((c) => ({
 }));
 const isFloat32 = (c: (typeof cases)[number]) =>
   c.calls.every(({ fn, dtype }) => (fn === "randn" || fn === "rand") && dtype !== "float64");
+
+/** Of torch: `golden-extra/large-draws/make.py`. */
+const largeDraws = JSON.parse(
+  readFileSync(new URL("../testing/golden-extra/large-draws/draws.json", import.meta.url), "utf8"),
+) as { seed: number; length: number; border: number[]; last: number[]; next: number }[];
 
 describe("torch's CPU generator, to the bit", () => {
   const float32 = cases.filter(isFloat32);
@@ -40,6 +46,14 @@ describe("torch's CPU generator, to the bit", () => {
     expect(rng.uniform([1])[0]).toBe(goldenNumber(expected.next_rand));
   });
 
+  it.each(largeDraws)("$length numbers of seed $seed, which are drawn in several pieces", (expected) => {
+    const rng = createRng("torch", expected.seed);
+    const values = rng.normal([expected.length]);
+    expect([...values.slice(32_760, 32_776)].slice(0, expected.border.length)).toEqual(expected.border);
+    expect([...values.slice(-24)]).toEqual(expected.last);
+    expect(rng.uniform([1])[0]).toBe(expected.next);
+  });
+
   it("agrees with the published values for seed 42", () => {
     const noise = createRng("torch", 42).normal([1, 4, 64, 64]);
     expect(noise.subarray(0, 6)).toBeCloseTo32([1.9269, 1.4873, 0.9007, -2.1055, 0.6784, -1.2345], {
@@ -58,6 +72,26 @@ describe("Philox", () => {
       ],
       { rel: 1.2e-7 },
     );
+  });
+
+  it("multiplies exactly: the words of ten rounds, computed with whole numbers of any size", () => {
+    const mask = 0xffffffffn;
+    const words = (seed: bigint, index: bigint): [bigint, bigint] => {
+      let [k0, k1] = [seed & mask, seed >> 32n];
+      let [c0, c1, c2, c3] = [0n, 0n, index, 0n];
+      for (let round = 0; round < 10; round++) {
+        const [p0, p1] = [c0 * 0xd2511f53n, c2 * 0xcd9e8d57n];
+        [c0, c1, c2, c3] = [(p1 >> 32n) ^ c1 ^ k0, p1 & mask, (p0 >> 32n) ^ c3 ^ k1, p0 & mask];
+        [k0, k1] = [(k0 + 0x9e3779b9n) & mask, (k1 + 0xbb67ae85n) & mask];
+      }
+      return [c0, c1];
+    };
+    const uniform = ([a]: [bigint, bigint]) => Number(a >> 8n) / 0x1000000;
+    for (const seed of [0n, 7n, 2n ** 64n - 1n]) {
+      const drawn = createRng("philox", seed).uniform([40_000]);
+      for (const i of [...Array(1000).keys(), 32_767, 32_768, 39_999])
+        expect([seed, i, drawn[i]]).toEqual([seed, i, uniform(words(seed, BigInt(i)))]);
+    }
   });
 
   it("starts a new counter with every draw, and uses all 64 bits of the seed", () => {
@@ -105,6 +139,21 @@ describe("every generator", () => {
       ),
       { numRuns: 60 },
     );
+  });
+
+  it("gives the same numbers a piece at a time", () => {
+    for (const name of names)
+      for (const length of [5, 32_768, 100_003]) {
+        const [rng, slow] = [createRng(name, 11), createRng(name, 11)];
+        const pieces = slow.normalInPieces([length]);
+        let times = 0;
+        let step = pieces.next();
+        for (; !step.done; step = pieces.next()) times++;
+        const whole = rng.normal([length]);
+        expect(step.value.findIndex((value, i) => value !== whole[i])).toBe(-1);
+        expect(times).toBe(length < 16 && name === "torch" ? 0 : Math.ceil(length / 32_768));
+        expect(slow.normal([40])).toEqual(rng.normal([40]));
+      }
   });
 
   it("takes a text as the number that seedrandom makes of it", () => {

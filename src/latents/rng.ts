@@ -3,7 +3,7 @@ import { DiffusionError, nearest } from "../errors.js";
 import { boxMuller } from "./box-muller.js";
 import { size } from "./latents.js";
 import { philox } from "./philox.js";
-import type { Rng } from "./random-stream.js";
+import { inOne, oneByOne, type Rng } from "./random-stream.js";
 import { torchCpu } from "./torch-cpu.js";
 
 export type { Rng };
@@ -69,8 +69,10 @@ function fromSeedrandom(seed: string): Rng {
     const radius = Math.sqrt(-2 * Math.log(1 - random()));
     return { radius, angle: 2 * Math.PI * random() };
   });
+  const normalInPieces = (shape: readonly number[]) => oneByOne(size(shape), next);
   return {
-    normal: (shape) => new Float32Array(size(shape)).map(next),
+    normal: (shape) => inOne(normalInPieces(shape)),
+    normalInPieces,
     // 24 bits fit a float32 exactly; rounding a double could give 1
     uniform: (shape) => new Float32Array(size(shape)).map(() => (random.int32() >>> 8) / 0x1000000),
   };

@@ -2,7 +2,7 @@ import { boxMuller } from "./box-muller.js";
 import { log, sincos } from "./float32-math.js";
 import { size } from "./latents.js";
 import { mersenneTwister } from "./mersenne.js";
-import type { Rng } from "./random-stream.js";
+import { inOne, PIECE, type Pieces, type Rng } from "./random-stream.js";
 
 const TWO_PI = Math.fround(2 * Math.PI);
 const BLOCK = 16;
@@ -23,20 +23,26 @@ export function torchCpu(seed: bigint): Rng {
     radius: Math.sqrt(-2 * Math.log1p(-uniform64())),
   }));
 
+  const normalInPieces = function* (shape: readonly number[]): Pieces {
+    const values = new Float32Array(size(shape));
+    if (values.length < BLOCK) return values.map(next);
+    for (let start = 0; start < values.length; start += PIECE) {
+      const piece = fill(values.subarray(start, start + PIECE), uniform32);
+      for (let block = 0; block + BLOCK <= piece.length; block += BLOCK)
+        normalBlock(piece.subarray(block, block + BLOCK));
+      yield;
+    }
+    if (values.length % BLOCK !== 0) {
+      const tail = values.subarray(-BLOCK); // overlaps the last whole block, and is drawn anew
+      fill(tail, uniform32);
+      normalBlock(tail);
+    }
+    return values;
+  };
+
   return {
-    normal(shape) {
-      const values = new Float32Array(size(shape));
-      if (values.length < BLOCK) return values.map(next);
-      fill(values, uniform32);
-      for (let start = 0; start + BLOCK <= values.length; start += BLOCK)
-        normalBlock(values.subarray(start, start + BLOCK));
-      if (values.length % BLOCK !== 0) {
-        const tail = values.subarray(-BLOCK); // overlaps the last whole block, and is drawn anew
-        fill(tail, uniform32);
-        normalBlock(tail);
-      }
-      return values;
-    },
+    normal: (shape) => inOne(normalInPieces(shape)),
+    normalInPieces,
     uniform: (shape) => fill(new Float32Array(size(shape)), uniform32),
   };
 }
