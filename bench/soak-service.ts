@@ -117,13 +117,16 @@ async function oneJob(url: string, n: number): Promise<void> {
   const ask = async (path: string, init: RequestInit = {}) => {
     const once = () => fetch(url + path, { ...init, headers: { Connection: "close", ...init.headers } });
     let answer = await once();
+    const repeated = answer.status === 503;
     // A machine with other work may keep Redis from answering in time: the key of a job makes it the same one.
     for (let again = 0; answer.status === 503 && again < mostAgain; again++) {
       askedAgain.count++;
       await sleep(1000);
       answer = await once();
     }
-    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+    // What was forgotten the first time, when the answer came too late.
+    const isDone = repeated && init.method === "DELETE" && answer.status === 404;
+    if (!answer.ok && !isDone) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
     return answer;
   };
   const body = { model: "tiny-sd1", prompt: `number ${n}`, seed: n, steps: 2, count: n % 20 === 0 ? 3 : 1 };
