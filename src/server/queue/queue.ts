@@ -30,8 +30,8 @@ export interface JobQueue {
   claim(accepts: (lane: string) => boolean, signal: AbortSignal): Promise<Claim>;
   /** Ends a waiting job, and asks the one who runs it to stop. Undefined for unknown jobs. */
   cancel(id: string): Promise<Job | undefined>;
-  /** Lets a waiting job be the next one, whatever came before it. False for one that does not wait. Absent where the order stands. */
-  first?(id: string): Promise<boolean>;
+  /** Lets a waiting job be the next one, whatever came before it. False for one that does not wait. */
+  first(id: string): Promise<boolean>;
   /** Leaves out the picture of a job that is being made by another process. */
   skip?(id: string): Promise<void>;
   /**

@@ -67,8 +67,6 @@ export function nativeApi(parts: Parts): Hono {
 
   app.post("/jobs/:id/first", async (c) => {
     const { id } = await find(c.req.param("id"), jobs.queue);
-    if (!jobs.queue.first)
-      throw new Refusal(501, "NOT_SUPPORTED", "the order of a queue in Redis cannot be changed");
     if (!(await jobs.queue.first(id))) throw new Refusal(409, "RUNNING", "the job does not wait any more");
     return c.body(null, 204);
   });

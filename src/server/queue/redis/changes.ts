@@ -2,7 +2,7 @@ import type { Log } from "../../log.js";
 import { hasEnded, type Job } from "../queue.js";
 import { joinOutcomes, wholeOf } from "../shards.js";
 import type { Shared } from "./connection.js";
-import { withdraw } from "./deliveries.js";
+import { advance, withdraw } from "./deliveries.js";
 import type { RecordedJob } from "./records.js";
 
 /** What is to be done when a job has ended: a part may have been the last one. */
@@ -68,6 +68,21 @@ export async function cancel(id: string, shared: Shared): Promise<Job | undefine
     await withdraw(job, shared);
     return next;
   }
+}
+
+/** Puts a waiting job in front of all others, its parts in their order. A worker of several lanes still takes turns. */
+export async function first(id: string, shared: Shared): Promise<boolean> {
+  const { records } = shared;
+  const record = await records.read(id);
+  if (record?.job.status !== "queued") return false;
+  const parts = record.job.shards ? await records.shards(record.job) : [record.job];
+  let moved = false;
+  for (const [i, part] of [...parts.entries()].toReversed()) {
+    if (!(await records.first(part.id, i === 0 ? record.job : undefined))) continue;
+    await advance(part, shared);
+    moved = true;
+  }
+  return moved;
 }
 
 /** The whole leaves out the part that has been under way for longest; a job without parts is all there is. */

@@ -128,6 +128,12 @@ export async function withdraw({ id, lane }: Job, shared: Shared): Promise<void>
   await (await bullQueue(lane, shared).getJob(deliveryId(id)))?.remove().catch(() => {});
 }
 
+/** Lets what nobody has taken yet be the next one of its lane. */
+export async function advance({ id, lane }: Job, shared: Shared): Promise<void> {
+  const delivery = await bullQueue(lane, shared).getJob(deliveryId(id));
+  await delivery?.changePriority({ priority: 0, lifo: true });
+}
+
 /** Tells BullMQ that a job is done with. Where its lock is gone, it hands the job out again, and `take` sees it. */
 export const discard = async (delivery: Delivery, token: string): Promise<void> => {
   await delivery.moveToCompleted(null, token, false).catch(() => {});

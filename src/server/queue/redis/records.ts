@@ -109,6 +109,22 @@ if kind ~= 'part' then
 end
 return 1`;
 
+/** Puts what waits in front of all that waits, and tells it of the whole job that is given. 1, or 0 when it does not wait. */
+const first = `
+local prefix, id = ARGV[1], ARGV[2]
+local key = prefix .. 'job:' .. id
+local now = redis.call('HMGET', key, 'status', 'lane')
+local front = redis.call('ZRANGE', prefix .. 'waiting', 0, 0, 'WITHSCORES')
+if now[1] ~= 'queued' or not front[2] then return 0 end
+local place = tonumber(front[2]) - 1
+redis.call('HSET', key, 'order', place)
+redis.call('ZADD', prefix .. 'waiting', place, id)
+if now[2] then redis.call('ZADD', prefix .. 'waiting:' .. now[2], place, id) end
+if ARGV[3] ~= '' then
+  redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'status', 'job', ARGV[3])
+end
+return 1`;
+
 const remove = `
 local prefix, id = ARGV[1], ARGV[2]
 local key = prefix .. 'job:' .. id
@@ -220,6 +236,10 @@ export function createRecords(redis: Redis, prefix: string, log: Log = () => {})
       const args = [from.job.status, from.token, job.status, token, JSON.stringify(job)];
       return (await script(move, job.id, kind, ...args, hasEnded(job) ? "ended" : "")) === 1;
     },
+
+    /** @param whole told to those who listen @returns false for what does not wait */
+    first: async (id: string, whole?: RecordedJob): Promise<boolean> =>
+      (await script(first, id, whole ? JSON.stringify(whole) : "")) === 1,
 
     /** A part whose record was damaged is lost. */
     async shards(whole: RecordedJob): Promise<readonly RecordedJob[]> {

@@ -78,6 +78,34 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
     expect(await server.get(jobs[0]!.id)).toBeUndefined();
   });
 
+  test("a waiting job goes first, with its parts in their order, and everybody hears of it", async () => {
+    const open = queues();
+    const [server, other] = [await open(), await open()];
+    const [one, two, three] = [newJob(), newJob(), newJob({}, 2)];
+    for (const job of [one, two, three]) await server.enqueue(job);
+    const heard: string[] = [];
+    other.subscribe(({ job }) => heard.push(job.id));
+    expect(await server.first(three.id)).toBe(true);
+    expect(await other.position(three.id)).toBe(0);
+    expect([await other.position(one.id), await other.position(two.id)]).toEqual([2, 3]);
+    await until(() => heard.includes(three.id));
+    expect(await other.first(two.id)).toBe(true);
+    const worker = await open({ lanes: [lane] });
+    const taken: Claim[] = [];
+    for (let i = 0; i < 2; i++) taken.push(await take(worker));
+    expect(await server.first(two.id)).toBe(false);
+    for (let i = 0; i < 2; i++) taken.push(await take(worker));
+    expect(taken.map(({ job }) => job.id)).toEqual([
+      two.id,
+      ...[0, 1].map(() => expect.stringContaining(three.id)),
+      one.id,
+    ]);
+    expect(taken[1]!.job.id < taken[2]!.job.id).toBe(true);
+    expect(await server.first("none")).toBe(false);
+    expect((await server.list()).map(({ id }) => id)).toEqual([three.id, two.id, one.id]);
+    await Promise.all(taken.map((claim) => claim.finish({ status: "completed", result: result() })));
+  });
+
   test("an id that is known gives its job, from any server", async () => {
     const open = queues();
     const [one, two] = [await open(), await open()];

@@ -6,7 +6,7 @@ import { processName } from "../process-name.js";
 import { hasEnded, type JobQueue } from "../queue.js";
 import { accept } from "./accepting.js";
 import { careForQueue } from "./care.js";
-import { cancel, skip } from "./changes.js";
+import { cancel, first, skip } from "./changes.js";
 import { claiming } from "./claiming.js";
 import {
   answered,
@@ -131,6 +131,7 @@ function redisQueue(
       }
     },
     cancel: (id) => changing(() => cancel(id, shared)),
+    first: (id) => changing(() => first(id, shared)),
     skip: (id) => answered(() => skip(id, shared)),
     remove: (id) =>
       changing(async () => {
