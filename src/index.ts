@@ -1,5 +1,6 @@
 export { findLora } from "./adapters/locate.js";
 export type { LoraInfo, LoraScale, WordInfo } from "./adapters/set.js";
+export { describeLearnedWord, type LearnedWord } from "./adapters/textual-inversion.js";
 export { DiffusionError, type ErrorCode, nearest } from "./errors.js";
 export type { OnProgress, ProgressEvent } from "./events.js";
 export type { EncodeOptions } from "./generation/encode-prompt.js";

@@ -1,4 +1,5 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cp, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -141,6 +142,38 @@ describe.each(runtimes)("textual inversion, %s", (runtime) => {
     expect(await encoded("a fox in <b>, ink")).toEqual(await encoded("a fox in <a>, ink"));
     expect(await encoded("a fox in <b>, ink")).not.toEqual(await encoded("a fox in, ink"));
     for (const { word } of model.words) model.removeTextualInversion(word);
+  });
+});
+
+describe("a folder of learned words", () => {
+  it("a prompt that says a file's name equals the word loaded; what nobody says is not read", async () => {
+    const embeddingsDir = await mkdtemp(join(tmpdir(), "words-"));
+    await cp(goldenPath("adapters/ti-diffusers-multi.safetensors"), join(embeddingsDir, "inky.safetensors"));
+    await writeFile(join(embeddingsDir, "broken.pt"), "no tensors");
+    const model = await tinyModel("models/tiny-sd1", { cacheDir, embeddingsDir });
+    const said = await model.encodePrompt("a fox, Inky style");
+    const plain = await model.encodePrompt("a fox, inkyish style");
+    expect(model.words).toEqual([]);
+    const options = { steps: 2, seed: 1, width: 32, height: 32, guidance: 3, output: "latents" } as const;
+    const refused = { ...options, prompt: "a fox", negativePrompt: "inky" };
+    const negative = (await model.generate(refused)).latents;
+    await expect(model.generate({ ...options, prompt: "a broken fox" })).rejects.toThrow(/broken\.pt/);
+    const loaded = await tinyModel("models/tiny-sd1", { cacheDir });
+    expect(await loaded.encodePrompt("a fox, inkyish style")).toEqual(plain);
+    expect(await loaded.encodePrompt("a fox, inky style")).not.toEqual(said);
+    await loaded.loadTextualInversion(join(embeddingsDir, "inky.safetensors"), { word: "inky" });
+    expect(await loaded.encodePrompt("a fox, inky style")).toEqual(said);
+    expect((await loaded.generate(refused)).latents).toEqual(negative);
+  });
+
+  it("one that was made for another family is refused by its file", async () => {
+    const embeddingsDir = await mkdtemp(join(tmpdir(), "words-"));
+    await cp(goldenExtra("adapters/mydog-star.pt"), join(embeddingsDir, "mydog.pt"));
+    const model = await tinyModel("models/tiny-sdxl", { cacheDir, embeddingsDir });
+    await expect(model.encodePrompt("mydog")).rejects.toMatchObject({
+      code: "WEIGHT_SHAPE",
+      message: expect.stringContaining("mydog.pt"),
+    });
   });
 });
 

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { DiffusionError, nearest } from "../errors.js";
 import type { NetworkMention } from "../text/prompt.js";
-import type { Tokenizer } from "../text/tokenizer.js";
+import { type Tokenizer, wordsIn } from "../text/tokenizer.js";
 import type { ModelSource } from "../weights/component.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { type Adapters, adaptedModel, encoderWidths } from "./adapted-checkpoint.js";
@@ -46,6 +46,7 @@ export class AdapterSet {
   readonly #source: ModelSource;
   readonly #tokenizers: readonly Tokenizer[];
   readonly #folder: string | undefined;
+  readonly #wordFolder: string | undefined;
   readonly #loras = new Map<string, LoraInfo>();
   readonly #words: WordInfo[] = [];
   #shapes: AdaptedModel | undefined;
@@ -53,13 +54,16 @@ export class AdapterSet {
   /**
    * @param tokenizers of the model, one for each text encoder
    * @param folder where `<lora:name:1>` looks for adapters that are not loaded
+   * @param wordFolder of textual inversions, each called as its file is
    */
-  constructor(source: ModelSource, tokenizers: readonly Tokenizer[], folder?: string) {
+  constructor(source: ModelSource, tokenizers: readonly Tokenizer[], folder?: string, wordFolder?: string) {
     this.#source = source;
     this.#tokenizers = tokenizers;
     this.#folder = folder;
-    if (folder !== undefined && !existsSync(folder))
-      throw new DiffusionError("FILE_MISSING", `loraDir: there is no folder ${folder}`);
+    this.#wordFolder = wordFolder;
+    for (const [name, path] of Object.entries({ loraDir: folder, embeddingsDir: wordFolder }))
+      if (path !== undefined && !existsSync(path))
+        throw new DiffusionError("FILE_MISSING", `${name}: there is no folder ${path}`);
   }
 
   get loras(): readonly LoraInfo[] {
@@ -94,16 +98,20 @@ export class AdapterSet {
   }
 
   addWord(path: string, options: { word?: string }): WordInfo {
+    const info = this.#readWord(path, options);
+    withWords(this.#tokenizers, [...this.#words, info]); // refuses words that are taken
+    this.#words.push(info);
+    return info;
+  }
+
+  #readWord(path: string, options: { word?: string }): WordInfo {
     const widths = encoderWidths(this.#model());
     if (!widths)
       throw new DiffusionError("MODEL_KIND", "this model has no text encoder, and learns no words");
     const file = openTensorFile(path);
     try {
       const { word, vectors } = readTextualInversion(file, widths, options);
-      const info = { word, vectors, path };
-      withWords(this.#tokenizers, [...this.#words, info]); // refuses words that are taken
-      this.#words.push(info);
-      return info;
+      return { word, vectors, path };
     } finally {
       file.close();
     }
@@ -124,10 +132,15 @@ export class AdapterSet {
    * What is in use, with what a prompt mentions in place of or beside it.
    *
    * @param pictures files of the IP-Adapters that are used
+   * @param texts the prompts, which may say words of the folder
    * @throws DiffusionError BAD_OPTION for a LoRA that is neither loaded nor in the folder, by its file or by the name that
    * it was trained under
    */
-  inUse(mentions: readonly NetworkMention[] = [], pictures: readonly string[] = []): AdaptersInUse {
+  inUse(
+    mentions: readonly NetworkMention[] = [],
+    pictures: readonly string[] = [],
+    texts: readonly string[] = [],
+  ): AdaptersInUse {
     const mentioned = mentions.map(({ name, weight, unetWeight }) => ({
       ...this.#mentioned(name),
       scale: { unet: unetWeight, text: weight },
@@ -141,7 +154,8 @@ export class AdapterSet {
       path,
       scales: typeof scale === "number" ? { unet: scale, text: scale } : scale,
     }));
-    const known = [...this.#words, ...this.#bundled(uses)];
+    const own = [...this.#words, ...this.#bundled(uses)];
+    const known = [...own, ...this.#ofFolder(texts, new Set(own.map(({ word }) => word.toLowerCase())))];
     const tokenizers = withWords(this.#tokenizers, known);
     const words = known.map((info) => ({
       ...info,
@@ -178,6 +192,13 @@ export class AdapterSet {
     const lora = openLora(path, this.#model());
     lora.close();
     return { path, unmatched: lora.unmatched, words: [...lora.words.keys()] };
+  }
+
+  /** Words of the folder that texts say; one that is known otherwise stays as it is. */
+  #ofFolder(texts: readonly string[], taken: ReadonlySet<string>): WordInfo[] {
+    const folder = this.#wordFolder === undefined ? new Map<string, string>() : adaptersIn(this.#wordFolder);
+    const names = [...folder.keys()].filter((name) => !taken.has(name.toLowerCase()));
+    return wordsIn(texts.join("\n"), names).map((word) => this.#readWord(folder.get(word)!, { word }));
   }
 
   /** Words that the LoRAs in use carry; one that is known otherwise stays as it is. */

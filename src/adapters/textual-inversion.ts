@@ -2,6 +2,7 @@ import { basename, extname } from "node:path";
 import { DiffusionError } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { looksLike } from "../weights/file-kinds.js";
+import { openTensorFile } from "../weights/formats/tensor-file.js";
 import type { AdapterFile } from "../weights/formats/tensors.js";
 
 /** Widths of the model's text encoders; only SDXL has the second. */
@@ -68,6 +69,33 @@ export function readTextualInversion(
     );
   const word = options.word ?? (nameless.test(name) ? ownName(file) : name);
   return checked(file, word, { text_encoder: read(name) }, widths);
+}
+
+/** How large a learned word is, whatever model it was made for. */
+export interface LearnedWord {
+  /** Tokens that it takes up. */
+  readonly vectors: number;
+  /** Of the (first) text encoder that it was made for. */
+  readonly width: number;
+}
+
+/**
+ * Looks at a file of a learned word (textual inversion).
+ *
+ * @throws DiffusionError FILE_FORMAT for what is none
+ */
+export function describeLearnedWord(path: string): LearnedWord {
+  const file = openTensorFile(path);
+  try {
+    const names = [...file.tensors.keys()].filter((name) => !ignored.test(name));
+    const pair = pairs.find(([first]) => names.includes(first));
+    const name = pair ? pair[0] : names.length === 1 ? names[0] : undefined;
+    if (name === undefined) throw refuse(file, `holds ${names.length} tensors`);
+    const [vectors = 0, width = 0] = readRows(file, name).shape;
+    return { vectors, width };
+  } finally {
+    file.close();
+  }
 }
 
 /** A text encoder's table with new rows from `firstId` on, where the tokenizer starts to count new words. */

@@ -19,8 +19,10 @@ interface Flags {
   readonly models?: string;
   readonly model?: string;
   readonly loraDir?: string;
+  readonly embeddingsDir?: string;
   readonly vaeDir?: string;
   readonly controlDir?: string;
+  readonly ipAdapterDir?: string;
   readonly upscalerDir?: string;
   readonly styles?: string;
   readonly wildcards?: string;
@@ -57,10 +59,18 @@ export function addServe(program: Command, session: Session): void {
     .option("--models <folder>", "a folder of models to choose from")
     .option("--model <model>", "the model to begin with: a name on the list, a folder or a file")
     .option("--lora-dir <folder>", "LoRAs that prompts can name: <lora:name:0.8>")
+    .option(
+      "--embeddings-dir <folder>",
+      "learned words (textual inversions) that prompts call by their files' names",
+    )
     .option("--vae-dir <folder>", "autoencoders that clients of /sdapi/v1 can choose (sd_vae)")
     .option(
       "--control-dir <folder>",
       "ControlNets and T2I-Adapters (diffusers folders) that requests can name",
+    )
+    .option(
+      "--ip-adapter-dir <folder>",
+      "IP-Adapters that requests can name, each with image_encoder beside it",
     )
     .option(
       "--upscaler-dir <folder>",

@@ -13,8 +13,10 @@ interface Flags {
   readonly model?: string[];
   readonly models?: string;
   readonly loraDir?: string;
+  readonly embeddingsDir?: string;
   readonly vaeDir?: string;
   readonly controlDir?: string;
+  readonly ipAdapterDir?: string;
   readonly upscalerDir?: string;
   readonly config?: string;
   readonly prediction?: Prediction;
@@ -49,8 +51,13 @@ export function addWorker(program: Command, session: Session): void {
     .addOption(flagOf("config", loadOptions.config))
     .addOption(flagOf("prediction", { ...loadOptions.prediction, about: predictionAbout }))
     .option("--lora-dir <folder>", "LoRAs that prompts can name, as on the server")
+    .option(
+      "--embeddings-dir <folder>",
+      "learned words (textual inversions) that prompts call by their files' names, as on the server",
+    )
     .option("--vae-dir <folder>", "autoencoders that can be chosen, as on the server")
     .option("--control-dir <folder>", "ControlNets and T2I-Adapters, as on the server")
+    .option("--ip-adapter-dir <folder>", "IP-Adapters, as on the server")
     .option("--upscaler-dir <folder>", "networks that enlarge pictures, as on the server")
     .option("--data <folder>", "where pictures are kept: the same folder as the server's")
     .addOption(
@@ -73,7 +80,7 @@ export function addWorker(program: Command, session: Session): void {
 async function run(flags: Flags, session: Session): Promise<void> {
   const { data, images, threads, memory, hang, grace, model, models, queue } = flags;
   const { config, prediction } = flags;
-  const { loraDir, vaeDir, controlDir, upscalerDir } = flags;
+  const { loraDir, embeddingsDir, vaeDir, controlDir, ipAdapterDir, upscalerDir } = flags;
   const graceMs = grace * 1000;
   const name = processName();
   const start = async () => {
@@ -95,8 +102,10 @@ async function run(flags: Flags, session: Session): Promise<void> {
       ...(model && { model }),
       ...(models && { models }),
       ...(loraDir && { loraDir }),
+      ...(embeddingsDir && { embeddingsDir }),
       ...(vaeDir && { vaeDir }),
       ...(controlDir && { controlDir }),
+      ...(ipAdapterDir && { ipAdapterDir }),
       ...(upscalerDir && { upscalerDir }),
       ...(data && { dataDir: data }),
       ...(images && { images }),

@@ -55,6 +55,11 @@ export interface LoadOptions extends FindOptions {
   taesd?: string;
   /** Folder of LoRAs that prompts may name: `<lora:name:0.8>` is name.safetensors in it, or in a folder in it. */
   loraDir?: string;
+  /**
+   * Folder of learned words (textual inversions: .safetensors, .pt, .bin). A prompt that says the name of a file in it,
+   * without the ending, means that word.
+   */
+  embeddingsDir?: string;
   /** Encodes and decodes in tiles: always or never. Default: where a picture would take too much memory. */
   vaeTiling?: boolean;
   /**
@@ -117,6 +122,11 @@ export const loadOptions = {
   loraDir: {
     schema: text,
     about: "where <lora:name:0.8> in prompts finds its files",
+    flag: "<folder>",
+  },
+  embeddingsDir: {
+    schema: text,
+    about: "learned words (textual inversions), which prompts call by the names of their files",
     flag: "<folder>",
   },
   vae: { schema: text, about: "another autoencoder: folder or hub name", flag: "<model>" },

@@ -1,4 +1,5 @@
 import { extractNetworks } from "../text/prompt.js";
+import { wordsIn } from "../text/tokenizer.js";
 
 /**
  * Names of the LoRAs that a prompt mentions.
@@ -9,3 +10,7 @@ export const mentionedLoras = (prompt: string): readonly string[] =>
   extractNetworks(prompt)
     .networks.filter(({ kind }) => /^(lora|lyco)$/i.test(kind))
     .map(({ name }) => name);
+
+/** Those of some learned words that a prompt says, outside of its mentions of LoRAs. */
+export const mentionedWords = (prompt: string, words: readonly string[]): readonly string[] =>
+  wordsIn(extractNetworks(prompt).text, words);

@@ -1,4 +1,11 @@
-import { ask, type ControlList, type ModelList, type ModelView, type SchedulerList } from "./server.js";
+import {
+  ask,
+  type ControlList,
+  type ModelList,
+  type ModelView,
+  type Named,
+  type SchedulerList,
+} from "./server.js";
 import { createStore } from "./store.js";
 
 /** Whether what there is to choose from is here yet. */
@@ -15,19 +22,22 @@ export const upscalers = createStore<readonly string[]>([]);
 export const upscalerNetworks = createStore<readonly string[]>([]);
 /** ControlNets and T2I-Adapters of the server's folder, and what prepares pictures for them. */
 export const controls = createStore<ControlList>({ controls: [], preprocessors: [] });
+export const ipAdapters = createStore<readonly Named[]>([]);
 /** Pixels that a picture may have; larger ones are made smaller before they are sent. */
 export const imagePixels = createStore(2 ** 22);
 
 export async function loadCatalog(): Promise<void> {
-  const [list, names, limits, control] = await Promise.all([
+  const [list, names, limits, control, adapters] = await Promise.all([
     ask("GET /schedulers"),
     ask("GET /upscalers"),
     ask("GET /limits"),
     ask("GET /controls"),
+    ask("GET /ip-adapters"),
     refreshModels(),
   ]);
   schedulers.set({ ...list, schedulers: list.schedulers.map(named) });
   controls.set(control);
+  ipAdapters.set(adapters.ipAdapters);
   upscalers.set(names.upscalers);
   upscalerNetworks.set(names.networks);
   imagePixels.set(limits.imagePixels);

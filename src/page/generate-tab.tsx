@@ -3,7 +3,6 @@ import { useState } from "preact/hooks";
 import { maskedContents } from "../options/choices.js";
 import { axisOptions, type Grid, gridOf } from "./axes.js";
 import { upscalers } from "./catalog.js";
-import { useControl } from "./control-settings.js";
 import { Check, Select } from "./fields/fields.js";
 import { ImageSize } from "./fields/image-size.js";
 import { MaskEditor } from "./fields/mask-editor.js";
@@ -12,8 +11,10 @@ import { resizedPicture } from "./fields/picture-file.js";
 import { PictureInput, PicturePreview } from "./fields/picture-input.js";
 import { isSeed } from "./fields/seeds.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
+import { followedPictures } from "./followed/units.js";
 import { currentJob, submitJob } from "./jobs.js";
 import { LoraPicker } from "./pickers/lora-picker.js";
+import { WordPicker } from "./pickers/word-picker.js";
 import { styled } from "./prompt-styles/prompt-styles.js";
 import { StylesPicker } from "./prompt-styles/styles-picker.js";
 import { usesWildcards } from "./prompt-styles/wildcards.js";
@@ -21,10 +22,10 @@ import { useEndless } from "./queue/endless.js";
 import { ResultPanel } from "./result-panel.js";
 import {
   broughtTo,
-  controlPicture,
   isCloseUp,
   type Mode,
   requestOf,
+  type Sent,
   type Settings,
   type Sources,
   settings,
@@ -43,19 +44,18 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
   const source = useStore(sources);
   const { sending } = useStore(currentJob);
   const model = useModel(mode);
-  const control = useControl();
-  const picture = useStore(controlPicture);
+  const followed = useStore(followedPictures);
   const [tried, setTried] = useState(false);
   const hasPrompt = mode !== "upscale" && mode !== "unconditional";
   const takesPicture = mode !== "text" && mode !== "unconditional";
-  const controlled = control !== "" && mode !== "upscale" && mode !== "unconditional";
-  const missing = controlled && !picture ? "needControl" : missingFor(mode, form, source);
+  const blind = hasPrompt && [...form.control, ...form.ipAdapter].some(({ id }) => !followed[id]?.length);
+  const missing = blind ? "needControl" : missingFor(mode, form, source);
   const submit = () => {
     setTried(true);
     if (missing) return;
     const sent = hasPrompt ? styled(form) : form;
     const wildcards = hasPrompt && usesWildcards(sent);
-    void submitJob(() => bodyOf(mode, sent, source, { model, control: control && picture, wildcards }), {
+    void submitJob(() => bodyOf(mode, sent, source, { model, followed, wildcards }), {
       before: takesPicture ? source.image : "",
       lost: t("connectionLost"),
     });
@@ -87,6 +87,7 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
                   {foreignScript.test(form.prompt) && <p class="hint">{t("scriptNote")}</p>}
                   <StylesPicker />
                   <LoraPicker />
+                  <WordPicker />
                 </>
               )}
               <ModelSelect mode={mode} />
@@ -130,7 +131,7 @@ async function bodyOf(
   mode: Mode,
   form: Settings,
   source: Sources,
-  { wildcards, ...others }: Parameters<typeof requestOf>[3] & { readonly wildcards: boolean },
+  { wildcards, ...others }: Sent & { readonly wildcards: boolean },
 ): Promise<object> {
   const brought = mode === "outpaint" ? broughtTo(source, others.model) : undefined;
   const image = brought ? await resizedPicture(source.image, brought) : source.image;

@@ -1,10 +1,12 @@
 import { createStore, del, get, set } from "idb-keyval";
-import { controlPicture, noSources, type Sources, sources } from "./settings.js";
+import { type Followed, followedPictures } from "./followed/units.js";
+import { noSources, type Sources, settings, sources } from "./settings.js";
 
 /** What the browser keeps over a reload and is too large for the settings. */
 interface Kept {
   readonly sources: Sources;
-  readonly control: string;
+  /** What is followed, by the id of its unit. */
+  readonly followed: Followed;
   /** The job that was shown last, and what it was made from. */
   readonly result: { readonly id: string; readonly before: string };
 }
@@ -24,14 +26,17 @@ export const kept = <Name extends keyof Kept>(name: Name): Promise<Kept[Name] | 
 
 /** Brings back the pictures of before the reload, and keeps those that come. @param onMask told of a mask that is back */
 export async function keepPictures(onMask: (mask: string) => Promise<void>): Promise<void> {
-  const [before, control] = await Promise.all([kept("sources"), kept("control")]);
+  const [before, followed] = await Promise.all([kept("sources"), kept("followed")]);
   if (before?.image && !sources.get().image) {
     sources.set({ ...noSources, ...before });
     if (before.mask) await onMask(before.mask).catch(() => {});
   }
-  if (control && !controlPicture.get()) controlPicture.set(control);
+  const { control, ipAdapter } = settings.get();
+  const ids = new Set([...control, ...ipAdapter].map(({ id }) => id));
+  const there = Object.entries(followed ?? {}).filter(([id]) => ids.has(id));
+  if (there.length > 0) followedPictures.set({ ...Object.fromEntries(there), ...followedPictures.get() });
   sources.subscribe(soon(() => void remember("sources", sources.get())));
-  controlPicture.subscribe(soon(() => void remember("control", controlPicture.get())));
+  followedPictures.subscribe(soon(() => void remember("followed", followedPictures.get())));
 }
 
 /** A moment after the last change: a picture and its mask change one after the other. */

@@ -22,10 +22,7 @@ describe.runIf(browserPresent)("the page in Chromium, with the default models", 
   let log: OpenedPage["log"];
 
   beforeAll(async () => {
-    opened = await openPage(["models/tiny-sd1", "controls/tiny-controlnet"], (folder) => ({
-      models: join(folder, "models"),
-      controlDir: join(folder, "controls"),
-    }));
+    opened = await openPage(["models/tiny-sd1"], (folder) => ({ models: join(folder, "models") }));
     ({ browser, server, page, folder, complaints, log } = opened);
   });
   afterAll(async () => {
@@ -276,29 +273,6 @@ describe.runIf(browserPresent)("the page in Chromium, with the default models", 
     expect(await headers.allTextContents()).toEqual(["eta 0", "eta 0.5"]);
     await page.getByRole("button", { name: "Close" }).click();
     await open("Text to image");
-  });
-
-  test("a ControlNet follows a picture", async () => {
-    const model = page.getByLabel("Switch option");
-    await model.selectOption("tiny-sd1 CPU FP32");
-    await page.getByText("ControlNet", { exact: true }).click();
-    await page.getByLabel("ControlNet model").selectOption("tiny-controlnet");
-    await page.getByRole("button", { name: "Generate" }).click();
-    await page.getByText("Choose the picture that the ControlNet follows first.").waitFor();
-    const buffer = Buffer.from(encodePng(grey(64, 64)));
-    await page
-      .locator('input[type="file"][aria-label="Picture to follow"]')
-      .setInputFiles({ name: "x.png", mimeType: "image/png", buffer });
-    await page.getByRole("img", { name: "Picture to follow" }).waitFor();
-    await page.getByLabel("Preprocessor").selectOption("canny");
-    await page.getByRole("spinbutton", { name: "Control weight" }).fill("0.8");
-    await generate();
-    await page.locator(".card").getByText("Parameters").click();
-    const parameters = await page.locator(".card pre").textContent();
-    expect(parameters).toMatch(/ControlNet 0: "Module: canny, Model: tiny-controlnet, Weight: 0.8/);
-    await shot("controlnet");
-    await page.getByLabel("ControlNet model").selectOption("");
-    await model.selectOption("emoji-diffusion-256 CPU FP32");
   });
 
   test("another size: the three resize modes mean what they mean in the HTTP API", async () => {

@@ -66,6 +66,8 @@ export const pictureWords = {
     "提示词中 {red|blue} 随机取其一，__name__ 取服务器列表中的一行。",
   ],
   loras: ["LoRA", "LoRA"],
+  learnedWords: ["Learned words", "学得的词（Embedding）"],
+  wordGoesTo: ["A press puts it into", "点击后加入"],
   firstRun: ["What is here, and what can be added", "已有模型与可添加的模型"],
   modelSd15: [
     "The best known one: photographs, paintings and drawings of nearly everything; most LoRAs and ControlNets are for it.",

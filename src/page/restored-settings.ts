@@ -1,6 +1,7 @@
 import { hiresUpscalers, resizeModes } from "../options/choices.js";
 import { ownUpscalerName } from "../options/upscaler-names.js";
 import { type FurtherNumber, furtherNames, furtherNumbers, noAxis } from "./axes.js";
+import { unitsOf, unitsOfFields } from "./followed/units.js";
 import type { GenerateView, SchedulerList } from "./server.js";
 import { type Settings, settings } from "./settings.js";
 
@@ -14,14 +15,14 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
     variation,
     hires,
     grid,
-    controlnet,
+    controlnet: _,
+    ipAdapter: __,
     freeu,
     pag,
     width = 0,
     height = 0,
     ...rest
   } = request;
-  const [control] = controlnet ?? [];
   const { strength = 0, seed: varied = "" } = variation ?? {};
   const known = settings.get();
   const plain = Object.fromEntries(Object.entries(rest).filter(([key]) => key in known && key !== "model"));
@@ -42,13 +43,7 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
       hiresStrength: hires.strength ?? 0.7,
       hiresUpscaler: hires.upscaler ?? hiresUpscalers[0],
     }),
-    control: control?.model ?? "",
-    ...(control && {
-      controlPreprocess: typeof control.preprocess === "string" ? control.preprocess : "",
-      controlScale: control.scale ?? 1,
-      controlStart: control.start ?? 0,
-      controlEnd: control.end ?? 1,
-    }),
+    ...unitsOf(request),
     pagScale: pag?.scale ?? 0,
     freeu: freeu ? [freeu.b1, freeu.b2, freeu.s1, freeu.s2].join(" ") : "",
     softMask: rest.softMask ?? false,
@@ -131,6 +126,7 @@ export function settingsOfFields(
     variationStrength: number("Variation seed strength") ?? 0,
     variationSeed: fields["Variation seed"] ?? "",
     ...hiresOfFields(fields),
+    ...unitsOfFields(fields),
     ...imageSizeOfFields(fields),
     x: noAxis,
     y: noAxis,

@@ -5,10 +5,11 @@ import type {
   JobView,
   ModelList,
   ModelView,
+  Named,
   RequestView,
 } from "../server/http/answers.js";
 
-export type { GenerateView, ImageView, JobView, ModelList, ModelView, RequestView };
+export type { GenerateView, ImageView, JobView, ModelList, ModelView, Named, RequestView };
 /** The request of a job whose pictures a model made. */
 export const generateOf = ({ request }: JobView): GenerateView | undefined =>
   request.kind === "generate" ? request : undefined;

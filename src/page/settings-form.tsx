@@ -2,11 +2,11 @@ import { useEffect, useState } from "preact/hooks";
 import { rngNames } from "../options/choices.js";
 import { axisOptions, furtherNames, furtherNumbers, gridOf } from "./axes.js";
 import { modelFor, models, schedulers } from "./catalog.js";
-import { ControlSettings } from "./control-settings.js";
 import { choicesOrNone, Select, TextArea } from "./fields/fields.js";
 import { SeedField } from "./fields/seed-field.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { SizeFields } from "./fields/size-fields.js";
+import { FollowedSettings } from "./followed/followed-settings.js";
 import { GridSettings, HiresSettings, QualitySettings, VariationSettings } from "./further-settings.js";
 import { ask, type ModelView, type SchedulerList } from "./server.js";
 import { type Mode, type Settings, settings } from "./settings.js";
@@ -190,7 +190,7 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
         </div>
       </details>
       {mode === "text" && <HiresSettings />}
-      {text && <ControlSettings />}
+      {text && <FollowedSettings />}
       <GridSettings mode={mode} />
       <ResetSettings />
     </>

@@ -8,6 +8,7 @@ import {
 import { type AxisSetting, axisOptions, type FurtherNumber, furtherNames, gridOf, noAxis } from "./axes.js";
 import { type Extent, fitted, isLarge } from "./fields/picture-fit.js";
 import { seedOf } from "./fields/seeds.js";
+import { type Followed, requestOfUnits, type Unit } from "./followed/units.js";
 import { formStore, type Mode } from "./form-store.js";
 import type { ModelView } from "./server.js";
 import { createStore } from "./store.js";
@@ -39,12 +40,9 @@ export interface Settings extends Readonly<Record<FurtherNumber, number>> {
   readonly hiresSteps: number;
   readonly hiresStrength: number;
   readonly hiresUpscaler: string;
-  /** Name of a ControlNet; empty for none. */
-  readonly control: string;
-  readonly controlPreprocess: string;
-  readonly controlScale: number;
-  readonly controlStart: number;
-  readonly controlEnd: number;
+  /** ControlNets and T2I-Adapters. */
+  readonly control: readonly Unit[];
+  readonly ipAdapter: readonly Unit[];
   readonly x: AxisSetting;
   readonly y: AxisSetting;
   readonly scheduler: string;
@@ -101,11 +99,8 @@ const initial: Settings = {
   hiresSteps: 0,
   hiresStrength: 0.7,
   hiresUpscaler: hiresUpscalers[0],
-  control: "",
-  controlPreprocess: "",
-  controlScale: 1,
-  controlStart: 0,
-  controlEnd: 1,
+  control: [],
+  ipAdapter: [],
   x: noAxis,
   y: noAxis,
   scheduler: "",
@@ -156,8 +151,6 @@ export interface Sources {
 }
 export const noSources: Sources = { image: "", width: 0, height: 0, mask: "", ownSize: false };
 export const sources = createStore<Sources>(noSources);
-/** The picture that a ControlNet follows. */
-export const controlPicture = createStore("");
 
 /** The size that a picture is brought to because the model draws no larger ones well; absent where it stays as it is. */
 export function broughtTo(
@@ -175,13 +168,14 @@ export const isCloseUp = (
   model: Pick<ModelView, "size" | "factor"> | undefined,
 ): boolean => form.onlyMasked || broughtTo(source, model) !== undefined;
 
-/** The body of POST /jobs for a form. @param control the picture to follow, if any */
-export function requestOf(
-  mode: Mode,
-  form: Settings,
-  source: Sources,
-  { model, control = "" }: { readonly model: ModelView | undefined; readonly control?: string },
-): object {
+/** What a form is sent with beside its settings. */
+export interface Sent {
+  readonly model: ModelView | undefined;
+  readonly followed: Followed;
+}
+
+/** The body of POST /jobs for a form. @param followed pictures to follow, by the id of what follows them */
+export function requestOf(mode: Mode, form: Settings, source: Sources, { model, followed }: Sent): object {
   const { image, mask } = source;
   if (mode === "upscale") return { kind: "upscale", image, scale: form.scale, upscaler: form.upscaler };
   const grid = gridOf(form, axisOptions(mode));
@@ -210,7 +204,7 @@ export function requestOf(
     promptSyntax: "a1111",
     ...(form.negativePrompt && { negativePrompt: form.negativePrompt }),
     ...(form.guidance > 0 && { guidance: form.guidance }),
-    ...(control && { controlnet: [controlOf(form, control)] }),
+    ...requestOfUnits(form, followed),
     ...Object.fromEntries(furtherNames.flatMap((name) => (form[name] > 0 ? [[name, form[name]]] : []))),
     ...(form.pagScale > 0 && { pag: { scale: form.pagScale } }),
     ...(form.freeu.trim() && { freeu: freeuOf(form.freeu) }),
@@ -256,15 +250,6 @@ const resizedTo = ({ imageWidth, imageHeight, resizeMode }: Settings, brought?: 
   const [width, height] = [imageWidth || brought?.width, imageHeight || brought?.height];
   return { ...(width && { width }), ...(height && { height }), resizeMode };
 };
-
-const controlOf = (form: Settings, image: string) => ({
-  model: form.control,
-  image,
-  scale: form.controlScale,
-  start: form.controlStart,
-  end: form.controlEnd,
-  ...(form.controlPreprocess && { preprocess: form.controlPreprocess }),
-});
 
 const hiresOf = ({ hiresWidth: width, hiresHeight: height, ...form }: Settings) => ({
   ...(width > 0 && { width }),

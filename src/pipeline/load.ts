@@ -120,7 +120,7 @@ function assemble(
   const encoderOf = (folder: string) => openComponentFolder(folder, variantOf(options));
   return {
     ...{ loaded, engine, locate, listeners },
-    adapters: new AdapterSet(model.source, tokenizers, options.loraDir),
+    adapters: new AdapterSet(model.source, tokenizers, options.loraDir, options.embeddingsDir),
     ipAdapters: new IpAdapterSet((file, folder) => {
       const encoder = encoderOf(folder);
       const networks = openIpAdapter(model, { file, encoder }, engine, networksOptions);

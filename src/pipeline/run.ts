@@ -109,8 +109,9 @@ function withMentions(
       "a LoRA acts on the whole picture, so negativePrompt cannot name one",
     );
   const notes: string[] = [];
+  const said = [...prompts, ...(prompts2 ?? []), ...refused].map((text) => (text ? taken(text).text : ""));
   const adaptedTo = onceFor((mentions: string) => {
-    const used = adapters.inUse(JSON.parse(mentions) as NetworkMention[], pictures);
+    const used = adapters.inUse(JSON.parse(mentions) as NetworkMention[], pictures, said);
     notes.push(...used.notes);
     return withAdapters(loaded, used);
   });

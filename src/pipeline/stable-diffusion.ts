@@ -78,7 +78,7 @@ export class StableDiffusion {
    * @returns `context` [1, 77 for each chunk, channels]; SDXL: `pooled` [1, channels]
    */
   async encodePrompt(prompt: string, options: EncodeOptions = {}): Promise<Conditioning> {
-    return encodePrompt((mentions) => this.#adapted(mentions), prompt, options);
+    return encodePrompt((mentions) => this.#adapted(mentions, [prompt]), prompt, options);
   }
 
   /** The configuration of the model's own scheduler, as `createScheduler` and `schedulerConfig` take it. */
@@ -211,9 +211,9 @@ export class StableDiffusion {
     await this.dispose();
   }
 
-  /** With the adapters in use, and those that a prompt mentions. */
-  #adapted(mentions: readonly NetworkMention[] = []): Loaded {
+  /** With the adapters in use, and those that prompts mention. */
+  #adapted(mentions: readonly NetworkMention[] = [], texts: readonly string[] = []): Loaded {
     const { loaded, adapters } = this.#opened;
-    return withAdapters(loaded, adapters.inUse(mentions));
+    return withAdapters(loaded, adapters.inUse(mentions, [], texts));
   }
 }

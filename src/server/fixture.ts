@@ -49,6 +49,8 @@ export async function testServer(
     paths?: boolean;
     parallel?: number;
     loraDir?: string;
+    embeddingsDir?: string;
+    ipAdapterDir?: string;
     vaeDir?: string;
     controlDir?: string;
     upscalerDir?: string;

@@ -14,7 +14,7 @@ import type { Parts } from "./jobs/accept.js";
 import { usualGuards } from "./jobs/guards.js";
 import { sweep } from "./jobs/images-of-jobs.js";
 import { Jobs } from "./jobs/jobs.js";
-import { Models } from "./jobs/models.js";
+import { foldersOf, Models } from "./jobs/models.js";
 import { Preparations } from "./jobs/prepare.js";
 import { libraryWork } from "./jobs/work.js";
 import { type Log, logJobs } from "./log.js";
@@ -54,10 +54,14 @@ export interface ServeOptions {
   readonly model?: string;
   /** A folder of LoRAs that prompts can name: <lora:name:0.8>. */
   readonly loraDir?: string;
+  /** A folder of learned words (textual inversions) that prompts call by the names of their files. */
+  readonly embeddingsDir?: string;
   /** A folder of autoencoders that can be chosen in place of the models' own. */
   readonly vaeDir?: string;
   /** A folder of ControlNets and T2I-Adapters that requests can name. */
   readonly controlDir?: string;
+  /** A folder of IP-Adapters that requests can name, each with its image encoder in a folder image_encoder beside it. */
+  readonly ipAdapterDir?: string;
   /** A folder of networks that enlarge pictures: ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
   readonly upscalerDir?: string;
   /** A CSV file of styles, as the web UI writes it. */
@@ -117,18 +121,19 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   const token = options.token === true ? randomBytes(24).toString("base64url") : options.token || undefined;
   checkAccess(listen, { auth, token });
   const left = timeLeft(options.startMs);
-  const { queue: url, loraDir, vaeDir, controlDir, upscalerDir } = options;
+  const { queue: url } = options;
+  const folders = foldersOf(options);
   const shared = url !== undefined;
   const limits = { ...defaultLimits, ...(shared && sharedLimits), ...options.limits };
   const dataDir = options.dataDir ?? defaultDataDir();
   await openDataFolder(dataDir, { isUsual: isUsualFolder(options), log });
-  checkFolders([loraDir, vaeDir, controlDir, upscalerDir, options.models]);
+  checkFolders([...Object.values(folders), options.models]);
   // Servers on a queue share the folder: only a journal has one writer.
   const lock = shared ? undefined : await lockData(dataDir);
   if (lock) opened.add(() => lock.release());
   const styles = options.styles === undefined ? noStyles : await openStyles(options.styles);
   const settings = await openSettings(join(dataDir, "settings.json"));
-  const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir, upscalerDir });
+  const models = await Models.open(settings, load, folders);
   opened.add(() => models.dispose());
   if (options.models) await models.addFolder(options.models);
   if (options.model) await models.choose((await models.addPath(options.model)) ?? options.model);

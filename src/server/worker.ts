@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { LoadOptions } from "../index.js";
 import { usualGuards } from "./jobs/guards.js";
 import { Jobs } from "./jobs/jobs.js";
-import { Models } from "./jobs/models.js";
+import { foldersOf, Models } from "./jobs/models.js";
 import { lacking } from "./jobs/named-files.js";
 import type { Work } from "./jobs/running.js";
 import { libraryWork } from "./jobs/work.js";
@@ -24,10 +24,14 @@ export interface WorkerOptions {
   readonly models?: string;
   /** A folder of LoRAs that prompts can name: what the server's folder has. */
   readonly loraDir?: string;
+  /** A folder of learned words (textual inversions) that prompts call by the names of their files: what the server's folder has. */
+  readonly embeddingsDir?: string;
   /** A folder of autoencoders that servers can choose: what their folder has. */
   readonly vaeDir?: string;
   /** A folder of ControlNets and T2I-Adapters: what the server's folder has. */
   readonly controlDir?: string;
+  /** A folder of IP-Adapters: what the server's folder has. */
+  readonly ipAdapterDir?: string;
   /** A folder of networks that enlarge pictures: ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
   readonly upscalerDir?: string;
   /** Where pictures are kept: the same folder as the server's. */
@@ -83,11 +87,11 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 async function start(options: WorkerOptions, opened: OpenedThings): Promise<RunningWorker> {
   const { dataDir = defaultDataDir(), log = () => {}, lockMs, graceMs = 30_000 } = options;
   const load = { ...usualGuards(), ...options.load };
-  const { loraDir, vaeDir, controlDir, upscalerDir } = options;
+  const folders = foldersOf(options);
   const left = timeLeft(options.startMs);
-  checkFolders([loraDir, vaeDir, controlDir, upscalerDir, options.models]);
+  checkFolders([...Object.values(folders), options.models]);
   const settings = await openSettings(join(dataDir, "settings.json"));
-  const models = await Models.open(settings, load, { loraDir, vaeDir, controlDir, upscalerDir });
+  const models = await Models.open(settings, load, folders);
   opened.add(() => models.dispose());
   if (options.models) await models.addFolder(options.models);
   for (const [entry, problem] of models.unusable)

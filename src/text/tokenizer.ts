@@ -132,6 +132,14 @@ function decodeWithWords(base: Base, words: Words): (ids: readonly number[]) => 
   };
 }
 
+/** Those of some words that a text says, in the spelling of the list. */
+export function wordsIn(text: string, words: readonly string[]): readonly string[] {
+  if (words.length === 0) return [];
+  const nameOf = new Map(words.map((word) => [word.toLowerCase(), word]));
+  const found = text.split(wordPattern(words)).flatMap((part, i) => (i % 2 ? [part.toLowerCase()] : []));
+  return [...new Set(found)].flatMap((part) => nameOf.get(part) ?? []);
+}
+
 /** Finds added words in a text, the longest first; a word of letters does not match inside another word. */
 function wordPattern(words: readonly string[]): RegExp {
   const alternatives = [...words]

@@ -1,14 +1,13 @@
 import { useEffect, useState } from "preact/hooks";
-import { ask } from "../server.js";
+import { ask, type Named } from "../server.js";
 import { settings } from "../settings.js";
 import { useStore, useWords } from "../store.js";
+import { Cards } from "./cards.js";
 
-type Lora = { readonly name: string; readonly preview?: string };
-
-/** The server's LoRAs, with the picture that lies beside each; a click puts one into the prompt or takes it out. */
+/** The server's LoRAs; a click puts one into the prompt or takes it out. */
 export function LoraPicker() {
   const t = useWords();
-  const [loras, setLoras] = useState<readonly Lora[]>([]);
+  const [loras, setLoras] = useState<readonly Named[]>([]);
   const { prompt } = useStore(settings);
   useEffect(() => {
     ask("GET /loras").then(
@@ -17,10 +16,11 @@ export function LoraPicker() {
     );
   }, []);
   if (loras.length === 0) return null;
-  const used = loras.filter(({ name }) => mention(name).test(prompt));
+  const isUsed = (name: string) => mention(name).test(prompt);
+  const used = loras.filter(({ name }) => isUsed(name));
   const toggle = (name: string) =>
     settings.update({
-      prompt: mention(name).test(prompt)
+      prompt: isUsed(name)
         ? prompt.replace(mention(name), "").trim()
         : `${prompt.trim()} <lora:${name}:1>`.trim(),
     });
@@ -30,25 +30,12 @@ export function LoraPicker() {
         {t("loras")}
         {used.length > 0 && <span class="hint"> {used.map(({ name }) => name).join(", ")}</span>}
       </summary>
-      <ul class="cards">
-        {loras.map(({ name, preview }) => (
-          <li key={name}>
-            <button
-              type="button"
-              class="thumbnail"
-              aria-pressed={mention(name).test(prompt)}
-              title={`<lora:${name}:1>`}
-              onClick={() => toggle(name)}
-            >
-              {preview ? <img src={preview} alt="" loading="lazy" /> : <span class="no-picture" />}
-              <span class="caption">{name}</span>
-            </button>
-          </li>
-        ))}
-      </ul>
+      <Cards all={loras} pressed={isUsed} titleOf={(name) => `<lora:${name}:1>`} onPress={toggle} />
     </details>
   );
 }
 
-const mention = (name: string): RegExp =>
-  new RegExp(`\\s*<lora:${name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(:[^<>]*)?>`);
+const mention = (name: string): RegExp => new RegExp(`\\s*<lora:${literal(name)}(:[^<>]*)?>`);
+
+/** A name as a pattern that fits nothing but it. */
+const literal = (name: string): string => name.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");

@@ -1,10 +1,11 @@
 import { models, schedulers } from "../catalog.js";
 import { restoreMask } from "../fields/mask-strokes.js";
 import { readPicture, takePicture } from "../fields/picture-file.js";
+import { followedPictures } from "../followed/units.js";
 import { chooseNoStyles } from "../prompt-styles/prompt-styles.js";
 import { settingsOf } from "../restored-settings.js";
 import type { GenerateView } from "../server.js";
-import { controlPicture, type Mode, modelSetting, settings, sources } from "../settings.js";
+import { type Mode, modelSetting, settings, sources } from "../settings.js";
 import type { Shown } from "./viewed.js";
 
 export const load = async (url: string): Promise<Blob> => (await fetch(url)).blob();
@@ -25,8 +26,7 @@ export async function restoreJob(
     ...(seed && { seed }),
     ...(entry && modelSetting(entry)),
   });
-  const [control] = request.controlnet ?? [];
-  if (control) controlPicture.set((await readPicture(await load(control.image.url))).image);
+  await restoreFollowed(request);
   if (start) {
     await takePicture(await load(start.url));
     // As it was made, however large it is for the model.
@@ -34,6 +34,16 @@ export async function restoreJob(
   }
   if (request.mask) await restoreMask(await load(request.mask.url));
   return mode;
+}
+
+/** The pictures that the settings' units follow, in their order. */
+async function restoreFollowed({ controlnet = [], ipAdapter = [] }: GenerateView): Promise<void> {
+  const { control, ipAdapter: seeing } = settings.get();
+  const pictures = [...controlnet, ...ipAdapter].map(({ image }) => [image].flat());
+  for (const [i, { id }] of [...control, ...seeing].entries()) {
+    const read = pictures[i]!.map(async ({ url }) => (await readPicture(await load(url))).image);
+    followedPictures.update({ [id]: await Promise.all(read) });
+  }
 }
 
 const modeOnPicture = ({ expand, mask }: GenerateView): Mode =>

@@ -34,13 +34,22 @@ export interface Answers {
     /** Those that a second pass can enlarge by, beside the ways of resampling. */
     readonly networks: readonly string[];
   };
-  "GET /controls": { readonly controls: readonly string[]; readonly preprocessors: readonly string[] };
+  "GET /controls": { readonly controls: readonly Named[]; readonly preprocessors: readonly string[] };
+  "GET /ip-adapters": { readonly ipAdapters: readonly Named[] };
   "GET /styles": { readonly styles: readonly Style[] };
-  "GET /loras": { readonly loras: readonly { readonly name: string; readonly preview?: string }[] };
+  "GET /loras": { readonly loras: readonly Named[] };
+  "GET /embeddings": { readonly embeddings: readonly Named[] };
   "GET /wildcards": { readonly wildcards: readonly string[] };
   "GET /limits": Limits;
   "POST /tokens": ReturnType<typeof countTokens>;
   "POST /sdapi/v1/png-info": PngInfo;
+}
+
+/** What requests name beside the model. */
+export interface Named {
+  readonly name: string;
+  /** Address of the picture that lies beside its file under the same name. */
+  readonly preview?: string;
 }
 
 /** A picture as clients see it: an address on this server. */
@@ -50,7 +59,8 @@ export interface PictureView {
 export type ImageView = JobImage & PictureView;
 
 type Control = NonNullable<StoredGenerate["controlnet"]>[number];
-type Pictures = "image" | "images" | "mask" | "controlnet";
+type PicturePrompt = NonNullable<StoredGenerate["ipAdapter"]>[number];
+type Pictures = "image" | "images" | "mask" | "controlnet" | "ipAdapter";
 /** Lists may be long; that they are drawn from is enough. */
 type Lists = "wildcards";
 
@@ -62,6 +72,9 @@ export type GenerateView = Omit<StoredGenerate, Pictures | Lists> & {
   readonly images?: readonly PictureView[];
   readonly mask?: PictureView;
   readonly controlnet?: readonly (Omit<Control, "image"> & { readonly image: PictureView })[];
+  readonly ipAdapter?: readonly (Omit<PicturePrompt, "image"> & {
+    readonly image: readonly PictureView[];
+  })[];
 };
 export type UpscaleView = Omit<StoredUpscale, "image"> & { readonly image: PictureView };
 export type RequestView = GenerateView | UpscaleView;
@@ -125,7 +138,7 @@ const imageView = (image: JobImage): ImageView => ({ ...image, ...pictureView(im
 
 function requestView(request: StoredRequest): RequestView {
   if (request.kind === "upscale") return { ...request, image: pictureView(request.image) };
-  const { image, images, mask, controlnet, wildcards, ...rest } = request;
+  const { image, images, mask, controlnet, ipAdapter, wildcards, ...rest } = request;
   return {
     ...rest,
     ...(wildcards && { wildcards: true }),
@@ -134,6 +147,9 @@ function requestView(request: StoredRequest): RequestView {
     ...(mask && { mask: pictureView(mask) }),
     ...(controlnet && {
       controlnet: controlnet.map((control) => ({ ...control, image: pictureView(control.image) })),
+    }),
+    ...(ipAdapter && {
+      ipAdapter: ipAdapter.map((prompt) => ({ ...prompt, image: [prompt.image].flat().map(pictureView) })),
     }),
   };
 }

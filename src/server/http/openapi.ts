@@ -37,7 +37,7 @@ export const routes: Readonly<Record<string, Described>> = {
   "GET /jobs/:id/grid.png": { summary: "All pictures of a grid in one PNG" },
   "DELETE /jobs/:id": { summary: "Cancels a job; pictures that are finished stay" },
   "POST /jobs/:id/first": {
-    summary: "Lets a waiting job be the next one; 501 with a queue in Redis, whose order stands",
+    summary: "Lets a waiting job be the next one",
   },
   "POST /jobs/:id/skip": { summary: "Skips the picture that is being made" },
   "DELETE /history/:id": { summary: "Deletes a job that has ended, with its pictures" },
@@ -61,11 +61,16 @@ export const routes: Readonly<Record<string, Described>> = {
   "GET /schedulers": { summary: "Schedulers and schedule types" },
   "GET /upscalers": { summary: "Upscalers" },
   "GET /controls": { summary: "ControlNets and T2I-Adapters, and the preprocessors for their pictures" },
+  "GET /ip-adapters": { summary: "IP-Adapters that requests can name" },
   "GET /styles": {
     summary: "The styles of the server's --styles: their names and the words that they add to prompts",
   },
   "GET /loras": { summary: "LoRAs that prompts can name, and where the picture is that lies beside one" },
-  "GET /previews/lora/:file": { summary: "That picture as a small WebP: /previews/lora/<name>.webp" },
+  "GET /embeddings": { summary: "Learned words that prompts can say" },
+  "GET /previews/:kind/:file": {
+    summary:
+      "That picture as a small WebP: /previews/lora/<name>.webp; the kind is lora, embed, control or ip-adapter",
+  },
   "GET /wildcards": { summary: "Names of the lists that prompts may draw from" },
   "GET /limits": { summary: "The limits for requests" },
   "POST /tokens": { summary: "Counts the tokens of a prompt", body: tokensBody },

@@ -105,10 +105,12 @@ export async function acceptGenerate(
   pictures: ForeignPictures = parts.foreign.ofRequest(),
 ): Promise<Accepted> {
   const { models, limits, settings } = parts;
-  const { image, images: several, mask, controlnet, kind, vae: asked, wildcards, ...rest } = request;
+  const { image, images: several, mask, controlnet, ipAdapter, ...others } = request;
+  const { kind, vae: asked, wildcards, ...rest } = others;
   if (image !== undefined && several)
     throw new Refusal(400, "BAD_OPTION", "image and images contradict each other");
   for (const { model } of controlnet ?? []) await models.findControl(model);
+  for (const { model } of ipAdapter ?? []) await models.findIpAdapter(model);
   const hires = request.hires && (await hiresOf(request.hires, models));
   const option = models.resolve(request.model, {
     masked: (mask !== undefined && !request.softMask) || request.expand !== undefined,
@@ -167,6 +169,12 @@ export async function acceptGenerate(
       controlnet: await inOrder(controlnet, async (control) => ({
         ...control,
         image: (await take(control.image)).key,
+      })),
+    }),
+    ...(ipAdapter && {
+      ipAdapter: await inOrder(ipAdapter, async (prompt) => ({
+        ...prompt,
+        image: (await inOrder([prompt.image].flat(), take)).map(({ key }) => key),
       })),
     }),
   };

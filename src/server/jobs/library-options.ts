@@ -14,7 +14,10 @@ export async function libraryOptions(
   models: Models,
   read: (key: string) => Promise<Uint8Array | undefined>,
 ): Promise<Omit<GenerateOptions, "image"> & { image?: Uint8Array }> {
-  const options = await generateOptions(request, read, (name) => models.findControl(name));
+  const options = await generateOptions(request, read, {
+    control: (name) => models.findControl(name),
+    ipAdapter: (name) => models.findIpAdapter(name),
+  });
   const { hires } = options;
   if (!hires?.upscaler || hiresUpscalers.some((name) => name === hires.upscaler)) return options;
   const found = await models.upscalers.find(hires.upscaler);

@@ -1,11 +1,13 @@
-import { mkdtemp } from "node:fs/promises";
+import { mkdtemp, readFile } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI, { toFile } from "openai";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { decodePng, encodePng, generate, readImage } from "../../index.js";
+import { goldenExtra, goldenPath } from "../../testing/golden.js";
 import { base64Png, grey } from "../fixture.js";
+import type { GenerateView, JobView } from "../http/answers.js";
 import { type RunningServer, serve } from "../main.js";
 
 // Real models on a machine that may be busy.
@@ -314,4 +316,46 @@ test("a model prepared in another precision appears on the list and stays there"
   expect(models.map(({ label }) => label)).toContain("butterflies-64 CPU FP16");
   const answer = await post("/jobs", { model: "butterflies-64 CPU FP16", steps: 1, scheduler: "ddim" });
   expect(answer.status).toBe(202);
+});
+
+test("POST /jobs: pictures of an IP-Adapter act as in the library, and its picture says so", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "serve-ip-"));
+  const own = await serve({
+    ...{ port: 0, graceMs: 0, dataDir: join(folder, "data"), model: goldenPath("models/tiny-sd1") },
+    ipAdapterDir: goldenExtra("ip-adapter"),
+  });
+  try {
+    const images = ["wide.png", "tall.png"].map((name) => goldenExtra(`ip-adapter/${name}`));
+    const base = { prompt: "a dog", width: 32, height: 32, steps: 2, seed: 5 };
+    const seen = { scale: 0.7, end: 0.5 };
+    const base64 = await Promise.all(images.map((path) => readFile(path, "base64")));
+    const make = async (more: object) => {
+      const answer = await fetch(`${own.url}/jobs`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ ...base, ...more }),
+      });
+      const { id } = (await answer.json()) as { id: string };
+      await (await fetch(`${own.url}/jobs/${id}/events`)).text();
+      const job = (await (await fetch(`${own.url}/jobs/${id}`)).json()) as JobView;
+      expect(job.error).toBeUndefined();
+      return {
+        job,
+        ...decodePng(new Uint8Array(await (await fetch(own.url + job.result!.images[0]!.url)).arrayBuffer())),
+      };
+    };
+    const made = await make({ ipAdapter: [{ model: "plus", image: base64, ...seen }] });
+    expect(made.text.parameters).toContain(
+      'IP-Adapter 0: "Model: plus.safetensors, Weight: 0.7, Guidance Start: 0, Guidance End: 0.5"',
+    );
+    const [shown] = (made.job.request as GenerateView).ipAdapter!;
+    for (const { url } of shown!.image) expect((await fetch(own.url + url)).status).toBe(200);
+    const model = goldenPath("models/tiny-sd1");
+    const ipAdapter = { model: goldenExtra("ip-adapter/plus.safetensors"), image: images, ...seen };
+    const expected = (await generate({ ...base, model, rng: "torch", ipAdapter })).images[0]!;
+    expect(Buffer.from(made.image.data).equals(Buffer.from(expected.data))).toBe(true);
+    expect((await make({})).image.data).not.toEqual(made.image.data);
+  } finally {
+    await own.close();
+  }
 });

@@ -3,10 +3,12 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   defaultModels,
+  describeLearnedWord,
   describeModel,
   findLora,
   type GenerateOptions,
   type GenerateResult,
+  type LearnedWord,
   type LoadOptions,
   type ModelInfo,
   nearest,
@@ -17,20 +19,36 @@ import { LoadedModels } from "./loaded-models.js";
 import { type ModelOption, type ModelState, optionLabel } from "./model-option.js";
 import { Upscalers } from "./upscalers.js";
 import { warmUp } from "./warm-up.js";
-import { configuredFolders, isFolder, type WeightFile, weightFiles } from "./weight-files.js";
+import { configuredFolders, isFolder, looseWeights, type WeightFile, weightFiles } from "./weight-files.js";
 import { WeightHashes } from "./weight-hashes.js";
 
 /** Folders of what requests can name besides models. */
 export interface AdapterFolders {
   /** LoRAs, for <lora:name:0.8> in prompts. */
   readonly loraDir?: string | undefined;
+  /** Learned words (textual inversions), which prompts call by the names of their files. */
+  readonly embeddingsDir?: string | undefined;
   /** Autoencoders that can stand in for the models' own. */
   readonly vaeDir?: string | undefined;
   /** ControlNets and T2I-Adapters: diffusers folders. */
   readonly controlDir?: string | undefined;
+  /** IP-Adapters, each with its image encoder in a folder image_encoder beside it. */
+  readonly ipAdapterDir?: string | undefined;
   /** ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
   readonly upscalerDir?: string | undefined;
 }
+
+/** The folders among the options of a server or a worker. */
+export const foldersOf = ({
+  loraDir,
+  embeddingsDir,
+  vaeDir,
+  controlDir,
+  ipAdapterDir,
+  upscalerDir,
+}: AdapterFolders): AdapterFolders => ({
+  ...{ loraDir, embeddingsDir, vaeDir, controlDir, ipAdapterDir, upscalerDir },
+});
 
 /** The models that requests can name, and those of them that are loaded. */
 export class Models {
@@ -64,8 +82,12 @@ export class Models {
     load: LoadOptions = {},
     folders: AdapterFolders = {},
   ): Promise<Models> {
-    const { loraDir } = folders;
-    const models = new Models(settings, { ...load, ...(loraDir !== undefined && { loraDir }) }, folders);
+    const { loraDir, embeddingsDir } = folders;
+    const named = {
+      ...(loraDir !== undefined && { loraDir }),
+      ...(embeddingsDir !== undefined && { embeddingsDir }),
+    };
+    const models = new Models(settings, { ...load, ...named }, folders);
     // One that is gone by now is not missed: the models have their own.
     models.#vae = (await models.vaes()).find(({ name }) => name === settings.data.vae);
     const included = defaultModels.map(async (name) => ({ name, info: await describeModel(name) }));
@@ -170,6 +192,23 @@ export class Models {
     return loraDir === undefined ? undefined : findLora(loraDir, name);
   }
 
+  /** The learned words that prompts can say. */
+  embeddings(): Promise<readonly WeightFile[]> {
+    return weightFiles(this.#folders.embeddingsDir);
+  }
+
+  /** Those of them that can be read, each name once, and how large they are. */
+  async learnedWords(): Promise<readonly (WeightFile & LearnedWord)[]> {
+    const found = new Map<string, WeightFile & LearnedWord>();
+    for (const word of await this.embeddings())
+      try {
+        found.set(word.name.toLowerCase(), { ...word, ...describeLearnedWord(word.path) });
+      } catch {
+        // Prompts that say it are refused with the reason.
+      }
+    return [...found.values()];
+  }
+
   /** The autoencoders that can be chosen. */
   vaes(): Promise<readonly WeightFile[]> {
     return weightFiles(this.#folders.vaeDir, { parts: true });
@@ -190,6 +229,23 @@ export class Models {
       hint: this.#folders.controlDir
         ? `there are ${all.map(({ name }) => name).join(", ") || "none"}`
         : "start the server, and each worker of a queue, with --control-dir",
+    });
+  }
+
+  /** The IP-Adapters that requests can name. Their image encoders are folders, and none of them. */
+  ipAdapters(): Promise<readonly WeightFile[]> {
+    return looseWeights(this.#folders.ipAdapterDir);
+  }
+
+  /** @param name of the list */
+  async findIpAdapter(name: string): Promise<WeightFile> {
+    const all = await this.ipAdapters();
+    const found = all.find((adapter) => adapter.name === name.trim());
+    if (found) return found;
+    throw new Refusal(404, "IP_ADAPTER_NOT_FOUND", `there is no IP-Adapter ${name.slice(0, 100)}`, {
+      hint: this.#folders.ipAdapterDir
+        ? `there are ${all.map(({ name }) => name).join(", ") || "none"}`
+        : "start the server, and each worker of a queue, with --ip-adapter-dir",
     });
   }
 

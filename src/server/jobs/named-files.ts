@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DiffusionError, defaultUpscaler, hiresUpscalers } from "../../index.js";
-import { mentionedLoras } from "../../options/mentions.js";
+import { mentionedLoras, mentionedWords } from "../../options/mentions.js";
 import type { JobError } from "../queue/queue.js";
 import { errorOf, Refusal } from "../refusal.js";
 import { gridCells } from "../requests/grid.js";
@@ -14,15 +14,21 @@ import { isFolder } from "./weight-files.js";
 
 type Named = Pick<NamedFile, "kind" | "name">;
 
-/** What a request names beside its model, each once. */
-export function namedIn(request: StoredRequest): readonly Named[] {
+/** What a request names beside its model, each once. @param words that prompts may say */
+export function namedIn(request: StoredRequest, words: readonly string[] = []): readonly Named[] {
   const named: Named[] = [];
   if (request.kind === "upscale") named.push({ kind: "upscaler", name: request.upscaler });
   else {
-    for (const { prompt = "" } of [request, ...gridCells(request)])
+    for (const { prompt = "", negativePrompt = "" } of [request, ...gridCells(request)]) {
       for (const name of mentionedLoras(prompt)) named.push({ kind: "lora", name });
+      for (const text of [prompt, negativePrompt])
+        for (const name of mentionedWords(text, words)) named.push({ kind: "embed", name });
+    }
+    // Words that only the server has.
+    for (const { kind, name } of request.files ?? []) if (kind === "embed") named.push({ kind, name });
     if (request.vae !== undefined) named.push({ kind: "vae", name: request.vae });
     for (const { model } of request.controlnet ?? []) named.push({ kind: "control", name: model });
+    for (const { model } of request.ipAdapter ?? []) named.push({ kind: "ip-adapter", name: model });
     if (request.hires?.upscaler) named.push({ kind: "upscaler", name: request.hires.upscaler });
   }
   const included: readonly string[] = [...resamplers, ...hiresUpscalers, defaultUpscaler];
@@ -37,8 +43,10 @@ export function namedIn(request: StoredRequest): readonly Named[] {
 
 const words: Readonly<Record<NamedFile["kind"], { what: string; flag: string }>> = {
   lora: { what: "LoRA", flag: "--lora-dir" },
+  embed: { what: "learned word", flag: "--embeddings-dir" },
   vae: { what: "autoencoder", flag: "--vae-dir" },
   control: { what: "ControlNet", flag: "--control-dir" },
+  "ip-adapter": { what: "IP-Adapter", flag: "--ip-adapter-dir" },
   upscaler: { what: "upscaler", flag: "--upscaler-dir" },
 };
 
@@ -46,6 +54,14 @@ const words: Readonly<Record<NamedFile["kind"], { what: string; flag: string }>>
 async function pathOf({ kind, name }: Named, models: Models): Promise<string> {
   if (kind === "vae") return (await models.findVae(name))!.path;
   if (kind === "control") return (await models.findControl(name)).path;
+  if (kind === "ip-adapter") return (await models.findIpAdapter(name)).path;
+  if (kind === "embed") {
+    const found = (await models.embeddings()).find((word) => word.name === name);
+    if (found) return found.path;
+    throw new Refusal(404, "EMBEDDING_NOT_FOUND", `there is no learned word ${name.slice(0, 100)}`, {
+      hint: "start the server, and each worker of a queue, with --embeddings-dir",
+    });
+  }
   if (kind === "upscaler") {
     const found = await models.upscalers.find(name);
     if (found) return found.model;
@@ -58,9 +74,12 @@ async function pathOf({ kind, name }: Named, models: Models): Promise<string> {
   });
 }
 
+const wordsOf = async (models: Models): Promise<readonly string[]> =>
+  (await models.embeddings()).map(({ name }) => name);
+
 /** The files that a request names and that are here, with the SHA-256 of each. */
 export async function namedFiles(request: StoredRequest, models: Models): Promise<readonly NamedFile[]> {
-  const found = namedIn(request).map(async (named) => {
+  const found = namedIn(request, await wordsOf(models)).map(async (named) => {
     const path = await pathOf(named, models).catch(() => undefined);
     return path === undefined ? [] : [{ ...named, sha256: await contentHash(path) }];
   });
@@ -69,7 +88,7 @@ export async function namedFiles(request: StoredRequest, models: Models): Promis
 
 /** What keeps this process from making the picture that was asked for: a file that is not here, or is another one. */
 export async function lacking(request: StoredRequest, models: Models): Promise<JobError | undefined> {
-  for (const named of namedIn(request)) {
+  for (const named of namedIn(request, await wordsOf(models))) {
     const { kind, name } = named;
     const path = await pathOf(named, models).catch((error: unknown) => {
       if (error instanceof Refusal || error instanceof DiffusionError) return error;
@@ -77,12 +96,13 @@ export async function lacking(request: StoredRequest, models: Models): Promise<J
     });
     if (typeof path !== "string") return errorOf(path);
     const wanted = request.files?.find((file) => file.kind === kind && file.name === name)?.sha256;
-    const here = wanted && (await contentHash(path));
+    // A word that only this worker has would be one to it alone.
+    const here = wanted || kind === "embed" ? await contentHash(path) : undefined;
     if (here === wanted) continue;
     const { what, flag } = words[kind];
     return {
       code: "OTHER_FILE",
-      message: `the ${what} ${name} of this worker (SHA-256 ${here?.slice(0, 12)}) is not the one of the server that accepted the job (${wanted?.slice(0, 12)})`,
+      message: `the ${what} ${name} of this worker (SHA-256 ${here?.slice(0, 12)}) is not the one of the server that accepted the job (${wanted?.slice(0, 12) ?? "there is none"})`,
       hint: `give servers and workers the same ${flag}`,
     };
   }

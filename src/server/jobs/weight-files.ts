@@ -21,6 +21,12 @@ export async function configuredFolders(folder: string | undefined): Promise<rea
   return found.filter(({ path }) => !isWeights(path));
 }
 
+/** Files of weights that belong to no folder with a config.json. */
+export async function looseWeights(folder: string | undefined): Promise<readonly WeightFile[]> {
+  const found = await weightFiles(folder, { parts: true });
+  return found.filter(({ path }) => isWeights(path));
+}
+
 /**
  * What lies in a folder of LoRAs or autoencoders, and in folders in it, as it is now.
  *

@@ -36,6 +36,7 @@ test("a job whose record was changed is refused before a model, a path or the hu
     );
   for (const [request, code] of [
     [{ ipAdapter: { model: "somebody/else", image: start } }, "BAD_OPTION"],
+    [{ ipAdapter: [{ model: "somebody/else", image: start }] }, "IP_ADAPTER_NOT_FOUND"],
     [{ hires: { upscaler: "/etc/passwd" } }, "UNSUPPORTED"],
     [{ hires: { upscaler: "somebody/else" } }, "UNSUPPORTED"],
     [{ model: "somebody/else" }, "MODEL_NOT_FOUND"],

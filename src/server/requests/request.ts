@@ -32,7 +32,16 @@ const control = (image: z.ZodString) =>
     end: share.optional(),
     guess: z.boolean().optional(),
   });
-const most = { controls: 3, images: 256 };
+/** Pictures that an IP-Adapter sees beside the prompt. @param image in base64, or its key */
+const picturePrompt = (image: z.ZodString) =>
+  z.strictObject({
+    model: z.string().max(200).describe("a name from GET /ip-adapters; never a path"),
+    image: z.union([image, z.array(image).min(1).max(most.seen)]),
+    scale: z.number().min(0).max(10).optional(),
+    start: share.optional(),
+    end: share.optional(),
+  });
+const most = { controls: 3, images: 256, seen: 8 };
 
 /** Options of the library with bounds of the server's own, which a stranger's values must keep. */
 const bounded = {
@@ -103,6 +112,7 @@ export const generateRequest = z
       ),
     mask: base64.optional().describe("white or transparent = repaint"),
     controlnet: z.array(control(base64)).min(1).max(most.controls).optional(),
+    ipAdapter: z.array(picturePrompt(base64)).min(1).max(most.controls).optional(),
   })
   .describe("The mode is implied: image is image to image, mask is inpainting, expand is outpainting.");
 export type GenerateRequest = z.infer<typeof generateRequest>;
@@ -119,7 +129,7 @@ export type UpscaleRequest = z.infer<typeof upscaleRequest>;
 
 /** A file beside the model, as the server that accepted the job has it. */
 const namedFile = z.strictObject({
-  kind: z.enum(["lora", "vae", "control", "upscaler"]),
+  kind: z.enum(["lora", "embed", "vae", "control", "ip-adapter", "upscaler"]),
   name: z.string(),
   sha256: z.string(),
 });
@@ -141,6 +151,7 @@ const storedGenerate = z.strictObject({
   images: z.array(z.string()).min(1).max(most.images).optional(),
   mask: z.string().optional(),
   controlnet: z.array(control(z.string())).min(1).max(most.controls).optional(),
+  ipAdapter: z.array(picturePrompt(z.string())).min(1).max(most.controls).optional(),
 });
 const storedUpscale = z.strictObject({
   kind: z.literal("upscale"),
@@ -178,8 +189,9 @@ export function checked<T>(schema: z.ZodType<T>, value: unknown): T {
 /** Keys of all pictures that a request brings along. */
 export function pictureKeys(request: StoredRequest): string[] {
   if (request.kind === "upscale") return [request.image];
-  const { image, images = [], mask, controlnet = [] } = request;
-  return [image, ...images, mask, ...controlnet.map(({ image }) => image)].filter((key) => key !== undefined);
+  const { image, images = [], mask, controlnet = [], ipAdapter = [] } = request;
+  const followed = [...controlnet, ...ipAdapter].flatMap(({ image }) => image);
+  return [image, ...images, mask, ...followed].filter((key) => key !== undefined);
 }
 
 /** A request with the one of its `images` that picture i starts from. */
@@ -191,12 +203,12 @@ export function startOf({ images, ...request }: StoredGenerate, i: number): Stor
  * The library's options for one picture of a stored request, without signal and progress.
  *
  * @param read the picture of a key, undefined for one that is gone
- * @param findControl from the name of a ControlNet to its path
+ * @param find from the name of a ControlNet or IP-Adapter to its path
  */
 export async function generateOptions(
   request: StoredGenerate,
   read: (key: string) => Promise<Uint8Array | undefined>,
-  findControl: (name: string) => Promise<{ readonly path: string }>,
+  find: Readonly<Record<"control" | "ipAdapter", (name: string) => Promise<{ readonly path: string }>>>,
 ): Promise<Omit<GenerateOptions, "image"> & { image?: Uint8Array }> {
   const {
     kind,
@@ -208,6 +220,7 @@ export async function generateOptions(
     images: _,
     mask,
     controlnet,
+    ipAdapter,
     seed,
     count,
     grid,
@@ -222,8 +235,13 @@ export async function generateOptions(
   };
   const controls = (controlnet ?? []).map(async ({ model, image, ...control }) => ({
     ...withoutUndefined(control),
-    model: (await findControl(model)).path,
+    model: (await find.control(model)).path,
     image: await picture(image),
+  }));
+  const seen = (ipAdapter ?? []).map(async ({ model, image, ...rest }) => ({
+    ...withoutUndefined(rest),
+    model: (await find.ipAdapter(model)).path,
+    image: await Promise.all([image].flat().map(picture)),
   }));
   const options = {
     ...rest,
@@ -232,6 +250,7 @@ export async function generateOptions(
     ...(image && { image: await picture(image) }),
     ...(mask && { mask: await picture(mask) }),
     ...(controls.length > 0 && { controlnet: await Promise.all(controls) }),
+    ...(seen.length > 0 && { ipAdapter: await Promise.all(seen) }),
     ...(expand && { expand: withoutUndefined(expand) }),
     ...(variation && {
       variation: {

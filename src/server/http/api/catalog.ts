@@ -5,7 +5,6 @@ import {
   cpuFlags,
   loadTokenizer,
   precisions,
-  preprocessors,
   schedulerEntries,
   scheduleTypes,
 } from "../../../index.js";
@@ -95,12 +94,6 @@ export function catalogApi({ models, limits, styles, wildcards }: Parts, prepara
       networks: (await models.upscalers.list()).map(({ name }) => name),
     } satisfies Answers["GET /upscalers"]),
   );
-  app.get("/controls", async (c) =>
-    c.json({
-      controls: (await models.controls()).map(({ name }) => name),
-      preprocessors,
-    } satisfies Answers["GET /controls"]),
-  );
   app.get("/styles", async (c) => c.json({ styles: await styles.list() } satisfies Answers["GET /styles"]));
   app.get("/wildcards", async (c) =>
     c.json({ wildcards: Object.keys(await wildcards()) } satisfies Answers["GET /wildcards"]),
@@ -113,7 +106,8 @@ export function catalogApi({ models, limits, styles, wildcards }: Parts, prepara
     if (!info.tokenizer) throw new Refusal(400, "MODEL_KIND", `${name} has no text encoder`);
     const loading = tokenizers.get(info.tokenizer) ?? loadTokenizer(info.tokenizer);
     tokenizers.set(info.tokenizer, loading);
-    return c.json(countTokens(text, await loading, { syntax: "a1111" }));
+    const known = (await models.learnedWords()).map(({ name, vectors }) => ({ word: name, vectors }));
+    return c.json(countTokens(text, (await loading).withWords(known), { syntax: "a1111" }));
   });
 
   return app;

@@ -1,10 +1,12 @@
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { expect, test } from "vitest";
-import { encodePng } from "../../../index.js";
+import { describeLearnedWord, encodePng } from "../../../index.js";
+import { goldenPath } from "../../../testing/golden.js";
 import { grey, testServer } from "../../fixture.js";
+import { namedFiles } from "../../jobs/named-files.js";
 import type { JobView } from "../answers.js";
 
 const read = async (answer: Response) => (await answer.json()) as JobView;
@@ -75,6 +77,49 @@ test("jobs are found by words, model, mode and favourites, page by page", async 
   await send("PUT", `/favourites/${made[2]!.result!.images[0]!.key}`);
   expect(await find({ favourites: "true" })).toEqual([dog]);
   expect((await send("GET", "/jobs?mode=dreams")).status).toBe(400);
+});
+
+test("ControlNets, IP-Adapters and learned words come with theirs, each from its own folder", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "beside-"));
+  const [controlDir, ipAdapterDir, embeddingsDir] = ["controls", "adapters", "words"].map((name) =>
+    join(folder, name),
+  ) as [string, string, string];
+  for (const path of [join(controlDir, "edges_v1.1"), join(ipAdapterDir, "image_encoder"), embeddingsDir])
+    await mkdir(path, { recursive: true });
+  for (const path of [join(controlDir, "edges_v1.1"), join(ipAdapterDir, "image_encoder")])
+    await writeFile(join(path, "config.json"), "{}");
+  await writeFile(join(ipAdapterDir, "image_encoder", "model.safetensors"), "");
+  await writeFile(join(ipAdapterDir, "style.safetensors"), "");
+  await writeFile(join(embeddingsDir, "broken.pt"), "");
+  await cp(goldenPath("adapters/ti-diffusers-multi.safetensors"), join(embeddingsDir, "inky.safetensors"));
+  for (const path of [join(controlDir, "edges_v1.1"), join(embeddingsDir, "inky")])
+    await writeFile(`${path}.png`, encodePng(grey(64, 64)));
+  const { send, parts } = await testServer({ controlDir, ipAdapterDir, embeddingsDir });
+  const get = async (path: string) => (await send("GET", path)).json();
+  const { controls, preprocessors } = (await get("/controls")) as Record<string, unknown>;
+  expect(controls).toEqual([{ name: "edges_v1.1", preview: "/previews/control/edges_v1.1.webp" }]);
+  expect(preprocessors).toContain("canny");
+  // The folder of its image encoder is no adapter.
+  expect(await get("/ip-adapters")).toEqual({ ipAdapters: [{ name: "style" }] });
+  expect(await get("/embeddings")).toEqual({
+    embeddings: [{ name: "broken" }, { name: "inky", preview: "/previews/embed/inky.webp" }],
+  });
+  for (const [path, status] of [
+    ["control/edges_v1.1", 200],
+    ["embed/inky", 200],
+    ["lora/inky", 404],
+    ["toString/inky", 404],
+  ] as const)
+    expect([path, (await send("GET", `/previews/${path}.webp`)).status]).toEqual([path, status]);
+  const { vectors, width } = describeLearnedWord(join(embeddingsDir, "inky.safetensors"));
+  expect(await get("/sdapi/v1/embeddings")).toMatchObject({ loaded: { inky: { vectors, shape: width } } });
+  const count = async (text: string) =>
+    ((await (await send("POST", "/tokens", { text })).json()) as { tokens: number }).tokens;
+  expect(await count("a fox, INKY")).toBe((await count("a fox,")) + vectors);
+  const request = { kind: "generate", model: "m", count: 1, prompt: "<lora:broken:1> Inky fox" } as const;
+  expect(await namedFiles(request, parts.models)).toEqual([
+    { kind: "embed", name: "inky", sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
+  ]);
 });
 
 test("LoRAs come with the picture that lies beside them, and with nothing else of the disk", async () => {

@@ -1,10 +1,12 @@
 import { Hono } from "hono";
 import sharp from "sharp";
+import { preprocessors } from "../../../index.js";
 import type { Parts } from "../../jobs/accept.js";
+import type { WeightFile } from "../../jobs/weight-files.js";
 import { Refusal } from "../../refusal.js";
 import { pictureBeside } from "../../storage/beside.js";
 import { isImageKey } from "../../storage/store.js";
-import type { Answers } from "../answers.js";
+import type { Answers, Named } from "../answers.js";
 
 /** Longer sides of the small pictures that may be asked for, in pixels. */
 const thumbnailSizes = [128, 256, 512];
@@ -30,17 +32,39 @@ export function picturesApi({ images, settings, models }: Parts): Hono {
     });
   });
 
-  app.get("/loras", async (c) => {
-    const loras = (await models.loras()).map(async ({ name, path }) => ({
+  const lists = {
+    lora: () => models.loras(),
+    embed: () => models.embeddings(),
+    control: () => models.controls(),
+    "ip-adapter": () => models.ipAdapters(),
+  } as const satisfies Record<string, () => Promise<readonly WeightFile[]>>;
+  const isKind = (name: string): name is keyof typeof lists => Object.hasOwn(lists, name);
+  /** What a folder has, with the picture that lies beside each. */
+  const named = async (kind: keyof typeof lists): Promise<Named[]> => {
+    // Of several files of one name the first is found.
+    const first = new Map((await lists[kind]()).toReversed().map(({ name, path }) => [name, path]));
+    const all = [...first].toReversed().map(async ([name, path]) => ({
       name,
-      ...((await pictureBeside(path)) && { preview: `/previews/lora/${encodeURIComponent(name)}.webp` }),
+      ...((await pictureBeside(path)) && { preview: `/previews/${kind}/${encodeURIComponent(name)}.webp` }),
     }));
-    return c.json({ loras: await Promise.all(loras) } satisfies Answers["GET /loras"]);
-  });
-  app.get("/previews/lora/:file", async (c) => {
+    return Promise.all(all);
+  };
+
+  app.get("/loras", async (c) => c.json({ loras: await named("lora") } satisfies Answers["GET /loras"]));
+  app.get("/embeddings", async (c) =>
+    c.json({ embeddings: await named("embed") } satisfies Answers["GET /embeddings"]),
+  );
+  app.get("/controls", async (c) =>
+    c.json({ controls: await named("control"), preprocessors } satisfies Answers["GET /controls"]),
+  );
+  app.get("/ip-adapters", async (c) =>
+    c.json({ ipAdapters: await named("ip-adapter") } satisfies Answers["GET /ip-adapters"]),
+  );
+  app.get("/previews/:kind/:file", async (c) => {
     const [, name = ""] = /^(.*)\.webp$/s.exec(c.req.param("file")) ?? [];
+    const kind = c.req.param("kind");
     // Among those of the list, so that a name is never a path.
-    const found = (await models.loras()).find((lora) => lora.name === name);
+    const found = isKind(kind) ? (await lists[kind]()).find((one) => one.name === name) : undefined;
     const picture = found && (await pictureBeside(found.path));
     if (!picture) throw new Refusal(404, "NOT_FOUND", "there is no such picture");
     const small = await sharp(picture)

@@ -53,7 +53,13 @@ export function addLists(app: Hono, { models, styles }: Parts): void {
       (mode) => ({ name: `Latent${mode}` }),
     ),
   );
-  list("embeddings", () => ({ loaded: {}, skipped: {} }));
+  list("embeddings", async () => {
+    const found = (await models.learnedWords()).map(({ name, vectors, width }) => [
+      name,
+      { step: null, sd_checkpoint: null, sd_checkpoint_name: null, shape: width, vectors },
+    ]);
+    return { loaded: Object.fromEntries(found), skipped: {} };
+  });
   list("scripts", async () => {
     const scripts = (await models.controls()).length > 0 ? ["controlnet"] : [];
     return { txt2img: scripts, img2img: scripts };

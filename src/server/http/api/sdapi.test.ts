@@ -462,7 +462,10 @@ test("on a picture, samplers on noise levels run a step more than the library wo
     const stored = ran.at(-1) as StoredGenerate;
     // The record keeps what was asked for.
     expect(stored.strength).toBe(denoising_strength);
-    const { strength } = await generateOptions(stored, parts.images.get, () => Promise.reject());
+    const { strength } = await generateOptions(stored, parts.images.get, {
+      control: () => Promise.reject(),
+      ipAdapter: () => Promise.reject(),
+    });
     const { timesteps } = createScheduler("euler", { steps, strength: strength! });
     runs.push(timesteps.length);
   }
