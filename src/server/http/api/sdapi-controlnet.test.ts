@@ -235,3 +235,45 @@ test("both on a real model: the library's pictures", async () => {
     );
   }
 });
+
+test("words of older versions mean what they meant, and what is not here is refused by name", async () => {
+  const { send, ran } = await server();
+  const post = (more: object, request: object = {}) =>
+    send("POST", "/sdapi/v1/txt2img", { ...withUnits({ ...unit, ...more }), ...request });
+  const wide = base64Png(square(96, 64));
+  for (const [resize_mode, now] of [
+    ["Scale to Fit (Inner Fit)", "Crop and Resize"],
+    ["Inner Fit (Scale to Fit)", "Crop and Resize"],
+    ["Envelope (Outer Fit)", "Resize and Fill"],
+    ["Outer Fit (Shrink to Fit)", "Resize and Fill"],
+  ]) {
+    expect((await post({ image: wide, resize_mode })).status).toBe(200);
+    expect((await post({ image: wide, resize_mode: now })).status).toBe(200);
+    const [older, newer] = ran.slice(-2).map((request) => (request as StoredGenerate).controlnet![0]!.image);
+    expect(older).toBe(newer);
+  }
+  for (const guess of [{ guess_mode: true }, { guessmode: true }, { control_mode: 2 }]) {
+    await post(guess);
+    expect((ran.at(-1) as StoredGenerate).controlnet![0]!.guess).toBe(true);
+  }
+  const left = {
+    guessmode: false,
+    lowvram: false,
+    hr_option: "Both",
+    advanced_weighting: null,
+    batch_images: "",
+  };
+  expect((await post({ ...left, effective_region_mask: null, ipadapter_input: [] })).status).toBe(200);
+  const hires = { enable_hr: true, denoising_strength: 0.5 };
+  for (const [name, more, request] of [
+    ["effective_region_mask", { effective_region_mask: picture }],
+    ["advanced_weighting", { advanced_weighting: [1, 0.5] }],
+    ["ipadapter_input", { ipadapter_input: ["tensor"] }],
+    ["batch_images", { batch_images: "folder" }],
+    ['hr_option "High res only"', { hr_option: "High res only" }, hires],
+  ] as const) {
+    const refused = await post(more, request);
+    expect(refused.status, name).toBe(422);
+    expect(await refused.json()).toMatchObject({ detail: expect.stringContaining(name) });
+  }
+});

@@ -1,11 +1,18 @@
 import type { Hono } from "hono";
 import { z } from "zod";
-import { firstProblem } from "../../../expectations.js";
 import { type ControlMap, usualResolution } from "../../foreign/control-maps.js";
 import { decodeBase64, type ForeignPictures, type Plain } from "../../foreign/foreign.js";
 import type { Incoming, Parts } from "../../jobs/accept.js";
 import { Refusal } from "../../refusal.js";
 import type { StoredGenerate } from "../../requests/request.js";
+import {
+  fitOf,
+  isGuess,
+  number,
+  refuseUnsupportedUnit,
+  type Unit,
+  unitsOf,
+} from "./sdapi-controlnet-units.js";
 import { read } from "./sdapi-errors.js";
 import type { Img2img, Txt2img } from "./sdapi-schema.js";
 
@@ -14,50 +21,10 @@ import type { Img2img, Txt2img } from "./sdapi-schema.js";
  * `alwayson_scripts.controlnet.args`, and the lists under /controlnet.
  */
 
-export const isControlNet = (script: string): boolean => script.toLowerCase() === "controlnet";
-
 /** Its words for what a library's preprocessor does; thresholds are Canny's. */
 const modules = ["none", "canny", "invert"] as const;
 type Module = (typeof modules)[number];
 const canny = { low: 100, high: 200 };
-
-const resizeModes = ["Just Resize", "Crop and Resize", "Resize and Fill"];
-const fits = ["stretch", "crop", "fill"] as const;
-const controlModes = ["Balanced", "My prompt is more important", "ControlNet is more important"];
-
-const picture = z.string().nullish();
-const number = (usual: number) => z.number().nullish().transform((given) => given ?? usual); // biome-ignore format: a pair
-/** Said by its number or in words. */
-const choice = (words: readonly string[], usual: number) =>
-  z
-    .union([z.number().int(), z.string()])
-    .nullish()
-    .transform((given) => (typeof given === "string" ? words.indexOf(given) : (given ?? usual)))
-    .refine((index) => words[index] !== undefined, `expected one of ${words.join(", ")}`);
-
-const unit = z.object({
-  enabled: z.boolean().nullish(),
-  module: z.string().nullish(),
-  model: z.string().nullish(),
-  weight: number(1).pipe(z.number().min(0).max(2)),
-  image: z.union([z.string(), z.object({ image: z.string(), mask: picture })]).nullish(),
-  input_image: picture,
-  mask: picture,
-  mask_image: picture,
-  resize_mode: choice(resizeModes, 1),
-  control_mode: choice(controlModes, 0),
-  processor_res: number(-1),
-  /** The resolution follows from the size that is asked for. */
-  pixel_perfect: z.boolean().nullish(),
-  threshold_a: number(-1),
-  threshold_b: number(-1),
-  save_detected_map: z.boolean().nullish(),
-  guidance_start: number(0),
-  guidance_end: z.number().nullish(),
-  /** The older name. */
-  guidance: z.number().nullish(),
-});
-type Unit = z.infer<typeof unit>;
 
 /**
  * The units of a request that are switched on, their pictures preprocessed and brought to the size.
@@ -72,20 +39,15 @@ export async function controlsOf(
   const units = unitsOf(request.alwayson_scripts ?? {});
   if (units.length === 0) return {};
   const controls = units.map(async (unit) => {
-    const { weight, guidance_start, control_mode } = unit;
-    if (control_mode === 1)
-      throw new Refusal(422, "UNSUPPORTED", `ControlNet: this server does not have "${controlModes[1]}"`, {
-        hint: `choose ${controlModes[0]} or ${controlModes[2]}`,
-      });
-    if (unit.mask || unit.mask_image || (typeof unit.image === "object" && unit.image?.mask))
-      throw new Refusal(422, "UNSUPPORTED", "ControlNet: this server does not have masks of units");
+    const { weight, guidance_start } = unit;
+    refuseUnsupportedUnit(unit, request);
     return {
       model: unit.model!,
       image: await mapOf(unit, request, pictures, start),
       scale: weight,
       start: guidance_start,
       end: unit.guidance_end ?? unit.guidance ?? 1,
-      guess: control_mode === 2,
+      guess: isGuess(unit),
     };
   });
   return { controlnet: await Promise.all(controls) };
@@ -105,29 +67,6 @@ export function shownMaps(
   return given.flatMap(({ image }, i) => (units[i]?.save_detected_map === false ? [] : [image]));
 }
 
-function unitsOf(scripts: Readonly<Record<string, unknown>>): Unit[] {
-  const given = Object.entries(scripts).flatMap(([name, script]) => {
-    if (!isControlNet(name)) return [];
-    const args = Array.isArray(script) ? script : (script as { args?: unknown } | null)?.args;
-    return Array.isArray(args) ? args : [];
-  });
-  return given.flatMap((arg: unknown, i) => {
-    if (typeof arg !== "object" || arg === null || (arg as { enabled?: unknown }).enabled === false)
-      return [];
-    const result = unit.safeParse(arg);
-    if (!result.success) {
-      const { path, message } = firstProblem(result.error, arg);
-      throw new Refusal(422, "BAD_OPTION", `alwayson_scripts.controlnet.args.${i}.${path}: ${message}`);
-    }
-    const { model } = result.data;
-    if (!model || model === "None")
-      throw new Refusal(422, "BAD_OPTION", `alwayson_scripts.controlnet.args.${i}.model: a model is needed`, {
-        hint: "GET /controlnet/model_list names them",
-      });
-    return [result.data];
-  });
-}
-
 async function mapOf(
   unit: Unit,
   { width, height }: Txt2img | Img2img,
@@ -142,7 +81,7 @@ async function mapOf(
     map: {
       ...map,
       ...(unit.pixel_perfect && { resolution: "perfect" }),
-      fit: { width, height, mode: fits[unit.resize_mode]! },
+      fit: { width, height, mode: fitOf(unit) },
     },
   });
 }

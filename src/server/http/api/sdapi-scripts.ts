@@ -1,5 +1,5 @@
 import { Refusal } from "../../refusal.js";
-import { isControlNet } from "./sdapi-controlnet.js";
+import { isControlNet } from "./sdapi-controlnet-units.js";
 import type { Img2img, Txt2img } from "./sdapi-schema.js";
 
 type Request = Txt2img | Img2img;
