@@ -232,6 +232,16 @@ async function listsFor(
   return namedLists([prompt, negativePrompt, ...values], await known());
 }
 
+/**
+ * What a request of an API that has no word for it says about wildcards: an operator who gives lists means them to be
+ * drawn from, as by the web UI's extensions. Without lists such prompts are plain text.
+ */
+export async function usualWildcards({
+  wildcards,
+}: Pick<Parts, "wildcards">): Promise<Pick<Incoming, "wildcards">> {
+  return Object.keys(await wildcards()).length > 0 ? { wildcards: true } : {};
+}
+
 /** Unknown names are refused at once, with the nearest one. */
 function checkScheduler(scheduler: NonNullable<GenerateRequest["scheduler"]>): void {
   if (typeof scheduler === "string") samplerPair(scheduler);

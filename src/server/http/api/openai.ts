@@ -3,7 +3,7 @@ import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import { z } from "zod";
 import { firstProblem, inWords } from "../../../expectations.js";
 import type { ForeignPictures } from "../../foreign/foreign.js";
-import { acceptGenerate, admitted, type Incoming, type Parts } from "../../jobs/accept.js";
+import { acceptGenerate, admitted, type Incoming, type Parts, usualWildcards } from "../../jobs/accept.js";
 import type { Job, JobImage } from "../../queue/queue.js";
 import { Refusal, refusalOf } from "../../refusal.js";
 import { inFormat } from "../../storage/images.js";
@@ -146,7 +146,7 @@ async function answer(
 ) {
   const pictures = parts.foreign.ofRequest();
   const accepted = await admitted(parts, { client: clientOf(c) }, async () =>
-    acceptGenerate(await requestFor(pictures), parts, pictures),
+    acceptGenerate({ ...(await requestFor(pictures)), ...(await usualWildcards(parts)) }, parts, pictures),
   );
   const submit = (signal: AbortSignal, onChange?: (job: Job) => void) =>
     parts.jobs.run({ ...accepted, via: "openai" }, signal, onChange);

@@ -9,6 +9,7 @@ import {
   extraSingleImage,
   img2img,
   internalProgress,
+  interrogateBody,
   pngInfoBody,
   txt2img,
   withoutMeaning,
@@ -166,9 +167,15 @@ test("a field of a request is read, or is known to mean nothing here", () => {
     .map((file) => readFileSync(folder + file, "utf8").replace(/\/\*.*?\*\/|\/\/[^\n]*/gs, ""))
     .join("\n");
   const fields = [
-    ...[txt2img, img2img, extraSingleImage, extraBatchImages, pngInfoBody, internalProgress].flatMap(
-      ({ shape }) => Object.keys(shape),
-    ),
+    ...[
+      txt2img,
+      img2img,
+      extraSingleImage,
+      extraBatchImages,
+      pngInfoBody,
+      internalProgress,
+      interrogateBody,
+    ].flatMap(({ shape }) => Object.keys(shape)),
     ...Object.keys(extraBatchImages.shape.imageList.unwrap().shape),
   ];
   // As a member or by taking a body apart.

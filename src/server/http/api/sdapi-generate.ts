@@ -1,8 +1,8 @@
 import type { Context } from "hono";
 import { packageVersion } from "../../../disk/package.js";
-import { DiffusionError, parseFields } from "../../../index.js";
+import { DiffusionError, parseFields, parseParameters } from "../../../index.js";
 import type { ForeignPictures } from "../../foreign/foreign.js";
-import { acceptGenerate, admitted, type Incoming, type Parts } from "../../jobs/accept.js";
+import { acceptGenerate, admitted, type Incoming, type Parts, usualWildcards } from "../../jobs/accept.js";
 import { shortHash } from "../../jobs/weight-hashes.js";
 import type { Job, JobImage } from "../../queue/queue.js";
 import { Refusal } from "../../refusal.js";
@@ -30,7 +30,7 @@ export async function generate(
   const { body } = asked;
   const pictures = parts.foreign.ofRequest();
   const accepted = await admitted(parts, { client: clientOf(c) }, async () => {
-    const request = await requestOf(pictures);
+    const request = { ...(await requestOf(pictures)), ...(await usualWildcards(parts)) };
     return acceptGenerate(request, parts, pictures).catch((error: unknown) => {
       throw asToldHere(error);
     });
@@ -112,11 +112,15 @@ function infoOf(
     ),
     ...(blank ? ["the mask is blank: image to image"] : []),
   ];
+  const drawn = request.kind === "generate" && request.wildcards !== undefined;
+  const texts = made.map(({ parameters }) => (drawn ? parseParameters(parameters) : undefined));
+  const prompts = texts.map((text) => text?.prompt ?? body.prompt);
+  const negativePrompts = texts.map((text) => text?.negativePrompt ?? body.negative_prompt);
   return {
-    prompt: body.prompt,
-    all_prompts: made.map(() => body.prompt),
-    negative_prompt: body.negative_prompt,
-    all_negative_prompts: made.map(() => body.negative_prompt),
+    prompt: prompts[0] ?? body.prompt,
+    all_prompts: prompts,
+    negative_prompt: negativePrompts[0] ?? body.negative_prompt,
+    all_negative_prompts: negativePrompts,
     seed: seeds[0] ?? body.seed,
     all_seeds: seeds,
     subseed: varied[0] ?? subseed,

@@ -152,6 +152,7 @@ export const extraBatchImages = z.object({
 export type ExtraBatchImages = z.infer<typeof extraBatchImages>;
 
 export const pngInfoBody = z.object({ image: z.string() });
+export const interrogateBody = z.object({ image: maybe.text, model: maybe.text });
 
 /**
  * The settings that mean something here. Of others, those that would change pictures are refused (`fixedSettings`), and
@@ -185,5 +186,6 @@ export const withoutMeaning: Readonly<Record<string, string>> = {
   codeformer_weight: "of codeformer_visibility, which is refused above 0",
   upscaler_2: "of extras_upscaler_2_visibility, which is refused above 0",
   upscale_first: "before faces are restored, which is refused",
+  model: "of interrogate, which is refused",
   name: "of the files of a batch, which come back in their order",
 };

@@ -217,7 +217,19 @@ test("errors have the API's own form and numbers", async () => {
     422,
     [{ loc: ["body", "steps"], msg: expect.any(String), type: expect.any(String) }],
   ]);
-  expect(await post("interrogate", { image: "" })).toEqual([501, expect.any(String)]);
+  expect(await post("interrogate", { image: "" })).toEqual([404, "Image not found"]);
+});
+
+test("interrogate says what is missing, and what to do", async () => {
+  const { send } = await testServer();
+  const answer = await send("POST", "/sdapi/v1/interrogate", { image: base64Png(grey(8, 8)), model: "clip" });
+  expect(answer.status).toBe(501);
+  expect(await answer.json()).toEqual({
+    error: "HTTPException",
+    detail: expect.stringContaining("no model that describes pictures"),
+    body: "",
+    errors: expect.stringContaining("/sdapi/v1/png-info"),
+  });
 });
 
 test("what would change the picture and is not there is refused, not ignored", async () => {

@@ -17,6 +17,7 @@ import {
   extraSingleImage,
   img2img,
   internalProgress,
+  interrogateBody,
   optionsBody,
   pngInfoBody,
   txt2img,
@@ -96,8 +97,12 @@ export function sdapi(parts: Parts): Hono {
   });
   for (const path of ["refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings"])
     app.post(`/sdapi/v1/${path}`, (c) => c.json(null));
-  app.post("/sdapi/v1/interrogate", () => {
-    throw new Refusal(501, "UNSUPPORTED", "this server has no model that describes pictures");
+  app.post("/sdapi/v1/interrogate", async (c) => {
+    const { image } = await read(c, interrogateBody);
+    if (!image) throw new Refusal(404, "NO_IMAGE", "Image not found");
+    throw new Refusal(501, "UNSUPPORTED", "interrogate: this server has no model that describes pictures", {
+      hint: "POST /sdapi/v1/png-info reads the prompt of a picture that was made here; other pictures have to be described by hand, or by a web UI that has CLIP or DeepDanbooru",
+    });
   });
   addLists(app, parts);
   addControlNet(app, parts);
