@@ -1,10 +1,14 @@
 import {
   lstatSync,
+  lutimesSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
+  symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -64,6 +68,30 @@ test("what is kept is not copied, and not looked at before a network needs it", 
   expect(readFileSync(join(own(next.flags), "xla_1.pb"), "utf8")).toBe("mine");
   expect(lstatSync(join(own(opened("c").flags), "xla_1.pb")).isSymbolicLink()).toBe(true);
 });
+
+test("a function that TensorFlow has read counts as used then, others do not", () => {
+  const before = opened("d");
+  for (const name of ["xla_1.pb", "xla_2.pb"]) writeFileSync(join(own(before.flags), name), name);
+  before.keep();
+  const used = () => readdirSync(folder("d")).map((name) => statSync(join(folder("d"), name)).mtimeMs > 1e6);
+  for (const name of readdirSync(folder("d"))) utimesSync(join(folder("d"), name), 1, 1);
+  const next = opened("d");
+  next.keep();
+  expect(used()).toEqual([false, false]);
+  readFileSync(join(own(next.flags), "xla_2.pb"));
+  next.keep();
+  expect(used()).toEqual([false, notesUse()]);
+});
+
+/** Whether the system notes when a link is followed: not where the disk is mounted with noatime. */
+function notesUse(): boolean {
+  const [file, link] = [folder("target"), folder("link")];
+  writeFileSync(file, "");
+  symlinkSync(file, link);
+  lutimesSync(link, 0, 0);
+  readFileSync(link);
+  return lstatSync(link).atimeMs > 0;
+}
 
 test("where nothing can be kept, nothing is, without a word", () => {
   writeFileSync(folder("file"), "");

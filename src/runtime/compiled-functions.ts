@@ -1,5 +1,14 @@
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import {
+  lstatSync,
+  lutimesSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeWholeSync } from "../disk/whole-file.js";
@@ -44,6 +53,8 @@ const flag = "--tf_xla_persistent_cache_directory";
 export function openCompiledFunctions(folder: string): CompiledFunctions | undefined {
   if (/\s/.test(tmpdir())) return undefined; // flags are divided at spaces
   const known = new Set<string>();
+  /** Links that TensorFlow has not followed yet, and where they lead. */
+  const unused = new Map<string, string>();
   let own: string;
   let isLaidOut = false;
   try {
@@ -64,6 +75,8 @@ export function openCompiledFunctions(folder: string): CompiledFunctions | undef
           else {
             symlinkSync(path, join(own, name));
             known.add(name);
+            lutimesSync(join(own, name), 0, 0);
+            unused.set(name, path);
           }
         } catch {
           // Gone meanwhile, or compiled here already.
@@ -79,11 +92,25 @@ export function openCompiledFunctions(folder: string): CompiledFunctions | undef
           writeWholeSync(join(folder, `${name}.${digest(bytes)}`), bytes);
           known.add(name);
         }
+        touchUsed(own, unused);
       } catch {
         // A full disk, or a cache that is shared read-only: it is compiled again next time.
       }
     },
   };
+}
+
+/**
+ * The cache's bound goes by when a function was used last. TensorFlow does not say, but the system notes when a link is
+ * followed; where it is told not to (noatime), the time that the function was compiled at stays.
+ */
+function touchUsed(own: string, unused: Map<string, string>): void {
+  const now = new Date();
+  for (const [name, path] of unused)
+    if (lstatSync(join(own, name)).atimeMs > 0) {
+      unused.delete(name);
+      utimesSync(path, now, now);
+    }
 }
 
 const digest = (of: Uint8Array): string => createHash("sha256").update(of).digest("hex").slice(0, 24);

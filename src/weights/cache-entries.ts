@@ -83,6 +83,18 @@ export function listGraphs(root: string): CachedGraph[] {
   return graphs;
 }
 
+/** Functions that XLA has compiled, one in each file, which stands as the folder here. */
+function listCompiled(root: string): CachedGraph[] {
+  const compiled: CachedGraph[] = [];
+  for (const machine of list(compiledFolder(root)))
+    for (const name of list(join(compiledFolder(root), machine))) {
+      const folder = join(compiledFolder(root), machine, name);
+      const file = isTemporary(name) ? undefined : statOf(folder);
+      if (file?.isFile()) compiled.push({ bytes: file.size, lastUsed: file.mtime, folder });
+    }
+  return compiled;
+}
+
 export const list = (folder: string): string[] => {
   try {
     return readdirSync(folder);
@@ -152,13 +164,13 @@ const digest = (text: string): string => createHash("sha256").update(text).diges
 const recentMs = 3600 * 1000;
 
 /**
- * Keeps the cache within its bound: what was used longest ago goes first, weights and graphs alike; what was used in
- * the last hour stays in any case.
+ * Keeps the cache within its bound: what was used longest ago goes first, weights, graphs and compiled functions alike;
+ * what was used in the last hour stays in any case.
  *
  * @throws DiffusionError BAD_OPTION for a bound that is none
  */
 export function trimCache(root: string, limit = cacheLimit(), now = Date.now()): void {
-  const entries = [...listModels(root), ...listGraphs(root)];
+  const entries = [...listModels(root), ...listGraphs(root), ...listCompiled(root)];
   let bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
   entries.sort((a, b) => a.lastUsed.getTime() - b.lastUsed.getTime());
   for (const entry of entries) {

@@ -25,7 +25,7 @@ export const contentsFolder = (root: string): string => join(root, "contents");
 const defaultLimit = 30;
 
 /**
- * How many bytes of weights and graphs are kept: TFJS_DIFFUSION_CACHE_LIMIT in gigabytes (10^9 bytes), 30 without it;
+ * How many bytes of weights, graphs and compiled functions are kept: TFJS_DIFFUSION_CACHE_LIMIT in gigabytes (10^9 bytes), 30 without it;
  * `none` keeps everything.
  *
  * @throws DiffusionError BAD_OPTION

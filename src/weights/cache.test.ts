@@ -226,6 +226,25 @@ describe("the bound of the cache", () => {
     expect(left(folder)).toEqual(["model 3"]);
   });
 
+  test("counts compiled functions too", () => {
+    const folder = filled([3, 1.5]);
+    for (const [name, ago] of [
+      ["old", 9],
+      ["used", 2],
+    ] as const) {
+      const file = join(folder, "compiled", "this-machine", `xla_${name}.pb.${"a".repeat(24)}`);
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, bytes(1000));
+      utimesSync(file, now - ago * hour, now - ago * hour);
+    }
+    const compiled = () => readdirSync(join(folder, "compiled", "this-machine"));
+    trimCache(folder, 5000, now * 1000);
+    expect(compiled()).toHaveLength(2);
+    trimCache(folder, 2600, now * 1000);
+    expect(compiled()).toEqual([`xla_used.pb.${"a".repeat(24)}`]);
+    expect(left(folder)).toEqual(["model 1.5"]);
+  });
+
   test("is said in gigabytes, or none", () => {
     const limit = (text?: string) =>
       cacheLimit(text === undefined ? {} : { TFJS_DIFFUSION_CACHE_LIMIT: text });
