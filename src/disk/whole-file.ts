@@ -11,10 +11,17 @@ export const isTemporary = (name: string): boolean => name.startsWith(".") && na
 const draftOf = (path: string): string =>
   join(dirname(path), `.${basename(path).slice(0, 100)}.${process.pid}.${randomUUID().slice(0, 8)}${suffix}`);
 
-/** One `write` may take less than it is given, and at most 2 GiB. */
-export function writeAll(file: number, bytes: Uint8Array): void {
+/**
+ * One `write` may take less than it is given, and at most 2 GiB.
+ *
+ * @param place in the file, in bytes; default: behind what was written last
+ */
+export function writeAll(file: number, bytes: Uint8Array, place?: number): void {
   const most = 2 ** 30;
-  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, Math.min(most, bytes.length - at));
+  for (let at = 0; at < bytes.length; ) {
+    const length = Math.min(most, bytes.length - at);
+    at += writeSync(file, bytes, at, length, place === undefined ? null : place + at);
+  }
 }
 
 /**
@@ -26,11 +33,30 @@ export function writeAll(file: number, bytes: Uint8Array): void {
  * @throws DiffusionError DISK, and what `make` throws
  */
 export function placeWholeSync(path: string, make: (draft: string) => void, hint?: string): void {
+  placeNamedSync(
+    path,
+    (draft) => {
+      make(draft);
+      return path;
+    },
+    hint,
+  );
+}
+
+/**
+ * The same where only the content says the name.
+ *
+ * @param path of a file in the folder, for the draft's name and for errors
+ * @param make returns the path of the whole
+ * @throws DiffusionError DISK, and what `make` throws
+ */
+export function placeNamedSync(path: string, make: (draft: string) => string, hint?: string): string {
   const draft = draftOf(path);
   try {
     mkdirSync(dirname(path), { recursive: true });
-    make(draft);
-    renameSync(draft, path);
+    const whole = make(draft);
+    renameSync(draft, whole);
+    return whole;
   } catch (error) {
     try {
       rmSync(draft, { recursive: true, force: true });

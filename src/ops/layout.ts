@@ -89,10 +89,14 @@ export function toTensorFlow<T extends Numbers>(values: T, shape: readonly numbe
     return values.slice(...columns) as T;
   }
   const [outputs, inputs, height, width] = axes(shape);
-  if (layout === "winograd" || layout === "winograd4" || layout === "upsampled-winograd")
-    return transformKernels(transpose(values, outputs, inputs, height * width), kernelTransforms[layout]);
-  if (layout === "upsampled")
-    return transformKernels(turned(values, height * width), kernelTransforms.upsampled);
+  if (isTransformed(layout)) {
+    if (!(values instanceof Float32Array)) throw internal("kernels are transformed in float32");
+    const taps =
+      layout === "upsampled"
+        ? turned(values, height * width)
+        : transpose(values, outputs, inputs, height * width);
+    return transformKernels(taps, kernelTransforms[layout]) as Float32Array as T;
+  }
   if (layout === "turned") return turned(values, height * width);
   const [start, end] = columns ?? [0, outputs];
   if (start < 0 || end > outputs || start >= end) throw internal(`columns ${start} to ${end} of [${shape}]`);
@@ -101,7 +105,9 @@ export function toTensorFlow<T extends Numbers>(values: T, shape: readonly numbe
   return transpose(values.subarray(start * rows, end * rows) as T, end - start, inputs, height * width);
 }
 
-function axes(shape: readonly number[]): [outputs: number, inputs: number, height: number, width: number] {
+export function axes(
+  shape: readonly number[],
+): [outputs: number, inputs: number, height: number, width: number] {
   const [outputs, inputs, height = 1, width = 1] = shape;
   if (outputs === undefined || inputs === undefined || (shape.length !== 2 && shape.length !== 4))
     throw internal(`a kernel or matrix of shape [${shape}]`);
@@ -132,7 +138,7 @@ function transpose<T extends Numbers>(values: T, outputs: number, inputs: number
 /** Along one axis of a kernel: sums of its three taps. */
 type AxisTransform = readonly (readonly [number, number, number])[];
 
-const kernelTransforms = {
+export const kernelTransforms = {
   /** Lavin and Gray 2015, section 4.1. */
   winograd: [
     [1, 0, 0],
@@ -157,17 +163,22 @@ const kernelTransforms = {
     [0, 1, 1],
     [0, 0, 1],
   ],
-} as const satisfies Record<string, AxisTransform>;
+} as const satisfies Partial<Record<WeightView["layout"], AxisTransform>>;
+
+export const isTransformed = (layout: WeightView["layout"]): layout is keyof typeof kernelTransforms =>
+  layout in kernelTransforms;
 
 /** Kernels that are transformed at a time: planes lie multiples of 4 KB apart, and would push each other out of the cache. */
 const kernelsAtATime = 512;
 
 /** 3x3 kernels, tap by tap [9, …], to n x n ones [n * n, …]: the transform along both axes. */
-function transformKernels<T extends Numbers>(taps: T, transform: AxisTransform): T {
-  if (!(taps instanceof Float32Array)) throw internal("kernels are transformed in float32");
+export function transformKernels(
+  taps: Float32Array,
+  transform: AxisTransform,
+  out: Float32Array = new Float32Array((taps.length / 9) * transform.length ** 2),
+): Float32Array {
   const plane = taps.length / 9;
   const size = transform.length;
-  const out = new Float32Array(size * size * plane);
   const between = Array.from({ length: 3 * size }, () => new Float64Array(kernelsAtATime));
   for (let from = 0; from < plane; from += kernelsAtATime) {
     const length = Math.min(kernelsAtATime, plane - from);
@@ -181,7 +192,7 @@ function transformKernels<T extends Numbers>(taps: T, transform: AxisTransform):
       transformAxis(columns, transform, [between[3 * r]!, between[3 * r + 1]!, between[3 * r + 2]!]);
     }
   }
-  return out as T;
+  return out;
 }
 
 type Floats = Float32Array | Float64Array;

@@ -51,11 +51,12 @@ const views: [name: string, view: WeightView][] = [
 ];
 
 /** Values like weights', some of them too small for normal numbers in float16. */
-const weightOf = (name: string, dtype: Stored): Float32Array => {
+const storedOf = (name: string, dtype: Stored): Uint8Array<ArrayBuffer> => {
   const values = pseudoRandom(size(shapes[name]!), name.length).map((x, i) => (i % 7 ? x / 10 : x * 1e-5));
   const { buffer, byteOffset, byteLength } = rounded[dtype](values);
-  return toFloat32(new Uint8Array(buffer, byteOffset, byteLength), dtype, name);
+  return Uint8Array.from(new Uint8Array(buffer, byteOffset, byteLength));
 };
+const weightOf = (name: string, dtype: Stored): Float32Array => toFloat32(storedOf(name, dtype), dtype, name);
 
 /** LoRAs in kohya's layout over all tensors. */
 function loras(extra: Tensors = {}): Map<string, Contributions> {
@@ -87,7 +88,7 @@ function open(dtype: Stored, changed?: Checkpoint["changed"], plan = loras()) {
     id: `base ${dtype}`,
     tensors: new Map(Object.entries(shapes).map(([name, shape]) => [name, { dtype, shape }])),
     ...(changed && { changed }),
-    read: () => new Uint8Array(),
+    read: (name) => storedOf(name, dtype),
     readFloat32(name) {
       read.push(name);
       return changed ? adaptWeight(weightOf(name, dtype), plan.get(name)!) : weightOf(name, dtype);

@@ -1,9 +1,16 @@
 import type { GivenWeight, WeightFile } from "../ops/graph-tensors.js";
 import { toTensorFlow, viewName, viewShape, type WeightView } from "../ops/layout.js";
+import { layoutParts, type StoredValues } from "../ops/layout-parts.js";
+import { elements } from "../ops/ops.js";
 import { openWeightCache, type WeightCache } from "../weights/cache.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { contentKey } from "../weights/content-key.js";
-import { float32ToBfloat16, float32ToFloat16 } from "../weights/formats/float16.js";
+import {
+  float32ToBfloat16,
+  float32ToFloat16,
+  widenedBfloat16,
+  widenedFloat16,
+} from "../weights/formats/float16.js";
 import type { MappedWeight } from "./mapped-weights.js";
 import type { Precision } from "./runner.js";
 
@@ -42,12 +49,35 @@ export function convertedWeights(
   { precision, cacheRoot, label, onWeight }: WeightOptions,
 ): (weight: GivenWeight) => MappedWeight {
   const cache = openCacheOf(checkpoint, { precision, cacheRoot, label });
+  const layOut = layoutParts();
+  const stored = storedValues(checkpoint);
+  const [width, encode] = [precision === "fp32" ? 4 : 2, encoders[precision]];
   return (weight) => {
+    const shape = shapeOf(checkpoint, weight);
     const path = cache.file(weight.name, viewName(weight.view), () => {
       onWeight?.();
-      return encoders[precision](valuesOf(checkpoint, weight));
+      const [values, from] = [stored(weight.name), checkpoint.tensors.get(weight.name)!.shape];
+      return {
+        length: width * elements(shape),
+        each: (write) => layOut(values, from, weight.view, (part, at) => write(encode(part), width * at)),
+      };
     });
-    return { path, type: storedTypes[precision], shape: shapeOf(checkpoint, weight) };
+    return { path, type: storedTypes[precision], shape };
+  };
+}
+
+/** Values of a weight, as nearly as they are stored as can be laid over. */
+function storedValues(checkpoint: Checkpoint): (name: string) => StoredValues {
+  const tables = new Map<string, Uint32Array>();
+  const makers: Readonly<Record<string, () => Uint32Array>> = { F16: widenedFloat16, BF16: widenedBfloat16 };
+  return (name) => {
+    const { dtype } = checkpoint.tensors.get(name)!;
+    const make = makers[dtype];
+    if (!make || checkpoint.changed?.names.has(name)) return checkpoint.readFloat32(name);
+    const widened = tables.get(dtype) ?? make();
+    tables.set(dtype, widened);
+    const { buffer, byteOffset, byteLength } = checkpoint.read(name);
+    return { patterns: new Uint16Array(buffer, byteOffset, byteLength / 2), widened };
   };
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync, rmSync, utimesSync } from "node:fs";
-import { join } from "node:path";
-import { isTemporary, writeWholeSync } from "../disk/whole-file.js";
+import { basename, join } from "node:path";
+import { isTemporary, placeNamedSync, writeAll, writeWholeSync } from "../disk/whole-file.js";
 import { describe, list, modelFile, removeStale, trimCache } from "./cache-entries.js";
 import { weightsFolder, writingCache } from "./cache-root.js";
 
@@ -19,6 +19,13 @@ export interface WeightCacheKey {
   readonly source?: readonly string[];
 }
 
+/** A file's content as it comes: `write` puts bytes at a place of it, until each place has been written once. */
+export interface Pieces {
+  /** In bytes. */
+  readonly length: number;
+  readonly each: (write: (bytes: Uint8Array, at: number) => void) => void;
+}
+
 /** Converted weights of one network, one raw little-endian file per tensor and view. */
 export interface WeightCache {
   readonly folder: string;
@@ -29,7 +36,7 @@ export interface WeightCache {
    * @param view `viewName` of what `make` returns
    * @throws DiffusionError DISK
    */
-  file(name: string, view: string, make: () => Uint8Array): string;
+  file(name: string, view: string, make: () => Uint8Array | Pieces): string;
   /** The path of that file, if it is there and complete. */
   find(name: string, view: string): string | undefined;
 }
@@ -66,15 +73,36 @@ export function openWeightCache(root: string, key: WeightCacheKey): WeightCache 
       const path = intact(stem);
       if (path) return path;
       const found = present.get(stem);
-      const bytes = make();
-      const file = `${stem}.${bytes.length}-${checksum(bytes.length, sampled(bytes))}.bin`;
-      // Not durable: after a power cut the checksum tells.
-      writingCache(root, () => writeWholeSync(join(folder, file), bytes));
+      const made = make();
+      const content =
+        made instanceof Uint8Array
+          ? { length: made.length, each: (write: WritePiece) => write(made, 0) }
+          : made;
+      const file = basename(writingCache(root, () => writeNamed(join(folder, stem), content)));
       if (found && found !== file) rmSync(join(folder, found), { force: true });
       present.set(stem, file);
       return join(folder, file);
     },
   };
+}
+
+type WritePiece = Parameters<Pieces["each"]>[0];
+
+/** Writes a file whose name ends in its length and checksum. Not durable: after a power cut the checksum tells. */
+function writeNamed(stem: string, { length, each }: Pieces): string {
+  return placeNamedSync(stem, (draft) => {
+    const samples = samplesOf(length);
+    const file = openSync(draft, "wx");
+    try {
+      each((bytes, at) => {
+        writeAll(file, bytes, at);
+        samples.see(bytes, at);
+      });
+    } finally {
+      closeSync(file);
+    }
+    return `${stem}.${length}-${checksum(length, samples.pieces)}.bin`;
+  });
 }
 
 const digest = (text: string, length: number): string =>
@@ -118,8 +146,23 @@ const pieceStarts = (length: number): number[] => [
   Math.max(0, length - piece),
 ];
 
-const sampled = (bytes: Uint8Array): Uint8Array[] =>
-  pieceStarts(bytes.length).map((start) => bytes.subarray(start, start + piece));
+/** The pieces of a file of this length, taken out of what is written to it. */
+function samplesOf(length: number) {
+  const starts = pieceStarts(length);
+  const pieces = starts.map((start) => new Uint8Array(Math.min(piece, length - start)));
+  return {
+    pieces,
+    see(bytes: Uint8Array, at: number): void {
+      pieces.forEach((sample, i) => {
+        const [from, until] = [
+          Math.max(at, starts[i]!),
+          Math.min(at + bytes.length, starts[i]! + sample.length),
+        ];
+        if (from < until) sample.set(bytes.subarray(from - at, until - at), from - starts[i]!);
+      });
+    },
+  };
+}
 
 function checksum(length: number, pieces: readonly Uint8Array[]): string {
   const hash = createHash("sha1").update(String(length));

@@ -1,7 +1,16 @@
 /** Half-precision conversions on bit patterns, exact for subnormals, infinities and NaN payloads. */
 
-/** Every float16 pattern widened, as float32 bits: 256 KB, so that widening is one look-up per value. */
 let widened: Uint32Array | undefined;
+
+/** Every float16 pattern widened, as float32 bits: 256 KB, so that widening is one look-up per value. */
+export function widenedFloat16(): Uint32Array {
+  widened ??= widenedTable();
+  return widened;
+}
+
+/** The same of bfloat16. */
+export const widenedBfloat16 = (): Uint32Array =>
+  Uint32Array.from({ length: 65536 }, (_, bits) => bits << 16);
 
 function widenedTable(): Uint32Array {
   const table = new Uint32Array(65536);
@@ -27,8 +36,7 @@ const bitsOf = (values: Float32Array): Uint32Array =>
 
 /** IEEE binary16 patterns to float32, exactly. */
 export function float16ToFloat32(half: Uint16Array): Float32Array {
-  widened ??= widenedTable();
-  const table = widened;
+  const table = widenedFloat16();
   const out = new Float32Array(half.length);
   const bits = bitsOf(out);
   for (let i = 0; i < half.length; i++) bits[i] = table[half[i]!]!;
