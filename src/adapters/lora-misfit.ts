@@ -63,6 +63,11 @@ const otherMethods: readonly (readonly [RegExp, string])[] = [
   [/\.(oft_(blocks|diag|R\b)|boft_[Rs]\b)/, "turns weights by orthogonal matrices (OFT, BOFT)"],
   [/(^|\.)vera_(A|B|lambda_[bd])\b/, "shares its matrices between all layers (VeRA)"],
   [/\.ia3_l\b/, "is IA3 in PEFT's layout (LyCORIS' can be used)"],
+  [/\.lora_E\b/, "is AdaLoRA"],
+  [
+    /^base_model\.model\.(?!.*\.(lora_|hada_|lokr_|dora_)).*\.(weight|bias)$/,
+    "holds whole weights or biases in place of the model's (PEFT's modules_to_save, bias)",
+  ],
   [/\.hra_u\b/, "reflects weights (HRA)"],
   [/\.fourierft_spectrum\b/, "is FourierFT"],
   [/\.(delta|spectral_shifts)$/, "shifts singular values (SVDiff)"],

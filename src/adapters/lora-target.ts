@@ -28,7 +28,15 @@ export interface LoraTarget extends AdaptedTensor {
 }
 
 /** What a file's configuration says of a module's alpha. */
-export type Alpha = { readonly alpha: number; readonly rootRank: boolean } | undefined;
+export type Alpha =
+  | {
+      readonly alpha: number;
+      readonly rootRank: boolean;
+      /** What alpha is divided by, where the factors do not tell (PEFT's LoKr). */
+      readonly rank?: number;
+    }
+  | undefined;
+
 /**
  * How the parts of one module change a tensor.
  *
@@ -85,6 +93,7 @@ export function targetOf(
 
 /** alpha / rank (rank-stabilised: alpha / sqrt(rank)); no alpha means alpha = rank. */
 function strengthOf(rank: number | undefined, alpha: number | undefined, configured: Alpha): number {
+  if (alpha === undefined && configured?.rank !== undefined) return configured.alpha / configured.rank;
   if (rank === undefined) return 1;
   if (alpha !== undefined) return alpha / rank;
   if (configured === undefined) return 1;

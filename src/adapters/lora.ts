@@ -5,7 +5,7 @@ import { contentId } from "../weights/checkpoint.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 import type { AdapterFile } from "../weights/formats/tensors.js";
 import { bundledWords, isBundled } from "./bundle.js";
-import { configuredAlphas, type LoraOptions } from "./lora-alpha.js";
+import { configuredAlphas, type LoraOptions, unknownConfigKeys } from "./lora-alpha.js";
 import {
   type AdaptedModel,
   type AdaptedTensor,
@@ -73,8 +73,12 @@ export function matchLora(file: AdapterFile, model: AdaptedModel, options: LoraO
   }
   if (misfits.length > 0) throw wrongBase(file, model, misfits, unmatched.length);
   if (targets.length === 0) throw nothingFits(file, modules.size, unmatched);
+  for (const key of unknownConfigKeys(options.config)) unmatched.push({ key, reason: ofConfig });
   return { targets, unmatched };
 }
+
+/** Why a key of adapter_config.json is among those that nothing was done with. */
+export const ofConfig = "adapter_config.json says it, and it is not known here";
 
 /** An adapter whose file is open. */
 export interface OpenLora extends Lora {

@@ -7,7 +7,7 @@ import { openTensorFile } from "../weights/formats/tensor-file.js";
 import { type Adapters, adaptedModel, encoderWidths } from "./adapted-checkpoint.js";
 import { bundledWords } from "./bundle.js";
 import { adaptersIn, findLora, stem } from "./locate.js";
-import { type Lora, loraFile, openLora } from "./lora.js";
+import { type Lora, loraFile, ofConfig, openLora } from "./lora.js";
 import type { AdaptedModel } from "./lora-keys.js";
 import { readTextualInversion } from "./textual-inversion.js";
 
@@ -227,11 +227,17 @@ export class AdapterSet {
 const SHOWN = 3;
 
 function unmatchedNote({ name, unmatched }: LoraInfo): string[] {
-  if (unmatched.length === 0) return [];
-  const keys = unmatched.slice(0, SHOWN).map(({ key }) => key);
-  const more = unmatched.length > SHOWN ? `, and ${unmatched.length - SHOWN} more` : "";
+  const says = unmatched.filter(({ reason }) => reason === ofConfig).map(({ key }) => key);
+  const keys = unmatched.filter(({ reason }) => reason !== ofConfig).map(({ key }) => key);
+  const more = keys.length > SHOWN ? `, and ${keys.length - SHOWN} more` : "";
+  const shown = keys.slice(0, SHOWN).join(", ");
   return [
-    `${unmatched.length} keys of the LoRA ${name} name nothing in this model: ${keys.join(", ")}${more}`,
+    ...(keys.length > 0
+      ? [`${keys.length} keys of the LoRA ${name} name nothing in this model: ${shown}${more}`]
+      : []),
+    ...(says.length > 0
+      ? [`adapter_config.json of the LoRA ${name} holds what is not known and not used: ${says.join(", ")}`]
+      : []),
   ];
 }
 
