@@ -167,11 +167,18 @@ export function checkVae(network: Component, config: VaeConfig): void {
 /** The folder of a network's config and weights. */
 export const folderOf = (network: Component): string => join(network.weights.path, "..");
 
-export const fileOf = (network: Component): string => join(folderOf(network), "config.json");
+/** Where its config stands, for errors: config.json, or the file whose tensors it was read off. */
+export const fileOf = (network: Component): string =>
+  isFolder(network) ? configFile(network) : network.weights.path;
 
 /** What people call it: its folder, or the file that it has to itself. */
 export const placeOf = (network: Component): string =>
-  existsSync(fileOf(network)) ? folderOf(network) : network.weights.path;
+  isFolder(network) ? folderOf(network) : network.weights.path;
+
+const configFile = (network: Component): string => join(folderOf(network), "config.json");
+
+const isFolder = (network: Component): boolean =>
+  network.weights.layout.by === "diffusers" && existsSync(configFile(network));
 
 /** Throws unless a network's weights are those of all networks that share them. */
 export function check(

@@ -6,7 +6,7 @@ import { adaptedModel } from "../adapters/adapted-checkpoint.js";
 import { requireIpAdapter } from "../adapters/ip-adapter.js";
 import { openLora } from "../adapters/lora.js";
 import { readTextualInversion } from "../adapters/textual-inversion.js";
-import { goldenPath } from "../testing/golden.js";
+import { goldenExtra, goldenPath } from "../testing/golden.js";
 import { writeOriginal } from "../testing/original-layout.js";
 import { thrown } from "../testing/thrown.js";
 import { besideModel, looksLike, type Role } from "./file-kinds.js";
@@ -95,6 +95,12 @@ describe("what is of no kind that is supported is refused by its name, however i
     ["PuLID", "id_adapter.proj.weight"],
     ["pictures for Flux", "double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight"],
     ["hypernetwork", "768.0.linear.0.weight"],
+    ["Lumina or Z-Image", "layers.0.attention.qkv.weight", "cap_embedder.0.weight"],
+    ["Cosmos", "net.blocks.block0.blocks.0.block.attn.to_k.0.weight"],
+    ["Kolors", "conv_in.weight", "encoder_hid_proj.weight"],
+    ["restores faces", "params_ema.style_convs.0.conv.weight"],
+    ["SwinIR", "params.layers.0.residual_group.blocks.0.attn.qkv.weight"],
+    ["a language model", "model.layers.0.self_attn.q_proj.weight", "lm_head.weight"],
     ["T5", "encoder.block.0.layer.0.SelfAttention.q.weight", "shared.weight"],
     [
       "only averaged copies",
@@ -111,6 +117,13 @@ describe("what is of no kind that is supported is refused by its name, however i
       expect(message).toMatch(/not supported/);
       expect(["MODEL_KIND", "UNSUPPORTED", "FILE_FORMAT"]).toContain(code);
     }
+  });
+
+  test("a hypernetwork as the web UI saves it", () => {
+    for (const open of Object.values(openers))
+      expect(thrown(() => open(goldenExtra("hypernetwork/watercolour.pt"))).message).toMatch(
+        /a hypernetwork, which is not supported/,
+      );
   });
 });
 

@@ -90,7 +90,9 @@ const kinds: readonly Kind[] = [
     what: "a transformer of text and pictures (Stable Diffusion 3, Qwen-Image)",
   },
   { mark: at("(clip_txt_mapper|clip_txt_pooled_mapper|clip_mapper)\\."), what: "Stable Cascade (Würstchen)" },
-  { mark: at("(encoder_hid_proj|encoder_pooling)\\."), what: "Kandinsky or DeepFloyd IF" },
+  { mark: at("(encoder_hid_proj|encoder_pooling)\\."), what: "Kandinsky, Kolors or DeepFloyd IF" },
+  { mark: at("cap_embedder\\."), what: "Lumina or Z-Image" },
+  { mark: /^net\.(blocks|x_embedder)\./, what: "Cosmos" },
   {
     mark: at("(transformer_)?blocks\\.\\d+\\.(attn|attn1|self_attn|cross_attn)\\."),
     what: "a diffusion transformer (PixArt, Hunyuan, Wan or the like)",
@@ -178,6 +180,11 @@ const kinds: readonly Kind[] = [
     use: "load a model first, and give it as taesd",
     as: "vae",
   },
+  {
+    mark: /^(params_ema\.|params\.)?(style_convs|stylegan_decoder|layers\.\d+\.residual_group)\./,
+    what: "a network that restores faces or enlarges pictures by attention (GFPGAN, CodeFormer, SwinIR)",
+  },
+  { mark: /^(model\.)?(layers\.\d+\.self_attn|lm_head)\b/, what: "a language model" },
   { mark: /^\d+\.\d+\.linear\.|^(320|640|768|1024|1280)\.\d+\./, what: "a hypernetwork" },
   {
     mark: /^(params_ema\.|params\.)?(conv_body|RRDB_trunk\.|body\.\d+\.rdb1|model\.1\.sub\.)/,

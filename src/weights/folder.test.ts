@@ -246,6 +246,25 @@ describe("folders of another kind", () => {
       "MODEL_KIND",
       /LlamaForCausalLM/,
     ],
+    [
+      "Core ML",
+      () => made({ "Unet.mlmodelc/model.mil": "", "merges.txt": "" }),
+      "MODEL_KIND",
+      /holds a model for Core ML: Unet\.mlmodelc, merges\.txt/,
+    ],
+    [
+      "ONNX",
+      () => index({ _class_name: "OnnxStableDiffusionPipeline" }),
+      "MODEL_KIND",
+      /OnnxStableDiffusionPipeline are for ONNX Runtime/,
+    ],
+    ["OpenVINO", () => index({ _class_name: "OVStableDiffusionXLPipeline" }), "MODEL_KIND", /for OpenVINO/],
+    [
+      "the hub's cache",
+      () => made({ "blobs/a": "", "refs/main": "", "snapshots/abc/model_index.json": "{}" }),
+      "MODEL_KIND",
+      /is a folder of the hub's cache/,
+    ],
     ["single files", () => made({ "v1.safetensors": "" }), "FILE_MISSING", /no model_index\.json/],
     [
       "custom pipeline",
@@ -271,6 +290,43 @@ describe("folders of another kind", () => {
   ])("%s", (_, path, code, message) => {
     const caught = thrown(() => openFolder(path()));
     expect([caught.code, caught.message]).toEqual([code, expect.stringMatching(message)]);
+  });
+
+  test.each<[string, Record<string, string>, string, RegExp, RegExp]>([
+    ["Flax", { "diffusion_flax_model.msgpack": "" }, "UNSUPPORTED", /weights for Flax/, /for PyTorch/],
+    [
+      "ONNX",
+      { "model.onnx": "", "weights.pb": "" },
+      "UNSUPPORTED",
+      /weights for ONNX Runtime/,
+      /for PyTorch/,
+    ],
+    [
+      "another variant",
+      { "diffusion_pytorch_model.non_ema.safetensors": "" },
+      "FILE_MISSING",
+      /it holds config\.json, diffusion_pytorch_model\.non_ema\.safetensors$/,
+      /--variant\): non_ema/,
+    ],
+    ["nothing", {}, "FILE_MISSING", /it holds config\.json$/, /download is incomplete/],
+  ])("a network of which there is %s", (_, files, code, message, hint) => {
+    const path = made({ "config.json": '{"_class_name": "UNet2DConditionModel"}', ...files });
+    const caught = thrown(() => openComponentFolder(path));
+    expect([caught.code, caught.message, caught.hint]).toEqual([
+      code,
+      expect.stringMatching(message),
+      expect.stringMatching(hint),
+    ]);
+  });
+
+  test("quantised weights are refused by the name of their method", () => {
+    const quantization_config = { quant_method: "bitsandbytes", load_in_4bit: true };
+    const path = made({
+      "config.json": JSON.stringify({ _class_name: "UNet2DConditionModel", quantization_config }),
+      "diffusion_pytorch_model.safetensors": "",
+    });
+    const { code, message } = thrown(() => openComponentFolder(path));
+    expect([code, message]).toEqual(["UNSUPPORTED", expect.stringMatching(/quantised.*bitsandbytes/)]);
   });
 
   test("components that are not loaded may be anything of known libraries, or absent", () => {

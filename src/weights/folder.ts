@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { type JsonObject, readJsonObject } from "../disk/json.js";
+import { isJsonObject, type JsonObject, readJsonObject } from "../disk/json.js";
 import { DiffusionError, nearest } from "../errors.js";
 import { readShardIndex } from "./checkpoint.js";
 import { type Component, component, type ModelSource } from "./component.js";
@@ -115,6 +115,11 @@ function readModelIndex(folder: string): JsonObject {
       "FILE_FORMAT",
       `${path}: expected a _class_name, got ${JSON.stringify(pipeline)}`,
     );
+  const runtime = otherRuntime([pipeline]);
+  if (runtime)
+    throw new DiffusionError("MODEL_KIND", `${path}: the networks of a ${pipeline} are for ${runtime}`, {
+      hint: "Get the model's version for PyTorch, as safetensors or .bin.",
+    });
   if (!pipelines.has(pipeline)) {
     const near = nearest(pipeline, pipelines.keys());
     throw new DiffusionError("MODEL_KIND", `${path}: models of the kind ${pipeline} are not supported`, {
@@ -170,6 +175,17 @@ function notAModel(folder: string): DiffusionError {
     const hint = "Give the folder that has the model_index.json.";
     return error("MODEL_KIND", `holds one network (${className}), not a whole model`, hint);
   }
+  const runtime = otherRuntime(names);
+  if (runtime)
+    return error(
+      "MODEL_KIND",
+      `holds a model for ${runtime}: ${names.slice(0, 8).join(", ")}`,
+      "Get the model's version for PyTorch, as safetensors or .bin.",
+    );
+  if (names.includes("snapshots") && names.includes("blobs")) {
+    const [revision = "<revision>"] = readdirSync(join(folder, "snapshots"));
+    return error("MODEL_KIND", "is a folder of the hub's cache", `Give snapshots/${revision} in it.`);
+  }
   const single = names.find((name) => name.endsWith(".safetensors"));
   if (single !== undefined)
     return error("FILE_MISSING", "has no model_index.json", `If ${single} is a whole model, give that file.`);
@@ -201,6 +217,12 @@ export function openComponentFolder(
 ): Component {
   const config = readJsonObject(join(folder, "config.json"));
   const className = options.className ?? classOf(config);
+  if (isJsonObject(config.quantization_config))
+    throw new DiffusionError(
+      "UNSUPPORTED",
+      `${folder}/config.json: its weights are quantised (quantization_config, ${config.quantization_config.quant_method ?? config.quantization_config.quant_type}), which is not supported`,
+      { hint: "Get the model with plain weights (float16, float32), in 8-bit floats or as GGUF." },
+    );
   if (className === undefined)
     throw new DiffusionError(
       "FILE_FORMAT",
@@ -226,11 +248,40 @@ function findWeights(folder: string, naming: Naming, variant: string | undefined
   const names = readdirSync(folder);
   const found = weightNames([naming], variant).find((name) => names.includes(name));
   if (found !== undefined) return join(folder, found);
+  const other = otherRuntime(names);
+  const own = variantsOf(names);
   throw new DiffusionError(
-    "FILE_MISSING",
-    `${folder} has no ${weightNames([naming])[0]}; it holds ${names.join(", ")}`,
+    other ? "UNSUPPORTED" : "FILE_MISSING",
+    `${folder} has no ${weightNames([naming])[0]}; it holds ${names.join(", ")}${other ? `: weights for ${other}` : ""}`,
     {
-      hint: "The download is incomplete; download the folder again.",
+      hint: other
+        ? "Get the model's version for PyTorch, as safetensors or .bin."
+        : own.length > 0
+          ? `Name the variant (variant, --variant): ${own.join(", ")}.`
+          : "The download is incomplete; download the folder again.",
     },
   );
 }
+
+/** What files belong to that other programs compute models with. */
+const runtimes: readonly (readonly [pattern: RegExp, name: string])[] = [
+  [/\.onnx(_data)?$|^Onnx/, "ONNX Runtime"],
+  [/^openvino_model\.|^OV[A-Z]/, "OpenVINO"],
+  [/\.ml(modelc|package)$/, "Core ML"],
+  [/\.msgpack$|^Flax/, "Flax (JAX)"],
+  [/\.(engine|plan|trt)$/, "TensorRT"],
+  [/\.tflite$/, "TensorFlow Lite"],
+];
+
+/** The program that files, or a pipeline, are for; undefined for PyTorch. */
+function otherRuntime(names: readonly string[]): string | undefined {
+  return runtimes.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1];
+}
+
+/** Variants of the weights that are there and that nobody asked for, such as non_ema. */
+const variantsOf = (names: readonly string[]): string[] =>
+  names.flatMap(
+    (name) =>
+      /^(?:diffusion_pytorch_model|model|pytorch_model)\.([\w-]+)\.(?:safetensors|bin)$/.exec(name)?.[1] ??
+      [],
+  );

@@ -99,7 +99,20 @@ describe("errors", () => {
     ["LFS pointer", "version https://git-lfs of some kind\noid sha256:0", /Git LFS pointer/],
     ["JSON", '{"error":"not found"}', /JSON text/],
     ["zeros", new Uint8Array(1000), /zeros/],
-    ["empty", "", /too few/],
+    ["empty file", "", /is empty: it has no bytes/],
+    ["cut", "abc\x01", /4 bytes are too few/],
+    ["text", "Entry not found", /a text, which begins with "Entry not found"/],
+    [
+      "text of some length",
+      `Repository unavailable.\n${"x".repeat(99)}`,
+      /a text, which begins with "Repository/,
+    ],
+    [
+      "tar archive",
+      Buffer.concat([Buffer.alloc(257, "a"), Buffer.from("ustar\0"), Buffer.alloc(249)]),
+      /tar archive/,
+    ],
+    ["RAR archive", "Rar!\x1a\x07\x01", /RAR archive/],
   ])("a %s says what it is", (_, bytes, message) => {
     const path = join(folder, "other.safetensors");
     writeFileSync(path, bytes);

@@ -83,7 +83,7 @@ function readExactly(path: string, file: number, position: number, length: numbe
 }
 
 function readHeader(path: string, file: number, size: number): Uint8Array {
-  const start = readExactly(path, file, 0, Math.min(64, size));
+  const start = readExactly(path, file, 0, Math.min(512, size));
   const fail = (message: string): never => {
     const known = sniff(start);
     if (known)
@@ -94,6 +94,10 @@ function readHeader(path: string, file: number, size: number): Uint8Array {
       );
     throw new DiffusionError("FILE_FORMAT", `${path} is not a safetensors file: ${message}`);
   };
+  if (size === 0)
+    throw new DiffusionError("FILE_FORMAT", `${path} is empty: it has no bytes`, {
+      hint: "Download or copy the file again.",
+    });
   if (size < 8) return fail(`${size} bytes are too few`);
   const length = new DataView(start.buffer).getBigUint64(0, true);
   if (length > BigInt(maxHeaderBytes))

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { readsMutations } from "../../testing/mutations.js";
 import { dictPickle, pickle, tensorPickle, torchArchive, zipBytes } from "../../testing/torch-writer.js";
+import { openTensorFile } from "./tensor-file.js";
 import { openTorchFile } from "./torch-file.js";
 
 const folder = mkdtempSync(join(tmpdir(), "torch-file-"));
@@ -129,6 +130,14 @@ describe("archives that torch would not write", () => {
     const data = { name: "a/data.pkl", data: weights };
     refused(zipBytes([data, { name: "a/byteorder", data: Buffer.from("big") }]), "byte order");
     refused(zipBytes([data, { name: "a/constants.pkl", data: weights }]), "TorchScript");
+  });
+
+  it("calls an archive that is not torch's what it is", () => {
+    const path = written(zipBytes([{ name: "model/v1.safetensors", data: floats, method: 8 }]));
+    expect(() => openTensorFile(path)).toThrow(/is a zip archive, and not one of torch's; .*v1\.safetensors/);
+    expect(() => openTensorFile(written(torchArchive(weights, { 0: floats }).subarray(0, 200)))).toThrow(
+      /pickle checkpoint that cannot be used.*was cut off/,
+    );
   });
 
   it("refuses two pickles and none", () => {

@@ -189,9 +189,11 @@ function* namedTensors(
   depth = 0,
 ): Generator<[string, PickleTensor]> {
   if (isKind(value, "tensor")) yield [prefix, value];
-  const children = dictionaryOf(value);
-  if (!children || seen.has(children)) return;
-  seen.add(children);
+  // Of tuples, only those of hypernetworks are entered: {320: (layers, layers), …}.
+  const isPair = isKind(value, "tuple") && depth === 1 && /^\d+$/.test(prefix);
+  const children = isPair ? value.items.entries() : dictionaryOf(value);
+  if (!children || seen.has(value)) return;
+  seen.add(value);
   if (depth > MAX_DEPTH) throw new DiffusionError("FILE_FORMAT", `${path}: ${prefix} is nested too deep`);
   for (const [key, child] of children) {
     if (typeof key !== "string" && typeof key !== "number") continue;
