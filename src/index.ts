@@ -91,6 +91,7 @@ export { hashWeights } from "./pipeline/model-hash.js";
 export { describeModel, type ModelInfo } from "./pipeline/model-info.js";
 export { defaultModels } from "./pipeline/model-source.js";
 export { type GenerationPlan, type PlannedPass, planGeneration } from "./pipeline/plan.js";
+export { generateRefined, type RefinedOptions } from "./pipeline/refined.js";
 export type { GenerateResult } from "./pipeline/run.js";
 export { keepModels, unload } from "./pipeline/shared-models.js";
 export { StableDiffusion } from "./pipeline/stable-diffusion.js";

@@ -2,7 +2,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { infotext } from "../options/infotext.js";
 import type { GenerateOptions } from "../options/options.js";
+import { generateRefined } from "../pipeline/refined.js";
 import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import { readTensors, toNhwc } from "../testing/golden.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
@@ -88,6 +90,36 @@ describe("SDXL's refiner, against diffusers", () => {
     });
     expect(refined.latents.data).toBeCloseTo32(expected("hand-over").data, { abs: 2e-3, rel: 1e-3 });
     expect(refined.options).toMatchObject({ aestheticScore: 6, negativeAestheticScore: 2.5 });
+  });
+
+  it("does both in one call, which counts the steps of both", async () => {
+    const { share, ...options } = optionsOf("hand-over");
+    const size = { width: about.size, height: about.size };
+    const events: [step: number, steps: number][] = [];
+    const made = await generateRefined(await tinyModel("models/tiny-sdxl"), await loaded, {
+      ...options,
+      ...size,
+      switchAt: share!,
+      onProgress: (event) => {
+        if (event.type === "step") events.push([event.step, event.steps]);
+      },
+    });
+    expect(made.latents.data).toBeCloseTo32(expected("hand-over").data, { abs: 2e-3, rel: 1e-3 });
+    expect(events.map(([step]) => step)).toEqual([1, 2, 3, 4, 5]);
+    expect(new Set(events.map(([, steps]) => steps))).toEqual(new Set([5]));
+    expect(made.options).toMatchObject({ aestheticScore: 6, steps: 5, output: "latents" });
+    expect(made.options).not.toHaveProperty("denoisingEnd");
+    expect(
+      infotext({ options: made.options, model: "base", refiner: { model: "r", switchAt: 0.6 } }),
+    ).toContain("Refiner: r, Refiner switch at: 0.6");
+  });
+
+  it("refuses what cannot be handed over, by its name", async () => {
+    const both = [await tinyModel("models/tiny-sdxl"), await loaded] as const;
+    const asked = { prompt: "a fox", switchAt: 0.8 };
+    await expect(generateRefined(...both, { ...asked, hires: {} })).rejects.toThrow("take no hires");
+    await expect(generateRefined(...both, { ...asked, image: picture() })).rejects.toThrow("take no image");
+    await expect(generateRefined(...both, { ...asked, switchAt: 1 })).rejects.toThrow(/^switchAt: .*got 1$/);
   });
 
   it.each(["picture", "scores"])("%s", async (id) => {

@@ -20,6 +20,8 @@ export interface Making {
   readonly precision?: Precision;
   /** SHA-256 of the files that it was made with beside the model, by kind and name: "lora:ink". */
   readonly hashes?: Readonly<Record<string, string>>;
+  /** The model that finished what the other had begun, and at which share of the noise schedule. */
+  readonly refiner?: { readonly model: string; readonly switchAt: number };
   /** It was stopped before all steps had run. */
   readonly stopped?: boolean;
   /** What wrote it, such as "tfjs-diffusion 0.1.0". */
@@ -41,7 +43,7 @@ const scheduleLabels: Record<string, string> = {
  * here. Settings stand under the web UI's names where it has them.
  */
 export function infotext(making: Making): string {
-  const { options, model, image = 0, size, precision, hashes = {}, stopped, version } = making;
+  const { options, model, image = 0, size, precision, hashes = {}, stopped, version, refiner } = making;
   const { mode, rng, strength, hires } = options;
   const negativePrompt = options.negativePrompts[image];
   const parameters: Parameters = {
@@ -62,6 +64,7 @@ export function infotext(making: Making): string {
       ...(precision && precision !== "fp32" && { Precision: precision.toUpperCase() }),
       ...extrasOf(options, image),
       ...labelled(options),
+      ...(refiner && { Refiner: refiner.model, "Refiner switch at": refiner.switchAt }),
       ...(Object.keys(hashes).length > 0 && { Hashes: hashesOf(hashes) }),
       ...(stopped && { Interrupted: "true" }),
       ...(version && { Version: version }),

@@ -56,7 +56,7 @@ export interface SamplingOptions {
   negativeAestheticScore?: number;
   /** InstructPix2Pix: how close to stay to the image, default 1.5. */
   imageGuidance?: number;
-  /** Share of fresh noise in DDIM and its like; the default is the scheduler's. */
+  /** Share of fresh noise in DDIM and in ancestral schedulers; the default is the scheduler's. With others a note says that it has no effect. */
   eta?: number;
   /**
    * Image i uses seed + i. A list has one for each prompt, and image i of a prompt uses that one + i. Text goes through

@@ -37,6 +37,13 @@ export function PictureCard({ shown }: { readonly shown: Shown }) {
           <Maximize2 />
         </button>
       </PictureActions>
+      {image.notes && (
+        <ul class="hint" aria-label={t("notes")}>
+          {image.notes.map((note) => (
+            <li key={note}>{note}</li>
+          ))}
+        </ul>
+      )}
       <details>
         <summary>{t("parameters")}</summary>
         <pre>{image.parameters}</pre>

@@ -14,6 +14,7 @@ export const pictureWords = {
   copiedPrompt: ["The prompt is on the clipboard.", "提示词已复制到剪贴板。"],
   favourite: ["Favourite", "收藏"],
   pictures: ["Pictures", "图片"],
+  notes: ["Notes", "说明"],
   pictureOf: ["picture {0} of {1}", "第 {0} / {1} 张"],
   deleted: ["{0} deleted.", "已删除 {0} 项。"],
   undoDelete: ["Undo deleting", "撤销删除"],

@@ -14,6 +14,7 @@ import { namesNetwork } from "../options/choices.js";
 import type { GenerateOptions } from "../options/options.js";
 import { resolveOptions } from "../options/resolve.js";
 import type { ResolvedOptions, WholeOptions } from "../options/resolved.js";
+import { takesEta } from "../schedulers/catalog.js";
 import type { NetworkMention } from "../text/prompt.js";
 import type { Opened } from "./load.js";
 import { refuseWhatCannotFit } from "./memory.js";
@@ -87,11 +88,18 @@ async function prepared(opened: Opened, options: WholeOptions): Promise<Generati
       ...ofModel,
       ...ofAdapters,
       ...ofControls,
+      ...unusedNotes(options),
       ...conditions.flatMap((condition) => condition.notes),
     ]),
   ];
   const made = { loaded, adapted, options, conditions, controls, pictures, preview, meter, notes };
   return upscaler ? { ...made, upscaler } : made;
+}
+
+/** What was asked for and has no effect. */
+function unusedNotes({ eta, scheduler }: WholeOptions): string[] {
+  if (eta === undefined || scheduler === "custom" || takesEta(scheduler)) return [];
+  return [`eta ${eta} has no effect: ${scheduler._class_name} does not take it`];
 }
 
 /** For each image the model with the adapters that its prompt mentions, and the prompts without them. */

@@ -55,3 +55,6 @@ export function samplerPair(choice: string | SamplerPair): SamplerPair {
 
 /** Whether each step but the last of a configured scheduler evaluates the network twice. */
 export const isSecondOrder = (config: SchedulerConfig): boolean => ruleOf(config).calls === "2N - 1";
+
+/** Whether `eta` means something to a configured scheduler. */
+export const takesEta = (config: SchedulerConfig): boolean => ruleOf(config).takesEta ?? false;

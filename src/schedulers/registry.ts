@@ -38,6 +38,8 @@ export interface Rule {
   readonly calls: string;
   /** What the rule adds at every step: nothing, independent noise, or increments of a Brownian path. */
   readonly noise: "none" | "gaussian" | "brownian" | "eta";
+  /** Whether `eta` says how much noise; to the others it means nothing. */
+  readonly takesEta?: true;
   /** AUTOMATIC1111's schedule for "Automatic", where it is not "uniform". */
   readonly automatic?: SigmaSchedule;
   /** AUTOMATIC1111 runs it on timesteps, without a schedule of sigmas, although it has sigmas here. */
@@ -60,6 +62,7 @@ export const rules: Readonly<Record<SchedulerRule, Rule>> = {
     order: "1",
     calls: "N",
     noise: "eta",
+    takesEta: true,
     plan: ddim,
   },
   ddpm: {
@@ -97,6 +100,7 @@ export const rules: Readonly<Record<SchedulerRule, Rule>> = {
     order: "1",
     calls: "N",
     noise: "gaussian",
+    takesEta: true,
     plan: eulerAncestral,
   },
   dpmpp_2m: {
@@ -162,6 +166,7 @@ export const rules: Readonly<Record<SchedulerRule, Rule>> = {
     order: "2",
     calls: "2N - 1",
     noise: "brownian",
+    takesEta: true,
     plan: dpmppSde,
   },
   dpm_single: {
@@ -214,6 +219,7 @@ export const rules: Readonly<Record<SchedulerRule, Rule>> = {
     order: "2",
     calls: "2N - 1",
     noise: "gaussian",
+    takesEta: true,
     plan: dpm2Ancestral,
   },
   deis: {
@@ -244,7 +250,15 @@ export const rules: Readonly<Record<SchedulerRule, Rule>> = {
     noise: "gaussian",
     plan: lcm,
   },
-  tcd: { ...of("TCDScheduler"), paper: "2402.19159", order: "1", calls: "N", noise: "eta", plan: tcd },
+  tcd: {
+    ...of("TCDScheduler"),
+    paper: "2402.19159",
+    order: "1",
+    calls: "N",
+    noise: "eta",
+    takesEta: true,
+    plan: tcd,
+  },
   edm_euler: {
     ...of("EDMEulerScheduler"),
     paper: "2206.00364",
@@ -271,6 +285,7 @@ export const rules: Readonly<Record<SchedulerRule, Rule>> = {
     calls: "2N - 1",
     noise: "gaussian",
     defaults: kDiffusionDefaults,
+    takesEta: true,
     plan: dpmpp2sAncestral,
   },
   restart: {
@@ -291,6 +306,7 @@ export const rules: Readonly<Record<SchedulerRule, Rule>> = {
     calls: "N",
     noise: "gaussian",
     defaults: kDiffusionDefaults,
+    takesEta: true,
     plan: dpmFast,
   },
   dpm_adaptive: {
@@ -301,6 +317,7 @@ export const rules: Readonly<Record<SchedulerRule, Rule>> = {
     calls: "found on the way",
     noise: "gaussian",
     defaults: kDiffusionDefaults,
+    takesEta: true,
     plan: dpmAdaptive,
   },
 };

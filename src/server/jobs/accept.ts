@@ -22,6 +22,7 @@ import type { ImageStore } from "../storage/store.js";
 import type { Styles } from "../storage/styles.js";
 import { removeUnneeded } from "./images-of-jobs.js";
 import type { Jobs } from "./jobs.js";
+import type { ModelOption } from "./model-option.js";
 import type { Models } from "./models.js";
 import { namedFiles } from "./named-files.js";
 import { checkPlan } from "./plan.js";
@@ -117,6 +118,7 @@ export async function acceptGenerate(
   });
   const { info } = option;
   const defaults = settings.data;
+  const refiner = request.refiner && refinerOf(request, option, models);
   const vae = asked === undefined ? models.vae : (await models.findVae(asked ?? undefined))?.name;
   const stored: StoredGenerate = {
     rng: defaults.rng,
@@ -131,6 +133,7 @@ export async function acceptGenerate(
     count: request.count ?? several?.length ?? 1,
     ...(wildcards && { wildcards: await listsFor(request, parts) }),
     ...(hires && { hires }),
+    ...(refiner && { refiner }),
   };
   // APIs of others are laxer than ours, and what a journal could not read again must not get into it.
   checkGrid(stored, limits.count);
@@ -301,6 +304,26 @@ async function hiresOf(
   const found = await models.upscalers.find(upscaler);
   if (found) return { ...hires, upscaler: found.name };
   throw await models.upscalers.missing(upscaler, hiresUpscalers);
+}
+
+/** The model that finishes, by its label. @throws Refusal for what cannot be handed over to it */
+function refinerOf(
+  request: Incoming,
+  { info: { traits } }: ModelOption,
+  models: Models,
+): NonNullable<GenerateRequest["refiner"]> {
+  const { model, switchAt } = request.refiner!;
+  for (const name of ["image", "images", "mask", "expand", "hires", "controlnet"] as const)
+    if (request[name] !== undefined)
+      throw new Refusal(400, "BAD_OPTION", `refiner and ${name} contradict each other`, {
+        hint: "it finishes pictures that are made from noise",
+      });
+  const { label, info } = models.resolve(model);
+  const { sees, factor, channels, hasText } = info.traits;
+  const isAlike = factor === traits.factor && channels === traits.channels;
+  if (!isAlike || !hasText || !traits.hasText || sees !== "latents" || traits.sees !== "latents")
+    throw new Refusal(400, "BAD_OPTION", `refiner: ${info.name} cannot go on with latents of ${traits.name}`);
+  return { model: label, switchAt };
 }
 
 /** What enlarges, by a name of the list; resampling at any scale, 2 unless one is asked for. */

@@ -90,9 +90,11 @@ function alike(request: StoredGenerate, { image, images }: Starts): Alike[] {
   }));
 }
 
-/** Content of pictures does not matter for a plan. */
-const plannedOptions = (one: StoredGenerate, models: Models) =>
-  libraryOptions(one, models, async () => new Uint8Array());
+/** Content of pictures does not matter for a plan. With a refiner both models take the steps of one, which knows no scores. */
+function plannedOptions(one: StoredGenerate, models: Models) {
+  const { aestheticScore, negativeAestheticScore, ...base } = one;
+  return libraryOptions(one.refiner ? base : one, models, async () => new Uint8Array());
+}
 
 function takeSteps(scheduler: Scheduler): void {
   // One that finds its timesteps on the way has none that could be impossible.

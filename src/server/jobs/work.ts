@@ -2,7 +2,9 @@ import { randomInt } from "node:crypto";
 import sharp, { type Sharp } from "sharp";
 import {
   encodePng,
+  type GenerateOptions,
   type GenerateResult,
+  generateRefined,
   type Image,
   infotext,
   type ProgressEvent,
@@ -33,6 +35,7 @@ import { namedFiles } from "./named-files.js";
 import { checkPlan } from "./plan.js";
 import type { Work, WorkHooks, WorkResult } from "./running.js";
 import { resamplers } from "./upscalers.js";
+import type { WeightFile } from "./weight-files.js";
 
 /**
  * What jobs do on the real library. A request is checked as when it was accepted: what stands in a shared queue may have
@@ -100,22 +103,22 @@ async function generatePictures(
     let result: GenerateResult;
     try {
       const vae = await models.findVae(request.vae);
-      result = await models.generate(
-        option,
-        {
-          ...options,
-          // Cells of a grid have their own, and differ only in what the axes say.
-          ...(cells.length === 0 && seedsOfPicture(seeding, image)),
-          signal: AbortSignal.any([hooks.signal, skip, early.signal]),
-          stop: finish,
-          onProgress: (event) => {
-            if (event.type === "step") ended.begun();
-            progress(event);
-          },
-          preview: true,
+      result = await makerOf(
+        one,
+        models,
+        vae,
+      )({
+        ...options,
+        // Cells of a grid have their own, and differ only in what the axes say.
+        ...(cells.length === 0 && seedsOfPicture(seeding, image)),
+        signal: AbortSignal.any([hooks.signal, skip, early.signal]),
+        stop: finish,
+        onProgress: (event) => {
+          if (event.type === "step") ended.begun();
+          progress(event);
         },
-        { vae },
-      );
+        preview: true,
+      });
     } catch (error) {
       if ((skip.aborted || early.signal.aborted) && !hooks.signal.aborted) continue;
       throw error;
@@ -133,12 +136,31 @@ async function generatePictures(
       precision: option.precision,
       hashes: Object.fromEntries(files.map(({ kind, name, sha256 }) => [`${kind}:${name}`, sha256])),
       stopped: finish.aborted,
+      ...(one.refiner && {
+        refiner: { model: models.resolve(one.refiner.model).name, switchAt: one.refiner.switchAt },
+      }),
       version: `tfjs-diffusion ${version}`,
     });
     const key = await images.put(encodePng(picture!, { parameters }));
-    hooks.finished({ key, ...size, seed: String(result.seeds[0]), parameters });
+    const notes = result.notes.length > 0 ? { notes: result.notes } : {};
+    hooks.finished({ key, ...size, seed: String(result.seeds[0]), parameters, ...notes });
   }
   return { ...size, ms };
+}
+
+/** The model of a request, or with a refiner both, one after the other. @param vae in place of their own */
+function makerOf(
+  { model, refiner }: StoredGenerate,
+  models: Models,
+  vae: WeightFile | undefined,
+): (options: GenerateOptions) => Promise<GenerateResult> {
+  const of = (name: string) => {
+    const option = models.resolve(name);
+    return { generate: (options: GenerateOptions) => models.generate(option, options, { vae }) };
+  };
+  if (!refiner) return of(model).generate;
+  const { switchAt } = refiner;
+  return (options) => generateRefined(of(model), of(refiner.model), { ...options, switchAt });
 }
 
 /** A picture that is to end before its first step is nothing but noise: it is left out, and nobody waits for its model. */

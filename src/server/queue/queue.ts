@@ -141,6 +141,8 @@ export interface JobImage {
   readonly seed?: string;
   /** The parameters text inside the PNG. */
   readonly parameters: string;
+  /** What its owner should know of: what was assumed of the model, or what of the request had no effect. */
+  readonly notes?: readonly string[];
   /** Of a job in parts, which have workers of their own: who made this one, at which attempt. */
   readonly worker?: string;
   readonly attempt?: number;

@@ -85,6 +85,13 @@ const settings = {
     Object.entries(bounded).map(([name, schema]) => [name, saidOf(name as keyof Bounded, schema)]),
   ) as { [Name in keyof Bounded]: z.ZodOptional<Bounded[Name]> }),
   grid: gridRequest.optional(),
+  refiner: z
+    .strictObject({
+      model: z.string().max(200).describe("a name from GET /models; never a path"),
+      switchAt: z.number().gt(0).lt(1).describe("share of the noise schedule at which it goes on"),
+    })
+    .optional()
+    .describe("a second model, such as SDXL's refiner, that finishes what the first has begun from noise"),
 };
 
 /** Lists by name, which the prompts of a stored request draw from. */
@@ -224,6 +231,7 @@ export async function generateOptions(
     seed,
     count,
     grid,
+    refiner: _refiner,
     expand,
     variation,
     ...rest

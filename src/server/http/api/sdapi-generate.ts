@@ -110,6 +110,7 @@ function infoOf(
     ...unknownSettings(body).map(
       (name) => `override_settings.${name.slice(0, 100)} means nothing here: ignored`,
     ),
+    ...new Set(made.flatMap(({ notes = [] }) => notes)),
     ...(blank ? ["the mask is blank: image to image"] : []),
   ];
   const drawn = request.kind === "generate" && request.wildcards !== undefined;

@@ -21,6 +21,9 @@ export async function txt2imgRequest(
   refuseUnsupported(request, {
     firstphase_width: request.firstphase_width > 0,
     firstphase_height: request.firstphase_height > 0,
+    "refiner_checkpoint with enable_hr": request.enable_hr && hasRefiner(request),
+    "refiner_checkpoint without a refiner_switch_at above 0":
+      hasRefiner(request) && !((request.refiner_switch_at ?? 0) > 0),
     hr_checkpoint_name: request.enable_hr && !isSame(request.hr_checkpoint_name, "checkpoint"),
     hr_sampler_name:
       request.enable_hr &&
@@ -42,7 +45,17 @@ export async function txt2imgRequest(
     ...mergedTokens(settingsFor(request, parts.settings.data), "txt2img"),
     ...(await controlsOf({ ...request, ...sizeOf(request, info) }, pictures)),
     ...(request.enable_hr && { hires: hiresOf(request, info.factor) }),
+    ...refinerOf(request, parts),
   };
+}
+
+/** The model that goes on at `refiner_switch_at`; one that is the model itself changes nothing, as there. */
+function refinerOf(request: Txt2img, parts: Pick<Parts, "models">): Pick<Incoming, "refiner"> {
+  const { refiner_checkpoint, refiner_switch_at } = request;
+  if (!hasRefiner(request)) return {};
+  const { label } = parts.models.resolve(refiner_checkpoint!);
+  if (label === modelOf(request, parts).label) return {};
+  return { refiner: { model: label, switchAt: refiner_switch_at! } };
 }
 
 /** What the request will be run on, as far as it says so itself. */
@@ -81,6 +94,7 @@ export async function img2imgRequest(
     resize_mode: resizeMode === undefined,
     inpainting_fill: maskedContent === undefined,
     "mask_round: false with an inpainting_fill other than 1": softMask && maskedContent !== "original",
+    refiner_checkpoint: hasRefiner(request),
     latent_mask: Boolean(request.latent_mask),
     // 0 stands in the example that the web UI's own documentation shows.
     initial_noise_multiplier: ![0, 1].includes(request.initial_noise_multiplier ?? 1),
@@ -165,7 +179,7 @@ function commonRequest(
     ...(clipSkip !== undefined && { clipSkip: clipSkip - 1 }),
     ...(override.randn_source && { rng: rngOf(override.randn_source) }),
     ...(emphasis && { emphasis }),
-    ...(info.traits.isRefiner && {
+    ...((info.traits.isRefiner || hasRefiner(request)) && {
       aestheticScore: settings.sdxl_refiner_high_aesthetic_score ?? undefined,
       negativeAestheticScore: settings.sdxl_refiner_low_aesthetic_score ?? undefined,
     }),
@@ -236,6 +250,10 @@ function hiresOf(request: Txt2img, factor: number) {
   };
 }
 
+/** Whether another model is to go on; at 1 it would never begin. */
+const hasRefiner = ({ refiner_checkpoint, refiner_switch_at }: Txt2img | Img2img): boolean =>
+  !isSame(refiner_checkpoint, "checkpoint") && (refiner_switch_at ?? 0) < 1;
+
 function refuseUnsupported(request: Txt2img | Img2img, more: Record<string, boolean>): void {
   refuseScripts(request);
   const asked = {
@@ -245,8 +263,6 @@ function refuseUnsupported(request: Txt2img | Img2img, more: Record<string, bool
     s_churn: (request.s_churn ?? 0) > 0,
     s_tmin: (request.s_tmin ?? 0) > 0,
     s_noise: (request.s_noise ?? 1) !== 1,
-    refiner_checkpoint:
-      !isSame(request.refiner_checkpoint, "checkpoint") && (request.refiner_switch_at ?? 1) < 1,
     infotext: Boolean(request.infotext),
     ...more,
   };
