@@ -78,6 +78,7 @@ export { type PictureSeeding, type Seeding, seedsOfPicture } from "./options/see
 export type { SizeConditioning, TextOptions } from "./options/text-options.js";
 export type { UpscaleOptions } from "./options/upscale.js";
 export { defaultModelFor, generate } from "./pipeline/generate.js";
+export { describeHubModel, type HubModelCard } from "./pipeline/hub-model.js";
 export {
   describeUpscaler,
   ImageUpscaler,

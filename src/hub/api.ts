@@ -23,27 +23,34 @@ const Revision = z.object({
 
 /** The commit that a revision stands for now, and the names of its files. */
 export async function askRevision(question: HubQuestion): Promise<{ commit: string; available: string[] }> {
-  const { repo, revision, settings, signal } = question;
-  const address = `${settings.endpoint}/api/models/${repo}/revision/${encodeURIComponent(revision)}`;
-  const ask = async () => {
-    const response = await hubRequest(settings, address, { timeout: settings.answerTimeout, signal });
-    if (response.statusCode === 200) return readText(response, signal);
-    discard(response);
-    throw refusal(response, { repo, revision, settings, guess: await guess(question, response) });
-  };
-  const text = await withRetries(settings, signal, ask, { impatient: true });
-  const answer = parseOrUndefined(text);
+  const answer = await askModel(question);
   const parsed = Revision.safeParse(answer);
   if (!parsed.success)
     throw new DiffusionError(
       "DOWNLOAD",
-      `${address} did not answer as the hub does: ${inWords(firstProblem(parsed.error, answer), "its JSON")}`,
+      `${addressOf(question)} did not answer as the hub does: ${inWords(firstProblem(parsed.error, answer), "its JSON")}`,
       {
         hint: "Is HF_ENDPOINT the address of a Hugging Face mirror?",
       },
     );
   const { sha, siblings } = parsed.data;
   return { commit: sha, available: siblings.map(({ rfilename }) => rfilename).filter(isSafePath) };
+}
+
+const addressOf = ({ repo, revision, settings }: HubQuestion): string =>
+  `${settings.endpoint}/api/models/${repo}/revision/${encodeURIComponent(revision)}`;
+
+/** All that the hub says of a model at a revision; undefined for what is no JSON. */
+export async function askModel(question: HubQuestion): Promise<unknown> {
+  const { repo, revision, settings, signal } = question;
+  const address = addressOf(question);
+  const ask = async () => {
+    const response = await hubRequest(settings, address, { timeout: settings.answerTimeout, signal });
+    if (response.statusCode === 200) return readText(response, signal);
+    discard(response);
+    throw refusal(response, { repo, revision, settings, guess: await guess(question, response) });
+  };
+  return parseOrUndefined(await withRetries(settings, signal, ask, { impatient: true }));
 }
 
 function parseOrUndefined(text: string): unknown {

@@ -55,10 +55,7 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
     if (missing) return;
     const sent = hasPrompt ? styled(form) : form;
     const wildcards = hasPrompt && usesWildcards(sent);
-    void submitJob(() => bodyOf(mode, sent, source, { model, followed, wildcards }), {
-      before: takesPicture ? source.image : "",
-      lost: t("connectionLost"),
-    });
+    void submitJob(() => bodyOf(mode, sent, source, { model, followed, wildcards }), t("connectionLost"));
   };
   const [endless, setEndless] = useEndless(submit);
   return (

@@ -6,8 +6,6 @@ import { createStore } from "./store.js";
 /** The job that the page shows, and what went wrong with it. */
 export interface CurrentJob {
   readonly job?: JobView;
-  /** What was sent, for the comparison. */
-  readonly before?: string;
   readonly problem?: string;
   readonly sending: boolean;
 }
@@ -20,32 +18,29 @@ export const isActive = ({ status }: Pick<JobView, "status">): boolean =>
 let stopFollowing = () => {};
 
 /** Sends a job and follows it. */
-export async function submitJob(
-  bodyOf: () => Promise<object>,
-  { before, lost }: { readonly before: string; readonly lost: string },
-): Promise<void> {
+export async function submitJob(bodyOf: () => Promise<object>, lost: string): Promise<void> {
   currentJob.set({ sending: true });
   try {
-    follow(await ask("POST /jobs", { body: await bodyOf() }), before, lost);
+    follow(await ask("POST /jobs", { body: await bodyOf() }), lost);
   } catch (error) {
     currentJob.set({ sending: false, problem: problemOf(error, lost) });
   }
 }
 
-function follow(job: JobView, before: string, lost: string): void {
+function follow(job: JobView, lost: string): void {
   stopFollowing();
-  const show = (job: JobView) => currentJob.set({ job, before, sending: false });
+  const show = (job: JobView) => currentJob.set({ job, sending: false });
   show(job);
-  void remember("result", { id: job.id, before });
+  void remember("result", { id: job.id });
   if (!isActive(job)) return;
   const stop = followJob(job.id, show, async () => {
     await lookForServer();
     // The server is there, and no longer tells of it.
-    if (connection.get() === "fine") setTimeout(() => void again(job.id, before, lost), 1000);
+    if (connection.get() === "fine") setTimeout(() => void again(job.id, lost), 1000);
   });
   // What was going on when the server went away may have ended, or begun again, by the time it is back.
   const back = connection.subscribe(() => {
-    if (connection.get() === "fine" && currentJob.get().job?.id === job.id) void again(job.id, before, lost);
+    if (connection.get() === "fine" && currentJob.get().job?.id === job.id) void again(job.id, lost);
   });
   stopFollowing = () => {
     stop();
@@ -53,11 +48,11 @@ function follow(job: JobView, before: string, lost: string): void {
   };
 }
 
-async function again(id: string, before: string, lost: string): Promise<void> {
+async function again(id: string, lost: string): Promise<void> {
   const known = currentJob.get().job;
   if (known?.id !== id || !isActive(known)) return;
   try {
-    follow(await ask("GET /jobs/:id", { at: id }), before, lost);
+    follow(await ask("GET /jobs/:id", { at: id }), lost);
   } catch (error) {
     // The server is back without it.
     if (error instanceof ServerError) currentJob.set({ sending: false, problem: error.message });
@@ -70,13 +65,10 @@ export async function resumeJob(lost: string): Promise<void> {
   const last = await kept("result");
   if (currentJob.get().job || currentJob.get().sending) return;
   const [active] = jobs;
-  if (active) {
-    const before = active.id === last?.id ? last.before : (active.request.image?.url ?? "");
-    return follow(active, before, lost);
-  }
+  if (active) return follow(active, lost);
   if (!last) return;
   const job = await ask("GET /jobs/:id", { at: last.id }).catch(() => undefined);
-  if (job) follow(job, last.before, lost);
+  if (job) follow(job, lost);
   else await forget("result");
 }
 

@@ -7,8 +7,8 @@ interface Kept {
   readonly sources: Sources;
   /** What is followed, by the id of its unit. */
   readonly followed: Followed;
-  /** The job that was shown last, and what it was made from. */
-  readonly result: { readonly id: string; readonly before: string };
+  /** The job that was shown last. */
+  readonly result: { readonly id: string };
 }
 
 let opened: ReturnType<typeof createStore> | undefined;

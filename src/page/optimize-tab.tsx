@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import { models, refreshModels } from "./catalog.js";
 import { Radios, Select, TextField } from "./fields/fields.js";
 import { problemOf } from "./jobs.js";
+import { HubCard } from "./models/hub-card.js";
 import { ask } from "./server.js";
 import { useStore, useWords } from "./store.js";
 
@@ -52,6 +53,7 @@ export function OptimizeTab() {
         {chosen === "" && (
           <>
             <TextField label={t("modelPath")} value={path} onChange={setPath} />
+            <HubCard name={path} />
             <TextField
               label={t("token")}
               hint={t("tokenHint")}

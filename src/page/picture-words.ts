@@ -90,6 +90,9 @@ export const pictureWords = {
   toDownload: ["{0} to download", "下载 {0}"],
   inMemory: ["about {0} of memory at {1}", "约需内存 {0}（{1}）"],
   licence: ["Licence", "许可证"],
+  licenceUnknown: ["none is named: look at the model's page", "未注明：请查看模型页面"],
+  tags: ["Tags", "标签"],
+  otherOfHub: ["Another model of the hub", "Hub 上的其他模型"],
   scriptNote: [
     "The model was trained on English: words in this script mean little to it.",
     "模型以英文训练，难以理解此文字；请使用英文。",

@@ -37,6 +37,14 @@ export interface OpenedPage {
   readonly close: () => Promise<void>;
 }
 
+/** The page on a tiny model, which it begins with: pictures are made in a moment. */
+export const openTinyPage = (context: BrowserContextOptions = {}): Promise<OpenedPage> =>
+  openPage(
+    ["models/tiny-sd1"],
+    (folder) => ({ models: join(folder, "models"), model: join(folder, "models", "tiny-sd1") }),
+    context,
+  );
+
 /**
  * @param copied folders of the reference values that the server finds as `<folder>/<name>`: "models/tiny-sd1"
  * @param options of the server, which may need the folder

@@ -9,6 +9,13 @@ export interface HubRepo {
   /** Names besides main and the commit. */
   readonly refs?: readonly string[];
   readonly gated?: boolean;
+  /** What its card says of it. */
+  readonly card?: {
+    readonly license?: string;
+    readonly license_name?: string;
+    readonly license_link?: string;
+  };
+  readonly tags?: readonly string[];
   /** Announced instead of the real sizes. */
   readonly claimedSize?: number;
 }
@@ -135,6 +142,9 @@ function answer(
     return void json({
       id: name,
       sha: commit,
+      ...(repo.tags && { tags: repo.tags }),
+      ...(repo.card && { cardData: repo.card }),
+      gated: repo.gated ? "manual" : false,
       siblings: Object.keys(repo.files).map((rfilename) => ({ rfilename })),
     });
 

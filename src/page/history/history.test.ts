@@ -1,9 +1,8 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { unzipSync } from "fflate";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { browserPresent, type OpenedPage, openPage } from "../../testing/browser.js";
+import { browserPresent, type OpenedPage, openTinyPage } from "../../testing/browser.js";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
@@ -11,10 +10,7 @@ describe.runIf(browserPresent)("the history", () => {
   let opened: OpenedPage;
   let page: Page;
   beforeAll(async () => {
-    opened = await openPage(["models/tiny-sd1"], (folder) => ({
-      models: join(folder, "models"),
-      model: join(folder, "models", "tiny-sd1"),
-    }));
+    opened = await openTinyPage();
     ({ page } = opened);
     for (const [prompt, count] of [
       ["a red car", 1],

@@ -1,10 +1,13 @@
 import { Download } from "lucide-preact";
+import { useState } from "preact/hooks";
 import { models, refreshModels } from "../catalog.js";
+import { TextField } from "../fields/fields.js";
 import { problemOf } from "../jobs.js";
 import { go, note } from "../navigation.js";
 import { ask } from "../server.js";
 import { useStore, useWords } from "../store.js";
 import type { Word } from "../words.js";
+import { HubCard } from "./hub-card.js";
 
 interface Suggested {
   readonly name: string;
@@ -47,6 +50,7 @@ const suggested: readonly Suggested[] = [
 /** What the included model can do, and what can be added by one press; open as long as nothing was added. */
 export function FirstRun() {
   const t = useWords();
+  const [other, setOther] = useState("");
   const { models: entries, preparation } = useStore(models);
   const busy = preparation?.status === "running";
   const alone = entries.every(({ origin }) => origin === "included");
@@ -84,6 +88,20 @@ export function FirstRun() {
           </li>
         ))}
       </ul>
+      <form
+        class="other-model"
+        noValidate // the server says it in words
+        onSubmit={(event) => {
+          event.preventDefault();
+          void add(other.trim());
+        }}
+      >
+        <TextField label={t("otherOfHub")} value={other} placeholder="owner/name" onChange={setOther} />
+        <HubCard name={other} />
+        <button type="submit" disabled={busy || other.trim() === ""}>
+          <Download /> {t("download1")}
+        </button>
+      </form>
     </details>
   );
 }

@@ -6,12 +6,14 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { encodePng } from "../../index.js";
 import { grey } from "../../server/fixture.js";
 import { browserPresent, type OpenedPage, openPage } from "../../testing/browser.js";
+import { startHub, type TestHub } from "../../testing/hub-server.js";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 describe.runIf(browserPresent)("styles, wildcards, LoRAs and models on the page", () => {
   let opened: OpenedPage;
   let page: Page;
+  let hub: TestHub;
   beforeAll(async () => {
     const folder = await mkdtemp(join(tmpdir(), "styles-"));
     await writeFile(
@@ -22,6 +24,15 @@ describe.runIf(browserPresent)("styles, wildcards, LoRAs and models on the page"
     await writeFile(join(folder, "lists", "colour.txt"), "red\ngreen\n");
     await writeFile(join(folder, "loras", "toy.safetensors"), "");
     await writeFile(join(folder, "loras", "toy.png"), encodePng(grey(64, 64)));
+    hub = await startHub({
+      "somebody/paintings": {
+        files: {},
+        tags: ["diffusers", "text-to-image", "license:other", "region:us"],
+        card: { license: "other", license_name: "my-licence", license_link: "https://example.org/licence" },
+      },
+      "somebody/gated": { files: {}, gated: true, tags: ["license:mit"] },
+    });
+    process.env.HF_ENDPOINT = hub.url;
     opened = await openPage(["models/tiny-sd1"], (own) => ({
       models: join(own, "models"),
       model: join(own, "models", "tiny-sd1"),
@@ -34,7 +45,11 @@ describe.runIf(browserPresent)("styles, wildcards, LoRAs and models on the page"
     await page.getByRole("spinbutton", { name: "Height" }).fill("64");
     await page.getByRole("spinbutton", { name: "Sampling steps" }).fill("2");
   });
-  afterAll(async () => opened?.close());
+  afterAll(async () => {
+    delete process.env.HF_ENDPOINT;
+    await opened?.close();
+    await hub?.close();
+  });
 
   const parameters = async () => {
     await page.locator("form").getByRole("button", { name: "Generate", exact: true }).click();
@@ -115,10 +130,25 @@ describe.runIf(browserPresent)("styles, wildcards, LoRAs and models on the page"
       .getByText("2.1 GB to download · about 4 GB of memory at 512 × 512 · Licence: CreativeML OpenRAIL-M")
       .waitFor();
     expect(await page.getByRole("button", { name: /^Download and prepare: / }).count()).toBe(3);
+    await page.getByLabel("Another model of the hub").fill("somebody/paintings");
+    const card = page.getByRole("region", { name: "somebody/paintings" });
+    await card.getByText("Licence: my-licence").waitFor();
+    expect(await card.getByRole("link").getAttribute("href")).toBe("https://example.org/licence");
+    expect(await card.getByRole("listitem").allTextContents()).toEqual(["diffusers", "text-to-image"]);
+    await page.getByLabel("Another model of the hub").fill("somebody/nothing");
+    await page.getByRole("alert").filter({ hasText: "somebody/nothing" }).waitFor();
+    await opened.shot("models-hub");
+    await opened.open("Optimize model");
+    await page.getByLabel("Model", { exact: true }).selectOption("another one: hub name");
+    await page.getByLabel("Hub name (owner/name)").fill("somebody/gated");
+    const gated = page.getByRole("region", { name: "somebody/gated" });
+    await gated.getByText("Licence: mit").waitFor();
+    await gated.getByText(/gated ones: accept the conditions/).waitFor();
     await opened.open("Upscale");
     const names = await page.getByLabel("Upscaler").locator("option").allTextContents();
     expect(names.slice(-2)).toEqual(["Lanczos", "Nearest"]);
     expect(names[0]).toBe("emoji-x4-compact");
-    expect(opened.complaints.filter((line) => !line.startsWith("server: "))).toEqual([]);
+    // The hub's refusal is one of the page's answers.
+    expect(opened.complaints.filter((line) => !/^server: |status of 502/.test(line))).toEqual([]);
   });
 });

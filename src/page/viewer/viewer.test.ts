@@ -1,7 +1,6 @@
-import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { browserPresent, type OpenedPage, openPage } from "../../testing/browser.js";
+import { browserPresent, type OpenedPage, openTinyPage } from "../../testing/browser.js";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
@@ -9,10 +8,7 @@ describe.runIf(browserPresent)("looking at pictures", () => {
   let opened: OpenedPage;
   let page: Page;
   beforeAll(async () => {
-    opened = await openPage(["models/tiny-sd1"], (folder) => ({
-      models: join(folder, "models"),
-      model: join(folder, "models", "tiny-sd1"),
-    }));
+    opened = await openTinyPage();
     ({ page } = opened);
     await page.getByLabel("Prompt", { exact: true }).fill("a dog");
     await page.getByRole("spinbutton", { name: "Width" }).fill("64");

@@ -1,4 +1,4 @@
-import type { countTokens, ModelInfo, SchedulerEntry, scheduleTypes } from "../../index.js";
+import type { countTokens, HubModelCard, ModelInfo, SchedulerEntry, scheduleTypes } from "../../index.js";
 import type { Style } from "../../options/styles.js";
 import type { ModelOption, ModelState, Precision } from "../jobs/model-option.js";
 import type { Preparation } from "../jobs/prepare.js";
@@ -22,6 +22,7 @@ export interface Answers {
   "GET /models": ModelList;
   "POST /models/current": ModelView;
   "POST /models/prepare": Preparation;
+  "GET /models/hub": HubModelCard;
   "GET /models/prepare/:id": Preparation;
   "DELETE /models/prepare/:id": Preparation;
   "DELETE /models/:label": undefined;

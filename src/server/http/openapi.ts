@@ -51,6 +51,9 @@ export const routes: Readonly<Record<string, Described>> = {
   "DELETE /favourites/:key": { summary: "Takes it off them; the picture stays" },
   "GET /models": { summary: "The models and their state, the precisions, and the latest preparation" },
   "POST /models/current": { summary: "Chooses the model for requests that name none", body: chooseBody },
+  "GET /models/hub": {
+    summary: "What the hub says of a model before it is downloaded: licence, tags. Query: name (owner/name)",
+  },
   "POST /models/prepare": {
     summary: 'Downloads and converts a model (the page\'s "Optimize model")',
     body: prepareBody,

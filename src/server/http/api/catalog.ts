@@ -3,6 +3,7 @@ import { z } from "zod";
 import {
   countTokens,
   cpuFlags,
+  describeHubModel,
   loadTokenizer,
   precisions,
   schedulerEntries,
@@ -31,6 +32,7 @@ export const prepareBody = z.strictObject({
     .optional()
     .describe("access token for the hub; kept in memory only, until the work is done"),
 });
+const hubQuery = z.object({ name: z.string().min(1).max(300) });
 export const chooseBody = z.strictObject({ model: z.string().max(200) });
 export const tokensBody = z.strictObject({
   model: z.string().max(200).optional(),
@@ -70,6 +72,13 @@ export function catalogApi({ models, limits, styles, wildcards }: Parts, prepara
   app.post("/models/current", async (c) => {
     const { model } = checked(chooseBody, await c.req.json().catch(badJson));
     return c.json(view(await models.choose(model)));
+  });
+
+  app.get("/models/hub", async (c) => {
+    const { name } = checked(hubQuery, c.req.query());
+    return c.json(
+      (await describeHubModel(name, { signal: c.req.raw.signal })) satisfies Answers["GET /models/hub"],
+    );
   });
 
   app.post("/models/prepare", async (c) => {
