@@ -23,6 +23,7 @@ interface Flags {
   readonly vaeDir?: string;
   readonly controlDir?: string;
   readonly ipAdapterDir?: string;
+  readonly taesdDir?: string;
   readonly upscalerDir?: string;
   readonly styles?: string;
   readonly wildcards?: string;
@@ -72,6 +73,7 @@ export function addServe(program: Command, session: Session): void {
       "--ip-adapter-dir <folder>",
       "IP-Adapters that requests can name, each with image_encoder beside it",
     )
+    .option("--taesd-dir <folder>", "small decoders (TAESD) for previews, each called as its model is")
     .option(
       "--upscaler-dir <folder>",
       "ESRGAN and SRVGGNetCompact (.pth, .safetensors) that requests can name",

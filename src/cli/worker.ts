@@ -17,6 +17,7 @@ interface Flags {
   readonly vaeDir?: string;
   readonly controlDir?: string;
   readonly ipAdapterDir?: string;
+  readonly taesdDir?: string;
   readonly upscalerDir?: string;
   readonly config?: string;
   readonly prediction?: Prediction;
@@ -58,6 +59,7 @@ export function addWorker(program: Command, session: Session): void {
     .option("--vae-dir <folder>", "autoencoders that can be chosen, as on the server")
     .option("--control-dir <folder>", "ControlNets and T2I-Adapters, as on the server")
     .option("--ip-adapter-dir <folder>", "IP-Adapters, as on the server")
+    .option("--taesd-dir <folder>", "small decoders (TAESD) for previews, each called as its model is")
     .option("--upscaler-dir <folder>", "networks that enlarge pictures, as on the server")
     .option("--data <folder>", "where pictures are kept: the same folder as the server's")
     .addOption(
@@ -80,7 +82,7 @@ export function addWorker(program: Command, session: Session): void {
 async function run(flags: Flags, session: Session): Promise<void> {
   const { data, images, threads, memory, hang, grace, model, models, queue } = flags;
   const { config, prediction } = flags;
-  const { loraDir, embeddingsDir, vaeDir, controlDir, ipAdapterDir, upscalerDir } = flags;
+  const { loraDir, embeddingsDir, vaeDir, controlDir, ipAdapterDir, taesdDir, upscalerDir } = flags;
   const graceMs = grace * 1000;
   const name = processName();
   const start = async () => {
@@ -106,6 +108,7 @@ async function run(flags: Flags, session: Session): Promise<void> {
       ...(vaeDir && { vaeDir }),
       ...(controlDir && { controlDir }),
       ...(ipAdapterDir && { ipAdapterDir }),
+      ...(taesdDir && { taesdDir }),
       ...(upscalerDir && { upscalerDir }),
       ...(data && { dataDir: data }),
       ...(images && { images }),

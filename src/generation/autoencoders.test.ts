@@ -74,6 +74,26 @@ describe("autoencoders from elsewhere", () => {
     expect(steps[0]!.previews![0]!.width).toBe(images[0]!.width);
   });
 
+  it("previews alone are its work where that is asked for: results stay the VAE's", {
+    timeout: 300_000,
+  }, async () => {
+    const plain = await tinyModel(c.config.model, {});
+    const model = await tinyModel(c.config.model, { taesd, taesdFor: "previews" });
+    const last = async (model: StableDiffusion) => {
+      const events: ProgressEvent[] = [];
+      const onProgress = (event: ProgressEvent) => void events.push(event);
+      const { images } = await model.generate({ ...optionsOf(c), preview: true, onProgress });
+      const steps = events.filter((event) => event.type === "step");
+      return { images, preview: steps.at(-1)!.previews![0]! };
+    };
+    const [own, both] = [await last(plain), await last(model)];
+    expect(both.images).toEqual(own.images);
+    expect(both.preview).not.toEqual(own.images[0]);
+    const { width, height } = own.images[0]!;
+    expect([both.preview.width, both.preview.height]).toEqual([width, height]);
+    expect(own.preview.width).toBeLessThan(both.preview.width);
+  });
+
   it("one that does not fit is refused", async () => {
     const load = (model: string, options: object) => StableDiffusion.load(goldenPath(model), options);
     await expect(load("models/tiny-x4-upscaler", { taesd })).rejects.toThrow(

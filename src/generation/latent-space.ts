@@ -18,11 +18,11 @@ export const encodeImage = (loaded: Loaded, image: Image): Promise<Posterior> =>
 
 /** The picture that latents stand for; models without a VAE work on pixels. A small decoder goes first. */
 export async function decodeLatents(
-  { networks }: Pick<Loaded, "networks">,
+  { networks, taesdFor }: Pick<Loaded, "networks" | "taesdFor">,
   latents: Latents,
   options: VaeOptions = {},
 ): Promise<Image> {
-  const vae = networks.taesd ?? networks.vae;
+  const vae = (taesdFor === "previews" ? undefined : networks.taesd) ?? networks.vae;
   const values = vae ? await vae.decode(toVaeScale(latents, vae.config), options) : latents;
   return valuesToImages(values)[0]!;
 }

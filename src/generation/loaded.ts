@@ -18,6 +18,8 @@ export interface Loaded {
   /** One for each text encoder. */
   readonly tokenizers: readonly Tokenizer[];
   readonly traits: ModelTraits;
+  /** Results are left to the VAE. */
+  readonly taesdFor?: "previews";
 }
 
 /** The same with these adapters over its weights, and the tokenizers that know their words. */

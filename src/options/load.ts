@@ -53,6 +53,8 @@ export interface LoadOptions extends FindOptions {
   vae?: string;
   /** A small decoder (AutoencoderTiny, such as madebyollin/taesd) for results and previews: folder or hub name. */
   taesd?: string;
+  /** What `taesd` decodes: "all" (default), or "previews", which leaves results to the VAE. */
+  taesdFor?: "all" | "previews";
   /** Folder of LoRAs that prompts may name: `<lora:name:0.8>` is name.safetensors in it, or in a folder in it. */
   loraDir?: string;
   /**
@@ -134,6 +136,11 @@ export const loadOptions = {
     schema: text,
     about: "a small decoder for results and previews: folder or hub name",
     flag: "<model>",
+  },
+  taesdFor: {
+    schema: oneOf(["all", "previews"]),
+    about: "what --taesd decodes: all (default), or previews, which leaves results to the VAE",
+    flag: "<what>",
   },
   config: {
     schema: text,

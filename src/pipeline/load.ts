@@ -116,7 +116,8 @@ function assemble(
   const { signal: _, ...hub } = elsewhere(options);
   const locate = (name: string) => locateModel(name, hub);
   const networks = createNetworks(model, engine, networksOptions);
-  const loaded = { model, networks, tokenizers, traits: traitsOf(model) };
+  const whole = { model, networks, tokenizers, traits: traitsOf(model) };
+  const loaded: Loaded = options.taesdFor === "previews" ? { ...whole, taesdFor: "previews" } : whole;
   const encoderOf = (folder: string) => openComponentFolder(folder, variantOf(options));
   return {
     ...{ loaded, engine, locate, listeners },
@@ -128,7 +129,7 @@ function assemble(
     }, locate),
     control: controlOpener(model, engine, networksOptions, options),
     upscaler: upscalerOpener(engine, networksOptions, options),
-    preview: createPreviewer(loaded),
+    preview: createPreviewer(whole),
     memory: memoryFor(options.memoryLimit),
     ...(turns && { turns }),
   };

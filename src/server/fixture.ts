@@ -51,6 +51,7 @@ export async function testServer(
     loraDir?: string;
     embeddingsDir?: string;
     ipAdapterDir?: string;
+    taesdDir?: string;
     vaeDir?: string;
     controlDir?: string;
     upscalerDir?: string;

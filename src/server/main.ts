@@ -62,6 +62,8 @@ export interface ServeOptions {
   readonly controlDir?: string;
   /** A folder of IP-Adapters that requests can name, each with its image encoder in a folder image_encoder beside it. */
   readonly ipAdapterDir?: string;
+  /** A folder of small decoders (TAESD) for previews, each called as its model is. */
+  readonly taesdDir?: string;
   /** A folder of networks that enlarge pictures: ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
   readonly upscalerDir?: string;
   /** A CSV file of styles, as the web UI writes it. */

@@ -32,6 +32,8 @@ export interface WorkerOptions {
   readonly controlDir?: string;
   /** A folder of IP-Adapters: what the server's folder has. */
   readonly ipAdapterDir?: string;
+  /** A folder of small decoders (TAESD) for previews, each called as its model is. */
+  readonly taesdDir?: string;
   /** A folder of networks that enlarge pictures: ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
   readonly upscalerDir?: string;
   /** Where pictures are kept: the same folder as the server's. */

@@ -10,10 +10,18 @@ import {
 import { errorOf } from "../refusal.js";
 import type { ModelOption, ModelState } from "./model-option.js";
 
+/** Paths of what decodes in place of the model's own autoencoder, or makes its previews. */
+export interface Decoders {
+  readonly vae?: string | undefined;
+  readonly taesd?: string | undefined;
+}
+
 interface Loaded {
   readonly model: Promise<StableDiffusion>;
   /** Path of the autoencoder that it was loaded with, if not its own. */
   readonly vae: string | undefined;
+  /** Path of what makes its previews. */
+  readonly taesd: string | undefined;
   /** Ends the loading. */
   readonly stop: AbortController;
   isLoaded: boolean;
@@ -40,13 +48,9 @@ export class LoadedModels {
     return this.#states.get(label) ?? { status: "idle" };
   }
 
-  /** Loads the model unless it is there. @param vae path of an autoencoder in place of the model's own */
-  async generate(
-    option: ModelOption,
-    options: GenerateOptions,
-    vae: string | undefined,
-  ): Promise<GenerateResult> {
-    const loaded = this.#acquire(option, vae);
+  /** Loads the model unless it is there. */
+  async generate(option: ModelOption, options: GenerateOptions, decoders: Decoders): Promise<GenerateResult> {
+    const loaded = this.#acquire(option, decoders);
     loaded.users++;
     const first = this.state(option.label).status !== "ready";
     try {
@@ -77,10 +81,10 @@ export class LoadedModels {
     if (this.#loaded.get(label) === loaded) this.#loaded.delete(label);
   }
 
-  #acquire(option: ModelOption, chosen: string | undefined): Loaded {
+  #acquire(option: ModelOption, chosen: Decoders): Loaded {
     const known = this.#loaded.get(option.label);
-    const vae = option.info.kind === "unconditional" ? undefined : chosen;
-    if (known?.vae === vae && known) return known;
+    const { vae, taesd } = option.info.kind === "unconditional" ? {} : chosen;
+    if (known && known.vae === vae && known.taesd === taesd) return known;
     this.#loaded.delete(option.label);
     if (known?.users === 0) void dispose(known);
     this.#evict();
@@ -91,11 +95,12 @@ export class LoadedModels {
       signal: stop.signal,
       precision: option.precision,
       ...(vae !== undefined && { vae }),
+      ...(taesd !== undefined && { taesd, taesdFor: "previews" }),
       // What was prepared is on disk; asking the hub again would need its token again.
       ...(option.origin === "prepared" && { offline: true }),
       onProgress: (event) => this.#progress(option.label, event),
     });
-    const loaded = { model, vae, stop, isLoaded: false, users: 0, used: performance.now() };
+    const loaded = { model, vae, taesd, stop, isLoaded: false, users: 0, used: performance.now() };
     this.#loaded.set(option.label, loaded);
     model.then(
       () => {

@@ -34,6 +34,8 @@ export interface AdapterFolders {
   readonly controlDir?: string | undefined;
   /** IP-Adapters, each with its image encoder in a folder image_encoder beside it. */
   readonly ipAdapterDir?: string | undefined;
+  /** Small decoders (TAESD) for previews, each called as its model is. */
+  readonly taesdDir?: string | undefined;
   /** ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
   readonly upscalerDir?: string | undefined;
 }
@@ -45,9 +47,10 @@ export const foldersOf = ({
   vaeDir,
   controlDir,
   ipAdapterDir,
+  taesdDir,
   upscalerDir,
 }: AdapterFolders): AdapterFolders => ({
-  ...{ loraDir, embeddingsDir, vaeDir, controlDir, ipAdapterDir, upscalerDir },
+  ...{ loraDir, embeddingsDir, vaeDir, controlDir, ipAdapterDir, taesdDir, upscalerDir },
 });
 
 /** The models that requests can name, and those of them that are loaded. */
@@ -324,12 +327,14 @@ export class Models {
   }
 
   /** @param vae the autoencoder, undefined for the model's own; default: the chosen one */
-  generate(
+  async generate(
     option: ModelOption,
     options: GenerateOptions,
     { vae }: { readonly vae: WeightFile | undefined } = { vae: this.#vae },
   ): Promise<GenerateResult> {
-    return this.#loaded.generate(option, options, vae?.path);
+    const decoders = await weightFiles(this.#folders.taesdDir, { parts: true });
+    const taesd = decoders.find(({ name }) => name === option.name);
+    return this.#loaded.generate(option, options, { vae: vae?.path, taesd: taesd?.path });
   }
 
   unload(label: string): Promise<void> {

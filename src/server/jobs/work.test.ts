@@ -1,7 +1,12 @@
+import { cp, mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { encodePng } from "../../index.js";
+import { decodePng, encodePng } from "../../index.js";
+import { goldenPath } from "../../testing/golden.js";
 import { grey, type TestServer, testServer } from "../fixture.js";
 import type { Job } from "../queue/queue.js";
+import type { WorkHooks } from "./running.js";
 import { libraryWork } from "./work.js";
 
 let server: TestServer;
@@ -61,4 +66,31 @@ test("what is only enlarged is bounded, too", async () => {
   const work = libraryWork({ ...parts, version: "0.0.0" });
   const request = { kind: "upscale", image, width: 20_000, height: 20_000, upscaler: "Lanczos" } as const;
   await expect(work({ request } as Job, hooks)).rejects.toMatchObject({ code: "TOO_LARGE" });
+});
+
+test("previews are made by the small decoder that is called as the model is", {
+  timeout: 300_000,
+}, async () => {
+  const taesdDir = await mkdtemp(join(tmpdir(), "taesd-"));
+  await cp(goldenPath("models/tiny-taesd"), join(taesdDir, "tiny-sd1"), { recursive: true });
+  const { parts } = await testServer({ taesdDir });
+  try {
+    const model = await parts.models.addPath(goldenPath("models/tiny-sd1"));
+    const work = libraryWork({ ...parts, version: "0.0.0" });
+    const sizes = async (size: { readonly width: number; readonly height: number }) => {
+      const previews: string[] = [];
+      const progress: WorkHooks["progress"] = ({ preview }) => void (preview && previews.push(preview));
+      const request = { kind: "generate", model, count: 1, prompt: "a dog", steps: 2, ...size };
+      await work({ request } as Job, { ...hooks, progress });
+      return new Set(
+        previews.map((preview) => {
+          const { width, height } = decodePng(Buffer.from(preview, "base64")).image;
+          return `${width}x${height}`;
+        }),
+      );
+    };
+    expect(await sizes({ width: 64, height: 32 })).toEqual(new Set(["64x32"]));
+  } finally {
+    await parts.models.dispose();
+  }
 });
