@@ -1,11 +1,15 @@
-/** The page in light and dark, with a picture that it made: npx tsx scripts/pictures/screenshots.ts docs [steps] */
-import { mkdtempSync, rmSync } from "node:fs";
+/**
+ * The page in light and dark, with a picture that it made, and every tab of it:
+ * npx tsx scripts/pictures/screenshots.ts docs [steps]
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { chromium, type Page } from "playwright-core";
 import sharp from "sharp";
 import { build } from "tsup";
 import { pageBuild } from "../../src/page/build.js";
+import { tabs } from "../../src/page/tabs.js";
 import { serve } from "../../src/server/main.js";
 
 const [folder, steps] = process.argv.slice(2);
@@ -32,9 +36,7 @@ try {
   if (steps !== undefined) await page.getByRole("spinbutton", { name: "Sampling steps" }).fill(steps);
   await page.locator("form").getByRole("button", { name: "Generate", exact: true }).click();
   await page.locator(".result .card img").first().waitFor({ timeout: 240_000 });
-  // The form from its top, and no field in use.
-  await page.evaluate("document.activeElement.blur()");
-  await page.evaluate("for (const one of document.querySelectorAll('*')) one.scrollTop = 0");
+  await settle(page);
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
     const png = await page.screenshot();
@@ -42,8 +44,54 @@ try {
       .webp({ quality: 80, effort: 6 })
       .toFile(join(folder, `page-${colorScheme}.webp`));
   }
+  await page.emulateMedia({ colorScheme: "light" });
+  await everyTab(page, join(folder, "tabs"));
 } finally {
   await browser.close();
   await server.close();
   rmSync(work, { recursive: true });
+}
+
+/** The form from its top, and no field in use. */
+async function settle(page: Page): Promise<void> {
+  await page.evaluate("document.activeElement.blur()");
+  await page.evaluate("for (const one of document.querySelectorAll('*')) one.scrollTop = 0");
+}
+
+/** One picture for each, small: what a tab looks like, not what its words say. */
+async function everyTab(page: Page, folder: string): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  for (const prompt of ["a red car", "a cat wearing a party hat"]) await make({ prompt, seed: 7 });
+  await page.locator(".card").getByRole("button", { name: "Image to image" }).click();
+  for (const tab of tabs) {
+    await page.goto(`${server.url}/#${tab}`);
+    await page.locator(`#tab-${tab}[aria-selected=true]`).waitFor();
+    if (tab === "inpaint") await paint(page);
+    await page.waitForLoadState("load");
+    await page.locator(tab === "history" ? ".gallery li:nth-child(3) img" : "#panel").waitFor();
+    await settle(page);
+    await sharp(await page.screenshot())
+      .resize(800)
+      .webp({ quality: 60, effort: 6 })
+      .toFile(join(folder, `${tab}.webp`));
+  }
+}
+
+/** A stroke over the middle of the picture. */
+async function paint(page: Page): Promise<void> {
+  const canvas = page.locator("canvas");
+  await canvas.scrollIntoViewIfNeeded();
+  const { x, y, width, height } = (await canvas.boundingBox())!;
+  await page.mouse.move(x + width / 3, y + height / 2);
+  await page.mouse.down();
+  await page.mouse.move(x + (2 * width) / 3, y + height / 2, { steps: 8 });
+  await page.mouse.up();
+}
+
+async function make(request: object): Promise<void> {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify({ ...request, ...(steps !== undefined && { steps: Number(steps) }) });
+  const answer = await fetch(`${server.url}/jobs`, { method: "POST", headers, body });
+  const { id } = (await answer.json()) as { id: string };
+  await (await fetch(`${server.url}/jobs/${id}/events`)).text();
 }
