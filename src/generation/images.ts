@@ -14,6 +14,7 @@ import { drawNoise } from "./noise.js";
 import { outpaint } from "./outpainting.js";
 import { evaluationsOf, type Pass, schedulerFor } from "./passes.js";
 import { passesOf } from "./plan.js";
+import type { Previewer } from "./previews.js";
 import { runPass } from "./sampling.js";
 import {
   fromImage,
@@ -60,9 +61,13 @@ async function imageMaker(generation: Generation, { image, mask, latents }: Inpu
     case "outpaint":
       return (index, rng) => outpaint(generation, image!, { index, rng });
     case "inpaint": {
-      const { masked, restore, original } = repainting(generation, image!, mask!);
+      const { masked, restore, original, inPlace } = repainting(generation, image!, mask!);
       if (options.strength === 0) return untouched(generation, original, masked.image);
-      return single(generation, await fromMasked(generation, masked), restore);
+      return single(
+        inPlace ? { ...generation, preview: shownBy(generation.preview, inPlace) } : generation,
+        await fromMasked(generation, masked),
+        restore,
+      );
     }
     case "img2img":
       if (latents) return single(generation, await fromLatents(generation, latents, size));
@@ -86,6 +91,11 @@ async function imageMaker(generation: Generation, { image, mask, latents }: Inpu
       throw internal(`nothing makes images of the mode ${options.mode satisfies never}`);
   }
 }
+
+const shownBy =
+  (preview: Previewer, inPlace: (small: Image) => Image): Previewer =>
+  async (latents) =>
+    (await preview(latents)).map(inPlace);
 
 /** No step is run: the picture itself. @param worked what the networks would have worked on */
 async function untouched(generation: Generation, image: Image, worked: Image = image): Promise<MakeImage> {

@@ -5,7 +5,7 @@ import { binarise, blurMask } from "../image/filters.js";
 import { channelsOf, crop, type Image, type Mask, type Size } from "../image/image.js";
 import { doubled, maskFromImage } from "../image/mask.js";
 import { matchColours } from "../image/match-colours.js";
-import { fitImage, type ResizeMode } from "../image/resize.js";
+import { fitImage, type ResizeMode, resize } from "../image/resize.js";
 import { mirror } from "../latents/extent.js";
 import type { Inpainting } from "../options/resolved.js";
 import type { Generation } from "./generation.js";
@@ -18,6 +18,8 @@ export interface Repainting {
   restore(painted: Image): Image;
   /** What comes back where no step is run. */
   readonly original: Image;
+  /** Shows a preview of the part that is worked on where it belongs; absent where that is the whole picture. */
+  readonly inPlace?: (small: Image) => Image;
 }
 
 /**
@@ -98,8 +100,17 @@ function surroundings(
     masked: given,
     original,
     restore: (painted) => applyOverlay(original, matched(generation, painted, given), overlay, region),
+    inPlace: (small) => {
+      const whole = applyOverlay(original, resize(small, size, "nearest"), overlay, region);
+      const scale = Math.min(1, PREVIEW_SIDE / Math.max(whole.width, whole.height));
+      const length = (pixels: number) => Math.max(1, Math.round(pixels * scale));
+      return resize(whole, { width: length(whole.width), height: length(whole.height) }, "bilinear");
+    },
   };
 }
+
+/** Of the longer side of a picture's preview, at most. */
+const PREVIEW_SIDE = 512;
 
 /** With a soft edge, colours fit, too; without one the result is what the model made. */
 const matched = ({ options }: Generation, painted: Image, { image, mask }: Masked): Image =>

@@ -63,6 +63,22 @@ describe("inpainting changes nothing outside the mask, to the bit", () => {
     expect(changes(odd, images[0]!, oddMask)).toEqual({ outside: 0, inside: expect.any(Number) });
   });
 
+  it("nor in the previews, where only the mask's surroundings are worked on", async () => {
+    const previews: Image[] = [];
+    await (await sd1()).generate({
+      ...{ ...base, image, mask, onlyMasked: { padding: 3 }, width: 48, height: 48, preview: true },
+      onProgress: (event) => {
+        if (event.type === "step") previews.push(...event.previews!);
+      },
+    });
+    expect(previews).toHaveLength(2);
+    for (const shown of previews) {
+      const { outside, inside } = changes(image, shown, mask);
+      expect(outside).toBe(0);
+      expect(inside).toBeGreaterThan(500);
+    }
+  });
+
   it("with a mask of another size, and says that it was resized", async () => {
     const small = rectangle(24, 20, [5, 3, 15, 13]);
     const { images, notes } = await (await sd1()).generate({ ...base, image, mask: small });
