@@ -33,7 +33,10 @@ export function App() {
       ? restorePicture(file)
       : Promise.reject(new WrongFile(file.name, "wrongFile"));
     restored.then(
-      ({ mode, word, model }) => (mode ? go(mode, t(word, model)) : note.set(t(word, model))),
+      ({ mode, word, model, leftOut }) => {
+        const told = t(word, model) + (leftOut.length > 0 ? ` ${t("leftOut", leftOut.join(", "))}` : "");
+        return mode ? go(mode, told) : note.set(told);
+      },
       (error: unknown) => note.set(inWords(error)),
     );
   };

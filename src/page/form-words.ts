@@ -15,6 +15,10 @@ export const formWords = {
     "Settings restored. The picture and the mask that it was made from are not in it: choose the picture, and paint what is to be repainted.",
     "设置已恢复。原图和蒙版不在此图中：请选择图片并涂抹要重绘的区域。",
   ],
+  leftOut: [
+    "This page has no field for {0}, so the picture will be another.",
+    "此页面没有 {0} 的设置项，图片会有所不同。",
+  ],
   restoredImage: [
     "Settings restored. The picture that it was made from is not in it: choose it.",
     "设置已恢复。原图不在此图中：请选择原图。",

@@ -1,5 +1,6 @@
 import { models, schedulers } from "./catalog.js";
 import type { Mode } from "./form-store.js";
+import { leftOut } from "./left-out.js";
 import { chooseNoStyles } from "./prompt-styles/prompt-styles.js";
 import { settingsOfFields } from "./restored-settings.js";
 import { ask, type ModelView } from "./server.js";
@@ -13,22 +14,30 @@ export interface Restored {
   readonly word: Word;
   /** The model that is meant. */
   readonly model: string;
+  /** Names of the settings in its text that no form has. */
+  readonly leftOut: readonly string[];
 }
 
 /** Fills the form that a picture was made with by the text inside it. */
 export async function restorePicture(file: File): Promise<Restored> {
   const { parameters } = await ask("POST /sdapi/v1/png-info", { body: { image: await base64Of(file) } });
   const { Model = "", Precision = "FP32" } = parameters;
-  if (Object.keys(parameters).length === 0) return { word: "noParameters", model: "" };
+  if (Object.keys(parameters).length === 0) return { word: "noParameters", model: "", leftOut: [] };
   const entries = models.get().models.filter(({ name }) => name === Model);
   const entry = entries.find(({ label }) => label.endsWith(` ${Precision}`)) ?? entries[0];
   const mode = modeOf(parameters, entry);
   chooseNoStyles();
+  const found = settingsOfFields(parameters, schedulers.get());
   settings.updateOf(mode, {
-    ...settingsOfFields(parameters, schedulers.get()),
+    ...found,
     ...(entry && modelSetting(entry)),
   });
-  return { mode, word: Model && !entry ? "modelMissing" : wordOf(mode), model: Model };
+  return {
+    mode,
+    word: Model && !entry ? "modelMissing" : wordOf(mode),
+    model: Model,
+    leftOut: leftOut(parameters, found),
+  };
 }
 
 const wordOf = (mode: Mode): Word => {
