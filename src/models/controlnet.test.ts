@@ -1,4 +1,7 @@
-import { describe, expect, it } from "vitest";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
 import type { JsonObject } from "../disk/json.js";
 import { type Control, readControl } from "../generation/control.js";
 import type { Values } from "../latents/latents.js";
@@ -8,10 +11,18 @@ import { addResiduals, createControlNet } from "../runtime/networks/controlnet.j
 import { unetInputs } from "../runtime/networks/inputs.js";
 import { createNetworks } from "../runtime/networks/networks.js";
 import type { RuntimeName } from "../runtime/runner.js";
-import { goldenCases, goldenPath, goldenTensor, toNhwc } from "../testing/golden.js";
+import {
+  goldenCases,
+  goldenExtra,
+  goldenPath,
+  goldenTensor,
+  readTensors,
+  toNhwc,
+} from "../testing/golden.js";
 import { inProcess } from "../testing/in-process.js";
 import { thrown } from "../testing/thrown.js";
 import { openComponentFolder, openFolder } from "../weights/folder.js";
+import { openComponent } from "../weights/model.js";
 import { parseControlNetConfig } from "./controlnet-config.js";
 import { parseUNetConfig } from "./unet-config.js";
 
@@ -51,6 +62,40 @@ describe.each<RuntimeName>(["eager", "graph"])("ControlNet, %s", (runtime) => {
       expect(data).toBeCloseTo32(values(expected.unet_sample).data, tolerance);
     },
   );
+});
+
+describe("ControlNets with fewer transformers than half of their UNet, against diffusers", () => {
+  const { engine, options } = inProcess("eager");
+  const tensors = readTensors(goldenExtra("controlnet-small/values.safetensors"));
+  const value = (name: string): Values => toNhwc(tensors.get(name)!);
+  const { unet } = openFolder(goldenPath("models/tiny-sdxl"));
+  const alone = mkdtempSync(join(tmpdir(), "controlnet-"));
+  afterAll(() => rmSync(alone, { recursive: true }));
+
+  /** The weights in a file of their own, without their config.json. */
+  function file(name: string): string {
+    const path = join(alone, `${name}.safetensors`);
+    copyFileSync(goldenExtra(`controlnet-small/${name}/diffusion_pytorch_model.safetensors`), path);
+    return path;
+  }
+
+  it.each(["small", "mid", "uneven"])("%s, as a folder and as one file", async (name) => {
+    const given = {
+      sample: value("sample"),
+      timestep: 400,
+      context: tensors.get("context")!,
+      image: value("picture"),
+      added: { textEmbeds: tensors.get("text_embeds")!, timeIds: tensors.get("time_ids")! },
+    };
+    const base = { pipeline: "StableDiffusionXLPipeline", unet };
+    for (const path of [goldenExtra(`controlnet-small/${name}`), file(name)]) {
+      const net = createControlNet(readControlNet(openComponent(path, base, {})), engine, options);
+      const residuals = await net.run(given);
+      expect(residuals).toHaveLength(7);
+      for (const [i, residual] of residuals.entries())
+        expect(residual.data).toBeCloseTo32(value(`${name}.${i}`).data, tolerance);
+    }
+  });
 });
 
 it("residuals of another kind of UNet are refused before anything is computed", () => {

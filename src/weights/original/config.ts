@@ -58,6 +58,7 @@ export function controlNetConfig(part: Part, base: JsonObject, globalPool: boole
   const text = [...part].find(([name]) => name.endsWith("attn2.to_k.weight"))?.[1].shape[1];
   return {
     ...base,
+    ...(part.has("conv_in.weight") ? wayDown(part) : {}),
     _class_name: "ControlNetModel",
     in_channels: dimension(part, input, 1),
     ...(text === undefined ? {} : { cross_attention_dim: text }),
@@ -68,6 +69,27 @@ export function controlNetConfig(part: Part, base: JsonObject, globalPool: boole
       shape ? [shape[0]!] : [],
     ),
     global_pool_conditions: globalPool,
+  };
+}
+
+/**
+ * The blocks of a ControlNet with diffusers' names: small ones have fewer transformers than the UNet that they are for,
+ * and none in the middle. The way up, which only the UNet has, is left to the defaults.
+ */
+function wayDown(part: Part): JsonObject {
+  const levels = Array.from({ length: count(part, "down_blocks.") }, (_, i) => `down_blocks.${i}.`);
+  const depth = (block: string): number => count(part, `${block}attentions.0.transformer_blocks.`);
+  const middle = depth("mid_block.");
+  const isLast = (i: number): boolean => i === levels.length - 1;
+  return {
+    block_out_channels: levels.map((level) => dimension(part, `${level}resnets.0.conv1.weight`, 0)),
+    layers_per_block: levels.map((level) => count(part, `${level}resnets.`)),
+    down_block_types: levels.map((level) => (depth(level) > 0 ? "CrossAttnDownBlock2D" : "DownBlock2D")),
+    mid_block_type: middle > 0 ? "UNetMidBlock2DCrossAttn" : "UNetMidBlock2D",
+    // A level without attention has no depth of its own; the middle goes by that of the last.
+    transformer_layers_per_block: levels.map((level, i) => depth(level) || (isLast(i) ? middle || 1 : 1)),
+    up_block_types: levels.map((_, i) => (i === 0 ? "UpBlock2D" : "CrossAttnUpBlock2D")),
+    reverse_transformer_layers_per_block: null,
   };
 }
 
