@@ -111,6 +111,44 @@ describe.skipIf(!hasRedis)("LoRAs and autoencoders on a shared queue", () => {
     }
   });
 
+  test("AUTOMATIC1111: interrupt and skip give what there is by then, made by workers", async () => {
+    const worker = await startWorker({ ...shared, model: ["tiny-sd1"], graceMs: 0 });
+    const running = async (after: number) => {
+      const answer = await fetch(`${server.url}/jobs?limit=1`);
+      const [job] = ((await answer.json()) as { jobs: JobView[] }).jobs;
+      return job?.status === "running" && (job.progress?.step ?? 0) > after;
+    };
+    const long = { ...request, steps: 999, width: 64, height: 64, batch_size: 3, sampler_name: "Euler" };
+    try {
+      const waiting = post("/sdapi/v1/txt2img", {
+        ...long,
+        override_settings: { sd_model_checkpoint: "tiny-sd1" },
+      });
+      await expect.poll(() => running(1), { timeout: 120_000 }).toBe(true);
+      await post("/sdapi/v1/skip", {});
+      // The second one is under way when there are more steps than one picture had by then.
+      const finished = async () => {
+        const answer = await fetch(`${server.url}/jobs?limit=1`);
+        const [job] = ((await answer.json()) as { jobs: JobView[] }).jobs;
+        return job?.progress?.finished?.length;
+      };
+      await expect.poll(finished, { timeout: 120_000 }).toBe(1);
+      await post("/sdapi/v1/interrupt", {});
+      const { images, info, detail } = (await waiting) as { images: string[]; info: string; detail?: string };
+      expect(detail).toBeUndefined();
+      // The third was not begun, the second may not have been.
+      expect([1, 2]).toContain(images.length);
+      const { infotexts } = JSON.parse(info) as { infotexts: string[] };
+      for (const [i, base64] of images.entries()) {
+        expect(infotexts[i]).toContain("Interrupted: true");
+        const { width, data } = decodePng(Buffer.from(base64, "base64")).image;
+        expect([width, new Set(data).size > 10]).toEqual([64, true]);
+      }
+    } finally {
+      await worker.close();
+    }
+  });
+
   test("a worker without a LoRA, or with another file under its name, leaves the job to one that has it", async () => {
     const others = mkdtempSync(join(tmpdir(), "loras-"));
     cpSync(join(folders.loraDir, "lora-peft.safetensors"), join(others, "lora-kohya.safetensors"));

@@ -144,25 +144,25 @@ export class Jobs {
   /**
    * Leaves out the picture that is being made, of the given job or of all that run.
    *
-   * @param keep as it is by then, in place of leaving it out; jobs that run elsewhere leave it out
+   * @param keep as it is by then, in place of leaving it out
    */
   skip(id?: string, { keep = false } = {}): void {
     this.#running.skip(id, keep);
     const { ids } = this.#running;
     const elsewhere = id === undefined ? [...this.#attended] : [id];
-    for (const id of elsewhere) if (!ids.has(id)) void this.queue.skip?.(id).catch(() => {});
+    for (const id of elsewhere) if (!ids.has(id)) void this.queue.skip?.(id, keep).catch(() => {});
   }
 
   /**
    * Ends every running job. Pictures that are finished stay with it, and so does the one that is being made, as it is by
-   * then; of jobs that run elsewhere only the former.
+   * then.
    */
   async interrupt(): Promise<void> {
     this.#running.interrupt();
     const attended = await Promise.all([...this.#attended].map((id) => this.queue.get(id)));
     const elsewhere = attended.flatMap((job) => (job?.status === "running" ? [job.id] : []));
     const { ids } = this.#running;
-    await Promise.all(elsewhere.map((id) => ids.has(id) || this.queue.cancel(id)));
+    await Promise.all(elsewhere.map((id) => ids.has(id) || this.queue.interrupt?.(id)));
   }
 
   /**

@@ -1,5 +1,5 @@
 import { DiffusionError } from "../../index.js";
-import type { JobResult } from "../queue/queue.js";
+import type { Interruption, JobResult } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
 
 /** What was asked of the job that runs, or ran last: the web UI's state of that name. */
@@ -28,6 +28,12 @@ export class RunningJob {
   /** Ends the picture that is being made. @param keep as it is by then, in place of leaving it out */
   endPicture(keep: boolean): void {
     (keep ? this.#finishOne : this.#skip).abort();
+  }
+
+  /** Ends it, or the picture that is being made, as it is by then. */
+  end(what: Interruption): void {
+    if (what === "job") this.finish.abort();
+    else this.endPicture(true);
   }
 
   nextPicture(): Skippable {

@@ -140,6 +140,7 @@ export class Running {
       this.#options.jobMs,
     );
     const signal = AbortSignal.any([claim.signal, running.stop.signal]);
+    claim.interrupted?.addEventListener("abort", () => running.end(claim.interrupted!.reason));
     this.#running.set(job.id, running);
     this.#busyLanes.add(job.lane);
     const { images, progress, finished } = toldBy(claim, () => this.#running.get(job.id) === running);

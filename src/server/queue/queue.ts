@@ -32,8 +32,10 @@ export interface JobQueue {
   cancel(id: string): Promise<Job | undefined>;
   /** Lets a waiting job be the next one, whatever came before it. False for one that does not wait. */
   first(id: string): Promise<boolean>;
-  /** Leaves out the picture of a job that is being made by another process. */
-  skip?(id: string): Promise<void>;
+  /** Ends the picture of a job that is being made by another process. @param keep as it is by then, in place of leaving it out */
+  skip?(id: string, keep: boolean): Promise<void>;
+  /** Ends a job that another process runs with what there is by then. Absent where this process runs all of them. */
+  interrupt?(id: string): Promise<void>;
   /**
    * The same for those who ask again and again: what was read up to 200 ms ago, unless it was changed through here.
    * Absent where reading costs nothing.
@@ -58,6 +60,8 @@ export interface Claim {
   readonly job: Job;
   /** Aborted when the job is cancelled, or when the claim has been lost: then nothing may be published. */
   readonly signal: AbortSignal;
+  /** Aborted when another process asks for what there is by then; absent where no other one can. */
+  readonly interrupted?: Interrupted;
   /** Keeps the claim alive and tells how far the job is. */
   heartbeat(progress: JobProgress): Promise<void>;
   finish(outcome: Outcome): Promise<Job>;
@@ -67,6 +71,11 @@ export interface Claim {
    */
   release(reason: JobError): Promise<Job>;
 }
+
+/** What is to end as it is: the whole job, or the picture that is being made. */
+export type Interruption = "job" | "picture";
+/** A signal whose reason is an `Interruption`. */
+export type Interrupted = AbortSignal & { readonly reason: Interruption };
 
 /** The reason of a claim's signal when its job was cancelled. */
 export const cancelled = new Refusal(499, "CANCELLED", "the job was cancelled");

@@ -85,11 +85,33 @@ export async function first(id: string, shared: Shared): Promise<boolean> {
   return moved;
 }
 
-/** The whole leaves out the part that has been under way for longest; a job without parts is all there is. */
-export async function skip(id: string, shared: Shared): Promise<void> {
+/** What is being made ends as it is by then, what waits is not begun. */
+export async function interrupt(id: string, shared: Shared): Promise<void> {
+  const { records } = shared;
+  const record = await records.read(id);
+  if (!record || hasEnded(record.job)) return;
+  const { job } = record;
+  if (job.shards) await records.askToCancel(id);
+  const parts = job.shards ? await records.shards(job) : [job];
+  await Promise.all(
+    parts.map((part) =>
+      part.status === "running" ? records.askToFinish(part.id, "job") : cancel(part.id, shared),
+    ),
+  );
+  if (job.shards) await join(id, shared);
+}
+
+/**
+ * The part that has been under way for longest ends; a job without parts is all there is.
+ *
+ * @param keep as it is by then, in place of leaving it out
+ */
+export async function skip(id: string, keep: boolean, shared: Shared): Promise<void> {
   const record = await shared.records.read(id);
   if (!record || hasEnded(record.job)) return;
   const parts = record.job.shards ? await shared.records.shards(record.job) : [record.job];
   const [first] = parts.filter(({ status }) => status === "running");
-  if (first) await cancel(first.id, shared);
+  if (!first) return;
+  if (keep) await shared.records.askToFinish(first.id, "picture");
+  else await cancel(first.id, shared);
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Worker } from "bullmq";
-import { type Claim, cancelled, type JobQueue } from "../queue.js";
-import { claimOf, take } from "./claims.js";
+import { type Claim, cancelled, type Interruption, type JobQueue } from "../queue.js";
+import { claimOf, type Ends, take } from "./claims.js";
 import { problemOf, type Shared } from "./connection.js";
 import { bullWorker } from "./deliveries.js";
 
@@ -15,6 +15,8 @@ export interface Claiming {
   wake(lane: string): void;
   /** Somebody has cancelled a job, which may run here. */
   cancel(id: string): void;
+  /** Somebody wants what there is by now of a job, which may run here. */
+  finish(id: string, what: Interruption): void;
   readonly bullWorkers: readonly Worker[];
 }
 
@@ -25,7 +27,7 @@ export function claiming(shared: Shared, lanes: readonly string[]): Claiming {
   const sleepers = new Set<() => void>();
   /** Lanes in which nothing was found since somebody last added to them. */
   const empty = new Set<string>();
-  const claims = new Map<string, AbortController>();
+  const claims = new Map<string, Ends>();
   let turn = 0;
   let forgotten = 0;
 
@@ -52,10 +54,10 @@ export function claiming(shared: Shared, lanes: readonly string[]): Claiming {
     const taken = await take(delivery, token, shared);
     empty.delete(lane);
     if (!taken) return "again";
-    const stop = new AbortController();
-    claims.set(taken.job.id, stop);
-    return claimOf(taken, delivery, stop, shared, () => {
-      if (claims.get(taken.job.id) === stop) claims.delete(taken.job.id);
+    const ends: Ends = { stop: new AbortController(), interrupt: new AbortController() };
+    claims.set(taken.job.id, ends);
+    return claimOf(taken, delivery, ends, shared, () => {
+      if (claims.get(taken.job.id) === ends) claims.delete(taken.job.id);
     });
   };
 
@@ -65,7 +67,8 @@ export function claiming(shared: Shared, lanes: readonly string[]): Claiming {
       empty.delete(lane);
       for (const wake of sleepers) wake();
     },
-    cancel: (id) => claims.get(id)?.abort(cancelled),
+    cancel: (id) => claims.get(id)?.stop.abort(cancelled),
+    finish: (id, what) => claims.get(id)?.interrupt.abort(what),
     async claim(accepts, signal) {
       for (;;) {
         signal.throwIfAborted();

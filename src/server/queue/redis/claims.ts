@@ -46,11 +46,12 @@ export async function take(
       continue;
     }
     const spent = job.attempt >= maxAttempts;
-    const next: RecordedJob = record.cancel
-      ? { ...job, status: "cancelled", finished: Date.now() }
-      : spent
-        ? { ...job, status: "lost", finished: Date.now(), error: lost(job) }
-        : { ...job, status: "running", attempt: job.attempt + 1, worker: name, started: Date.now() };
+    const next: RecordedJob =
+      record.cancel || record.finish === "job"
+        ? { ...job, status: "cancelled", finished: Date.now() }
+        : spent
+          ? { ...job, status: "lost", finished: Date.now(), error: lost(job) }
+          : { ...job, status: "running", attempt: job.attempt + 1, worker: name, started: Date.now() };
     if (!(await records.move(record, next, token))) continue;
     if (next.status === "lost") tellLost(next, shared);
     if (hasEnded(next)) continue;
@@ -72,10 +73,18 @@ const lost = (job: Job): JobError => ({
   message: `the worker was lost ${job.attempt} times while this job ran`,
 });
 
+/** The ways in which others end a claim. */
+export interface Ends {
+  /** It was cancelled, or lost. */
+  readonly stop: AbortController;
+  /** What there is by then is wanted. */
+  readonly interrupt: AbortController;
+}
+
 export function claimOf(
   record: JobRecord,
   delivery: Delivery,
-  stop: AbortController,
+  { stop, interrupt }: Ends,
   shared: Shared,
   ended: () => void,
 ): Claim {
@@ -90,6 +99,7 @@ export function claimOf(
       const now = await records.read(job.id);
       if (!now || now.token !== token) stop.abort(claimLost);
       else if (now.cancel) stop.abort(cancelled);
+      else if (now.finish) interrupt.abort(now.finish);
     } catch {
       // Redis is away. The job goes on; whether it still is ours shows when it is back.
     } finally {
@@ -130,6 +140,7 @@ export function claimOf(
   return {
     job,
     signal: stop.signal,
+    interrupted: interrupt.signal,
     async heartbeat(progress) {
       latest = progress;
       telling ??= tell()

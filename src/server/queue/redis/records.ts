@@ -2,6 +2,7 @@ import type { Redis } from "ioredis";
 import type { Log } from "../../log.js";
 import {
   hasEnded,
+  type Interruption,
   type JobProgress,
   type JobStatus,
   jobStatuses,
@@ -20,6 +21,8 @@ export interface JobRecord {
   /** Of the claim that runs it: whoever holds another one may not change it. */
   readonly token: string;
   readonly cancel: boolean;
+  /** What is to be ended as it is by then. */
+  readonly finish?: Interruption;
 }
 
 /**
@@ -30,7 +33,7 @@ export interface JobRecord {
  * and are touched through its public API only.
  *
  * - `job:<id>`, a hash: the job as JSON, its `status`, the `token` of the claim that runs it, `cancel` once somebody
- *   asked for it, and its `order`. This is where exactly-once rests: a script compares status and token before it
+ *   asked for it, `finish` once somebody asked for what there is ("job" or "picture"), and its `order`. This is where exactly-once rests: a script compares status and token before it
  *   writes, so that a result of a worker that lost its claim is never shown. A request with several pictures has a
  *   record for the whole and one for each picture, and BullMQ delivers only the latter.
  * - `damaged:<id>`, the same for a job that nobody could understand: set aside, for people to look at.
@@ -52,7 +55,7 @@ export interface JobRecord {
  * - `probe`, which ends by itself: whether Redis takes writes.
  * - `looking`, which ends by itself: one process has just looked for jobs that BullMQ does not know.
  * - `set-back`, which ends by itself: the clock of Redis' machine was set back, and BullMQ's marks outlast their time.
- * - channels: `wake` (a lane has a new job), `cancel` (of a job that runs), `progress`. They carry hints; whoever
+ * - channels: `wake` (a lane has a new job), `cancel` and `finish` (of a job that runs), `progress`. They carry hints; whoever
  *   misses one finds the same in the records a moment later.
  */
 export type Records = ReturnType<typeof createRecords>;
@@ -180,10 +183,15 @@ export function createRecords(redis: Redis, prefix: string, log: Log = () => {})
 
   /** @returns undefined for a job that there is not, or whose record cannot be understood */
   const read = async (id: string): Promise<JobRecord | undefined> => {
-    const [job, token, cancel] = await redis.hmget(`${prefix}job:${id}`, "job", "token", "cancel");
+    const fields = ["job", "token", "cancel", "finish"];
+    const [job, token, cancel, finish] = await redis.hmget(`${prefix}job:${id}`, ...fields);
     if (job === null || job === undefined) return undefined;
     const known = readRecorded(job, id);
-    if (typeof known !== "string") return { job: known, token: token ?? "", cancel: cancel === "1" };
+    if (typeof known !== "string")
+      return {
+        ...{ job: known, token: token ?? "", cancel: cancel === "1" },
+        ...((finish === "job" || finish === "picture") && { finish }),
+      };
     await damaged(id, known);
     return undefined;
   };
@@ -269,6 +277,11 @@ export function createRecords(redis: Redis, prefix: string, log: Log = () => {})
     async askToCancel(id: string): Promise<void> {
       await redis.hset(`${prefix}job:${id}`, "cancel", "1");
       await redis.publish(`${prefix}cancel`, id);
+    },
+
+    async askToFinish(id: string, what: Interruption): Promise<void> {
+      await redis.hset(`${prefix}job:${id}`, "finish", what);
+      await redis.publish(`${prefix}finish`, JSON.stringify([id, what]));
     },
 
     /** Keeps the progress of a job or a part, and tells that of the whole. */

@@ -3,6 +3,7 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { buildProcesses, startProcess } from "../../../testing/processes.js";
 import { hasRedis, type RedisServer, startRedis } from "../../../testing/redis-server.js";
@@ -378,7 +379,7 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
     });
     await server.enqueue(skipped);
     const first = await take(worker);
-    await server.skip!(skipped.id);
+    await server.skip!(skipped.id, false);
     await until(() => first.signal.aborted);
     await first.finish({ status: "cancelled" });
     await (await take(worker)).finish({ status: "completed", result: result("d") });
@@ -386,6 +387,54 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
       status: "completed",
       result: { images: [{ key: "d" }] },
     });
+  });
+
+  test("what there is by then is asked for: of a picture, and of all that run", async () => {
+    const open = queues();
+    const server = await open();
+    const workers = [await open({ lanes: [lane] }), await open({ lanes: [lane] })];
+    const job = newJob({}, 4);
+    await server.enqueue(job);
+    const first = await take(workers[0]!);
+    await server.skip!(job.id, true);
+    await until(() => first.interrupted!.aborted);
+    expect([first.interrupted!.reason, first.signal.aborted]).toEqual(["picture", false]);
+    await first.finish({ status: "completed", result: result("as it was") });
+    const running = [await take(workers[0]!), await take(workers[1]!)];
+    await server.interrupt!(job.id);
+    for (const claim of running) {
+      await until(() => claim.interrupted!.aborted);
+      expect([claim.interrupted!.reason, claim.signal.aborted]).toEqual(["job", false]);
+    }
+    await running[1]!.finish({ status: "cancelled", result: result("third") });
+    await running[0]!.finish({ status: "cancelled", result: result("second") });
+    expect(await server.get(job.id)).toMatchObject({
+      status: "cancelled",
+      result: { images: [{ key: "as it was" }, { key: "second" }, { key: "third" }] },
+    });
+    expect(await server.counts()).toMatchObject({ queued: 0, running: 0, cancelled: 1 });
+  });
+
+  test("a worker that misses the hint reads in the record that what there is is wanted", async () => {
+    const namespace = randomUUID();
+    const open = queues(namespace);
+    const server = await open();
+    const worker = await open({ lanes: [lane] });
+    const job = newJob();
+    await server.enqueue(job);
+    const claim = await take(worker);
+    const client = new Redis(redis.url);
+    onTestFinished(() => client.disconnect());
+    await client.hset(`{${namespace}}:job:${job.id}`, "finish", "job");
+    await until(() => claim.interrupted!.aborted);
+    expect(claim.interrupted!.reason).toBe("job");
+    await claim.release({ code: "WORKER", message: "died" });
+    // Nothing is left of what was to be kept: it is not begun anew.
+    const leaving = new AbortController();
+    worker.claim(anyLane, leaving.signal).catch(() => {});
+    await until(async () => hasEnded((await server.get(job.id))!));
+    leaving.abort();
+    expect(await server.get(job.id)).toMatchObject({ status: "cancelled" });
   });
 
   test("what is cancelled as a whole ends when its last running part has", async () => {

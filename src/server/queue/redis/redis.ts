@@ -3,10 +3,10 @@ import type { Redis } from "ioredis";
 import type { Log } from "../../log.js";
 import { Refusal } from "../../refusal.js";
 import { processName } from "../process-name.js";
-import { hasEnded, type JobQueue } from "../queue.js";
+import { hasEnded, type Interruption, type JobQueue } from "../queue.js";
 import { accept } from "./accepting.js";
 import { careForQueue } from "./care.js";
-import { cancel, first, skip } from "./changes.js";
+import { cancel, first, interrupt, skip } from "./changes.js";
 import { claiming } from "./claiming.js";
 import {
   answered,
@@ -73,7 +73,7 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
   const records = createRecords(redis, prefix, log);
   const connected = async () => {
     await redis.connect();
-    await listener.subscribe(`${prefix}wake`, `${prefix}cancel`);
+    await listener.subscribe(`${prefix}wake`, `${prefix}cancel`, `${prefix}finish`);
     return records.lastEvent();
   };
   const end = (error: unknown): never => {
@@ -112,6 +112,7 @@ function redisQueue(
   listener.on("message", (channel: string, message: string) => {
     if (channel.endsWith("wake")) claims.wake(message);
     else if (channel.endsWith("cancel")) claims.cancel(message);
+    else if (channel.endsWith("finish")) claims.finish(...(JSON.parse(message) as [string, Interruption]));
     else ears.progress(message);
   });
 
@@ -132,7 +133,8 @@ function redisQueue(
     },
     cancel: (id) => changing(() => cancel(id, shared)),
     first: (id) => changing(() => first(id, shared)),
-    skip: (id) => answered(() => skip(id, shared)),
+    skip: (id, keep) => answered(() => skip(id, keep, shared)),
+    interrupt: (id) => changing(() => interrupt(id, shared)),
     remove: (id) =>
       changing(async () => {
         const record = await records.read(id);
