@@ -110,6 +110,8 @@ const mapping = (
 export const detectBody = z.object({
   controlnet_module: z.string().nullish(),
   controlnet_input_images: z.array(z.string()).max(16).nullish(),
+  /** What webuiapi calls them. */
+  controlnet_images: z.array(z.string()).max(16).nullish(),
   controlnet_processor_res: number(-1),
   controlnet_threshold_a: number(-1),
   controlnet_threshold_b: number(-1),
@@ -128,7 +130,7 @@ export function addControlNet(app: Hono, { models, foreign }: Parts): void {
   app.post("/controlnet/detect", async (c) => {
     const body = await read(c, detectBody);
     const module = moduleOf(body.controlnet_module);
-    const given = body.controlnet_input_images ?? [];
+    const given = body.controlnet_input_images ?? body.controlnet_images ?? [];
     if (given.length === 0) throw new Refusal(422, "NO_IMAGE", "No image selected");
     const options = {
       processor_res: body.controlnet_processor_res,
