@@ -102,15 +102,16 @@ export async function makePictures(
     for (const [i, { name, ...own }] of jobs.entries()) {
       progress.begin(i);
       const start = performance.now();
-      const making = generate({
-        ...options,
-        ...own,
-        ...(maskArea && { mask: await maskOf(maskArea, String(own.image ?? image)) }),
-        ...seedsOfPicture(seeding, i),
-        signal: session.signal,
-        onProgress: listener(progress, flags.preview),
-      });
-      const result = many ? await failures.kept(making, own.image!, i) : await making;
+      const make = async () =>
+        generate({
+          ...options,
+          ...own,
+          ...(maskArea && { mask: await maskOf(maskArea, String(own.image ?? image)) }),
+          ...seedsOfPicture(seeding, i),
+          signal: session.signal,
+          onProgress: listener(progress, flags.preview),
+        });
+      const result = many ? await failures.kept(make(), own.image!, i) : await make();
       progress.pause();
       if (!result) continue;
       const text = infotext({

@@ -29,3 +29,26 @@ function merged(words: string, prompt: string): string {
     .filter(Boolean)
     .join(", ");
 }
+
+/**
+ * The styles of the rows of the web UI's `styles.csv`, of which the first names the columns: name, prompt (text in the
+ * oldest), negative_prompt. Of two columns with one name the first counts; rows without a name are none.
+ */
+export function stylesOfRows([head = [], ...rows]: readonly (readonly string[])[]): {
+  readonly columns: readonly string[];
+  /** Undefined where the columns are not there. */
+  readonly styles: readonly Style[] | undefined;
+} {
+  const columns = head.map((column) => column.trim());
+  const at = (column: string) => columns.indexOf(column);
+  const prompt = at("prompt") >= 0 ? at("prompt") : at("text");
+  if (at("name") < 0 || prompt < 0) return { columns, styles: undefined };
+  const styles = rows
+    .map((row) => ({
+      name: row[at("name")]?.trim() ?? "",
+      prompt: row[prompt]?.trim() ?? "",
+      negativePrompt: row[at("negative_prompt")]?.trim() ?? "",
+    }))
+    .filter(({ name }) => name !== "");
+  return { columns, styles };
+}

@@ -1,5 +1,5 @@
 import Papa from "papaparse";
-import type { Style } from "../../options/styles.js";
+import { type Style, stylesOfRows } from "../../options/styles.js";
 
 /** As the web UI's styles.csv has them. */
 export const stylesCsv = (styles: readonly Style[]): string =>
@@ -10,16 +10,7 @@ export const stylesCsv = (styles: readonly Style[]): string =>
 
 /** The styles of such a file; undefined for one that has no such columns. */
 export function stylesOfCsv(text: string): readonly Style[] | undefined {
-  const { data, meta } = Papa.parse<Record<string, string>>(text.replace(/^\ufeff/, ""), {
-    header: true,
-    skipEmptyLines: true,
-    transformHeader: (header) => header.trim(),
-  });
-  const { fields = [] } = meta;
-  if (!fields.includes("name") || !(fields.includes("prompt") || fields.includes("text"))) return undefined;
-  return data.flatMap(({ name = "", prompt, text = "", negative_prompt = "" }) =>
-    name.trim() === ""
-      ? []
-      : [{ name: name.trim(), prompt: (prompt ?? text).trim(), negativePrompt: negative_prompt.trim() }],
-  );
+  // papaparse writes to the console about columns that are there twice when it reads the header.
+  const { data } = Papa.parse<string[]>(text.replace(/^\ufeff/, ""), { skipEmptyLines: true });
+  return stylesOfRows(data).styles;
 }

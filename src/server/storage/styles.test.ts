@@ -1,7 +1,7 @@
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { DiffusionError } from "../../index.js";
 import { openStyles } from "./styles.js";
 
@@ -28,6 +28,18 @@ test("the web UI's file: quotes, lines in a text, a mark in front, rows without 
 
 test("the oldest files call the prompt text; of one name the later row counts", async () => {
   expect(await stylesOf("name,text\na,1\na,2\n")).toEqual([{ name: "a", prompt: "2", negativePrompt: "" }]);
+});
+
+test("of columns with one name the first counts, and nothing is written to the console", async () => {
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+  try {
+    expect(await stylesOf("name,prompt,prompt\na,1,2\n")).toEqual([
+      { name: "a", prompt: "1", negativePrompt: "" },
+    ]);
+    expect(warn).not.toHaveBeenCalled();
+  } finally {
+    warn.mockRestore();
+  }
 });
 
 test("a file is read anew when it has changed", async () => {

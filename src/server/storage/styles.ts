@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import Papa from "papaparse";
 import { DiffusionError } from "../../index.js";
-import type { Style } from "../../options/styles.js";
+import { type Style, stylesOfRows } from "../../options/styles.js";
 
 /** The styles that requests can name. */
 export interface Styles {
@@ -34,26 +34,18 @@ async function read(path: string): Promise<string> {
   }
 }
 
-/** Rows without a name are none; of two with one name, the later counts. */
+/** Of two rows with one name, the later counts. */
 function parseStyles(text: string, path: string): readonly Style[] {
-  const { data, errors, meta } = Papa.parse<Record<string, string>>(text.replace(/^\ufeff/, ""), {
-    header: true,
-    skipEmptyLines: true,
-    transformHeader: (header) => header.trim(),
-  });
+  // papaparse writes to the console about columns that are there twice when it reads the header.
+  const { data, errors } = Papa.parse<string[]>(text.replace(/^\ufeff/, ""), { skipEmptyLines: true });
   const wrong = (what: string) =>
     new DiffusionError("FILE_FORMAT", `styles: ${path}: ${what}`, {
       hint: "the columns are name, prompt, negative_prompt; texts with commas stand in double quotes",
     });
   const [broken] = errors.filter(({ type }) => type === "Quotes");
   if (broken) throw wrong(`row ${(broken.row ?? 0) + 1}: ${broken.message}`);
-  const { fields = [] } = meta;
-  if (!fields.includes("name") || !(fields.includes("prompt") || fields.includes("text")))
-    throw wrong(`expected the columns name and prompt, found ${fields.join(", ").slice(0, 200) || "none"}`);
-  const styles = data.flatMap(({ name = "", prompt, text = "", negative_prompt = "" }) =>
-    name.trim() === ""
-      ? []
-      : [{ name: name.trim(), prompt: (prompt ?? text).trim(), negativePrompt: negative_prompt.trim() }],
-  );
+  const { columns, styles } = stylesOfRows(data);
+  if (!styles)
+    throw wrong(`expected the columns name and prompt, found ${columns.join(", ").slice(0, 200) || "none"}`);
   return [...new Map(styles.map((style) => [style.name, style])).values()];
 }
