@@ -42,8 +42,50 @@ export class DiffusionError extends Error {
 export const internal = (message: string): DiffusionError =>
   new DiffusionError("INTERNAL", `internal: ${message}`);
 
+/** What arguments of public functions are, with the words for it. */
+const kinds = {
+  text: ["text", (value: unknown) => typeof value === "string"],
+  object: ["an object", (value: unknown) => typeof value === "object" && !Array.isArray(value)],
+  list: ["a list", (value: unknown) => Array.isArray(value)],
+  iterable: [
+    "a list or another iterable",
+    (value: unknown) => typeof value === "object" && Symbol.iterator in (value ?? {}),
+  ],
+  bytes: ["bytes (Uint8Array)", (value: unknown) => value instanceof Uint8Array],
+  picture: [
+    "a picture (an object with width, height and data)",
+    (value: unknown) => typeof value === "object" && ArrayBuffer.isView(Reflect.get(value ?? {}, "data")),
+  ],
+  function: ["a function", (value: unknown) => typeof value === "function"],
+} as const;
+
+/**
+ * What JavaScript may pass where a type is declared: told in words here, and not by whatever stumbles over it.
+ *
+ * @throws DiffusionError BAD_OPTION for what is of no such kind
+ */
+export function demand(what: string, value: unknown, ...expected: readonly (keyof typeof kinds)[]): void {
+  const isPromise = value instanceof Promise;
+  if (!isPromise && value !== null && expected.some((kind) => kinds[kind][1](value))) return;
+  const words = expected.map((kind) => kinds[kind][0]).join(" or ");
+  throw new DiffusionError("BAD_OPTION", `${what}: expected ${words}, got ${kindInWords(value)}`, {
+    ...(isPromise && { hint: "await it first" }),
+  });
+}
+
+function kindInWords(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (value instanceof Promise) return "a promise";
+  if (Array.isArray(value)) return "a list";
+  if (value === null || typeof value === "number" || typeof value === "bigint") return String(value);
+  if (typeof value === "string") return JSON.stringify(value.slice(0, 60));
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
 /** The candidate closest to `name` by edit distance, if it is close enough to be a typing mistake. */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
+  demand("nearest", name, "text");
+  demand("candidates", candidates, "iterable");
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import { parseHubReference } from "../hub/hub.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
 
@@ -59,9 +59,12 @@ function outputName(path: string): string | undefined {
  * The file of a folder of LoRAs that `<lora:name:1>` means: the one that is called so, else the one that was trained
  * under that name.
  *
- * @throws DiffusionError BAD_OPTION for several that were
+ * @throws DiffusionError BAD_OPTION for several that were, FILE_MISSING for a folder that is not there
  */
 export function findLora(folder: string, name: string): string | undefined {
+  demand("folder", folder, "text");
+  demand("name", name, "text");
+  if (!existsSync(folder)) throw new DiffusionError("FILE_MISSING", `there is no folder of LoRAs ${folder}`);
   const found = adaptersIn(folder);
   return found.get(name) ?? onlyOne(name, trainedAs(name, found.values()));
 }

@@ -1,5 +1,5 @@
 import sharp from "sharp";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import { readExif, writeExif } from "./exif.js";
 import { type ImageFormat, imageFormat } from "./format.js";
 import { readChunks } from "./png-chunks.js";
@@ -14,6 +14,7 @@ const TEXTS = ["tEXt", "zTXt", "iTXt"];
  * @throws {DiffusionError} BAD_IMAGE when it is no picture
  */
 export async function readImageTexts(bytes: Uint8Array): Promise<Record<string, string>> {
+  demand("picture", bytes, "bytes");
   const format = imageFormat(bytes);
   if (format === "png") return readTexts([...readChunks(bytes)].filter(({ type }) => TEXTS.includes(type)));
   const { exif } = await metadataOf(bytes, format);
@@ -37,6 +38,8 @@ async function metadataOf(bytes: Uint8Array, format: ImageFormat | undefined) {
  * @throws {DiffusionError} BAD_IMAGE for another format
  */
 export function withParameters(bytes: Uint8Array, parameters: string): Uint8Array {
+  demand("picture", bytes, "bytes");
+  demand("parameters", parameters, "text");
   const format = imageFormat(bytes);
   if (format === "jpeg") return jpegWith(bytes, writeExif(parameters));
   if (format === "webp") return webpWith(bytes, writeExif(parameters));

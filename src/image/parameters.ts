@@ -1,3 +1,4 @@
+import { demand } from "../errors.js";
 /**
  * The text that the AUTOMATIC1111 web UI writes into its pictures (PNG text "parameters") and reads back: prompt,
  * "Negative prompt: ..." and one line of settings, `Steps: 20, Sampler: Euler a, ...` (`modules/processing.py`,
@@ -63,6 +64,7 @@ const FEWEST_SETTINGS = 3;
 
 /** The text for a picture. Settings that are absent or empty are left out. */
 export function formatParameters(parameters: Parameters): string {
+  demand("parameters", parameters, "object");
   const { prompt, negativePrompt, size, clipSkip, extra } = parameters;
   const settings: Record<string, string | number | bigint | undefined> = {
     ...extra,
@@ -142,6 +144,7 @@ export function parseFields(text: string): Record<string, string> {
 }
 
 function takeApart(text: string) {
+  demand("parameters", text, "text");
   const lines = text.replaceAll("\r\n", "\n").trim().split("\n");
   const found = [...lines.at(-1)!.matchAll(SETTING)];
   const isSettings = found.length >= FEWEST_SETTINGS;

@@ -1,6 +1,6 @@
 import { inflateSync } from "node:zlib";
 import { PNG } from "pngjs";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import { readExif, upright } from "./exif.js";
 import type { Image } from "./image.js";
 import { badPng, type Chunk, readChunks, writeChunks } from "./png-chunks.js";
@@ -18,6 +18,8 @@ export function encodePng(image: Image, text: Readonly<Record<string, string>> =
       `Image: expected width, height and data, got ${isPromise ? "a promise" : typeof image}`,
       isPromise ? { hint: "await it first" } : {},
     );
+  demand("texts", text, "object");
+  for (const [keyword, value] of Object.entries(text)) demand(`text ${keyword}`, value, "text");
   const { width, height, data } = image;
   const channels = data.length / (width * height);
   if (!(width >= 1 && height >= 1) || (channels !== 3 && channels !== 4))
@@ -46,8 +48,11 @@ export function encodePng(image: Image, text: Readonly<Record<string, string>> =
  */
 export function decodePng(
   bytes: Uint8Array,
-  { maxPixels = MAX_PIXELS }: { maxPixels?: number } = {},
+  options: { maxPixels?: number } = {},
 ): { image: Image; text: Record<string, string> } {
+  demand("PNG", bytes, "bytes");
+  demand("options", options, "object");
+  const { maxPixels = MAX_PIXELS } = options;
   const { header, palette, transparency, pixels, texts, orientation } = takeApart(bytes, maxPixels);
   checkPixels(header, pixels);
   const { width, height, colorType, depth } = header;

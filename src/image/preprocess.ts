@@ -1,4 +1,4 @@
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import { type CannyOptions, canny } from "./canny.js";
 import { flatten } from "./convert.js";
 import { grayscale, invert } from "./filters.js";
@@ -16,6 +16,8 @@ export const preprocessors = ["canny", "invert", "depth"] as const;
 
 /** An RGB picture put through some preprocessors, one after the other. */
 export function preprocess(image: Image, steps: readonly Preprocessor[]): Image {
+  demand("image", image, "picture");
+  demand("preprocessors", steps, "list");
   return steps.reduce((picture, step) => apply(picture, step), image);
 }
 

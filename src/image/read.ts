@@ -1,7 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import { foreignFormat, imageFormat } from "./format.js";
 import type { Image } from "./image.js";
 import { decodePng, MAX_PIXELS } from "./png.js";
@@ -39,10 +39,9 @@ const MAX_FILE_BYTES = 2 ** 30;
  * @param maxPixels most pixels that a picture may have (default 8192 x 8192)
  * @throws {DiffusionError} BAD_IMAGE, FILE_MISSING or DISK
  */
-export async function readImage(
-  input: ImageInput,
-  { maxPixels = MAX_PIXELS }: { maxPixels?: number } = {},
-): Promise<Image> {
+export async function readImage(input: ImageInput, options: { maxPixels?: number } = {}): Promise<Image> {
+  demand("options", options, "object");
+  const { maxPixels = MAX_PIXELS } = options;
   if (typeof input === "string" || input instanceof URL) {
     const path = pathOf(input);
     return decode(await readPath(path), path, maxPixels);

@@ -1,4 +1,4 @@
-import { DiffusionError, nearest } from "../errors.js";
+import { DiffusionError, demand, nearest } from "../errors.js";
 import { channelsOf, checkSize, type Image, paste, type Region, type Size } from "./image.js";
 import { premultiply, unpremultiply } from "./premultiply.js";
 
@@ -154,8 +154,11 @@ export function resize(
   image: Image,
   size: Size,
   filter: ResampleFilter = "lanczos",
-  box: Region = { left: 0, top: 0, right: image.width, bottom: image.height },
+  box: Region = wholeOf(image),
 ): Image {
+  demand("size", size, "object");
+  demand("filter", filter, "text");
+  demand("box", box, "object");
   const channels = channelsOf(image);
   const { width, height } = size;
   checkSize(size, "the resized image");
@@ -186,6 +189,11 @@ export function resize(
   return { width, height, data: alpha ? unpremultiply(pixels.data) : pixels.data };
 }
 
+function wholeOf(image: Image): Region {
+  demand("image", image, "picture");
+  return { left: 0, top: 0, right: image.width, bottom: image.height };
+}
+
 function unknownFilter(filter: string): DiffusionError {
   const names = ["nearest", ...Object.keys(filters)];
   const guess = nearest(filter, names);
@@ -200,10 +208,12 @@ function unknownFilter(filter: string): DiffusionError {
  * and last row or column. Works on masks too.
  */
 export function fitImage(image: Image, size: Size, mode: ResizeMode = "stretch"): Image {
+  demand("image", image, "picture");
+  demand("size", size, "object");
   checkSize(size, "the resized image");
   if (mode === "stretch") return resize(image, size);
   if (mode === "crop" || mode === "fill") return fitKeepingAspect(image, size, mode);
-  throw new DiffusionError("BAD_OPTION", `resize mode must be stretch, crop or fill, got "${mode}"`);
+  throw new DiffusionError("BAD_OPTION", `resize mode must be stretch, crop or fill, got "${String(mode)}"`);
 }
 
 function fitKeepingAspect(image: Image, { width, height }: Size, mode: "crop" | "fill"): Image {

@@ -1,3 +1,4 @@
+import { DiffusionError, demand } from "../errors.js";
 /**
  * Noise from one Brownian path over the noise levels, for the SDE samplers: portions of noise that lie between the
  * same levels belong together, whatever steps a sampler takes. A binary tree of halved intervals; every node draws
@@ -38,7 +39,12 @@ const f32 = Math.fround;
 export function brownianNoise(
   options: BrownianOptions,
 ): (sigmaFrom: number, sigmaTo: number) => Float32Array {
+  demand("brownianNoise", options, "object");
   const { seed, normal } = options;
+  demand("normal", normal, "function");
+  for (const name of ["sigmaMin", "sigmaMax"] as const)
+    if (!Number.isFinite(options[name]))
+      throw new DiffusionError("BAD_OPTION", `${name}: expected a number, got ${String(options[name])}`);
   const root: Interval = { start: round(options.sigmaMin), end: round(options.sigmaMax), key: 0, depth: 0 };
   const width = Math.sqrt(options.sigmaMax - options.sigmaMin);
   const whole = normal(seedSequence(seed, [], 1)[0]!).map((z) => z * f32(width));

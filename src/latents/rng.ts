@@ -33,7 +33,7 @@ export function createRng(name: RngName, seed: Seed): Rng {
     const guess = nearest(String(name), names);
     throw new DiffusionError(
       "BAD_OPTION",
-      `rng: ${names.join(", ")} are known, got ${JSON.stringify(name)}`,
+      `rng: ${names.join(", ")} are known, got ${typeof name === "string" ? JSON.stringify(name) : String(name)}`,
       {
         ...(guess && { hint: `Did you mean "${guess}"?` }),
       },

@@ -1,3 +1,4 @@
+import { demand } from "../errors.js";
 import { formatParameters, type Parameters } from "../image/parameters.js";
 import type { Preprocessor } from "../image/preprocess.js";
 import { samplerPair } from "../schedulers/catalog.js";
@@ -43,6 +44,10 @@ const scheduleLabels: Record<string, string> = {
  * here. Settings stand under the web UI's names where it has them.
  */
 export function infotext(making: Making): string {
+  demand("infotext", making, "object");
+  demand("options", making.options, "object");
+  for (const name of ["prompts", "negativePrompts"] as const)
+    demand(`options.${name}`, making.options[name], "list");
   const { options, model, image = 0, size, precision, hashes = {}, stopped, version, refiner } = making;
   const { mode, rng, strength, hires } = options;
   const negativePrompt = options.negativePrompts[image];

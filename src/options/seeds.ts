@@ -1,3 +1,4 @@
+import { demand } from "../errors.js";
 import { numericSeed, type Seed } from "../latents/rng.js";
 
 /** What the noise of several pictures is made of. */
@@ -19,7 +20,9 @@ export interface PictureSeeding {
  *
  * @param picture counted from 0
  */
-export function seedsOfPicture({ seed, variation }: Seeding, picture: number): PictureSeeding {
+export function seedsOfPicture(seeding: Seeding, picture: number): PictureSeeding {
+  demand("seeds", seeding, "object");
+  const { seed, variation } = seeding;
   if (!variation || variation.strength === 0) return { seed: plus(seed, picture) };
   const other = { seed: plus(variation.seed, picture), strength: variation.strength };
   return { seed: plus(seed, 0), variation: other };

@@ -1,3 +1,4 @@
+import { demand } from "../errors.js";
 import { checkLoadOptions, type LoadOptions, loadOptionNames } from "../options/load.js";
 import type { GenerateOptions } from "../options/options.js";
 import { requireObject } from "../options/refusal.js";
@@ -38,9 +39,8 @@ function divided(given: GenerateOptions & LoadOptions): { asked: GenerateOptions
 }
 
 /** Its inpainting variant sees the mask itself, which must then be black and white. */
-export const defaultModelFor = ({
-  mask,
-  softMask,
-  expand,
-}: Pick<GenerateOptions, "mask" | "softMask" | "expand">): string =>
-  defaultModels[(mask !== undefined && !softMask) || expand !== undefined ? 1 : 0];
+export function defaultModelFor(options: Pick<GenerateOptions, "mask" | "softMask" | "expand">): string {
+  demand("options", options, "object");
+  const { mask, softMask, expand } = options;
+  return defaultModels[(mask !== undefined && !softMask) || expand !== undefined ? 1 : 0];
+}

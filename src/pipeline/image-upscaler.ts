@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, extname, join, parse } from "node:path";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import { enlarge } from "../generation/enlarge.js";
 import type { Image } from "../image/image.js";
 import { readImage } from "../image/read.js";
@@ -146,6 +146,7 @@ export async function upscale(
   image: ImageInput,
   options: UpscaleOptions & UpscalerOptions & { model?: string } = {},
 ): Promise<Image> {
+  demand("options", options, "object");
   const { model, scale, width, height, signal, onProgress, ...load } = options;
   const upscaler = await ImageUpscaler.load(model, load);
   try {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import { cacheRoot } from "../weights/cache-root.js";
 import { foundFile, readShardIndex } from "../weights/checkpoint.js";
 import { contentLater } from "../weights/content-key.js";
@@ -20,8 +20,11 @@ import { clipTokenizerFolder } from "./model-source.js";
  */
 export async function hashWeights(
   path: string,
-  { cacheDir, signal }: { readonly cacheDir?: string; readonly signal?: AbortSignal } = {},
+  options: { readonly cacheDir?: string; readonly signal?: AbortSignal } = {},
 ): Promise<string> {
+  demand("path", path, "text");
+  demand("options", options, "object");
+  const { cacheDir, signal } = options;
   const root = cacheRoot(cacheDir);
   const contents = new Set<string>();
   for (const file of filesOf(path)) {

@@ -1,3 +1,4 @@
+import { demand } from "../errors.js";
 import { traitsOf } from "../generation/loaded.js";
 import { type UsualOptions, usualOptions } from "../options/generation-defaults.js";
 import { checkDescribeOptions, type DescribeOptions } from "../options/load.js";
@@ -39,10 +40,10 @@ export interface ModelInfo {
  * @param model as `StableDiffusion.load` takes it; hub models are downloaded, or found in the cache
  * @throws DiffusionError for models that cannot be found or used
  */
-export async function describeModel(
-  model: string,
-  { config, ...options }: DescribeOptions = {},
-): Promise<ModelInfo> {
+export async function describeModel(model: string, given: DescribeOptions = {}): Promise<ModelInfo> {
+  demand("model", model, "text");
+  demand("options", given, "object");
+  const { config, ...options } = given;
   checkDescribeOptions({ ...options, ...(config !== undefined && { config }) });
   const path = await locateModel(model, options);
   const opening = {

@@ -1,3 +1,4 @@
+import { demand } from "../errors.js";
 import { evaluationsOf, schedulerFor } from "../generation/passes.js";
 import { passesOf } from "../generation/plan.js";
 import type { Size } from "../image/image.js";
@@ -35,9 +36,13 @@ export interface GenerationPlan {
  */
 export function planGeneration(
   options: GenerateOptions,
-  { traits }: Pick<ModelInfo, "traits">,
+  model: Pick<ModelInfo, "traits">,
   image?: Size,
 ): GenerationPlan {
+  demand("options", options, "object");
+  demand("model", model, "object");
+  const { traits } = model;
+  demand("traits", traits, "object");
   const drawn = { seed: 0, variationSeed: 0, ...(image && { imageSize: image }) };
   const planned = { traits, options: resolveOptions(options, traits, drawn) };
   const { width, height, prompts, hires } = planned.options;

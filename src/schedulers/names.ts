@@ -1,4 +1,4 @@
-import { DiffusionError, nearest } from "../errors.js";
+import { DiffusionError, demand, nearest } from "../errors.js";
 import type { SchedulerConfig } from "./config.js";
 import { type SchedulerRule, type SigmaSchedule, sigmaSchedules } from "./lists.js";
 import { type Rule, rules } from "./registry.js";
@@ -38,7 +38,9 @@ const entries = Object.entries(rules) as [SchedulerRule, Rule][];
  * @throws {DiffusionError} BAD_OPTION with the nearest name.
  */
 export function parsedName(wanted: string | SamplerPair): Named {
+  demand("scheduler", wanted, "text", "object");
   const text = typeof wanted === "string" ? wanted : wanted.sampler;
+  demand("scheduler", text, "text");
   const pair = typeof wanted === "string" ? undefined : scheduleOf(wanted.schedule);
   const found = byName(text) ?? byClass(text) ?? byLabel(text);
   if (!found) throw unknown("scheduler", text, [...entries.map(([name]) => name), ...labels()]);

@@ -1,4 +1,4 @@
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import { type SchedulerConfig, settings } from "./config.js";
 import { edmKeys, type Named, namedKeys, parsedName, type SamplerPair, type SchedulerName } from "./names.js";
 import type { NoiseRange, NoiseSource, Plan, Run, Step } from "./plan.js";
@@ -61,6 +61,7 @@ export const stableDiffusion: SchedulerConfig = {
  * @throws {DiffusionError} BAD_OPTION for names, values and runs that do not exist.
  */
 export function createScheduler(scheduler: SchedulerChoice, run: Run = {}): Scheduler {
+  demand("run", run, "object");
   const config = isConfig(scheduler) ? scheduler : schedulerConfig(scheduler, modelOf(parsedName(scheduler)));
   const rule = ruleOf(config);
   if (run.eta !== undefined && !(run.eta >= 0 && run.eta < Number.POSITIVE_INFINITY))
@@ -84,6 +85,7 @@ export function schedulerConfig(
   scheduler: SchedulerChoice,
   model: SchedulerConfig = stableDiffusion,
 ): SchedulerConfig {
+  demand("model", model, "object");
   if (isConfig(scheduler)) return { ...model, ...scheduler };
   const named = parsedName(scheduler);
   const [edmModel, edmRule] = [isEdm(model._class_name), isEdm(named.rule.className)];
@@ -98,7 +100,7 @@ export function schedulerConfig(
 }
 
 const isConfig = (scheduler: SchedulerChoice): scheduler is SchedulerConfig =>
-  typeof scheduler === "object" && !("sampler" in scheduler);
+  typeof scheduler === "object" && scheduler !== null && !("sampler" in scheduler);
 
 export function ruleOf(config: SchedulerConfig): Rule {
   const wanted = config._class_name;

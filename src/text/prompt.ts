@@ -1,4 +1,4 @@
-import { DiffusionError, nearest } from "../errors.js";
+import { DiffusionError, demand, nearest } from "../errors.js";
 import { type Piece, parseAttention } from "./attention.js";
 import { type Chunk, type ChunkOptions, chunkPieces, padChunks } from "./chunks.js";
 import { parseCompel } from "./compel.js";
@@ -118,6 +118,10 @@ export function countTokens(
   tokenizer: Tokenizer,
   options: PromptOptions = {},
 ): { tokens: number; room: number } {
+  demand("prompt", prompt, "text");
+  demand("tokenizer", tokenizer, "object");
+  demand("tokenizer.tokens", tokenizer.tokens, "function");
+  demand("options", options, "object");
   const { parts } = parsePrompt(prompt, tokenizer, options);
   const ranges = parts.flatMap((part) => part.ranges);
   return {

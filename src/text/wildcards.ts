@@ -1,5 +1,5 @@
 import seedrandom from "seedrandom";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 
 /** Lists that prompts name: `__colour__` is a line of the list "colour", `__animals/cat__` of "animals/cat". */
 export type WildcardLists = Readonly<Record<string, readonly string[]>>;
@@ -126,6 +126,8 @@ function partsFrom(text: string, start: number): { end: number; parts: string[] 
  * @throws DiffusionError BAD_OPTION for one that there is not
  */
 export function namedLists(texts: readonly string[], known: WildcardLists): WildcardLists {
+  demand("texts", texts, "list");
+  demand("lists", known, "object");
   const found: Record<string, readonly string[]> = {};
   const look = (text: string): void => {
     for (const [, name = ""] of text.matchAll(new RegExp(named, "gu"))) {

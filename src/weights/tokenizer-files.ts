@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { readJsonObject } from "../disk/json.js";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import { createTokenizer, type Tokenizer } from "../text/tokenizer.js";
 import type { TokenizerFiles } from "../text/tokenizer-definition.js";
 import { componentFolders } from "./shared-components.js";
@@ -20,10 +20,10 @@ const NAMES = [
  *
  * @param options padToken: in place of the one that the folder names
  */
-export async function loadTokenizer(
-  folder: string,
-  { padToken }: { padToken?: string } = {},
-): Promise<Tokenizer> {
+export async function loadTokenizer(folder: string, options: { padToken?: string } = {}): Promise<Tokenizer> {
+  demand("folder", folder, "text");
+  demand("options", options, "object");
+  const { padToken } = options;
   if (!(await isFolder(folder)))
     throw new DiffusionError("FILE_MISSING", `Tokenizer: there is no folder ${folder}`, {
       hint: "Pass a folder with tokenizer.json, or with vocab.json and merges.txt.",
