@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { DiffusionError, nearest } from "../errors.js";
-import { otherNames } from "./other-names.js";
+import { otherNames, otherNamesInside } from "./other-names.js";
 
 export const refusal = (message: string, hint?: string): DiffusionError =>
   new DiffusionError("BAD_OPTION", message, hint ? { hint } : {});
@@ -18,19 +18,29 @@ export function unknownOption(
 ): DiffusionError {
   const own = namesIn(path === "" ? schema : at(schema, path.split(".")));
   const names = path === "" ? [...own, ...others] : own;
-  const meant = meantBy(key, names) ?? (path === "" ? nested(schema, key) : undefined);
+  const meant = meantBy(key, names, path) ?? (path === "" ? nested(schema, key) : undefined);
   return refusal(
     `there is no option ${path ? `${path}.` : ""}${key}`,
     meant ? `did you mean ${meant}?` : `options are ${names.join(", ")}`,
   );
 }
 
-function meantBy(key: string, names: readonly string[]): string | undefined {
+function meantBy(key: string, names: readonly string[], path: string): string | undefined {
   const spelled = key.replace(/[_-]+(\w)/g, (_, letter: string) => letter.toUpperCase());
   if (names.includes(spelled)) return spelled;
-  const elsewhere = Object.hasOwn(otherNames, key) ? otherNames[key] : undefined;
+  const elsewhere = calledElsewhere(key, path);
   const isHere = elsewhere !== undefined && names.includes(elsewhere.split(/[. ]/)[0]!);
   return isHere ? elsewhere : nearest(key, names);
+}
+
+/** What another library's name is called here, as seen from a path: hr_scale is hires.scale, and scale in hires. */
+function calledElsewhere(key: string, path: string): string | undefined {
+  const snake = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const inside = path === "" ? [] : [otherNamesInside];
+  const [found] = [...inside, otherNames].flatMap((table) =>
+    [key, snake].flatMap((name) => (Object.hasOwn(table, name) ? [table[name]!] : [])),
+  );
+  return found?.startsWith(`${path}.`) ? found.slice(path.length + 1) : found;
 }
 
 /** An option that stands inside another one: padding is onlyMasked.padding. */

@@ -170,6 +170,26 @@ describe("refusals, one message each", () => {
     [unknown({ prompt, hires: { upscaler: "latnt" } }), "hires.upscaler: there is no latnt"],
   ];
 
+  it.each([
+    [{ guidance_scale: 7 }, "guidance"],
+    [{ guidanceScale: 7 }, "guidance"],
+    [{ numInferenceSteps: 7 }, "steps"],
+    [{ samplerName: "Euler" }, "scheduler"],
+    [{ denoisingStrength: 0.5 }, "strength"],
+    [{ initImage: image }, "image"],
+    [{ styles: ["ink"] }, "prompt"],
+    [{ hr_second_pass_steps: 3 }, "hires.steps"],
+    [{ inpaint_full_res_padding: 3 }, "onlyMasked.padding"],
+    [{ hires: { hr_scale: 2 } }, "scale"],
+    [{ hires: { denoisingStrength: 0.5 } }, "strength"],
+    [{ controlnet: [{ model: "a", image, controlnet_conditioning_scale: 1 }] }, "scale"],
+    [{ controlnet: [{ model: "a", image, guidance_start: 0.1 }] }, "start"],
+    [{ sizes: { crops_coords_top_left: [0, 0] } }, "crop"],
+  ])("knows what options are called elsewhere: %j", (options, meant) => {
+    const hint = `did you mean ${meant}?`;
+    expect(() => resolve(unknown({ prompt, ...options }))).toThrow(expect.objectContaining({ hint }));
+  });
+
   it.each(refused)("%#: %j", (options, message, model = sd) => {
     expect(() => resolve(options, model)).toThrow(message);
   });
