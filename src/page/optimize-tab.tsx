@@ -40,41 +40,43 @@ export function OptimizeTab() {
           void start();
         }}
       >
-        <p class="hint">{t("optimizeHelp")}</p>
-        <Select
-          label={t("modelSource")}
-          value={chosen}
-          choices={[
-            ...names.map((name) => ({ value: name, label: name })),
-            { value: "", label: t("otherModel") },
-          ]}
-          onChange={setListed}
-        />
-        {chosen === "" && (
-          <>
-            <TextField label={t("modelPath")} value={path} onChange={setPath} />
-            <HubCard name={path} />
-            <TextField
-              label={t("token")}
-              hint={t("tokenHint")}
-              type="password"
-              value={token}
-              onChange={setToken}
-            />
-            <p class="hint">{t("gatedHelp")}</p>
-          </>
-        )}
-        <Radios
-          label={t("device")}
-          value={precision}
-          choices={precisions.map(({ id, label, available }) => ({
-            value: id,
-            label: available ? label : `${label} (${t("notHere")})`,
-            disabled: !available,
-          }))}
-          onChange={setPrecision}
-        />
-        <p class="hint">{t("precisionHelp")}</p>
+        <div class="form-body">
+          <p class="hint">{t("optimizeHelp")}</p>
+          <Select
+            label={t("modelSource")}
+            value={chosen}
+            choices={[
+              ...names.map((name) => ({ value: name, label: name })),
+              { value: "", label: t("otherModel") },
+            ]}
+            onChange={setListed}
+          />
+          {chosen === "" && (
+            <>
+              <TextField label={t("modelPath")} value={path} onChange={setPath} />
+              <HubCard name={path} />
+              <TextField
+                label={t("token")}
+                hint={t("tokenHint")}
+                type="password"
+                value={token}
+                onChange={setToken}
+              />
+              <p class="hint">{t("gatedHelp")}</p>
+            </>
+          )}
+          <Radios
+            label={t("device")}
+            value={precision}
+            choices={precisions.map(({ id, label, available }) => ({
+              value: id,
+              label: available ? label : `${label} (${t("notHere")})`,
+              disabled: !available,
+            }))}
+            onChange={setPrecision}
+          />
+          <p class="hint">{t("precisionHelp")}</p>
+        </div>
         <div class="actions">
           <button type="submit" class="primary" disabled={busy || (chosen === "" && path.trim() === "")}>
             {t("optimizeNow")}
