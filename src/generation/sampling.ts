@@ -73,11 +73,11 @@ function restorer({ kept, isSoft }: Start, scheduler: Scheduler): Pick<Denoising
   return { restore: (latents, evaluation) => restore(latents, kept, scheduler, evaluation) };
 }
 
-/** The noise that a scheduler adds: the next draws of the image's generator, or one Brownian path of its seed. */
+/** The noise that a scheduler adds: the next draws of the image's generator, or one Brownian path of its seed, or of the configuration's. */
 function stepNoise({ options }: Generation, { scheduler, rng, index }: ImageRun, shape: readonly number[]) {
   if (!scheduler.brownian) return () => drawNoise(rng, shape);
   const normal = (seed: number) => drawNoise(createRng("torch", seed), shape);
-  return brownianNoise({ ...scheduler.brownian, seed: options.seeds[index]!, normal });
+  return brownianNoise({ seed: options.seeds[index]!, ...scheduler.brownian, normal });
 }
 
 function stepEvent(

@@ -101,6 +101,8 @@ const checks = {
   sigma_data: number(0, Number.MAX_VALUE),
   sigma_schedule: oneOf("karras", "exponential"),
   rho: number(Number.MIN_VALUE, Number.MAX_VALUE, "a number above 0"),
+  /** Of the Brownian path, in place of a picture's own seed. */
+  noise_sampler_seed: orNull(whole(0, Number.MAX_SAFE_INTEGER)),
   /** Ours: one of AUTOMATIC1111's schedules in place of the diffusers flags, for every rule that works on sigmas. */
   schedule: orNull(oneOf(...sigmaSchedules)),
   /** Ours: where diffusers and k-diffusion (AUTOMATIC1111) disagree on the same method, whose numbers to give. */
@@ -153,6 +155,7 @@ const neutral: Settings = {
   sigma_data: 0.5,
   sigma_schedule: "karras",
   rho: 7,
+  noise_sampler_seed: null,
   schedule: null,
   dialect: "diffusers",
   discard_next_to_last_sigma: false,
@@ -226,7 +229,7 @@ export const classDefaults = {
   HeunDiscreteScheduler: { ...secondOrder, ...clip },
   KDPM2DiscreteScheduler: secondOrder,
   KDPM2AncestralDiscreteScheduler: secondOrder,
-  DPMSolverSDEScheduler: secondOrder,
+  DPMSolverSDEScheduler: { ...secondOrder, ...neutrally("noise_sampler_seed") },
   DPMSolverMultistepScheduler: {
     ...dpmSolver,
     ...spacing,
@@ -310,7 +313,7 @@ const silent = new Set([
 
 /**
  * Keys of a configuration that say something and that no class here reads, as far as is known; those of other classes
- * are left over, as in diffusers. `noise_sampler_seed` is one: here noise is drawn by a picture's own seed.
+ * are left over, as in diffusers.
  */
 export const unknownSchedulerKeys = (config: SchedulerConfig): string[] =>
   Object.keys(config).filter(

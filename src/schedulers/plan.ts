@@ -8,6 +8,8 @@ export type NoiseSource = (sigmaFrom: number, sigmaTo: number) => Float32Array;
 export interface NoiseRange {
   readonly sigmaMin: number;
   readonly sigmaMax: number;
+  /** Of the path, where the configuration has one. */
+  readonly seed?: number;
 }
 
 export const rangeOf = (sigmas: readonly number[]): NoiseRange => ({

@@ -53,7 +53,8 @@ export function dpmppSde(c: Settings, run: Run): Plan {
     }
     return sample;
   });
-  return { ...plan, brownian: path.range };
+  const { noise_sampler_seed: seed } = c;
+  return { ...plan, brownian: { ...path.range, ...(seed !== null && { seed }) } };
 }
 
 /** The level halfway in log sigma in float64, as diffusers computes it for the timestep that the network sees. */
