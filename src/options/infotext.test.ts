@@ -45,8 +45,9 @@ describe("the text in a picture", () => {
   });
 
   test("what weights do to the mean is there under the web UI's name, unless it is restored as ever", () => {
-    expect(textOf({ prompt: "a (cat:1.3)", emphasis: "no-norm" })).toMatch(/, Emphasis: No norm(,|$)/);
-    expect(textOf({ prompt: "a (cat:1.3)", emphasis: "original" })).not.toContain("Emphasis");
+    const weighted = { prompt: "a (cat:1.3)", promptSyntax: "a1111" } as const;
+    expect(textOf({ ...weighted, emphasis: "no-norm" })).toMatch(/, Emphasis: No norm(,|$)/);
+    expect(textOf({ ...weighted, emphasis: "original" })).not.toContain("Emphasis");
   });
 
   test("is the picture's own: its prompt, its seed", () => {
