@@ -2,9 +2,10 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Prediction } from "../options/choices.js";
 import { loadOptions } from "../options/load.js";
 import { processName } from "../server/queue/process-name.js";
+import { readAge } from "./arguments.js";
 import { type LogFormat, logFlag, serviceLog } from "./log.js";
 import { flagOf } from "./option-flags.js";
-import { runService, startTime } from "./service.js";
+import { orFromEnv, runService, startTime } from "./service.js";
 import { invocation, type Session, say, sayJson } from "./session.js";
 
 interface Flags {
@@ -33,7 +34,8 @@ interface Flags {
   readonly queue?: string;
   readonly memory?: number;
   readonly hang: number;
-  readonly quota: number;
+  readonly quota?: number;
+  readonly keep?: number;
   readonly grace: number;
   readonly log: LogFormat;
 }
@@ -55,7 +57,10 @@ export function addServe(program: Command, session: Session): void {
     .option("--allow-host <name:port>", "a further name that the server is asked by; repeatable", collect, [])
     .option("--data <folder>", "where pictures, history and settings are kept")
     .addOption(
-      new Option("--images <url>", "pictures in S3 instead: s3://bucket/prefix").env("TFJS_DIFFUSION_IMAGES"),
+      orFromEnv(
+        new Option("--images <url>", "pictures in S3 instead: s3://bucket/prefix"),
+        "TFJS_DIFFUSION_IMAGES",
+      ),
     )
     .option("--models <folder>", "a folder of models to choose from")
     .option("--model <model>", "the model to begin with: a name on the list, a folder or a file")
@@ -89,19 +94,35 @@ export function addServe(program: Command, session: Session): void {
       wholeNumber,
     )
     .option("--hang <seconds>", "a network's call that takes longer is ended", wholeNumber, 600)
-    .option("--quota <gigabytes>", "pictures kept in the data folder, at most", wholeNumber, 32)
+    .option("--quota <gigabytes>", "pictures kept in the data folder, at most (default: 32)", wholeNumber)
+    .option("--keep <age>", "forget jobs that ended so long ago, and their pictures: 12h, 30d, 8w", readAge)
     .option("--grace <seconds>", "what running jobs are given at the end", wholeNumber, 30)
     .addOption(logFlag())
     .addOption(
-      new Option("--queue <url>", "redis://host:port that workers share; no model is loaded here").env(
-        "TFJS_DIFFUSION_QUEUE", // named, not read here: help would show its password
+      orFromEnv(
+        new Option("--queue <url>", "redis://host:port that workers share; no model is loaded here"),
+        "TFJS_DIFFUSION_QUEUE",
       ),
     )
     .action((flags: Flags) => run(flags, session));
 }
 
 async function run(
-  { allowHost, data, threads, config, memory, hang, quota, token, prediction, grace, log, ...flags }: Flags,
+  {
+    allowHost,
+    data,
+    threads,
+    config,
+    memory,
+    hang,
+    quota,
+    keep,
+    token,
+    prediction,
+    grace,
+    log,
+    ...flags
+  }: Flags,
   session: Session,
 ): Promise<void> {
   // Not an option's default, which the help would show.
@@ -122,7 +143,8 @@ async function run(
       startMs: startTime(),
       log: serviceLog(log, "server", name),
       ...(data && { dataDir: data }),
-      limits: { storedBytes: quota * 2 ** 30 },
+      ...(quota !== undefined && { limits: { storedBytes: quota * 2 ** 30 } }),
+      ...(keep !== undefined && { keepMs: keep }),
       load: {
         hangMs: hang * 1000,
         ...(memory !== undefined && { memoryLimit: memory * 2 ** 20 }),

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type { Option } from "commander";
 import { exitCodes, reportFailure } from "./failure.js";
 import { note, type Session } from "./session.js";
 
@@ -7,6 +8,13 @@ import { note, type Session } from "./session.js";
  * program is part of them; where a busy machine takes long for that, what is asked still gets a moment to answer.
  */
 export const startTime = (): number => Math.max(2000, 4500 - performance.now());
+
+/**
+ * Reads an option from the environment, too. A variable that is set to nothing, as compose files and units do, counts as
+ * not set. It is named and not read here: help would show its value, which may hold a password.
+ */
+export const orFromEnv = (option: Option, variable: string): Option =>
+  process.env[variable] === "" ? option : option.env(variable);
 
 /** Something that runs until it is told to stop. */
 interface Service {

@@ -5,7 +5,7 @@ import { processName } from "../server/queue/process-name.js";
 import { type LogFormat, logFlag, serviceLog } from "./log.js";
 import { flagOf } from "./option-flags.js";
 import { predictionAbout } from "./serve.js";
-import { runService, startTime } from "./service.js";
+import { orFromEnv, runService, startTime } from "./service.js";
 import { type Session, say, sayJson } from "./session.js";
 
 interface Flags {
@@ -38,10 +38,10 @@ export function addWorker(program: Command, session: Session): void {
       "Takes jobs from a queue in Redis that servers fill (serve --queue), on this machine or another one.",
     )
     .addOption(
-      // Named, not read here: help would show its value, which may hold a password.
-      new Option("--queue <url>", "redis://[user:password@]host:port")
-        .env("TFJS_DIFFUSION_QUEUE")
-        .makeOptionMandatory(),
+      orFromEnv(
+        new Option("--queue <url>", "redis://[user:password@]host:port"),
+        "TFJS_DIFFUSION_QUEUE",
+      ).makeOptionMandatory(),
     )
     .option(
       "--model <model>",
@@ -63,7 +63,8 @@ export function addWorker(program: Command, session: Session): void {
     .option("--upscaler-dir <folder>", "networks that enlarge pictures, as on the server")
     .option("--data <folder>", "where pictures are kept: the same folder as the server's")
     .addOption(
-      new Option("--images <url>", "pictures in S3 instead, as on the server: s3://bucket/prefix").env(
+      orFromEnv(
+        new Option("--images <url>", "pictures in S3 instead, as on the server: s3://bucket/prefix"),
         "TFJS_DIFFUSION_IMAGES",
       ),
     )

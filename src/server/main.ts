@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, isIP } from "node:net";
 import { homedir, hostname, networkInterfaces } from "node:os";
@@ -12,7 +11,6 @@ import { Foreign } from "./foreign/foreign.js";
 import { createListener } from "./http/handler.js";
 import type { Parts } from "./jobs/accept.js";
 import { usualGuards } from "./jobs/guards.js";
-import { sweep } from "./jobs/images-of-jobs.js";
 import { Jobs } from "./jobs/jobs.js";
 import { foldersOf, Models } from "./jobs/models.js";
 import { Preparations } from "./jobs/prepare.js";
@@ -20,13 +18,13 @@ import { libraryWork } from "./jobs/work.js";
 import { type Log, logJobs } from "./log.js";
 import { openLocalQueue } from "./queue/local/local.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
-import { errorOf } from "./refusal.js";
 import { defaultLimits, type Limits, sharedLimits } from "./requests/limits.js";
 import { type OpenedThings, openedThings, startError, timeLeft } from "./starting.js";
 import { openDataFolder } from "./storage/data-folder.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 import { noStyles, openStyles } from "./storage/styles.js";
+import { startSweeping } from "./sweeping.js";
 
 export interface ServeOptions {
   /** Default 7860, the web UI's. 0 takes a free one. */
@@ -78,6 +76,8 @@ export interface ServeOptions {
   /** redis://host:port of a queue that workers share; then this process loads no model. */
   readonly queue?: string;
   readonly limits?: Partial<Limits>;
+  /** Milliseconds after which a job that has ended is forgotten, with its pictures; favourites stay. Default: never. */
+  readonly keepMs?: number;
   /** Milliseconds that a running job is given when the server stops. Default 30 s. */
   readonly graceMs?: number;
   /** Milliseconds in which what a start needs has to answer: Redis, the store of pictures. Default 4 s. */
@@ -126,6 +126,10 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   const { queue: url } = options;
   const folders = foldersOf(options);
   const shared = url !== undefined;
+  if (options.limits?.storedBytes !== undefined && (shared || options.images !== undefined))
+    throw new DiffusionError("BAD_OPTION", "--quota: pictures that others may keep as well are not counted", {
+      hint: "leave it out with --queue or --images; --keep forgets old jobs with their pictures",
+    });
   const limits = { ...defaultLimits, ...(shared && sharedLimits), ...options.limits };
   const dataDir = options.dataDir ?? defaultDataDir();
   await openDataFolder(dataDir, { isUsual: isUsualFolder(options), log });
@@ -160,7 +164,7 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   const foreign = new Foreign(limits);
   opened.add(async () => foreign.dispose());
   const parts: Parts = { jobs, models, images, foreign, settings, limits, styles, wildcards };
-  const sweeping = sweepFrom(dataDir, parts, log);
+  const sweeping = startSweeping(parts, { dataDir, log, keepMs: options.keepMs });
   opened.add(async () => clearInterval(sweeping));
 
   let hosts: ReadonlySet<string> = new Set();
@@ -208,21 +212,6 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
       return closing;
     },
   };
-}
-
-/** Every hour, as long as no part of the journal was set aside, whose jobs would miss their pictures. */
-function sweepFrom(dataDir: string, { images, jobs, limits }: Parts, log: Log): NodeJS.Timeout {
-  const work = async () => {
-    const aside = (await readdir(dataDir)).some((name) => name.startsWith("journal.jsonl."));
-    const removed = aside ? 0 : await sweep(images, jobs.queue, 2 * limits.jobMs);
-    if (removed > 0) log(`${removed} pictures that belong to no job were removed`);
-  };
-  const tried = () =>
-    void work().catch((error: unknown) =>
-      log(`pictures of no job could not be removed: ${errorOf(error).message}`),
-    );
-  tried();
-  return setInterval(tried, 60 * 60_000).unref();
 }
 
 const urlOf = ({ family, address, port }: AddressInfo): string =>

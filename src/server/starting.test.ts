@@ -53,7 +53,9 @@ async function runToEnd(args: readonly string[], env: Record<string, string> = {
 async function serveOn(data: string, ...args: string[]) {
   const port = await freePort();
   const all = ["serve", "--json", "--data", data, "--port", String(port), ...args];
-  const server = await startProcess(cli(), all, {}, '"url"');
+  // Set to nothing, as compose files do with what is not given.
+  const env = { TFJS_DIFFUSION_QUEUE: "", TFJS_DIFFUSION_IMAGES: "" };
+  const server = await startProcess(cli(), all, env, '"url"');
   onTestFinished(() => server.kill());
   return { server, url: `http://127.0.0.1:${port}` };
 }
@@ -167,6 +169,7 @@ describe.skipIf(!hasRedis)("a start that fails", () => {
       [[...serve, free, ...queue, "--images", "s3://pictures"], s3Env, "SignatureDoesNotMatch"],
       [[...serve, free, "--model", "nonsense"], {}, "no model nonsense"],
       [[...serve, free, "--queue", "localhost"], {}, "address of the queue"],
+      [[...serve, free, ...queue, "--quota", "3"], {}, "--quota"],
     ];
     const { Redis } = await import("ioredis");
     const client = new Redis(redis.url);

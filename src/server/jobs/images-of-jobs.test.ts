@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { encodePng } from "../../index.js";
 import { base64Png, grey, type TestServer, testServer, untilAborted } from "../fixture.js";
+import type { Job, JobFilter } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
-import { sweep } from "./images-of-jobs.js";
+import { forgetOld, imageKeys, sweep } from "./images-of-jobs.js";
 
 const servers: TestServer[] = [];
 const started = async (...options: Parameters<typeof testServer>): Promise<TestServer> => {
@@ -82,6 +83,32 @@ test("pictures of no job are swept once they are old, those of jobs stay", async
     await utimes(path, long, long);
   expect(await sweep(images, jobs.queue, 2 * 60 * 60_000)).toBe(1);
   expect((await storedIn(server)).sort()).toEqual([...kept, join(young.slice(0, 2), `${young}.png`)].sort());
+});
+
+test("jobs that ended long ago are forgotten with their pictures; favourites stay, and what other jobs have", async () => {
+  const server = await started();
+  const { images, jobs } = server.parts;
+  const ended = async (value: number, width: number) => {
+    const { id } = (await (await posted(server, { image: start(value), width, height: 64 })).json()) as Job;
+    return (await jobs.ended(id))!;
+  };
+  // The first two begin with the same picture.
+  const [old, loved, other] = [await ended(1, 64), await ended(1, 72), await ended(2, 80)];
+  const young = await ended(2, 88);
+  const favourites = [loved.result!.images[0]!.key];
+  const queue = {
+    ...{ remove: (id: string) => jobs.queue.remove(id) },
+    // As they would be listed a month later, but for the last one.
+    list: async (filter?: JobFilter) =>
+      (await jobs.queue.list(filter)).map((job) => (job.id === young.id ? job : { ...job, finished: 1000 })),
+  };
+  expect(await forgetOld({ images, queue }, { endedBefore: 2000, favourites })).toBe(2);
+  expect((await jobs.queue.list()).map(({ id }) => id)).toEqual([young.id, loved.id]);
+  const left = (await storedIn(server)).map((name) => name.slice(3, -4)).sort();
+  expect(left).toEqual([...new Set([...imageKeys(loved), ...imageKeys(young)])].sort());
+  expect(left).not.toContain(old.result!.images[0]!.key);
+  expect(left).not.toContain(other.result!.images[0]!.key);
+  expect(await forgetOld({ images, queue }, { endedBefore: 2000, favourites })).toBe(0);
 });
 
 test("beyond its quota the server takes no more jobs until some are deleted", async () => {
