@@ -141,6 +141,7 @@ describe.skipIf(!hasRedis)("a start that fails", () => {
     onTestFinished(() => void taken.close());
     await once(taken, "listening");
     const { port } = taken.address() as { port: number };
+    const { port: webPort } = new URL(s3.url);
     const keys = { AWS_ACCESS_KEY_ID: s3Credentials.accessKeyId, AWS_SECRET_ACCESS_KEY: "wrong" };
     const s3Env = { ...keys, AWS_ENDPOINT_URL: s3.url };
     const nobody = await freePort();
@@ -165,6 +166,7 @@ describe.skipIf(!hasRedis)("a start that fails", () => {
       [["worker", "--queue", `redis://127.0.0.1:${nobody}`, "--data", folder()], {}, "ECONNREFUSED"],
       // Something that listens and is no Redis.
       [["worker", "--queue", `redis://127.0.0.1:${port}`, "--data", folder()], {}, "no answer"],
+      [["worker", "--queue", `redis://127.0.0.1:${webPort}`, "--data", folder()], {}, "another language"],
       [[...serve, String(port), ...queue], {}, "EADDRINUSE"],
       [[...serve, free, ...queue, "--images", "s3://pictures"], s3Env, "SignatureDoesNotMatch"],
       [[...serve, free, "--model", "nonsense"], {}, "no model nonsense"],

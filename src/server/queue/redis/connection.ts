@@ -95,6 +95,10 @@ export function checkQueueUrl(url: string): void {
     });
 }
 
+/** What the client calls a mistake of its own is something else that answers, such as a web server. */
+const reasonOf = ({ message }: Error): string =>
+  /RESP type|Please report this/.test(message) ? "what answers there speaks another language" : message;
+
 /** @throws DiffusionError QUEUE when it does not come in time, or says no */
 export async function firstAnswer<T>(
   redis: Redis,
@@ -114,7 +118,7 @@ export async function firstAnswer<T>(
       );
     });
   } catch (cause) {
-    throw new DiffusionError("QUEUE", `Redis at ${host} cannot be used: ${(cause as Error).message}`, {
+    throw new DiffusionError("QUEUE", `Redis at ${host} cannot be used: ${reasonOf(cause as Error)}`, {
       cause,
       hint: "start redis-server, or correct --queue redis://[user:password@]host:port; what the user must be allowed to do stands in docs/scaling.md",
     });
