@@ -1,5 +1,5 @@
-import { createHash, randomUUID } from "node:crypto";
-import { defaultUpscaler, hiresUpscalers, namedLists, samplerPair, type WildcardLists } from "../../index.js";
+import { randomUUID } from "node:crypto";
+import { hiresUpscalers, namedLists, samplerPair, type WildcardLists } from "../../index.js";
 import { decodeBase64, type Foreign, type ForeignPictures, type Plain } from "../foreign/foreign.js";
 import type { NewJob } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
@@ -7,18 +7,15 @@ import { checkGrid, gridCells } from "../requests/grid.js";
 import type { Limits } from "../requests/limits.js";
 import {
   checkCounts,
-  checkEnlarged,
   checked,
   type GenerateRequest,
   type NamedFile,
   type StoredGenerate,
   type StoredRequest,
-  type StoredUpscale,
   storedRequest,
-  type UpscaleRequest,
 } from "../requests/request.js";
 import type { Settings } from "../storage/settings.js";
-import type { ImageStore } from "../storage/store.js";
+import { type ImageStore, imageKey } from "../storage/store.js";
 import type { Styles } from "../storage/styles.js";
 import { removeUnneeded } from "./images-of-jobs.js";
 import type { Jobs } from "./jobs.js";
@@ -26,7 +23,6 @@ import type { ModelOption } from "./model-option.js";
 import type { Models } from "./models.js";
 import { namedFiles } from "./named-files.js";
 import { checkPlan } from "./plan.js";
-import { type NamedUpscaler, resamplers } from "./upscalers.js";
 
 /** What the APIs are made of: the same jobs, models, pictures and limits for all of them. */
 export interface Parts {
@@ -158,7 +154,7 @@ export async function acceptGenerate(
   const made = new Map<string, Plain>();
   const take = async (given: Picture): Promise<Taken> => {
     const plain = await plainOf(given, pictures);
-    const key = createHash("sha256").update(plain.png).digest("hex");
+    const key = imageKey(plain.png);
     made.set(key, plain);
     return { key, width: plain.width, height: plain.height };
   };
@@ -206,14 +202,14 @@ export async function plainOf(given: Picture, pictures: ForeignPictures): Promis
 }
 
 /** Stores the pictures of a job that has been found good. */
-async function kept(
+export async function kept(
   job: Pick<NewJob, "lane" | "request">,
   made: ReadonlyMap<string, Plain>,
   { images, jobs }: Parts,
 ): Promise<Accepted> {
   const refused = () => removeUnneeded([...made.keys()], { images, queue: jobs.queue });
   try {
-    for (const { png } of made.values()) await images.put(png);
+    for (const [key, { png }] of made) await images.put(png, key);
   } catch (error) {
     await refused().catch(() => {});
     throw error;
@@ -251,48 +247,14 @@ function checkScheduler(scheduler: NonNullable<GenerateRequest["scheduler"]>): v
   else samplerPair({ sampler: scheduler.sampler, schedule: scheduler.schedule });
 }
 
-/** @param request what `crop` leaves is the middle */
-export async function acceptUpscale(
-  request: Omit<UpscaleRequest, "image"> & Pick<StoredUpscale, "crop"> & { readonly image: Picture },
-  parts: Parts,
-  pictures: ForeignPictures = parts.foreign.ofRequest(),
-): Promise<Accepted> {
-  const { limits, models } = parts;
-  const name = request.upscaler ?? defaultUpscaler;
-  // A model's factor is its own.
-  if (upscalingModels(models).includes(name))
-    return acceptGenerate({ model: name, image: request.image }, parts, pictures);
-  const upscaler = await upscalerNamed(name, models);
-  const source = await plainOf(request.image, pictures);
-  const { crop, scale = upscaler.scale } = request;
-  const width = request.width ?? Math.round(source.width * scale);
-  const height = request.height ?? Math.round(source.height * scale);
-  // A network enlarges by its own factor, whatever is made of that then.
-  const own = { width: source.width * upscaler.scale, height: source.height * upscaler.scale };
-  for (const size of [{ width, height }, own]) checkEnlarged(size, limits);
-  const key = createHash("sha256").update(source.png).digest("hex");
-  const stored: StoredUpscale = {
-    kind: "upscale",
-    image: key,
-    width,
-    height,
-    upscaler: upscaler.name,
-    ...(crop && { crop }),
-  };
-  checked(storedRequest, stored);
-  const named = { ...stored, ...(await filesFor(stored, parts)) };
-  return kept({ lane: "upscale", request: named }, new Map([[key, source]]), parts);
-}
-
 /** What workers compare with theirs; a job that runs here has no others. */
-async function filesFor(request: StoredRequest, { jobs, models }: Parts): Promise<{ files?: NamedFile[] }> {
+export async function filesFor(
+  request: StoredRequest,
+  { jobs, models }: Parts,
+): Promise<{ files?: NamedFile[] }> {
   const files = jobs.queue.workers ? await namedFiles(request, models) : [];
   return files.length > 0 ? { files: [...files] } : {};
 }
-
-/** Labels of the models that enlarge. */
-export const upscalingModels = (models: Models): string[] =>
-  models.list().flatMap(({ info, label }) => (info.kind === "upscaling" ? [label] : []));
 
 /** Networks are named as the list has them, so that a name is never a path. */
 async function hiresOf(
@@ -325,19 +287,3 @@ function refinerOf(
     throw new Refusal(400, "BAD_OPTION", `refiner: ${info.name} cannot go on with latents of ${traits.name}`);
   return { model: label, switchAt };
 }
-
-/** What enlarges, by a name of the list; resampling at any scale, 2 unless one is asked for. */
-async function upscalerNamed(name: string, models: Models): Promise<Pick<NamedUpscaler, "name" | "scale">> {
-  const resampler = resamplers.find((known) => known.toLowerCase() === name.toLowerCase());
-  if (resampler) return { name: resampler, scale: 2 };
-  const found = await models.upscalers.find(name);
-  if (found) return found;
-  throw await models.upscalers.missing(name, [...resamplers, ...upscalingModels(models)]);
-}
-
-/** Names of all that enlarges, as requests say them. */
-export const upscalerNames = async (models: Models): Promise<string[]> => [
-  ...resamplers,
-  ...(await models.upscalers.list()).map(({ name }) => name),
-  ...upscalingModels(models),
-];

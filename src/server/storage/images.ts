@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
@@ -6,7 +5,7 @@ import { writeWhole } from "../../disk/whole-file.js";
 import { readImageTexts, withParameters } from "../../index.js";
 import type { Log } from "../log.js";
 import { Refusal } from "../refusal.js";
-import { type ImageStore, isImageKey } from "./store.js";
+import { type ImageStore, imageKey, isImageKey } from "./store.js";
 
 /**
  * Keeps pictures in a folder. A file appears whole or not at all.
@@ -20,8 +19,7 @@ export function folderStore(folder: string, { own = false }: { readonly own?: bo
   };
   const count = own ? counter(folder) : undefined;
   return {
-    async put(png) {
-      const key = createHash("sha256").update(png).digest("hex");
+    async put(png, key = imageKey(png)) {
       await writeWhole(path(key), png, { mode: 0o600 });
       count?.set(key, png.length);
       return key;

@@ -1,9 +1,8 @@
-import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DiffusionError } from "../../index.js";
 import { type Log, tellChanges } from "../log.js";
 import { Refusal } from "../refusal.js";
-import { type ImageStore, isImageKey, storageAway } from "./store.js";
+import { type ImageStore, imageKey, isImageKey, storageAway } from "./store.js";
 
 /** What all attempts at one thing may take together, in milliseconds. A job that has a picture to keep waits longer. */
 const budgets = { start: 4000, read: 10_000, write: 60_000 };
@@ -88,7 +87,7 @@ export async function s3Store(url: string, options: S3Options = {}): Promise<Ima
     if (!isOk(answer)) throw refused(answer);
     tellRefusal(undefined);
     const { body: png } = answer;
-    if (hash(png) !== key)
+    if (imageKey(png) !== key)
       throw new Refusal(500, "DISK", `picture ${key} came back changed from the store of pictures`);
     return png;
   };
@@ -103,8 +102,7 @@ export async function s3Store(url: string, options: S3Options = {}): Promise<Ima
   });
   started = true;
   return {
-    async put(png) {
-      const key = hash(png);
+    async put(png, key = imageKey(png)) {
       const headers = { "Content-Type": "image/png", "X-Amz-Content-Sha256": key };
       const answer = await send("PUT", key, most.write, { body: Uint8Array.from(png), headers });
       if (!isOk(answer)) throw refused(answer);
@@ -156,8 +154,6 @@ function problemOf(answer: Answer | Error): string | undefined {
     return answer.status === 429 || answer.status >= 500 ? `answered ${answer.status}` : undefined;
   return answer.name === "TimeoutError" ? "no answer" : reasonOf(answer);
 }
-
-const hash = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 /** `fetch failed` says nothing; what it was caused by does. */
 const reasonOf = (error: unknown): string => {

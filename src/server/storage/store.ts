@@ -1,7 +1,9 @@
+import { createHash } from "node:crypto";
+
 /** PNG files under the hash of their content. A folder here; an object store across machines. */
 export interface ImageStore {
-  /** The key: 64 hexadecimal digits. The same bytes have the same key. */
-  put(png: Uint8Array): Promise<string>;
+  /** The key, `imageKey` of the bytes: for whoever has it already. */
+  put(png: Uint8Array, key?: string): Promise<string>;
   get(key: string): Promise<Uint8Array | undefined>;
   remove(key: string): Promise<void>;
   /** Keys of what was last put longer ago. Absent where others may keep pictures, too. */
@@ -14,5 +16,8 @@ export interface ImageStore {
 
 /** Code of a refusal where the store cannot be reached for now: nothing is wrong with the job. */
 export const storageAway = "STORAGE";
+
+/** 64 hexadecimal digits. The same bytes have the same key. */
+export const imageKey = (png: Uint8Array): string => createHash("sha256").update(png).digest("hex");
 
 export const isImageKey = (key: string): boolean => /^[0-9a-f]{64}$/.test(key);

@@ -9,7 +9,8 @@ import {
   schedulerEntries,
   scheduleTypes,
 } from "../../../index.js";
-import { type Parts, upscalerNames } from "../../jobs/accept.js";
+import type { Parts } from "../../jobs/accept.js";
+import { upscalerNames } from "../../jobs/accept-upscale.js";
 import type { ModelOption } from "../../jobs/model-option.js";
 import type { Preparations } from "../../jobs/prepare.js";
 import { Refusal } from "../../refusal.js";

@@ -1,7 +1,8 @@
 import type { Context } from "hono";
 import type { Size } from "../../../index.js";
 import { decodeBase64 } from "../../foreign/foreign.js";
-import { acceptUpscale, admitted, type Parts } from "../../jobs/accept.js";
+import { admitted, type Parts } from "../../jobs/accept.js";
+import { acceptUpscale } from "../../jobs/accept-upscale.js";
 import { Refusal } from "../../refusal.js";
 import { clientOf } from "../security.js";
 import type { ExtraBatchImages, ExtraSingleImage } from "./sdapi-schema.js";

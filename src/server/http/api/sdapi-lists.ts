@@ -2,7 +2,8 @@ import { freemem, totalmem } from "node:os";
 import { basename } from "node:path";
 import type { Hono } from "hono";
 import { schedulerEntries, scheduleTypes } from "../../../index.js";
-import { type Parts, upscalerNames } from "../../jobs/accept.js";
+import type { Parts } from "../../jobs/accept.js";
+import { upscalerNames } from "../../jobs/accept-upscale.js";
 import { shortHash } from "../../jobs/weight-hashes.js";
 
 /** What there is, and what there is none of. Where the web UI's schema says string, "" is what is not known. */

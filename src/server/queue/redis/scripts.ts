@@ -1,0 +1,83 @@
+/*
+ * What Redis does in one piece, in Lua, with the keys that `records.ts` describes. The first argument is what stands
+ * before each of them.
+ */
+
+/** Accepts a whole job with its parts, or nothing of it. Returns 1, 0 for an id that is known, -1 when full. */
+export const create = `
+local prefix, limit = ARGV[1], tonumber(ARGV[2])
+if redis.call('EXISTS', prefix .. 'job:' .. ARGV[4]) == 1 then return 0 end
+if redis.call('ZCARD', prefix .. 'waiting') >= limit then return -1 end
+local order = redis.call('INCR', prefix .. 'order')
+local lane = ARGV[3]
+for i = 4, #ARGV, 2 do
+  local id, json, place = ARGV[i], ARGV[i + 1], order + i / 65536
+  redis.call('HSET', prefix .. 'job:' .. id, 'status', 'queued', 'token', '', 'job', json, 'order', place, 'lane', lane)
+  if i > 4 or #ARGV == 5 then
+    redis.call('ZADD', prefix .. 'waiting', place, id)
+    redis.call('ZADD', prefix .. 'waiting:' .. lane, place, id)
+  end
+end
+redis.call('SADD', prefix .. 'lanes', lane)
+redis.call('ZADD', prefix .. 'all', order, ARGV[4])
+redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'status', 'job', ARGV[5])
+return 1`;
+
+/** One move of one job: 1, or 0 when it no longer stands where the caller thinks. */
+export const move = `
+local prefix, id, kind = ARGV[1], ARGV[2], ARGV[3]
+local key = prefix .. 'job:' .. id
+local now = redis.call('HMGET', key, 'status', 'token', 'order', 'lane')
+if now[1] ~= ARGV[4] or now[2] ~= ARGV[5] then return 0 end
+redis.call('HSET', key, 'status', ARGV[6], 'token', ARGV[7], 'job', ARGV[8])
+if kind ~= 'whole' then
+  redis.call('ZREM', prefix .. 'waiting', id)
+  redis.call('ZREM', prefix .. 'running', id)
+  -- Absent in what a server of an earlier version has accepted.
+  local ofLane = now[4] and prefix .. 'waiting:' .. now[4]
+  if ofLane then redis.call('ZREM', ofLane, id) end
+  if ARGV[6] == 'queued' then
+    redis.call('ZADD', prefix .. 'waiting', now[3], id)
+    if ofLane then redis.call('ZADD', ofLane, now[3], id) end
+  end
+  if ARGV[6] == 'running' then redis.call('ZADD', prefix .. 'running', now[3], id) end
+  if now[4] and ARGV[6] == 'running' then redis.call('HINCRBY', prefix .. 'attempts', now[4], 1) end
+  if now[4] and ARGV[6] == 'lost' then redis.call('HINCRBY', prefix .. 'lost', now[4], 1) end
+end
+if kind ~= 'part' then
+  redis.call('ZREM', prefix .. 'begun', id)
+  if ARGV[6] == 'running' then redis.call('ZADD', prefix .. 'begun', now[3], id) end
+  if ARGV[9] == 'ended' then
+    redis.call('HINCRBY', prefix .. 'ended', ARGV[6], 1)
+    redis.call('DEL', prefix .. 'progress:' .. id)
+  end
+  redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'status', 'job', ARGV[8])
+end
+return 1`;
+
+/** Puts what waits in front of all that waits, and tells it of the whole job that is given. 1, or 0 when it does not wait. */
+export const first = `
+local prefix, id = ARGV[1], ARGV[2]
+local key = prefix .. 'job:' .. id
+local now = redis.call('HMGET', key, 'status', 'lane')
+local front = redis.call('ZRANGE', prefix .. 'waiting', 0, 0, 'WITHSCORES')
+if now[1] ~= 'queued' or not front[2] then return 0 end
+local place = tonumber(front[2]) - 1
+redis.call('HSET', key, 'order', place)
+redis.call('ZADD', prefix .. 'waiting', place, id)
+if now[2] then redis.call('ZADD', prefix .. 'waiting:' .. now[2], place, id) end
+if ARGV[3] ~= '' then
+  redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'status', 'job', ARGV[3])
+end
+return 1`;
+
+export const remove = `
+local prefix, id = ARGV[1], ARGV[2]
+local key = prefix .. 'job:' .. id
+if redis.call('HGET', key, 'status') ~= ARGV[3] then return 0 end
+redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'removed', 'job', redis.call('HGET', key, 'job'))
+redis.call('DEL', key)
+redis.call('ZREM', prefix .. 'all', id)
+redis.call('HINCRBY', prefix .. 'ended', ARGV[3], -1)
+for i = 4, #ARGV do redis.call('DEL', prefix .. 'job:' .. ARGV[i]) end
+return 1`;
