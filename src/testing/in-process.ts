@@ -11,7 +11,8 @@ import { graphRunner } from "../runtime/graph.js";
 import { loadNative } from "../runtime/native.js";
 import type { NetworksOptions } from "../runtime/networks/network-runner.js";
 import { probe } from "../runtime/probe.js";
-import type { Engine, RunnerUse } from "../runtime/process/engine.js";
+import type { Engine } from "../runtime/process/engine.js";
+import type { RunnerUse } from "../runtime/process/remote-runner.js";
 import type { Input, Runner, RunnerRequest, RuntimeName } from "../runtime/runner.js";
 import { openReference } from "../runtime/weights.js";
 

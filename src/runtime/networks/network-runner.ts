@@ -2,7 +2,8 @@ import { type Adapters, noAdapters } from "../../adapters/adapted-checkpoint.js"
 import type { NetworkKind, NetworkOf, SpecOf } from "../../models/registry.js";
 import type { UNetSize } from "../../models/unet.js";
 import type { Component } from "../../weights/component.js";
-import type { Engine, RemoteRunner } from "../process/engine.js";
+import type { Engine } from "../process/engine.js";
+import type { RemoteRunner } from "../process/remote-runner.js";
 import { stageOf, type Turns } from "../process/turns.js";
 import type { Given, Precision, Results, RunnerRequest, RuntimeName, WeightsReference } from "../runner.js";
 

@@ -1,19 +1,15 @@
 import { abortable } from "../../abortable.js";
-import type { Adapters } from "../../adapters/adapted-checkpoint.js";
 import { DiffusionError } from "../../errors.js";
-import type { Fields } from "../../models/fields.js";
-import type { Network } from "../../models/network.js";
 import type { NetworkKind, NetworkOf } from "../../models/registry.js";
 import type { Compilation } from "../compiled-functions.js";
-import type { Given, Input, Results, RunnerRequest } from "../runner.js";
+import type { RunnerRequest } from "../runner.js";
 import { watchCompilation } from "./compilation.js";
 import { type Computing, startComputing } from "./computing.js";
-import { signalOfWork } from "./given-up.js";
+import { Interrupted, untilAnswered } from "./given-up.js";
 import type { CallName, Calls, Reply, Request, Status } from "./messages.js";
+import { type CallOptions, type OnWeights, type RemoteRunner, remoteRunner } from "./remote-runner.js";
 import { type Guards, type Watch, watch } from "./watch.js";
 import { physicalCores, type WorkerSettings, workerError } from "./worker-process.js";
-
-type OnWeights = (done: number, total: number) => void;
 
 interface Pending {
   resolve(result: unknown): void;
@@ -29,47 +25,12 @@ interface Pending {
 /** Milliseconds that the process may go on with a call that was given up. Ending it costs the next call its start. */
 const GIVEN_UP_MS = 700;
 
-/** Ends calls of others when the process is ended for one that was given up: they are made again. */
-class Interrupted extends Error {}
-
-async function untilAnswered<T>(work: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!(error instanceof Interrupted)) throw error;
-    }
-  }
-}
-
 export interface EngineOptions extends Guards {
   /** Default: one for each physical core. */
   readonly threads?: number;
   readonly sideBySide?: boolean;
   /** As `WorkerSettings` has it. */
   readonly cacheRoot?: string;
-}
-
-/** A network in the other process; loaded when it is first run, and again after a crash. */
-export interface RemoteRunner<N extends Network = Network> {
-  /** Loads the network if it is not, with these adapters over its weights; run() does so, too. */
-  load(options?: RunnerUse): Promise<void>;
-  run(inputs: Given<N>, options?: RunnerUse): Promise<Results<N>>;
-  unload(): Promise<void>;
-}
-
-export interface RunnerUse {
-  /** In place of those that it had; absent for none. */
-  readonly adapters?: Adapters;
-  /** Told of weights that are converted, then of functions that are compiled for a new size. */
-  readonly onProgress?: OnWeights;
-}
-
-interface CallOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** Told when the signal has aborted before the answer. */
-  readonly onGivenUp?: () => void;
-  readonly onProgress?: OnWeights | undefined;
 }
 
 /**
@@ -121,48 +82,10 @@ export class Engine {
   }
 
   runner<Kind extends NetworkKind>(request: RunnerRequest<Kind>): RemoteRunner<NetworkOf<Kind>> {
-    const key = `${request.spec.kind} ${++this.#runners}`;
-    let loaded: { readonly child: Computing | undefined; readonly adapters: string } | undefined;
-    // Between a load and its run nobody else may load other adapters.
-    let turn: Promise<unknown> = Promise.resolve();
-    const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-      const result = turn.then(work);
-      turn = result.catch(() => undefined);
-      return result;
-    };
-    const isLoaded = (): boolean => loaded !== undefined && loaded.child === this.#child;
-    const load = async ({ adapters, onProgress }: RunnerUse): Promise<void> => {
-      const name = JSON.stringify(adapters);
-      if (isLoaded() && loaded?.adapters === name) return;
-      loaded = undefined;
-      const weights = { ...request.weights, ...(adapters && { adapters }) };
-      const args = { key, request: { ...request, weights } as RunnerRequest };
-      const signal = signalOfWork();
-      const forget = () => void this.#call("unload", { key }).catch(() => {});
-      await untilAnswered(() => this.#call("load", args, { signal, onGivenUp: forget, onProgress }));
-      loaded = { child: this.#child, adapters: name };
-    };
-    return {
-      load: (use = {}) => inTurn(() => load(use)),
-      run: (inputs, use = {}) =>
-        inTurn(() =>
-          untilAnswered(async () => {
-            // It may have been unloaded meanwhile.
-            do await load(use);
-            while (!isLoaded());
-            const args = { key, inputs: inputs as Fields<Input> };
-            const { onProgress } = use;
-            const results = await this.#call("run", args, { signal: signalOfWork(), onProgress });
-            return results as Results<NetworkOf<Kind>>;
-          }),
-        ),
-      unload: async () => {
-        const wasLoaded = isLoaded();
-        // Before the answer: whoever runs it from now on loads it first.
-        loaded = undefined;
-        if (wasLoaded) await untilAnswered(async () => this.#child && this.#call("unload", { key }));
-      },
-    };
+    return remoteRunner(request, `${request.spec.kind} ${++this.#runners}`, {
+      call: (name, args, options) => this.#call(name, args, options),
+      child: () => this.#child,
+    });
   }
 
   /** Starts the process, which loads TensorFlow then, before anything is asked of it. */

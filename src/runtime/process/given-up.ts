@@ -18,3 +18,17 @@ export async function unlessAborted<T>(signal: AbortSignal | undefined, work: ()
 
 /** The signal of the work that a call is made for. */
 export const signalOfWork = (): AbortSignal | undefined => signals.getStore();
+
+/** Ends calls of others when the process is ended for one that was given up: they are made again. */
+export class Interrupted extends Error {}
+
+/** Makes a call again for as long as it was ended for another one. */
+export async function untilAnswered<T>(work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+    }
+  }
+}
