@@ -215,14 +215,14 @@ test("closing finishes what runs, refuses what comes, and keeps what waits for t
   const jobs = await started(gate.work, { path });
   const running = jobs.run(job(), nobody);
   const waiting = await jobs.submit({ ...job(), attended: false });
-  const attended = jobs.run(job(), nobody);
+  const attended = expect(jobs.run(job(), nobody)).rejects.toMatchObject({ status: 503, code: "CLOSING" });
   while (gate.running.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   const closed = jobs.close(60_000);
   await expect(jobs.submit({ ...job(), attended: false })).rejects.toThrow("shutting down");
   await gate.next();
   await closed;
   expect((await running).status).toBe("completed");
-  expect((await attended).status).toBe("cancelled");
+  await attended;
   const next = await started(gate.work, { path });
   await gate.next();
   expect((await next.ended(waiting.id)).status).toBe("completed");
@@ -232,11 +232,11 @@ test("what runs longer than the grace period is run again at the next start", as
   const path = await file();
   const jobs = await started((_job, hooks) => untilAborted(hooks.signal), { path });
   const { id } = await jobs.submit({ ...job(), attended: false });
-  const lost = jobs.run(job("other"), nobody);
+  const lost = expect(jobs.run(job("other"), nobody)).rejects.toMatchObject({ status: 503, code: "CLOSING" });
   while ((await jobs.queue.get(id))?.status !== "running")
     await new Promise((resolve) => setTimeout(resolve, 1));
   await jobs.close(1);
-  expect((await lost).status).toBe("cancelled");
+  await lost;
   const next = await started(async () => done, { path });
   expect(await next.ended(id)).toMatchObject({ status: "completed", attempt: 2 } satisfies Partial<Job>);
 });

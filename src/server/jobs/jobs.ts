@@ -33,6 +33,8 @@ export class Jobs {
   readonly #admission: Admission;
   /** Jobs that somebody waits for here. */
   readonly #attended = new Set<string>();
+  /** Of those, the ones that were cancelled because the server ends. */
+  readonly #turnedAway = new Set<string>();
   readonly #stop = new AbortController();
 
   constructor(queue: JobQueue, work: Work, options: JobsOptions) {
@@ -72,7 +74,7 @@ export class Jobs {
   }
 
   #refuseWhenClosing(): void {
-    if (this.closing) throw new Refusal(503, "CLOSING", "the server is shutting down");
+    if (this.closing) throw closing();
   }
 
   /** @throws Refusal 429 when the queue is full, 503 during shutdown */
@@ -91,7 +93,11 @@ export class Jobs {
     }
   }
 
-  /** Submits a job for somebody who waits for it: when they leave (`signal`), it is cancelled. */
+  /**
+   * Submits a job for somebody who waits for it: when they leave (`signal`), it is cancelled.
+   *
+   * @throws Refusal as `submit`; 503 when the server ends before the job does
+   */
   async run(
     { id = randomUUID(), ...job }: Sent<Omit<NewJob, "attended">>,
     signal: AbortSignal,
@@ -106,10 +112,13 @@ export class Jobs {
     try {
       await this.submit({ ...job, id, attended: true });
       if (signal.aborted) leave();
-      return await this.ended(id);
+      const end = await this.ended(id);
+      if (end.status === "cancelled" && this.#turnedAway.has(id)) throw closing();
+      return end;
     } finally {
       signal.removeEventListener("abort", leave);
       this.#attended.delete(id);
+      this.#turnedAway.delete(id);
       unsubscribe();
     }
   }
@@ -171,7 +180,7 @@ export class Jobs {
    * does not answer: then a lock that runs out gives the job to others.
    */
   async close(graceMs: number): Promise<void> {
-    const reason = new Refusal(503, "CLOSING", "the server is shutting down");
+    const reason = closing();
     const end = performance.now() + graceMs;
     /** For what is to be told and written at the end. */
     const reserve = Math.min(3000, graceMs / 3);
@@ -182,7 +191,7 @@ export class Jobs {
     const elsewhere = this.#elsewhere().map((id) => this.ended(id));
     await before(end - reserve, Promise.allSettled([this.#running.settled(), ...elsewhere]));
     this.#running.stop(reason);
-    for (const id of this.#elsewhere()) void this.queue.cancel(id).catch(() => {});
+    for (const id of this.#elsewhere()) void this.#turnAway(id).catch(() => {});
     await before(end - reserve / 3, this.#running.settled());
     await before(end, this.queue.close());
   }
@@ -191,7 +200,12 @@ export class Jobs {
   async #cancelWaiting(): Promise<void> {
     const attended = await Promise.all([...this.#attended].map((id) => this.queue.get(id))).catch(() => []);
     const waiting = attended.flatMap((job) => (job?.status === "queued" ? [job.id] : []));
-    await Promise.allSettled(waiting.map((id) => this.queue.cancel(id)));
+    await Promise.allSettled(waiting.map((id) => this.#turnAway(id)));
+  }
+
+  #turnAway(id: string): Promise<Job | undefined> {
+    this.#turnedAway.add(id);
+    return this.queue.cancel(id);
   }
 
   /** Jobs that somebody waits for here and that do not run here. */
@@ -200,3 +214,6 @@ export class Jobs {
     return [...this.#attended].filter((id) => !ids.has(id));
   }
 }
+
+const closing = (): Refusal =>
+  new Refusal(503, "CLOSING", "the server is shutting down", { headers: { "Retry-After": "10" } });

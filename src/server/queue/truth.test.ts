@@ -127,6 +127,15 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
     expect(await ready()).toEqual([503, "the queue takes no jobs: its user may not do that"]);
     await client.call("ACL", "SETUSER", "default", "+@all");
     expect((await ready())[0]).toBe(200);
+    // Of what scripts do, Redis says so in other words.
+    await client.call("ACL", "SETUSER", "default", "-hset");
+    expect(await ready()).toEqual([503, "the queue takes no jobs: its user may not do that"]);
+    const forbidden = await post(url, {});
+    expect([forbidden.status, await forbidden.text()]).toEqual([
+      503,
+      expect.stringContaining("its user may not do that"),
+    ]);
+    await client.call("ACL", "SETUSER", "default", "+@all");
     await working.kill("SIGTERM");
     expect(await ready()).toEqual([503, "no worker is there"]);
     const waiting = fetch(`${url}/sdapi/v1/txt2img`, {
@@ -145,6 +154,22 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
     await serving.kill("SIGKILL");
     await stopping;
     await waiting;
+  });
+
+  test("whoever waits for a job that has not begun when the server ends is told so, and not given nothing", async () => {
+    const { server } = await cluster();
+    const { url, process: serving } = await server({}, "--grace", "20");
+    const waiting = fetch(`${url}/sdapi/v1/txt2img`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ prompt: "a dog", width: 64, height: 64, steps: 1 }),
+    });
+    const jobs = async () => (await json<{ jobs: Seen[] }>(fetch(`${url}/jobs`))).jobs.length;
+    await expect.poll(jobs, { timeout: 20_000 }).toBe(1);
+    await serving.kill("SIGTERM");
+    const answer = await waiting;
+    expect([answer.status, await answer.text()]).toEqual([503, expect.stringContaining("shutting down")]);
+    expect(answer.headers.get("retry-after")).toBe("10");
   });
 
   test("events of a job that Redis has lost end, and say so", async () => {

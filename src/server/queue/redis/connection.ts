@@ -45,7 +45,8 @@ const reasons: Readonly<Record<string, string>> = {
 function refusedByRedis(error: unknown): { readonly why: string; readonly refusal: Refusal } | undefined {
   if (!(error instanceof Error)) return undefined;
   const [, code = ""] = /(?:^|\s)-?([A-Z]{3,12})\b/.exec(error.message) ?? [];
-  const why = reasons[code];
+  // Of a command in a script Redis says it without its code.
+  const why = reasons[/can't run this command/.test(error.message) ? "NOPERM" : code];
   if (why === undefined) return undefined;
   const refusal = new Refusal(503, "QUEUE", `the queue takes no jobs: ${why}`, {
     cause: error,

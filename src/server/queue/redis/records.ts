@@ -12,7 +12,7 @@ import {
 import { joinProgress, type Sharded, shardId } from "../shards.js";
 import { readJson } from "../stored-job.js";
 import { type RecordedJob, readRecorded } from "./recorded.js";
-import { create, first, move, remove } from "./scripts.js";
+import { create, first, move, probe, remove } from "./scripts.js";
 import { alive, setAside } from "./upkeep-scripts.js";
 
 export type { RecordedJob };
@@ -54,7 +54,7 @@ export interface JobRecord {
  * - `workers`, sorted by the time at which each last said that it is alive, and `serves`, a hash of the lanes that
  *   each takes jobs from. BullMQ counts connections, which says neither, and needs a command that not every user of
  *   a shared Redis may give.
- * - `probe`, which ends by itself: whether Redis takes writes.
+ * - `probe` and what begins with it: whether Redis takes what an accepted job writes.
  * - `looking`, which ends by itself: one process has just looked for jobs that BullMQ does not know.
  * - `set-back`, which ends by itself: the clock of Redis' machine was set back, and BullMQ's marks outlast their time.
  * - channels: `wake` (a lane has a new job), `cancel` and `finish` (of a job that runs), `progress`. They carry hints; whoever
@@ -248,7 +248,7 @@ export function createRecords(redis: Redis, prefix: string, log: Log = () => {})
       return names.map((name) => ({ name, lanes: lanesOf(serves[name]) }));
     },
     /** Fails where Redis takes no writes: a full memory, a user who may not. */
-    probe: () => redis.set(`${prefix}probe`, "1", "PX", 10_000),
+    probe: () => script(probe),
 
     /** The place in the stream of events from which on a reader misses nothing. */
     async lastEvent(): Promise<string> {

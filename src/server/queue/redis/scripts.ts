@@ -81,3 +81,13 @@ redis.call('ZREM', prefix .. 'all', id)
 redis.call('HINCRBY', prefix .. 'ended', ARGV[3], -1)
 for i = 4, #ARGV do redis.call('DEL', prefix .. 'job:' .. ARGV[i]) end
 return 1`;
+
+/** Writes what accepting a job writes, and takes it back: fails where the memory is full, or the user may not. */
+export const probe = `
+local key = ARGV[1] .. 'probe'
+redis.call('INCR', key)
+redis.call('HSET', key .. ':job', 'status', 'queued')
+redis.call('ZADD', key .. ':waiting', 0, 'job')
+redis.call('SADD', key .. ':lanes', 'lane')
+redis.call('XADD', key .. ':events', '*', 'type', 'probe')
+return redis.call('DEL', key, key .. ':job', key .. ':waiting', key .. ':lanes', key .. ':events')`;
