@@ -16,6 +16,7 @@ const usage = `npm run bench -- [command] [options]
   nodes       ways to write a computation as TensorFlow nodes
   modes       what image to image, masks and tiles cost, in time and memory
   cheaper     what opt-in savings gain (guidance interval, DeepCache, …), and what they change
+  enlarging   ESRGAN x4 of 256x256 against PyTorch; needs a Python with torch and spandrel
   adapters    what switching a LoRA costs on Stable Diffusion 1.5's size; SDXL's size in memory
   soak        many pictures in one process: memory must stay flat
   service     a server and two workers for half an hour: memory and open files must stay flat
@@ -35,7 +36,7 @@ Without a command: default, precision and layers.
                       of cheaper: default, unet32, unet64, taesd, memory; of modes: img2img, masks, decode,
                       upscale. Repeatable
   --peer <name>       openvino, ort-node, ort, torch-cl, torch-freeze. Repeatable
-  --rounds <n>        of peers, nodes and cheaper
+  --rounds <n>        of peers, nodes, cheaper and enlarging
   --pictures <n>      of soak: 1000; also --size <pixels> 64, --steps <n> 2
   --jobs <n>          of queue: 10000; also --each <n> 20, jobs of one second for each worker; of service: 2000
   --minutes <n>       of fuzz: 1 for each target; also --seed <n>; of service: 30
@@ -128,6 +129,16 @@ const commands: Readonly<Record<string, Command>> = {
   async modes() {
     const { benchModes } = await import("./modes.js");
     return benchModes({ quick, folder, threads, cases: values.case });
+  },
+  async enlarging() {
+    const { benchEnlarging } = await import("./enlarging.js");
+    return benchEnlarging({
+      folder,
+      threads,
+      cpuTime,
+      rounds: rounds ?? (quick ? 1 : 3),
+      side: quick ? 64 : 256,
+    });
   },
   async soak() {
     const { benchSoak } = await import("./soak.js");
