@@ -19,6 +19,7 @@ import {
 import { addControlOptions, type ControlFlags } from "./control-flags.js";
 import type { MaskArea } from "./jobs.js";
 import { type AddFlags, addOptionFlags } from "./option-flags.js";
+import type { RefinerFlags } from "./refiner.js";
 
 /** Options that are passed on under the name that they have in the API. */
 type Passed = Omit<Pick<GenerateOptions, NamesWith<{ flag: string }>>, "seed"> &
@@ -26,7 +27,7 @@ type Passed = Omit<Pick<GenerateOptions, NamesWith<{ flag: string }>>, "seed"> &
   LoadOptions;
 
 /** Option values as commander gives them, read by the functions in arguments.ts. */
-export interface GenerateFlags extends Passed, ControlFlags {
+export interface GenerateFlags extends Passed, ControlFlags, RefinerFlags {
   promptFile?: string;
   negative?: string;
   seed?: Seed;
@@ -136,6 +137,12 @@ function addModelOptions(command: Command): void {
     .option(
       "--model <model>",
       `folder, .safetensors file, owner/name on the hub, or ${defaultModels.join(", ")}`,
+    )
+    .option("--refiner <model>", "a second model, such as SDXL's refiner, that finishes the pictures")
+    .option(
+      "--refiner-switch <share>",
+      "above 0 and below 1: where in the noise schedule it goes on (default: 0.8)",
+      readNumber,
     );
   addOptionFlags(command, loadOptions, {
     keepLoaded: (command) =>

@@ -8,7 +8,6 @@ import {
   encodePng,
   type GenerateOptions,
   type GenerateResult,
-  generate,
   infotext,
   type LoadOptions,
   type ProgressEvent,
@@ -22,6 +21,7 @@ import { jobsOf, maskOf } from "./jobs.js";
 import { pictureNames, writePicture } from "./pictures.js";
 import { openProgress, type Progress } from "./progress.js";
 import { readPrompts } from "./prompts.js";
+import { makerOf, refinerOf } from "./refiner.js";
 import { invocation, note, type Session, say, sayJson, version } from "./session.js";
 import { showPicture } from "./terminal-picture.js";
 import { sayNext, sayWelcome, welcome } from "./welcome.js";
@@ -87,6 +87,8 @@ export async function makePictures(
 ): Promise<void> {
   const options = optionsOf(flags);
   const modelName = nameOf(flags);
+  const refiner = refinerOf(flags);
+  const maker = makerOf(refiner);
   const { image, mask, maskArea } = flags;
   const jobs = jobsOf(prompts, { perPrompt: countOf(flags), modelName, image, mask });
   const many = jobs[0]!.image !== undefined;
@@ -103,7 +105,7 @@ export async function makePictures(
       progress.begin(i);
       const start = performance.now();
       const make = async () =>
-        generate({
+        maker({
           ...options,
           ...own,
           ...(maskArea && { mask: await maskOf(maskArea, String(own.image ?? image)) }),
@@ -117,6 +119,7 @@ export async function makePictures(
       const text = infotext({
         options: result.options,
         model: modelName,
+        ...(refiner && { refiner: { ...refiner, model: lastOf(refiner.model) } }),
         version: `tfjs-diffusion ${version}`,
       });
       const { path, taken } = names.next(name);
@@ -141,7 +144,8 @@ function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { mode
   const { promptFile, negative, size, count, onlyMasked, onlyMaskedPadding, out, force, ...rest } = flags;
   const { variationSeed, variationStrength, ...more } = rest;
   const { hiresScale, hiresSize, hiresStrength, hiresSteps, hiresUpscaler, ...others } = more;
-  const { preview, quiet, json, debug, deepCache, unload, control, maskArea, ...passed } = others;
+  const { preview, quiet, json, debug, deepCache, unload, control, maskArea, ...remaining } = others;
+  const { refiner, refinerSwitch, ...passed } = remaining;
   if (maskArea && (passed.mask !== undefined || passed.image === undefined))
     throw new DiffusionError(
       "BAD_OPTION",
@@ -193,6 +197,10 @@ function countOf({ count = 1 }: GenerateFlags): number {
 /** The model's name as a picture's text has it: no folders, no owner, no extension. */
 function nameOf({ model, maskArea, ...rest }: GenerateFlags): string {
   if (model === undefined) return defaultModelFor({ ...rest, ...(maskArea && { mask: "" }) });
+  return lastOf(model);
+}
+
+function lastOf(model: string): string {
   const last = resolve(model).split(/[/\\]/).at(-1)!;
   return last.replace(/\.(safetensors|ckpt)$/, "");
 }
