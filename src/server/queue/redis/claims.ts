@@ -107,6 +107,7 @@ export function claimOf(
     }
   }, lockMs / 3);
   let latest: JobProgress | undefined;
+  let said: JobProgress | undefined;
   let telling: Promise<void> | undefined;
   const tell = async () => {
     while (latest) {
@@ -121,6 +122,12 @@ export function claimOf(
     latest = undefined;
     ended();
   };
+  /** The whole goes on, and shows the pictures of a part that has ended. */
+  const tellPart = async ({ result }: Outcome): Promise<void> => {
+    latest = undefined;
+    if (!job.shard || !said || !result) return;
+    await records.progress(job, { ...said, share: 1, finished: result.images });
+  };
   const finish = async (outcome: Outcome): Promise<Job> => {
     const done: RecordedJob = { ...job, ...outcome, finished: Date.now() };
     try {
@@ -128,6 +135,8 @@ export function claimOf(
       const moving = records.move(record, done, token);
       const discarded = discard(delivery, token);
       const moved = await moving;
+      // A hint, no more: who has missed it reads the result when the whole has ended.
+      if (moved) await tellPart(outcome).catch(() => {});
       // Somebody else may have it by now: then nothing of this run is shown.
       const shown = moved ? done : (await records.read(job.id))?.job;
       if (shown && hasEnded(shown)) await settle(shown, shared);
@@ -143,6 +152,7 @@ export function claimOf(
     interrupted: interrupt.signal,
     async heartbeat(progress) {
       latest = progress;
+      said = progress;
       telling ??= tell()
         .catch(() => {})
         .finally(() => {
