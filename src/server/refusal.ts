@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { DiffusionError } from "../errors.js";
 
 /** A request that is answered with an HTTP error; each API puts it into its own envelope. */
@@ -49,3 +51,19 @@ export function errorOf(error: unknown): { code: string; message: string; hint?:
   const { code, message, hint } = refusalOf(error);
   return { code, message, ...(hint && { hint }) };
 }
+
+/** The same for whoever asks over HTTP: of a file its name, and not where on this machine it lies. */
+export function publicErrorOf(error: unknown): ReturnType<typeof errorOf> {
+  const { code, message, hint } = errorOf(error);
+  return {
+    code,
+    message: withoutFolders(message),
+    ...(hint !== undefined && { hint: withoutFolders(hint) }),
+  };
+}
+
+/** Paths of folders that are here, also where they begin the path of a file; addresses, routes and owner/name stay. */
+export const withoutFolders = (text: string): string =>
+  text.replaceAll(/(?<![\w:/.~-]|(?:GET|POST|PUT|DELETE) )(?:[A-Za-z]:)?[\\/][^\s"'`:,;()]+/g, (path) =>
+    existsSync(dirname(path)) && dirname(path) !== "/" ? basename(path) : path,
+  );

@@ -1,7 +1,7 @@
 import { DiffusionError } from "../../index.js";
 import { type JobEvent, type Log, logProblem } from "../log.js";
 import type { Claim, Job, JobImage, JobProgress, JobQueue, JobResult, Outcome } from "../queue/queue.js";
-import { errorOf, Refusal } from "../refusal.js";
+import { errorOf, publicErrorOf, Refusal } from "../refusal.js";
 import { storageAway } from "../storage/store.js";
 import { orGivenUp } from "./given-up.js";
 import { type Interruptions, internals, RunningJob, type Skippable, type WorkEnd } from "./running-job.js";
@@ -198,7 +198,7 @@ export class Running {
     const outcome: Outcome =
       (signal.aborted || interrupted) && !stopped.aborted
         ? { status: "cancelled", ...kept }
-        : { status: "failed", error: errorOf(stopped.aborted ? stopped.reason : error), ...kept };
+        : { status: "failed", error: publicErrorOf(stopped.aborted ? stopped.reason : error), ...kept };
     const { code, message } = errorOf(error);
     if (outcome.status === "failed")
       logProblem(this.#options.log, "error", job, `${code} ${message}${internals(error)}`);

@@ -13,7 +13,7 @@ import type { Parts } from "../../jobs/accept.js";
 import { upscalerNames } from "../../jobs/accept-upscale.js";
 import type { ModelOption } from "../../jobs/model-option.js";
 import type { Preparations } from "../../jobs/prepare.js";
-import { Refusal } from "../../refusal.js";
+import { Refusal, withoutFolders } from "../../refusal.js";
 import { checked } from "../../requests/request.js";
 import type { Answers, ModelList, ModelView, PrecisionView } from "../answers.js";
 import { badJson } from "./native.js";
@@ -63,7 +63,7 @@ export function catalogApi({ models, limits, styles, wildcards }: Parts, prepara
     const { latest } = preparations;
     const list: ModelList = {
       models: models.list().map(view),
-      unusable: [...models.unusable].map(([name, problem]) => ({ name, problem })),
+      unusable: [...models.unusable].map(([name, problem]) => ({ name, problem: withoutFolders(problem) })),
       precisions: offered(),
       ...(latest && { preparation: latest }),
     };
