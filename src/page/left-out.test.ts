@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { parseFields } from "../image/parameters.js";
-import { leftOut } from "./left-out.js";
+import { leftOut, leftOutOfJob } from "./left-out.js";
 
 const start =
   "a cat\nSteps: 20, Sampler: Euler a, Schedule type: Automatic, CFG scale: 7, Seed: 1, Size: 512x768";
@@ -57,4 +57,16 @@ test("what the forms have, with a value that they do not have, is named", () => 
   const scheduled = "Schedule type: Align Your Steps";
   expect(namesOf(scheduled)).toEqual(["Schedule type"]);
   expect(namesOf(scheduled, { ...found, schedule: "align_your_steps" })).toEqual([]);
+});
+
+test("options of a job that no form has are named, unless they are off", () => {
+  const job = { kind: "generate", model: "m", count: 1, prompt: "a cat", promptSyntax: "a1111" } as const;
+  expect(
+    leftOutOfJob({ ...job, eta: 0, maskInvert: false, steps: 4, freeu: { b1: 1, b2: 1, s1: 1, s2: 1 } }),
+  ).toEqual([]);
+  expect(leftOutOfJob({ ...job, refiner: { model: "xl", switchAt: 0.8 }, eta: 0.5 })).toEqual([
+    "refiner",
+    "eta",
+  ]);
+  expect(leftOutOfJob({ ...job, promptSyntax: "compel" })).toEqual(["promptSyntax"]);
 });

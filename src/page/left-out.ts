@@ -1,4 +1,5 @@
 import { furtherNames, furtherNumbers } from "./axes.js";
+import type { GenerateView } from "./server.js";
 import type { Settings } from "./settings.js";
 
 /** Fields of a picture's text that the forms have, or whose loss changes no picture. */
@@ -42,5 +43,22 @@ export function leftOut(
       ...(says("RNG") && !found.rng ? ["RNG"] : []),
       ...(/^\S+ (?!mid$)/.test(fields.PAG ?? "") ? ["PAG"] : []),
     ]),
+  ];
+}
+
+/** Options of a job that no form has: made again from it, the picture would come out differently. */
+const withoutField = [
+  ...(["refiner", "vae", "emphasis", "guidanceInterval", "tokenMerging", "deepCache"] as const),
+  ...(["aestheticScore", "negativeAestheticScore", "eta", "exactSteps", "webuiSteps"] as const),
+  ...(["maskInvert", "maskBlurSide", "maskBlurY", "seamStrength", "seedSize"] as const),
+] satisfies readonly (keyof GenerateView)[];
+
+/** Names of the options of a job that no form takes over. @param request as the history has it */
+export function leftOutOfJob(request: GenerateView): readonly string[] {
+  const says = (value: unknown) => value !== undefined && value !== false && value !== 0;
+  return [
+    ...withoutField.filter((name) => says(request[name])),
+    // Prompts of the page have the web UI's weights.
+    ...(request.promptSyntax === undefined || request.promptSyntax === "a1111" ? [] : ["promptSyntax"]),
   ];
 }

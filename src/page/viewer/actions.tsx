@@ -13,6 +13,7 @@ import {
 } from "lucide-preact";
 import type { ComponentChildren } from "preact";
 import { problemOf } from "../jobs.js";
+import { leftOutOfJob } from "../left-out.js";
 import { go, note } from "../navigation.js";
 import { generateOf, promptOf } from "../server.js";
 import { type Mode, settings } from "../settings.js";
@@ -54,7 +55,8 @@ export function deedsOf(shown: Shown, t: Translate): PictureDeeds {
       reuse: async () => {
         const mode = await restoreJob(shown, request);
         await closeViewer();
-        go(mode, t("restored"));
+        const lost = leftOutOfJob(request);
+        go(mode, t("restored") + (lost.length > 0 ? ` ${t("leftOut", lost.join(", "))}` : ""));
       },
     }),
     ...(image.seed !== undefined && {
