@@ -26,7 +26,12 @@ export function createPreviewer(loaded: Loaded): Previewer {
     if (!vae) return valuesToImages(latents);
     if (isQuick(loaded)) return [await decodeLatents(loaded, latents)];
     map ??= learnMap();
-    return valuesToImages(previewRgb(latents, await map));
+    const learned = map;
+    // It was learned for a generation that may have been aborted meanwhile, which says nothing about the next one.
+    learned.catch(() => {
+      if (map === learned) map = undefined;
+    });
+    return valuesToImages(previewRgb(latents, await learned));
   };
 }
 
