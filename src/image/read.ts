@@ -36,7 +36,7 @@ const MAX_FILE_BYTES = 2 ** 30;
  *
  * Reading a path is the one place where `image/` touches the disk.
  *
- * @param maxPixels most pixels that a picture may have (default 8192 x 8192)
+ * @param options `maxPixels`: most pixels that a picture may have (default 8192 x 8192)
  * @throws {DiffusionError} BAD_IMAGE, FILE_MISSING or DISK
  */
 export async function readImage(input: ImageInput, options: { maxPixels?: number } = {}): Promise<Image> {

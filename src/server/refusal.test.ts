@@ -12,9 +12,13 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 test("who asks over HTTP hears a file's name, and not where it lies", () => {
   const file = join(folder, "loras", "ink.safetensors");
-  const error = new DiffusionError("WEIGHT_SHAPE", `${file}: down.weight has the wrong shape (in "${file}")`, {
-    hint: `look into ${join(folder, "loras")}, or ask GET /models/hub`,
-  });
+  const error = new DiffusionError(
+    "WEIGHT_SHAPE",
+    `${file}: down.weight has the wrong shape (in "${file}")`,
+    {
+      hint: `look into ${join(folder, "loras")}, or ask GET /models/hub`,
+    },
+  );
   expect(publicErrorOf(error)).toEqual({
     code: "WEIGHT_SHAPE",
     message: 'ink.safetensors: down.weight has the wrong shape (in "ink.safetensors")',
