@@ -3,7 +3,7 @@ export interface Rng {
   /** Standard normal numbers. */
   normal(shape: readonly number[]): Float32Array;
   /** The same, a piece at a time: whoever draws millions lets others have the thread in between. */
-  normalInPieces(shape: readonly number[]): Pieces;
+  normalInPieces(shape: readonly number[]): Generator<undefined, Float32Array>;
   /** Uniform numbers in [0, 1). */
   uniform(shape: readonly number[]): Float32Array;
 }
