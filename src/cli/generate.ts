@@ -15,13 +15,13 @@ import {
   seedsOfPicture,
 } from "../index.js";
 import { ownUpscalerName } from "../options/upscaler-names.js";
+import { addGenerateOptions, type GenerateFlags } from "./flags/generate-flags.js";
+import { makerOf, refinerOf } from "./flags/refiner.js";
 import { openFailures } from "./folder-failures.js";
-import { addGenerateOptions, type GenerateFlags } from "./generate-flags.js";
 import { jobsOf, maskOf } from "./jobs.js";
 import { pictureNames, writePicture } from "./pictures.js";
 import { openProgress, type Progress } from "./progress.js";
 import { readPrompts } from "./prompts.js";
-import { makerOf, refinerOf } from "./refiner.js";
 import { invocation, note, type Session, say, sayJson, version } from "./session.js";
 import { showPicture } from "./terminal-picture.js";
 import { sayNext, sayWelcome, welcome } from "./welcome.js";

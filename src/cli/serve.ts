@@ -3,8 +3,8 @@ import type { Prediction } from "../options/choices.js";
 import { loadOptions } from "../options/load.js";
 import { processName } from "../server/queue/process-name.js";
 import { readAge } from "./arguments.js";
+import { flagOf } from "./flags/option-flags.js";
 import { type LogFormat, logFlag, serviceLog } from "./log.js";
-import { flagOf } from "./option-flags.js";
 import { orFromEnv, runService, startTime } from "./service.js";
 import { invocation, type Session, say, sayJson } from "./session.js";
 

@@ -10,9 +10,9 @@ import {
   type UpscalerOptions,
 } from "../index.js";
 import { readNumber } from "./arguments.js";
+import { addGenerateOptions, type GenerateFlags } from "./flags/generate-flags.js";
 import { openFailures } from "./folder-failures.js";
 import { makePictures } from "./generate.js";
-import { addGenerateOptions, type GenerateFlags } from "./generate-flags.js";
 import { jobsOf } from "./jobs.js";
 import { pictureNames, writePicture } from "./pictures.js";
 import { note, type Session, say, sayJson, version } from "./session.js";

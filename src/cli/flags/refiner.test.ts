@@ -2,9 +2,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { StableDiffusion, unload } from "../index.js";
-import { goldenExtra, goldenPath } from "../testing/golden.js";
-import { writeTinyRefiner } from "../testing/tiny-refiner.js";
+import { StableDiffusion, unload } from "../../index.js";
+import { goldenExtra, goldenPath } from "../../testing/golden.js";
+import { writeTinyRefiner } from "../../testing/tiny-refiner.js";
 import { makerOf, refinerOf } from "./refiner.js";
 
 const folder = mkdtempSync(join(tmpdir(), "cli-refiner-"));

@@ -1,12 +1,12 @@
-import { DiffusionError } from "../errors.js";
+import { DiffusionError } from "../../errors.js";
 import {
   type GenerateOptions,
   type GenerateResult,
   generate,
   generateRefined,
   type LoadOptions,
-} from "../index.js";
-import { loadOptionNames } from "../options/load.js";
+} from "../../index.js";
+import { loadOptionNames } from "../../options/load.js";
 
 export interface RefinerFlags {
   refiner?: string;

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import type { Described } from "../options/described.js";
-import { readNumber } from "./arguments.js";
+import type { Described } from "../../options/described.js";
+import { readNumber } from "../arguments.js";
 
 /** Adds flags to a command. */
 export type AddFlags = (command: Command) => unknown;

@@ -1,11 +1,11 @@
 import type { Command } from "commander";
-import type { Margins } from "../image/outpaint.js";
-import { defaultModels, type GenerateOptions, type LoadOptions, type Seed } from "../index.js";
-import { imageOptions } from "../options/image-options.js";
-import { loadOptions } from "../options/load.js";
-import type { NamesWith } from "../options/options.js";
-import { samplingOptions } from "../options/sampling-options.js";
-import { textOptions } from "../options/text-options.js";
+import type { Margins } from "../../image/outpaint.js";
+import { defaultModels, type GenerateOptions, type LoadOptions, type Seed } from "../../index.js";
+import { imageOptions } from "../../options/image-options.js";
+import { loadOptions } from "../../options/load.js";
+import type { NamesWith } from "../../options/options.js";
+import { samplingOptions } from "../../options/sampling-options.js";
+import { textOptions } from "../../options/text-options.js";
 import {
   readArea,
   readFreeU,
@@ -15,9 +15,9 @@ import {
   readPag,
   readSeed,
   readSize,
-} from "./arguments.js";
+} from "../arguments.js";
+import type { MaskArea } from "../jobs.js";
 import { addControlOptions, type ControlFlags } from "./control-flags.js";
-import type { MaskArea } from "./jobs.js";
 import { type AddFlags, addOptionFlags } from "./option-flags.js";
 import type { RefinerFlags } from "./refiner.js";
 

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { nearest } from "../errors.js";
-import { type ControlInput, type IpAdapterInput, type Preprocessor, preprocessors } from "../index.js";
-import { readNumber } from "./arguments.js";
+import { nearest } from "../../errors.js";
+import { type ControlInput, type IpAdapterInput, type Preprocessor, preprocessors } from "../../index.js";
+import { readNumber } from "../arguments.js";
 
 /** Flags that may be given several times, each with several settings. */
 export interface ControlFlags {
