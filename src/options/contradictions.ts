@@ -25,6 +25,12 @@ const contradictions: readonly (readonly [Name, Name, string])[] = [
   ["hires", "denoisingEnd", "the second pass needs a finished first one"],
 ];
 
+/** What pictures that one model begins and another finishes cannot have: one of the two could not, or only a whole run of one. */
+export const notRefined = [
+  ...(["image", "mask", "expand", "hires", "controlnet", "ipAdapter", "promptEmbeds"] as const),
+  ...(["negativePromptEmbeds", "prompt2", "negativePrompt2", "denoisingStart", "denoisingEnd"] as const),
+] satisfies readonly Name[];
+
 /**
  * Refuses options that contradict each other or the model, one message each. What shows only in resolved values
  * (sizes, latents, counts of prompts) is refused where those are made, in `resolve.ts`.

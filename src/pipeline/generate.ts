@@ -1,8 +1,9 @@
 import { demand } from "../errors.js";
+import { divided } from "../options/divided.js";
 import { checkLoadOptions, type LoadOptions, loadOptionNames } from "../options/load.js";
 import type { GenerateOptions } from "../options/options.js";
 import { requireObject } from "../options/refusal.js";
-import { checkOptions, optionNames } from "../options/schema.js";
+import { checkOptions } from "../options/schema.js";
 import { defaultModels } from "./model-source.js";
 import type { GenerateResult } from "./run.js";
 import { withShared } from "./shared-models.js";
@@ -23,19 +24,6 @@ export async function generate(
   const { signal, onProgress } = asked;
   const heard = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
   return withShared(model, { ...load, ...heard }, (loaded) => loaded.generate(asked));
-}
-
-const ofLoading = loadOptionNames.filter((name) => !optionNames.includes(name));
-
-/** What each picture is asked for, with what both take, and what a model is loaded with. */
-function divided(given: GenerateOptions & LoadOptions): { asked: GenerateOptions; load: LoadOptions } {
-  const entries = Object.entries(given).filter(([, value]) => value !== undefined);
-  const isOfLoading = ([name]: [string, unknown]) => ofLoading.includes(name);
-  return {
-    asked: Object.fromEntries(entries.filter((entry) => !isOfLoading(entry))),
-    // Their order must not tell two models apart.
-    load: Object.fromEntries(entries.filter(isOfLoading).sort(([a], [b]) => (a < b ? -1 : 1))),
-  };
 }
 
 /** Its inpainting variant sees the mask itself, which must then be black and white. */

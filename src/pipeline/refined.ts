@@ -1,4 +1,5 @@
 import type { ProgressEvent } from "../events.js";
+import { notRefined } from "../options/contradictions.js";
 import type { GenerateOptions, OptionName } from "../options/options.js";
 import { refusal } from "../options/refusal.js";
 import type { GenerateResult } from "./run.js";
@@ -9,12 +10,6 @@ export interface RefinedOptions extends GenerateOptions {
   /** Above 0 and below 1: the share of the noise schedule at which the second model goes on. */
   readonly switchAt: number;
 }
-
-/** What only one of the two models could do, or only a whole run of one. */
-const notRefined: readonly OptionName[] = [
-  ...(["image", "mask", "expand", "hires", "controlnet", "ipAdapter", "promptEmbeds"] as const),
-  ...(["negativePromptEmbeds", "prompt2", "negativePrompt2", "denoisingStart", "denoisingEnd"] as const),
-];
 
 /** What the first model is not told: the noise is there by the time that the second one begins, and it alone knows scores. */
 const ofRefiner = ["aestheticScore", "negativeAestheticScore"] as const;

@@ -6,7 +6,7 @@ import {
   generateRefined,
   type LoadOptions,
 } from "../../index.js";
-import { loadOptionNames } from "../../options/load.js";
+import { divided } from "../../options/divided.js";
 
 export interface RefinerFlags {
   refiner?: string;
@@ -17,9 +17,6 @@ type Asked = GenerateOptions & LoadOptions & { model?: string };
 
 /** The web UI's, and where diffusers' example of SDXL's refiner hands over. */
 const usualSwitch = 0.8;
-
-/** What is said of the first model's file or place, and would be wrong of the second's. */
-const ofBase = ["model", "config", "prediction", "revision"];
 
 /** Which model finishes pictures, and from which share of the noise schedule on; undefined: the one that begins them. */
 export function refinerOf({
@@ -34,24 +31,15 @@ export function refinerOf({
 /** How a picture is made: by one model, or begun by it and finished by another. */
 export function makerOf(refiner: ReturnType<typeof refinerOf>): (options: Asked) => Promise<GenerateResult> {
   if (!refiner) return generate;
-  const { model, switchAt } = refiner;
-  return (options) => {
-    const isOfLoading = (name: string) => name === "model" || loadOptionNames.includes(name);
-    const load = picked(options, isOfLoading);
-    const ofRefiner = picked(load, (name) => !ofBase.includes(name));
+  const { model: second, switchAt } = refiner;
+  return ({ model, ...options }) => {
+    const { asked, load } = divided(options);
+    // What is said of the first model's file or place would be wrong of the second's.
+    const { config, prediction, revision, ...ofBoth } = load;
     return generateRefined(
-      { generate: (asked) => generate({ ...load, ...asked }) },
-      { generate: (asked) => generate({ ...ofRefiner, ...asked, model }) },
-      { ...picked(options, (name) => !isOfLoading(name)), ...listenersOf(options), switchAt },
+      { generate: (one) => generate({ ...load, ...one, ...(model !== undefined && { model }) }) },
+      { generate: (one) => generate({ ...ofBoth, ...one, model: second }) },
+      { ...asked, switchAt },
     );
   };
 }
-
-/** Both models, and what hands over between them, hear of these. */
-const listenersOf = ({ signal, onProgress }: Asked): GenerateOptions => ({
-  ...(signal && { signal }),
-  ...(onProgress && { onProgress }),
-});
-
-const picked = (options: Asked, takes: (name: string) => boolean): Asked =>
-  Object.fromEntries(Object.entries(options).filter(([name]) => takes(name)));

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { hiresUpscalers, namedLists, samplerPair, type WildcardLists } from "../../index.js";
+import { notRefined } from "../../options/contradictions.js";
 import { decodeBase64, type Foreign, type ForeignPictures, type Plain } from "../foreign/foreign.js";
 import type { NewJob } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
@@ -275,8 +276,8 @@ function refinerOf(
   models: Models,
 ): NonNullable<GenerateRequest["refiner"]> {
   const { model, switchAt } = request.refiner!;
-  for (const name of ["image", "images", "mask", "expand", "hires", "controlnet"] as const)
-    if (request[name] !== undefined)
+  for (const [name, value] of Object.entries(request))
+    if (value !== undefined && (name === "images" || notRefined.some((other) => other === name)))
       throw new Refusal(400, "BAD_OPTION", `refiner and ${name} contradict each other`, {
         hint: "it finishes pictures that are made from noise",
       });
