@@ -91,5 +91,6 @@ function kindOf(value: unknown): string {
 }
 
 /** An option that is there and undefined counts as absent. */
-export const withoutUndefined = (options: object): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+export const withoutUndefined = <T extends object>(options: T): T & Record<string, unknown> =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T &
+    Record<string, unknown>;

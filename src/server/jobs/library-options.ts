@@ -1,5 +1,7 @@
 import { type GenerateOptions, hiresUpscalers } from "../../index.js";
-import { generateOptions, type StoredGenerate } from "../requests/request.js";
+import { withoutUndefined } from "../../options/refusal.js";
+import { Refusal } from "../refusal.js";
+import { parseSeed, type StoredGenerate } from "../requests/request.js";
 import type { Models } from "./models.js";
 
 /**
@@ -23,4 +25,77 @@ export async function libraryOptions(
   const found = await models.upscalers.find(hires.upscaler);
   if (!found) throw await models.upscalers.missing(hires.upscaler, hiresUpscalers);
   return { ...options, hires: { ...hires, upscaler: found.model } };
+}
+
+/**
+ * The same, while what enlarges in a hires fix still has its name.
+ *
+ * @param find from the name of a ControlNet or IP-Adapter to its path
+ */
+export async function generateOptions(
+  request: StoredGenerate,
+  read: (key: string) => Promise<Uint8Array | undefined>,
+  find: Readonly<Record<"control" | "ipAdapter", (name: string) => Promise<{ readonly path: string }>>>,
+): Promise<Omit<GenerateOptions, "image"> & { image?: Uint8Array }> {
+  const {
+    kind,
+    model,
+    vae,
+    webuiSteps,
+    files,
+    image,
+    images: _,
+    mask,
+    controlnet,
+    ipAdapter,
+    seed,
+    count,
+    grid,
+    refiner: _refiner,
+    expand,
+    variation,
+    ...rest
+  } = request;
+  const picture = async (key: string): Promise<Uint8Array> => {
+    const bytes = await read(key);
+    if (bytes) return bytes;
+    throw new Refusal(410, "IMAGE_GONE", "a picture that this job starts from is no longer on disk");
+  };
+  const controls = (controlnet ?? []).map(async ({ model, image, ...control }) => ({
+    ...withoutUndefined(control),
+    model: (await find.control(model)).path,
+    image: await picture(image),
+  }));
+  const seen = (ipAdapter ?? []).map(async ({ model, image, ...rest }) => ({
+    ...withoutUndefined(rest),
+    model: (await find.ipAdapter(model)).path,
+    image: await Promise.all([image].flat().map(picture)),
+  }));
+  const options = {
+    ...rest,
+    ...(webuiSteps && rest.strength !== undefined && { strength: webuiStrength(rest.strength, rest.steps) }),
+    ...(seed !== undefined && { seed: parseSeed(seed) }),
+    ...(image && { image: await picture(image) }),
+    ...(mask && { mask: await picture(mask) }),
+    ...(controls.length > 0 && { controlnet: await Promise.all(controls) }),
+    ...(seen.length > 0 && { ipAdapter: await Promise.all(seen) }),
+    ...(expand && { expand: withoutUndefined(expand) }),
+    ...(variation && {
+      variation: {
+        strength: variation.strength,
+        ...(variation.seed !== undefined && { seed: parseSeed(variation.seed) }),
+      },
+    }),
+  };
+  return withoutUndefined(options) as Omit<GenerateOptions, "image"> & { image?: Uint8Array };
+}
+
+/**
+ * The web UI runs int(strength * steps) + 1 steps on a picture (`setup_img2img_steps`), the library one less, as
+ * diffusers does: the strength at which it runs as many.
+ */
+export function webuiStrength(strength: number, steps = 20): number {
+  if (strength === 0) return 0; // the picture itself
+  const run = Math.floor(Math.min(strength, 0.999) * steps) + 1;
+  return Math.min(1, (run + 0.5) / steps);
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { firstProblem, inWords } from "../../expectations.js";
-import { type GenerateOptions, nearest, preprocessors, type Size } from "../../index.js";
+import { nearest, preprocessors, type Size } from "../../index.js";
 import { type OptionName, options } from "../../options/options.js";
 import { saidOf, servedSchemas } from "../../options/schema.js";
 import { Refusal } from "../refusal.js";
@@ -206,80 +206,6 @@ export function startOf({ images, ...request }: StoredGenerate, i: number): Stor
   return images ? { ...request, image: images[i % images.length]! } : request;
 }
 
-/**
- * The library's options for one picture of a stored request, without signal and progress.
- *
- * @param read the picture of a key, undefined for one that is gone
- * @param find from the name of a ControlNet or IP-Adapter to its path
- */
-export async function generateOptions(
-  request: StoredGenerate,
-  read: (key: string) => Promise<Uint8Array | undefined>,
-  find: Readonly<Record<"control" | "ipAdapter", (name: string) => Promise<{ readonly path: string }>>>,
-): Promise<Omit<GenerateOptions, "image"> & { image?: Uint8Array }> {
-  const {
-    kind,
-    model,
-    vae,
-    webuiSteps,
-    files,
-    image,
-    images: _,
-    mask,
-    controlnet,
-    ipAdapter,
-    seed,
-    count,
-    grid,
-    refiner: _refiner,
-    expand,
-    variation,
-    ...rest
-  } = request;
-  const picture = async (key: string): Promise<Uint8Array> => {
-    const bytes = await read(key);
-    if (bytes) return bytes;
-    throw new Refusal(410, "IMAGE_GONE", "a picture that this job starts from is no longer on disk");
-  };
-  const controls = (controlnet ?? []).map(async ({ model, image, ...control }) => ({
-    ...withoutUndefined(control),
-    model: (await find.control(model)).path,
-    image: await picture(image),
-  }));
-  const seen = (ipAdapter ?? []).map(async ({ model, image, ...rest }) => ({
-    ...withoutUndefined(rest),
-    model: (await find.ipAdapter(model)).path,
-    image: await Promise.all([image].flat().map(picture)),
-  }));
-  const options = {
-    ...rest,
-    ...(webuiSteps && rest.strength !== undefined && { strength: webuiStrength(rest.strength, rest.steps) }),
-    ...(seed !== undefined && { seed: parseSeed(seed) }),
-    ...(image && { image: await picture(image) }),
-    ...(mask && { mask: await picture(mask) }),
-    ...(controls.length > 0 && { controlnet: await Promise.all(controls) }),
-    ...(seen.length > 0 && { ipAdapter: await Promise.all(seen) }),
-    ...(expand && { expand: withoutUndefined(expand) }),
-    ...(variation && {
-      variation: {
-        strength: variation.strength,
-        ...(variation.seed !== undefined && { seed: parseSeed(variation.seed) }),
-      },
-    }),
-  };
-  return withoutUndefined(options) as Omit<GenerateOptions, "image"> & { image?: Uint8Array };
-}
-
-/**
- * The web UI runs int(strength * steps) + 1 steps on a picture (`setup_img2img_steps`), the library one less, as
- * diffusers does: the strength at which it runs as many.
- */
-export function webuiStrength(strength: number, steps = 20): number {
-  if (strength === 0) return 0; // the picture itself
-  const run = Math.floor(Math.min(strength, 0.999) * steps) + 1;
-  return Math.min(1, (run + 0.5) / steps);
-}
-
 /** Numbers beyond 2^53 come as digits in a string; other text is a seed of its own. */
 export function parseSeed(seed: number | string): number | bigint | string {
   if (typeof seed === "number" || !/^\d{1,20}$/.test(seed)) return seed;
@@ -314,7 +240,3 @@ export function picturesOf(request: StoredGenerate): StoredGenerate[] {
 
 export const tooLarge = (message: string, hint: string): Refusal =>
   new Refusal(400, "TOO_LARGE", message, { hint });
-
-function withoutUndefined<T extends object>(value: T): T {
-  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as T;
-}

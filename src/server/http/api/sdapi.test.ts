@@ -5,9 +5,10 @@ import { expect, test } from "vitest";
 import { createScheduler, decodePng, encodePng, readImage, samplerPair } from "../../../index.js";
 import { goldenPath } from "../../../testing/golden.js";
 import { base64Png, grey, plainWork, testServer, untilAborted } from "../../fixture.js";
+import { generateOptions } from "../../jobs/library-options.js";
 import type { Work } from "../../jobs/running.js";
 import { libraryWork } from "../../jobs/work.js";
-import { generateOptions, type StoredGenerate } from "../../requests/request.js";
+import type { StoredGenerate } from "../../requests/request.js";
 
 interface Answer {
   images: string[];
