@@ -2,7 +2,7 @@ import { DiffusionError } from "../errors.js";
 import { applyOverlay, boundingBox, cropRegion } from "../image/composite.js";
 import { fadeIn } from "../image/fade.js";
 import { binarise, blurMask } from "../image/filters.js";
-import { channelsOf, crop, type Image, type Mask, type Size } from "../image/image.js";
+import { channelsOf, crop, type Image, type Mask, type Region, type Size } from "../image/image.js";
 import { doubled, maskFromImage } from "../image/mask.js";
 import { matchColours } from "../image/match-colours.js";
 import { fitImage, type ResizeMode, resize } from "../image/resize.js";
@@ -96,15 +96,32 @@ function surroundings(
   const region = cropRegion(mask, size, padding);
   const fitted = (image: Image) => fitImage(crop(image, region), size, "fill");
   const given = masked(generation, fitted(original), fitted(mask));
+  let shown: ReturnType<typeof reduced> | undefined;
   return {
     masked: given,
     original,
     restore: (painted) => applyOverlay(original, matched(generation, painted, given), overlay, region),
     inPlace: (small) => {
-      const whole = applyOverlay(original, resize(small, size, "nearest"), overlay, region);
-      const scale = Math.min(1, PREVIEW_SIDE / Math.max(whole.width, whole.height));
-      const length = (pixels: number) => Math.max(1, Math.round(pixels * scale));
-      return resize(whole, { width: length(whole.width), height: length(whole.height) }, "bilinear");
+      shown ??= reduced({ original, overlay }, region);
+      return applyOverlay(shown.original, resize(small, size, "nearest"), shown.overlay, shown.region);
+    },
+  };
+}
+
+/** What previews are laid over, at their size: there is one for every step. */
+function reduced({ original, overlay }: Omit<Layers, "mask">, region: Region) {
+  const scale = Math.min(1, PREVIEW_SIDE / Math.max(original.width, original.height));
+  const length = (pixels: number) => Math.max(1, Math.round(pixels * scale));
+  const size = { width: length(original.width), height: length(original.height) };
+  const [left, top] = [Math.floor(region.left * scale), Math.floor(region.top * scale)];
+  return {
+    original: resize(original, size, "bilinear"),
+    overlay: resize(overlay, size, "bilinear"),
+    region: {
+      left,
+      top,
+      right: Math.max(left + 1, Math.min(size.width, Math.round(region.right * scale))),
+      bottom: Math.max(top + 1, Math.min(size.height, Math.round(region.bottom * scale))),
     },
   };
 }
