@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
-import { goldenPath, readTensors, toNhwc } from "../testing/golden.js";
+import { extraCases, goldenPath } from "../testing/golden.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
 afterAll(disposeTinyModels);
@@ -16,16 +15,14 @@ interface Case {
   readonly size?: [height: number, width: number];
 }
 
-const folder = new URL("../testing/golden-extra/cheaper-steps/", import.meta.url);
-const about = JSON.parse(readFileSync(new URL("cases.json", folder), "utf8")) as {
+const { about, expected } = extraCases<{
   prompt: string;
   negativePrompt: string;
   seed: number;
   size: number;
   guidance: number;
   cases: Case[];
-};
-const expected = readTensors(new URL("cases.safetensors", folder).pathname);
+}>("cheaper-steps");
 
 const optionsOf = ({ scheduler, steps, interval, every, merge, size = [about.size, about.size] }: Case) => ({
   prompt: about.prompt,
@@ -42,7 +39,7 @@ describe("fewer and cheaper calls, against torch", () => {
   it.each(about.cases.map((c) => [c.id, c] as const))("%s", async (id, c) => {
     const model = await tinyModel(c.model);
     const { latents, options } = await model.generate(optionsOf(c));
-    const want = toNhwc(expected.get(id)!);
+    const want = expected(id);
     expect(latents.shape).toEqual(want.shape);
     expect(latents.data).toBeCloseTo32(want.data, { abs: 1e-3, rel: 1e-3 });
     expect(options.guidanceInterval).toEqual(c.interval);
@@ -53,7 +50,7 @@ describe("fewer and cheaper calls, against torch", () => {
     const model = await tinyModel(c!.model);
     const { guidanceInterval: _, ...exact } = optionsOf(c!);
     const { latents } = await model.generate(exact);
-    const want = toNhwc(expected.get(c!.id)!);
+    const want = expected(c!.id);
     expect(Math.max(...latents.data.map((x, i) => Math.abs(x - want.data[i]!)))).toBeGreaterThan(0.1);
   });
 });

@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
 import { afterAll, expect, it } from "vitest";
-import { readTensors, toNhwc } from "../testing/golden.js";
+import { extraCases } from "../testing/golden.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
 interface Case {
@@ -10,8 +9,7 @@ interface Case {
   readonly hires_steps: number;
 }
 
-const folder = new URL("../testing/golden-extra/hires-editing/", import.meta.url);
-const about = JSON.parse(readFileSync(new URL("cases.json", folder), "utf8")) as {
+const { about, expected } = extraCases<{
   negativePrompt: string;
   seed: number;
   size: number;
@@ -19,8 +17,7 @@ const about = JSON.parse(readFileSync(new URL("cases.json", folder), "utf8")) as
   scale: number;
   strength: number;
   cases: Case[];
-};
-const want = readTensors(new URL("cases.safetensors", folder).pathname);
+}>("hires-editing");
 
 afterAll(disposeTinyModels);
 
@@ -33,9 +30,8 @@ it.each(about.cases)("hires fix edits the prompt in a range of its own: $id, $pr
     ...({ promptSyntax: "a1111", scheduler: "euler", output: "latents" } as const),
   };
   const first = await model.generate(options);
-  const expected = (name: string) => toNhwc(want.get(name)!).data;
   const within = { abs: 5e-3, rel: 1e-3 }; // of latents with a deviation of 20
-  expect(first.latents.data).toBeCloseTo32(expected(`${one.id}.first`), within);
+  expect(first.latents.data).toBeCloseTo32(expected(`${one.id}.first`).data, within);
   const whole = await model.generate({ ...options, hires: { scale, strength, steps: hires_steps } });
-  expect(whole.latents.data).toBeCloseTo32(expected(one.id), within);
+  expect(whole.latents.data).toBeCloseTo32(expected(one.id).data, within);
 });

@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import type { GenerateOptions } from "../options/options.js";
-import { readTensors, toNhwc } from "../testing/golden.js";
+import { extraCases } from "../testing/golden.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
 afterAll(disposeTinyModels);
@@ -19,15 +18,13 @@ interface Case {
   readonly strength?: number;
 }
 
-const folder = new URL("../testing/golden-extra/quality/", import.meta.url);
-const about = JSON.parse(readFileSync(new URL("cases.json", folder), "utf8")) as {
+const { about, expected } = extraCases<{
   prompt: string;
   negativePrompt: string;
   seed: number;
   size: number;
   cases: Case[];
-};
-const expected = readTensors(new URL("cases.safetensors", folder).pathname);
+}>("quality");
 
 /** The picture and the mask of make.py. */
 function picture() {
@@ -56,7 +53,7 @@ describe("FreeU, perturbed attention guidance and soft masks, against diffusers"
   it.each(about.cases.map((c) => [c.id, c] as const))("%s", async (id, c) => {
     const model = await tinyModel(c.model);
     const { latents } = await model.generate(optionsOf(c));
-    const want = toNhwc(expected.get(id)!);
+    const want = expected(id);
     expect(latents.shape).toEqual(want.shape);
     expect(latents.data).toBeCloseTo32(want.data, { abs: 1e-3, rel: 1e-3 });
   });
@@ -65,7 +62,7 @@ describe("FreeU, perturbed attention guidance and soft masks, against diffusers"
     const c = about.cases.find((c) => c.id === id)!;
     const model = await tinyModel(c.model, { runtime: "graph" });
     const { latents } = await model.generate(optionsOf(c));
-    expect(latents.data).toBeCloseTo32(toNhwc(expected.get(id)!).data, { abs: 1e-3, rel: 1e-3 });
+    expect(latents.data).toBeCloseTo32(expected(id).data, { abs: 1e-3, rel: 1e-3 });
   });
 });
 

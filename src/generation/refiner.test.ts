@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -6,7 +6,7 @@ import { infotext } from "../options/infotext.js";
 import type { GenerateOptions } from "../options/options.js";
 import { generateRefined } from "../pipeline/refined.js";
 import { StableDiffusion } from "../pipeline/stable-diffusion.js";
-import { readTensors, toNhwc } from "../testing/golden.js";
+import { extraCases } from "../testing/golden.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 import { writeTinyRefiner } from "../testing/tiny-refiner.js";
 
@@ -22,16 +22,13 @@ interface Case {
   readonly crop?: readonly [top: number, left: number];
 }
 
-const reference = new URL("../testing/golden-extra/refiner/", import.meta.url);
-const about = JSON.parse(readFileSync(new URL("cases.json", reference), "utf8")) as {
+const { about, expected } = extraCases<{
   prompt: string;
   negativePrompt: string;
   seed: number;
   size: number;
   cases: Case[];
-};
-const want = readTensors(new URL("cases.safetensors", reference).pathname);
-const expected = (name: string) => toNhwc(want.get(name)!);
+}>("refiner");
 
 const folder = mkdtempSync(join(tmpdir(), "refiner-"));
 const loaded = StableDiffusion.load(writeTinyRefiner(join(folder, "tiny-refiner")), {

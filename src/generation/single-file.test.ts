@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -6,7 +6,7 @@ import type { JsonObject } from "../disk/json.js";
 import { createRng } from "../latents/rng.js";
 import type { GenerateOptions } from "../options/options.js";
 import { StableDiffusion } from "../pipeline/stable-diffusion.js";
-import { readTensors, toNhwc } from "../testing/golden.js";
+import { extraCases } from "../testing/golden.js";
 import { type OriginalOptions, writeOriginal } from "../testing/original-layout.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { type Component, component, type ModelSource } from "../weights/component.js";
@@ -16,8 +16,7 @@ interface Recipe {
   readonly shapes: Record<string, number[]>;
 }
 
-const reference = new URL("../testing/golden-extra/single-file/", import.meta.url);
-const about = JSON.parse(readFileSync(new URL("cases.json", reference), "utf8")) as {
+const { about, want, expected } = extraCases<{
   prompt: string;
   negativePrompt: string;
   seed: number;
@@ -26,8 +25,7 @@ const about = JSON.parse(readFileSync(new URL("cases.json", reference), "utf8"))
   deviation: number[];
   cases: { id: string; steps: number; guidance: number; strength?: number }[];
   weights: Record<"text" | "text2" | "textTurbo" | "unet" | "unetRefiner" | "unetTurbo" | "vae", Recipe>;
-};
-const want = readTensors(new URL("cases.safetensors", reference).pathname);
+}>("single-file");
 
 const folder = mkdtempSync(join(tmpdir(), "single-file-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -115,7 +113,7 @@ describe("models that come as one file, against diffusers' pipelines of them", (
         ...(strength === undefined ? { width: size, height: size } : { image: picture(), strength }),
       };
       const { latents, images, notes } = await model.generate(options);
-      expect(latents.data).toBeCloseTo32(toNhwc(want.get(`${id}.latents`)!).data, { abs: 1e-3, rel: 1e-3 });
+      expect(latents.data).toBeCloseTo32(expected(`${id}.latents`).data, { abs: 1e-3, rel: 1e-3 });
       // diffusers gives the picture's values from 0 to 1, [1, H, W, 3].
       const levels = want.get(`${id}.image`)!.data.map((value) => value * 255);
       expect(images[0]!.data).toBeCloseTo32(levels, { abs: 1 });

@@ -11,6 +11,7 @@ import { Jobs } from "./jobs/jobs.js";
 import { Models } from "./jobs/models.js";
 import { Preparations } from "./jobs/prepare.js";
 import type { Work } from "./jobs/running.js";
+import { libraryWork } from "./jobs/work.js";
 import { openLocalQueue } from "./queue/local/local.js";
 import { defaultLimits, type Limits } from "./requests/limits.js";
 import type { StoredRequest } from "./requests/request.js";
@@ -19,7 +20,7 @@ import { openSettings } from "./storage/settings.js";
 import type { ImageStore } from "./storage/store.js";
 import { noStyles, openStyles } from "./storage/styles.js";
 
-/** A server for tests: everything real but the drawing of pictures, which a test may replace. */
+/** A server for tests: everything real but the drawing of pictures, unless a test asks for that, too. */
 export interface TestServer {
   readonly app: Hono;
   /** The same behind a socket. */
@@ -41,7 +42,8 @@ export const host = "127.0.0.1:7860";
 
 export async function testServer(
   options: {
-    work?: Work;
+    /** What draws in place of grey pictures; "library": the models do. */
+    work?: Work | "library";
     limits?: Partial<Limits>;
     secret?: string;
     token?: string;
@@ -68,7 +70,8 @@ export async function testServer(
   const queue = await openLocalQueue(join(folder, "journal.jsonl"), limits);
   const ran: StoredRequest[] = [];
   const log: string[] = [];
-  const draw = options.work ?? plainWork(images);
+  const { work: asked = plainWork(images) } = options;
+  const draw = asked === "library" ? libraryWork({ models, images, limits, version: "0.0.0" }) : asked;
   const work: Work = (job, hooks) => {
     ran.push(job.request);
     return draw(job, hooks);

@@ -116,6 +116,16 @@ export function readTensors(path: string): Map<string, GoldenTensor> {
   return tensors;
 }
 
+/**
+ * Reference values of pipelines that were made for this repository: `cases.json` and `cases.safetensors` of a folder of
+ * `golden-extra`.
+ */
+export function extraCases<About>(folder: string) {
+  const about = JSON.parse(readFileSync(goldenExtra(`${folder}/cases.json`), "utf8")) as About;
+  const want = readTensors(goldenExtra(`${folder}/cases.safetensors`));
+  return { about, want, expected: (name: string): GoldenTensor => toNhwc(want.get(name)!) };
+}
+
 /** The numbers of the index, where non-finite ones are written as strings. */
 export const goldenNumber = (value: number | string): number => Number(value);
 

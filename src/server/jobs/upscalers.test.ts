@@ -5,8 +5,6 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { decodePng, type Image, readImage, upscale } from "../../index.js";
 import { goldenExtra } from "../../testing/golden.js";
 import { base64Png, grey, type TestServer, testServer } from "../fixture.js";
-import type { Work } from "./running.js";
-import { libraryWork } from "./work.js";
 
 const folder = mkdtempSync(join(tmpdir(), "upscalers-"));
 const file = join(folder, "RealESRGAN_x2plus.pth");
@@ -15,9 +13,7 @@ writeFileSync(join(folder, "broken.safetensors"), "not tensors");
 let server: TestServer;
 let picture: Image;
 beforeAll(async () => {
-  let work: Work = () => Promise.reject(new Error("not yet"));
-  server = await testServer({ upscalerDir: folder, work: (...job) => work(...job) });
-  work = libraryWork({ ...server.parts, version: "0.0.0" });
+  server = await testServer({ upscalerDir: folder, work: "library" });
   picture = await readImage(goldenExtra("upscalers/wide-48x40.png"));
 });
 afterAll(async () => {

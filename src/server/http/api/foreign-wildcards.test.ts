@@ -2,8 +2,6 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { decodePng, describeModel, parseParameters, StableDiffusion } from "../../../index.js";
 import { goldenPath } from "../../../testing/golden.js";
 import { type TestServer, testServer } from "../../fixture.js";
-import type { Work } from "../../jobs/running.js";
-import { libraryWork } from "../../jobs/work.js";
 
 // Models are loaded.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
@@ -13,10 +11,8 @@ const prompt = "a __colour__ {dog|cat|bird}";
 const source = goldenPath("models/tiny-sd1");
 let server: TestServer;
 beforeAll(async () => {
-  let work: Work = () => Promise.reject(new Error("not yet"));
-  server = await testServer({ wildcards, work: (...job) => work(...job) });
+  server = await testServer({ wildcards, work: "library" });
   const { models } = server.parts;
-  work = libraryWork({ ...server.parts, version: "0.0.0" });
   models.add({
     name: "tiny",
     info: await describeModel(source),

@@ -10,8 +10,6 @@ import {
 } from "../../../index.js";
 import { goldenPath } from "../../../testing/golden.js";
 import { base64Png, grey, testServer } from "../../fixture.js";
-import type { Work } from "../../jobs/running.js";
-import { libraryWork } from "../../jobs/work.js";
 import type { StoredGenerate } from "../../requests/request.js";
 
 // The last test loads a model.
@@ -202,10 +200,8 @@ test("several init_images are one batch, a picture from each", async () => {
 
 test("both on a real model: the library's pictures", async () => {
   const source = goldenPath("models/tiny-sd1");
-  let work: Work = () => Promise.reject(new Error("not yet"));
-  const { send, parts } = await testServer({ controlDir, work: (...job) => work(...job) });
+  const { send, parts } = await testServer({ controlDir, work: "library" });
   const { models } = parts;
-  work = libraryWork({ ...parts, version: "0.0.0" });
   models.add({
     name: "tiny",
     info: await describeModel(source),

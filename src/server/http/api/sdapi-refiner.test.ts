@@ -6,14 +6,12 @@ import { decodePng, generateRefined, StableDiffusion } from "../../../index.js";
 import { goldenPath } from "../../../testing/golden.js";
 import { writeTinyRefiner } from "../../../testing/tiny-refiner.js";
 import { testServer } from "../../fixture.js";
-import type { Work } from "../../jobs/running.js";
-import { libraryWork } from "../../jobs/work.js";
 
 const refinerPath = mkdtemp(join(tmpdir(), "refiner-")).then((folder) =>
   writeTinyRefiner(join(folder, "tiny-refiner")),
 );
 
-async function serverWithBoth(work?: Work) {
+async function serverWithBoth(work?: "library") {
   const server = await testServer(work && { work });
   const { models } = server.parts;
   const base = (await models.addPath(goldenPath("models/tiny-sdxl")))!;
@@ -72,9 +70,7 @@ test("refiner_checkpoint goes on at refiner_switch_at; one that would change not
 
 // Two models are compiled, twice.
 test("the picture is the library's, of both models, and its text names both", async () => {
-  let work: Work = () => Promise.reject(new Error("not yet"));
-  const { send, parts } = await serverWithBoth((...job) => work(...job));
-  work = libraryWork({ ...parts, version: "0.0.0" });
+  const { send, parts } = await serverWithBoth("library");
   const asked = { refiner_checkpoint: "tiny-refiner", refiner_switch_at: 0.5 };
   const answer = await send("POST", "/sdapi/v1/txt2img", { ...body, ...asked, eta: 0.5 });
   const { images, info, detail } = (await answer.json()) as {

@@ -6,8 +6,6 @@ import { createScheduler, decodePng, encodePng, readImage, samplerPair } from ".
 import { goldenPath } from "../../../testing/golden.js";
 import { base64Png, grey, plainWork, testServer, untilAborted } from "../../fixture.js";
 import { generateOptions } from "../../jobs/library-options.js";
-import type { Work } from "../../jobs/running.js";
-import { libraryWork } from "../../jobs/work.js";
 import type { StoredGenerate } from "../../requests/request.js";
 
 interface Answer {
@@ -405,9 +403,7 @@ test("extra-single-image enlarges, and says what it cannot do", async () => {
 });
 
 test("extra-batch-images enlarges each, and cuts to the size from the middle", async () => {
-  let work: Work = () => Promise.reject(new Error("not yet"));
-  const { send, parts } = await testServer({ work: (...job) => work(...job) });
-  work = libraryWork({ ...parts, version: "0.0.0" });
+  const { send } = await testServer({ work: "library" });
   // Black, grey, grey, white from left to right: what is cut off at both sides alike.
   const wide = grey(8, 2, 128);
   for (const y of [0, 1]) {
