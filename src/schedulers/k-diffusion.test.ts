@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { settings } from "./config.js";
 import type { Run } from "./plan.js";
 import { noiseSchedule } from "./schedule.js";
 import { createScheduler, ruleOf, stableDiffusion } from "./scheduler.js";
+import { settings } from "./settings.js";
 import { namedSigmas } from "./sigmas.js";
 
 /**

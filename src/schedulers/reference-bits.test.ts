@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { goldenExtra } from "../testing/golden.js";
-import { type SchedulerConfig, settings } from "./config.js";
+import type { SchedulerConfig } from "./config.js";
 import { createScheduler, ruleOf } from "./scheduler.js";
+import { settings } from "./settings.js";
 import { pointGrid } from "./sigmas.js";
 import { exp, log, numpyLog, sqrt } from "./torch-functions.js";
 

@@ -1,5 +1,5 @@
-import type { ClassDefaults, SchedulerConfig, Settings } from "./config.js";
-import { classDefaults, kDiffusionDefaults } from "./config.js";
+import { type ClassDefaults, classDefaults, kDiffusionDefaults } from "./class-defaults.js";
+import type { SchedulerConfig, Settings } from "./config.js";
 import type { SchedulerRule, SigmaSchedule } from "./lists.js";
 import type { Plan, Run } from "./plan.js";
 import { ddim } from "./rules/ddim.js";

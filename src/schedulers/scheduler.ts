@@ -1,8 +1,9 @@
 import { DiffusionError, demand } from "../errors.js";
-import { type SchedulerConfig, settings } from "./config.js";
+import type { SchedulerConfig } from "./config.js";
 import { edmKeys, type Named, namedKeys, parsedName, type SamplerPair, type SchedulerName } from "./names.js";
 import type { NoiseRange, NoiseSource, Plan, Run, Step } from "./plan.js";
 import { type Rule, rules } from "./registry.js";
+import { settings } from "./settings.js";
 import { divided, linear } from "./vector.js";
 
 /** A scheduler of the user's own, for a run on a model with this scheduler_config.json. */

@@ -8,11 +8,11 @@ import {
   goldenTensor,
   toNhwc,
 } from "../testing/golden.js";
-import { settings } from "./config.js";
 import type { Run } from "./plan.js";
 import { velocity } from "./prediction.js";
 import { noiseSchedule } from "./schedule.js";
 import { createScheduler, ruleOf, type Scheduler } from "./scheduler.js";
+import { settings } from "./settings.js";
 
 const f32 = Math.fround;
 const nhwc = (reference: { file: string; key: string }): GoldenTensor => toNhwc(goldenTensor(reference));

@@ -1,18 +1,19 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import { type AddressInfo, isIP } from "node:net";
-import { homedir, hostname, networkInterfaces } from "node:os";
+import { createServer } from "node:http";
+import { homedir, hostname } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { type HeldLock, holdFileLock } from "../disk/file-lock.js";
 import { packageFolder, packageVersion } from "../disk/package.js";
 import { DiffusionError, type LoadOptions, readWildcards } from "../index.js";
+import { allowedHosts, checkAccess, listening, urlOf } from "./address.js";
 import { Foreign } from "./foreign/foreign.js";
 import { createListener } from "./http/handler.js";
 import type { Parts } from "./jobs/accept.js";
+import { foldersOf } from "./jobs/adapter-files.js";
 import { usualGuards } from "./jobs/guards.js";
 import { Jobs } from "./jobs/jobs.js";
-import { foldersOf, Models } from "./jobs/models.js";
+import { Models } from "./jobs/models.js";
 import { Preparations } from "./jobs/prepare.js";
 import { libraryWork } from "./jobs/work.js";
 import { type Log, logJobs } from "./log.js";
@@ -214,9 +215,6 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   };
 }
 
-const urlOf = ({ family, address, port }: AddressInfo): string =>
-  `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
-
 /** One server to a data folder: two would run the same jobs, and each would drop what the other journals. */
 const lockData = (dataDir: string): Promise<HeldLock> =>
   holdFileLock(
@@ -250,58 +248,6 @@ async function warm(models: Models, log: (line: string) => void): Promise<void> 
   await models.warm(models.current.label).catch((error: unknown) => {
     log(`the model could not be loaded: ${error instanceof Error ? error.message : error}`);
   });
-}
-
-function checkAccess(
-  listen: string,
-  { auth, token }: { readonly auth: string | undefined; readonly token: string | undefined },
-): void {
-  if (auth !== undefined && !/^[^:]+:.{8,}$/.test(auth))
-    throw new DiffusionError(
-      "BAD_OPTION",
-      "auth must be user:password with at least 8 characters of password",
-    );
-  if (token !== undefined && !/^[\w-]{16,200}$/.test(token))
-    throw new DiffusionError("BAD_OPTION", "token must be 16 to 200 letters, digits, _ and -");
-  if (auth !== undefined && token !== undefined)
-    throw new DiffusionError(
-      "BAD_OPTION",
-      "auth and token both say who may use the server: give one of them",
-    );
-  if (!isLoopback(listen) && (auth ?? token) === undefined)
-    throw new DiffusionError("BAD_OPTION", `listening on ${listen} would let everybody in the network in`, {
-      hint: "add --auth user:password, or leave out --listen",
-    });
-}
-
-const isLoopback = (address: string): boolean =>
-  address === "localhost" || address === "::1" || (isIP(address) === 4 && address.startsWith("127."));
-
-function listening(server: Server, port: number, host: string): Promise<AddressInfo> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (cause: NodeJS.ErrnoException) => {
-      const taken = cause.code === "EADDRINUSE";
-      reject(
-        new DiffusionError("BAD_OPTION", `cannot listen on ${host}:${port}: ${cause.message}`, {
-          cause,
-          hint: taken ? "something runs there already; choose another --port" : "choose another --listen",
-        }),
-      );
-    });
-    server.listen(port, host, () => resolve(server.address() as AddressInfo));
-  });
-}
-
-/** Names under which the server may be asked. Addresses cannot be rebound; names only as far as they are listed. */
-function allowedHosts({ address, port }: AddressInfo, named: readonly string[]): ReadonlySet<string> {
-  const all = Object.values(networkInterfaces()).flatMap((list) => list?.map((item) => item.address) ?? []);
-  const open = address === "0.0.0.0" || address === "::";
-  const names = ["localhost", "127.0.0.1", "::1", ...(open ? all : [address])];
-  const hosts = names.flatMap((name) => {
-    const host = isIP(name) === 6 ? `[${name}]` : name;
-    return port === 80 ? [host, `${host}:80`] : [`${host}:${port}`];
-  });
-  return new Set([...hosts, ...named].map((host) => host.toLowerCase()));
 }
 
 const isUsualFolder = ({ dataDir }: ServeOptions): boolean =>

@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import type { LoadOptions } from "../index.js";
+import { foldersOf } from "./jobs/adapter-files.js";
 import { usualGuards } from "./jobs/guards.js";
 import { Jobs } from "./jobs/jobs.js";
-import { foldersOf, Models } from "./jobs/models.js";
+import { Models } from "./jobs/models.js";
 import { lacking } from "./jobs/named-files.js";
 import type { Work } from "./jobs/running.js";
 import { libraryWork } from "./jobs/work.js";

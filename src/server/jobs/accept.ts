@@ -107,8 +107,8 @@ export async function acceptGenerate(
   const { kind, vae: asked, wildcards, ...rest } = others;
   if (image !== undefined && several)
     throw new Refusal(400, "BAD_OPTION", "image and images contradict each other");
-  for (const { model } of controlnet ?? []) await models.findControl(model);
-  for (const { model } of ipAdapter ?? []) await models.findIpAdapter(model);
+  for (const { model } of controlnet ?? []) await models.files.findControl(model);
+  for (const { model } of ipAdapter ?? []) await models.files.findIpAdapter(model);
   const hires = request.hires && (await hiresOf(request.hires, models));
   const option = models.resolve(request.model, {
     masked: (mask !== undefined && !request.softMask) || request.expand !== undefined,
@@ -116,7 +116,7 @@ export async function acceptGenerate(
   const { info } = option;
   const defaults = settings.data;
   const refiner = request.refiner && refinerOf(request, option, models);
-  const vae = asked === undefined ? models.vae : (await models.findVae(asked ?? undefined))?.name;
+  const vae = asked === undefined ? models.vae : (await models.files.findVae(asked ?? undefined))?.name;
   const stored: StoredGenerate = {
     rng: defaults.rng,
     ...(info.tokenizer && {

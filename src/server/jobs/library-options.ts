@@ -17,8 +17,8 @@ export async function libraryOptions(
   read: (key: string) => Promise<Uint8Array | undefined>,
 ): Promise<Omit<GenerateOptions, "image"> & { image?: Uint8Array }> {
   const options = await generateOptions(request, read, {
-    control: (name) => models.findControl(name),
-    ipAdapter: (name) => models.findIpAdapter(name),
+    control: (name) => models.files.findControl(name),
+    ipAdapter: (name) => models.files.findIpAdapter(name),
   });
   const { hires } = options;
   if (!hires?.upscaler || hiresUpscalers.some((name) => name === hires.upscaler)) return options;

@@ -3,62 +3,30 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   defaultModels,
-  describeLearnedWord,
   describeModel,
-  findLora,
   type GenerateOptions,
   type GenerateResult,
-  type LearnedWord,
   type LoadOptions,
   type ModelInfo,
   nearest,
 } from "../../index.js";
 import { errorOf, Refusal } from "../refusal.js";
 import type { Settings } from "../storage/settings.js";
+import { AdapterFiles, type AdapterFolders } from "./adapter-files.js";
 import { LoadedModels } from "./loaded-models.js";
 import { type ModelOption, type ModelState, optionLabel } from "./model-option.js";
 import { Upscalers } from "./upscalers.js";
 import { warmUp } from "./warm-up.js";
-import { configuredFolders, isFolder, looseWeights, type WeightFile, weightFiles } from "./weight-files.js";
+import { isFolder, type WeightFile } from "./weight-files.js";
 import { WeightHashes } from "./weight-hashes.js";
-
-/** Folders of what requests can name besides models. */
-export interface AdapterFolders {
-  /** LoRAs, for <lora:name:0.8> in prompts. */
-  readonly loraDir?: string | undefined;
-  /** Learned words (textual inversions), which prompts call by the names of their files. */
-  readonly embeddingsDir?: string | undefined;
-  /** Autoencoders that can stand in for the models' own. */
-  readonly vaeDir?: string | undefined;
-  /** ControlNets and T2I-Adapters: diffusers folders. */
-  readonly controlDir?: string | undefined;
-  /** IP-Adapters, each with its image encoder in a folder image_encoder beside it. */
-  readonly ipAdapterDir?: string | undefined;
-  /** Small decoders (TAESD) for previews, each called as its model is. */
-  readonly taesdDir?: string | undefined;
-  /** ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
-  readonly upscalerDir?: string | undefined;
-}
-
-/** The folders among the options of a server or a worker. */
-export const foldersOf = ({
-  loraDir,
-  embeddingsDir,
-  vaeDir,
-  controlDir,
-  ipAdapterDir,
-  taesdDir,
-  upscalerDir,
-}: AdapterFolders): AdapterFolders => ({
-  ...{ loraDir, embeddingsDir, vaeDir, controlDir, ipAdapterDir, taesdDir, upscalerDir },
-});
 
 /** The models that requests can name, and those of them that are loaded. */
 export class Models {
   readonly #options = new Map<string, ModelOption>();
   readonly #loaded: LoadedModels;
   readonly #settings: Settings;
-  readonly #folders: AdapterFolders;
+  /** What requests can name besides models. */
+  readonly files: AdapterFiles;
   /** What single files take that they do not hold. */
   readonly #config: string | undefined;
   /** The networks that enlarge pictures. */
@@ -74,7 +42,7 @@ export class Models {
     this.#settings = settings;
     this.#loaded = new LoadedModels(load);
     this.#config = load.config;
-    this.#folders = folders;
+    this.files = new AdapterFiles(folders);
     this.upscalers = new Upscalers(folders.upscalerDir, load);
     this.hashes = new WeightHashes(load.cacheDir);
   }
@@ -92,7 +60,7 @@ export class Models {
     };
     const models = new Models(settings, { ...load, ...named }, folders);
     // One that is gone by now is not missed: the models have their own.
-    models.#vae = (await models.vaes()).find(({ name }) => name === settings.data.vae);
+    models.#vae = (await models.files.vaes()).find(({ name }) => name === settings.data.vae);
     const included = defaultModels.map(async (name) => ({ name, info: await describeModel(name) }));
     for (const result of await Promise.allSettled(included)) {
       if (result.status === "rejected") models.unusable.set("included", errorOf(result.reason).message);
@@ -184,95 +152,13 @@ export class Models {
     return option;
   }
 
-  /** The LoRAs that prompts can name. */
-  loras(): Promise<readonly WeightFile[]> {
-    return weightFiles(this.#folders.loraDir);
-  }
-
-  /** The file of a LoRA that a prompt mentions. @throws DiffusionError for a name that several have */
-  findLora(name: string): string | undefined {
-    const { loraDir } = this.#folders;
-    return loraDir === undefined ? undefined : findLora(loraDir, name);
-  }
-
-  /** The learned words that prompts can say. */
-  embeddings(): Promise<readonly WeightFile[]> {
-    return weightFiles(this.#folders.embeddingsDir);
-  }
-
-  /** Those of them that can be read, each name once, and how large they are. */
-  async learnedWords(): Promise<readonly (WeightFile & LearnedWord)[]> {
-    const found = new Map<string, WeightFile & LearnedWord>();
-    for (const word of await this.embeddings())
-      try {
-        found.set(word.name.toLowerCase(), { ...word, ...describeLearnedWord(word.path) });
-      } catch {
-        // Prompts that say it are refused with the reason.
-      }
-    return [...found.values()];
-  }
-
-  /** The autoencoders that can be chosen. */
-  vaes(): Promise<readonly WeightFile[]> {
-    return weightFiles(this.#folders.vaeDir, { parts: true });
-  }
-
-  /** The ControlNets and T2I-Adapters that requests can name. */
-  controls(): Promise<readonly WeightFile[]> {
-    return configuredFolders(this.#folders.controlDir);
-  }
-
-  /** @param name of the list, with or without the hash that clients of the web UI put behind it */
-  async findControl(name: string): Promise<WeightFile> {
-    const wanted = name.trim().replace(/ \[[0-9a-f]+\]$/i, "");
-    const all = await this.controls();
-    const found = all.find((control) => control.name === wanted);
-    if (found) return found;
-    throw new Refusal(404, "CONTROL_NOT_FOUND", `there is no ControlNet ${name.slice(0, 100)}`, {
-      hint: this.#folders.controlDir
-        ? `there are ${all.map(({ name }) => name).join(", ") || "none"}`
-        : "start the server, and each worker of a queue, with --control-dir",
-    });
-  }
-
-  /** The IP-Adapters that requests can name. Their image encoders are folders, and none of them. */
-  ipAdapters(): Promise<readonly WeightFile[]> {
-    return looseWeights(this.#folders.ipAdapterDir);
-  }
-
-  /** @param name of the list */
-  async findIpAdapter(name: string): Promise<WeightFile> {
-    const all = await this.ipAdapters();
-    const found = all.find((adapter) => adapter.name === name.trim());
-    if (found) return found;
-    throw new Refusal(404, "IP_ADAPTER_NOT_FOUND", `there is no IP-Adapter ${name.slice(0, 100)}`, {
-      hint: this.#folders.ipAdapterDir
-        ? `there are ${all.map(({ name }) => name).join(", ") || "none"}`
-        : "start the server, and each worker of a queue, with --ip-adapter-dir",
-    });
-  }
-
   get vae(): string | undefined {
     return this.#vae?.name;
   }
 
-  /** @param name of the list, with or without its ending; undefined for the models' own */
-  async findVae(name: string | undefined): Promise<WeightFile | undefined> {
-    if (name === undefined) return undefined;
-    const wanted = name.replace(/\.(safetensors|ckpt|pt|bin)$/, "");
-    const all = await this.vaes();
-    const found = all.find((vae) => vae.name === wanted);
-    if (found) return found;
-    throw new Refusal(404, "VAE_NOT_FOUND", `there is no autoencoder ${name.slice(0, 100)}`, {
-      hint: this.#folders.vaeDir
-        ? `there are ${all.map(({ name }) => name).join(", ") || "none"}, and Automatic`
-        : "start the server, and each worker of a queue, with --vae-dir, or say Automatic",
-    });
-  }
-
   /** The autoencoder of all jobs from now on. */
   async chooseVae(name: string | undefined): Promise<void> {
-    this.#vae = await this.findVae(name);
+    this.#vae = await this.files.findVae(name);
     await this.#settings.set({ vae: this.#vae?.name });
   }
 
@@ -332,8 +218,7 @@ export class Models {
     options: GenerateOptions,
     { vae }: { readonly vae: WeightFile | undefined } = { vae: this.#vae },
   ): Promise<GenerateResult> {
-    const decoders = await weightFiles(this.#folders.taesdDir, { parts: true });
-    const taesd = decoders.find(({ name }) => name === option.name);
+    const taesd = await this.files.previewDecoder(option.name);
     return this.#loaded.generate(option, options, { vae: vae?.path, taesd: taesd?.path });
   }
 

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { DiffusionError, defaultUpscaler, hiresUpscalers } from "../../index.js";
 import { mentionedLoras, mentionedWords } from "../../options/mentions.js";
 import type { JobError } from "../queue/queue.js";
-import { errorOf, Refusal } from "../refusal.js";
+import { publicErrorOf, Refusal } from "../refusal.js";
 import { gridCells } from "../requests/grid.js";
 import type { NamedFile, StoredRequest } from "../requests/request.js";
 import type { Models } from "./models.js";
 import { resamplers } from "./upscalers.js";
-import { isFolder } from "./weight-files.js";
+import { fileKinds, isFolder, notFound } from "./weight-files.js";
 
 type Named = Pick<NamedFile, "kind" | "name">;
 
@@ -41,41 +41,28 @@ export function namedIn(request: StoredRequest, words: readonly string[] = []): 
   });
 }
 
-const words: Readonly<Record<NamedFile["kind"], { what: string; flag: string }>> = {
-  lora: { what: "LoRA", flag: "--lora-dir" },
-  embed: { what: "learned word", flag: "--embeddings-dir" },
-  vae: { what: "autoencoder", flag: "--vae-dir" },
-  control: { what: "ControlNet", flag: "--control-dir" },
-  "ip-adapter": { what: "IP-Adapter", flag: "--ip-adapter-dir" },
-  upscaler: { what: "upscaler", flag: "--upscaler-dir" },
-};
-
 /** Where it lies here. @throws Refusal when it does not */
 async function pathOf({ kind, name }: Named, models: Models): Promise<string> {
-  if (kind === "vae") return (await models.findVae(name))!.path;
-  if (kind === "control") return (await models.findControl(name)).path;
-  if (kind === "ip-adapter") return (await models.findIpAdapter(name)).path;
+  if (kind === "vae") return (await models.files.findVae(name))!.path;
+  if (kind === "control") return (await models.files.findControl(name)).path;
+  if (kind === "ip-adapter") return (await models.files.findIpAdapter(name)).path;
   if (kind === "embed") {
-    const found = (await models.embeddings()).find((word) => word.name === name);
+    const found = (await models.files.embeddings()).find((word) => word.name === name);
     if (found) return found.path;
-    throw new Refusal(404, "EMBEDDING_NOT_FOUND", `there is no learned word ${name.slice(0, 100)}`, {
-      hint: "start the server, and each worker of a queue, with --embeddings-dir",
-    });
+    throw notFound("embed", name);
   }
   if (kind === "upscaler") {
     const found = await models.upscalers.find(name);
     if (found) return found.model;
     throw await models.upscalers.missing(name, []);
   }
-  const found = models.findLora(name);
+  const found = models.files.findLora(name);
   if (found !== undefined) return found;
-  throw new Refusal(404, "LORA_NOT_FOUND", `there is no LoRA ${name.slice(0, 100)}`, {
-    hint: "start the server, and each worker of a queue, with --lora-dir",
-  });
+  throw notFound("lora", name);
 }
 
 const wordsOf = async (models: Models): Promise<readonly string[]> =>
-  (await models.embeddings()).map(({ name }) => name);
+  (await models.files.embeddings()).map(({ name }) => name);
 
 /** The files that a request names and that are here, with the SHA-256 of each. */
 export async function namedFiles(request: StoredRequest, models: Models): Promise<readonly NamedFile[]> {
@@ -94,12 +81,12 @@ export async function lacking(request: StoredRequest, models: Models): Promise<J
       if (error instanceof Refusal || error instanceof DiffusionError) return error;
       throw error;
     });
-    if (typeof path !== "string") return errorOf(path);
+    if (typeof path !== "string") return publicErrorOf(path);
     const wanted = request.files?.find((file) => file.kind === kind && file.name === name)?.sha256;
     // A word that only this worker has would be one to it alone.
     const here = wanted || kind === "embed" ? await contentHash(path) : undefined;
     if (here === wanted) continue;
-    const { what, flag } = words[kind];
+    const { what, flag } = fileKinds[kind];
     return {
       code: "OTHER_FILE",
       message: `the ${what} ${name} of this worker (SHA-256 ${here?.slice(0, 12)}) is not the one of the server that accepted the job (${wanted?.slice(0, 12) ?? "there is none"})`,

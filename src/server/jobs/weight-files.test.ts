@@ -20,7 +20,7 @@ test("links to models, LoRAs and ControlNets count as what they lead to", async 
   await parts.models.addFolder(models!);
   expect(parts.models.list().map(({ label }) => label)).toContain("linked CPU FP32");
   expect(parts.models.unusable.size).toBe(0);
-  expect((await parts.models.controls()).map(({ name }) => name)).toEqual(["edges"]);
+  expect((await parts.models.files.controls()).map(({ name }) => name)).toEqual(["edges"]);
   const kohya = (await weightFiles(loras)).filter(({ name }) => name === "lora-kohya");
   expect(kohya.map(({ path }) => path)).toEqual([join(loras!, "elsewhere", "lora-kohya.safetensors")]);
 });
@@ -43,7 +43,7 @@ test("LoRAs of the folder act on prompts, and the chosen autoencoder decodes", {
   };
   try {
     const plain = await picture("a cat");
-    expect((await models.loras()).map(({ name }) => name)).toContain("lora-kohya");
+    expect((await models.files.loras()).map(({ name }) => name)).toContain("lora-kohya");
     expect(await picture("a cat <lora:lora-kohya:1>")).not.toBe(plain);
     await expect(picture("a cat <lora:nobody:1>")).rejects.toThrow(/nobody/);
     // The model's own autoencoder under another name makes the same picture; what is none is refused.

@@ -1,5 +1,7 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { extname, join, parse } from "node:path";
+import { Refusal } from "../refusal.js";
+import type { NamedFile } from "../requests/request.js";
 
 /** A file (or a diffusers folder) of weights that requests can name. */
 export interface WeightFile {
@@ -54,4 +56,46 @@ export async function weightFiles(
   };
   await look(folder, 0);
   return found;
+}
+
+/** What requests can name beside a model: in words, and the flag of the folder that it is looked for in. */
+export const fileKinds: Readonly<
+  Record<NamedFile["kind"], { readonly what: string; readonly flag: string }>
+> = {
+  lora: { what: "LoRA", flag: "--lora-dir" },
+  embed: { what: "learned word", flag: "--embeddings-dir" },
+  vae: { what: "autoencoder", flag: "--vae-dir" },
+  control: { what: "ControlNet", flag: "--control-dir" },
+  "ip-adapter": { what: "IP-Adapter", flag: "--ip-adapter-dir" },
+  upscaler: { what: "upscaler", flag: "--upscaler-dir" },
+};
+
+const notFoundCodes = {
+  lora: "LORA_NOT_FOUND",
+  embed: "EMBEDDING_NOT_FOUND",
+  vae: "VAE_NOT_FOUND",
+  control: "CONTROL_NOT_FOUND",
+  "ip-adapter": "IP_ADAPTER_NOT_FOUND",
+} as const;
+
+/** What else may be said in place of a name. */
+interface Besides {
+  readonly beside?: string;
+  readonly instead?: string;
+}
+
+/** @param there what its folder has; undefined where there is no folder */
+export function notFound(
+  kind: keyof typeof notFoundCodes,
+  name: string,
+  there?: readonly WeightFile[],
+  { beside = "", instead = "" }: Besides = {},
+): Refusal {
+  const { what, flag } = fileKinds[kind];
+  const names = there?.map(({ name }) => name).join(", ") || "none";
+  return new Refusal(404, notFoundCodes[kind], `there is no ${what} ${name.slice(0, 100)}`, {
+    hint: there
+      ? `there are ${names}${beside}`
+      : `start the server, and each worker of a queue, with ${flag}${instead}`,
+  });
 }

@@ -102,7 +102,7 @@ async function generatePictures(
     const options = await libraryOptions(one, models, images.get);
     let result: GenerateResult;
     try {
-      const vae = await models.findVae(request.vae);
+      const vae = await models.files.findVae(request.vae);
       result = await makerOf(
         one,
         models,

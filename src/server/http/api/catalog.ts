@@ -116,7 +116,7 @@ export function catalogApi({ models, limits, styles, wildcards }: Parts, prepara
     if (!info.tokenizer) throw new Refusal(400, "MODEL_KIND", `${name} has no text encoder`);
     const loading = tokenizers.get(info.tokenizer) ?? loadTokenizer(info.tokenizer);
     tokenizers.set(info.tokenizer, loading);
-    const known = (await models.learnedWords()).map(({ name, vectors }) => ({ word: name, vectors }));
+    const known = (await models.files.learnedWords()).map(({ name, vectors }) => ({ word: name, vectors }));
     return c.json(countTokens(text, (await loading).withWords(known), { syntax: "a1111" }));
   });
 

@@ -33,10 +33,10 @@ export function picturesApi({ images, settings, models }: Parts): Hono {
   });
 
   const lists = {
-    lora: () => models.loras(),
-    embed: () => models.embeddings(),
-    control: () => models.controls(),
-    "ip-adapter": () => models.ipAdapters(),
+    lora: () => models.files.loras(),
+    embed: () => models.files.embeddings(),
+    control: () => models.files.controls(),
+    "ip-adapter": () => models.files.ipAdapters(),
   } as const satisfies Record<string, () => Promise<readonly WeightFile[]>>;
   const isKind = (name: string): name is keyof typeof lists => Object.hasOwn(lists, name);
   /** What a folder has, with the picture that lies beside each. */

@@ -120,11 +120,11 @@ export const detectBody = z.object({
 export function addControlNet(app: Hono, { models, foreign }: Parts): void {
   app.get("/controlnet/version", (c) => c.json({ version: 2 }));
   app.get("/controlnet/model_list", async (c) =>
-    c.json({ model_list: (await models.controls()).map(({ name }) => name) }),
+    c.json({ model_list: (await models.files.controls()).map(({ name }) => name) }),
   );
   app.get("/controlnet/module_list", (c) => c.json({ module_list: modules, module_detail: moduleDetail }));
   app.get("/controlnet/control_types", async (c) => {
-    return c.json({ control_types: controlTypes((await models.controls()).map(({ name }) => name)) });
+    return c.json({ control_types: controlTypes((await models.files.controls()).map(({ name }) => name)) });
   });
   app.get("/controlnet/settings", (c) => c.json({ control_net_unit_count: 3 }));
   app.post("/controlnet/detect", async (c) => {

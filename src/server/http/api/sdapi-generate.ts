@@ -48,7 +48,7 @@ export async function generate(
   const made = job.result?.images ?? [];
   const { request: ran } = job;
   const vae = ran.kind === "generate" ? ran.vae : undefined;
-  const vaePath = (await parts.models.findVae(vae).catch(() => undefined))?.path;
+  const vaePath = (await parts.models.files.findVae(vae).catch(() => undefined))?.path;
   const format = parts.settings.data.samplesFormat === "jpg" ? "jpeg" : parts.settings.data.samplesFormat;
   const shown = [...made.map(({ key }) => key), ...(made.length > 0 ? mapsOf(body, job, parts) : [])];
   const images = await Promise.all(

@@ -55,14 +55,14 @@ export function addLists(app: Hono, { models, styles }: Parts): void {
     ),
   );
   list("embeddings", async () => {
-    const found = (await models.learnedWords()).map(({ name, vectors, width }) => [
+    const found = (await models.files.learnedWords()).map(({ name, vectors, width }) => [
       name,
       { step: null, sd_checkpoint: null, sd_checkpoint_name: null, shape: width, vectors },
     ]);
     return { loaded: Object.fromEntries(found), skipped: {} };
   });
   list("scripts", async () => {
-    const scripts = (await models.controls()).length > 0 ? ["controlnet"] : [];
+    const scripts = (await models.files.controls()).length > 0 ? ["controlnet"] : [];
     return { txt2img: scripts, img2img: scripts };
   });
   list("cmd-flags", () => ({}));
@@ -73,10 +73,10 @@ export function addLists(app: Hono, { models, styles }: Parts): void {
   });
   // Names, not paths: where things lie on this machine is nobody's business.
   list("sd-vae", async () =>
-    (await models.vaes()).map(({ name, path }) => ({ model_name: name, filename: basename(path) })),
+    (await models.files.vaes()).map(({ name, path }) => ({ model_name: name, filename: basename(path) })),
   );
   list("loras", async () =>
-    (await models.loras()).map(({ name, path }) => ({
+    (await models.files.loras()).map(({ name, path }) => ({
       name,
       alias: name,
       path: basename(path),
