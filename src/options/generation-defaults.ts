@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { DiffusionError } from "../errors.js";
 import { firstProblem, inWords } from "../expectations.js";
+import { steppingClass } from "../schedulers/config.js";
 import { createScheduler, schedulerConfig } from "../schedulers/scheduler.js";
 import { contradicts, refuseForModel } from "./contradictions.js";
 import { type Described, schemaOf } from "./described.js";
@@ -79,7 +80,10 @@ export function usualSteps(model: ModelTraits): number {
   if (model.defaults?.steps !== undefined) return model.defaults.steps;
   if (model.guidanceEmbedding) return 4;
   if (model.sees === "lowres") return model.hasText ? 75 : 100;
-  const isDdpm = !model.hasText && model.factor === 1 && model.scheduler._class_name === "DDPMScheduler";
+  const isDdpm =
+    !model.hasText &&
+    model.factor === 1 &&
+    steppingClass(String(model.scheduler._class_name)) === "DDPMScheduler";
   return isDdpm ? 1000 : 20;
 }
 

@@ -111,6 +111,15 @@ export const checks = {
   discard_next_to_last_sigma: flag,
 };
 
+/** Classes that diffusers' own code has for parallel sampling, and that step as the plain ones do. */
+const twins: Readonly<Record<string, string>> = {
+  DDIMParallelScheduler: "DDIMScheduler",
+  DDPMParallelScheduler: "DDPMScheduler",
+};
+
+/** The class by which a class of diffusers' steps. */
+export const steppingClass = (className: string): string => twins[className] ?? className;
+
 /** A complete configuration: every key has a value, checked. */
 export type Settings = { readonly [K in keyof typeof checks]: ReturnType<(typeof checks)[K]> };
 

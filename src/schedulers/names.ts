@@ -1,5 +1,5 @@
 import { DiffusionError, demand, nearest } from "../errors.js";
-import type { SchedulerConfig } from "./config.js";
+import { type SchedulerConfig, steppingClass } from "./config.js";
 import { type SchedulerRule, type SigmaSchedule, sigmaSchedules } from "./lists.js";
 import { type Rule, rules } from "./registry.js";
 
@@ -63,9 +63,8 @@ function byName(text: string): Named | undefined {
 }
 
 function byClass(text: string): Named | undefined {
-  const found = entries.find(
-    ([, rule]) => rule.className?.replace(/Scheduler$/, "") === text.replace(/Scheduler$/, ""),
-  );
+  const wanted = steppingClass(`${text.replace(/Scheduler$/, "")}Scheduler`);
+  const found = entries.find(([, rule]) => rule.className === wanted);
   return found && { rule: found[1], name: found[0], label: false };
 }
 

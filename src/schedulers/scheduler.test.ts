@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DiffusionError } from "../errors.js";
-import { schedulerEntries } from "./catalog.js";
+import { samplerPair, schedulerEntries } from "./catalog.js";
 import type { SchedulerConfig } from "./config.js";
 import { sigmaSchedules } from "./lists.js";
 import type { Run } from "./plan.js";
@@ -120,6 +120,22 @@ describe("models with EDM's preconditioning", () => {
 
   it("are not what other models are", () => {
     expect(() => schedulerConfig("edm_euler", stableDiffusion)).toThrow(/runs only models with EDM/);
+  });
+
+  it("classes of parallel sampling step as the plain ones", () => {
+    for (const name of ["DDIM", "DDPM"]) {
+      const run = (className: string) => {
+        const scheduler = createScheduler({ ...stableDiffusion, _class_name: className }, { steps: 3 });
+        let sample: Float32Array = Float32Array.of(0.5, -1);
+        const noise = () => Float32Array.of(0.25, 2);
+        for (const i of scheduler.timesteps.keys())
+          sample = scheduler.step(sample.map(Math.sin), i, sample, noise);
+        return [[...scheduler.timesteps], [...sample]];
+      };
+      expect(run(`${name}ParallelScheduler`)).toEqual(run(`${name}Scheduler`));
+      expect(schedulerConfig(`${name}ParallelScheduler`)._class_name).toBe(`${name}Scheduler`);
+      expect(samplerPair(`${name}ParallelScheduler`)).toEqual(samplerPair(`${name}Scheduler`));
+    }
   });
 
   it("an unknown class is never answered with the name of another", () => {

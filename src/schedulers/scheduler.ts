@@ -1,5 +1,5 @@
 import { DiffusionError, demand } from "../errors.js";
-import type { SchedulerConfig } from "./config.js";
+import { type SchedulerConfig, steppingClass } from "./config.js";
 import { edmKeys, type Named, namedKeys, parsedName, type SamplerPair, type SchedulerName } from "./names.js";
 import type { NoiseRange, NoiseSource, Plan, Run, Step } from "./plan.js";
 import { type Rule, rules } from "./registry.js";
@@ -111,7 +111,7 @@ export function ruleOf(config: SchedulerConfig): Rule {
     });
   const known = Object.entries<Rule>(rules);
   const rule = known.find(
-    ([name, rule]) => rule.className === wanted || (!rule.className && name === wanted),
+    ([name, rule]) => rule.className === steppingClass(wanted) || (!rule.className && name === wanted),
   );
   if (rule) return rule[1];
   // No "did you mean": another class may read the same network's output as something else.

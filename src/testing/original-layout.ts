@@ -39,6 +39,7 @@ export function originalUNetName(name: string, n: number): string {
   return name
     .replace("time_embedding.linear_1", "time_embed.0")
     .replace("time_embedding.linear_2", "time_embed.2")
+    .replace("time_embedding.cond_proj", "time_embed.cond_proj")
     .replace("add_embedding.linear_1", "label_emb.0.0")
     .replace("add_embedding.linear_2", "label_emb.0.2")
     .replace("class_embedding", "label_emb")

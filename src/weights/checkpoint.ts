@@ -7,6 +7,7 @@ import { bitsOf, isFloat, toFloat32 } from "./formats/dtypes.js";
 import { openTensorFile } from "./formats/tensor-file.js";
 import type { TensorFile } from "./formats/tensors.js";
 import type { LowRank } from "./low-rank.js";
+import { notFloat } from "./quantised.js";
 import { isShardName } from "./weight-names.js";
 
 /** The named tensors of one network, open for reading, in PyTorch's layout and under diffusers' current names. */
@@ -129,7 +130,7 @@ function assemble(
   for (const [name, origin] of origins) {
     const info = infoOf(origin.from);
     if (!info) throw internal(`${name} is mapped to ${origin.from}, which ${path} lacks`);
-    if (!isFloat(info.dtype)) throw notFloat(path, origin.from, info.dtype);
+    if (!isFloat(info.dtype)) throw notFloat(path, { name: origin.from, dtype: info.dtype }, stored.keys());
     tensors.set(name, { dtype: info.dtype, shape: origin.shape ?? shapeAfter(info.shape, origin) });
   }
 
@@ -157,15 +158,6 @@ function assemble(
     },
   };
 }
-
-const notFloat = (path: string, name: string, dtype: string): DiffusionError =>
-  new DiffusionError(
-    "UNSUPPORTED",
-    `${path}: the weight ${name} is stored as ${dtype}, which cannot be read`,
-    {
-      hint: "Weights as whole numbers are quantised in a way of their own; get the model in F32, F16, BF16, 8-bit floats or GGUF.",
-    },
-  );
 
 /** The error for a tensor that is asked for and not there. */
 function missing(path: string, name: string, tensors: Tensors): DiffusionError {

@@ -22,10 +22,10 @@ export interface AdapterNetwork<Config> {
  * @param base the UNet that it is for
  */
 export function readControlNet(network: Component, base?: Model["unet"]): AdapterNetwork<ControlNetConfig> {
-  if (network.className === "ControlNetUnionModel")
+  if (isUnion(network))
     throw new DiffusionError(
       "UNSUPPORTED",
-      `${placeOf(network)} holds a union ControlNet (ControlNetUnionModel, ProMax), which is not supported`,
+      `${placeOf(network)} holds a union ControlNet (${network.className}, ProMax), which is not supported`,
       { hint: "Use a ControlNet that was made for one kind of picture." },
     );
   if (network.className !== "ControlNetModel")
@@ -48,6 +48,18 @@ export function readControlNet(network: Component, base?: Model["unet"]): Adapte
   const edge = 2 ** config.unet.levels.length;
   check(network, [{ kind: "controlnet", config, size: { batch: 1, height: edge, width: edge, tokens: 1 } }]);
   return { weights: network.weights, config };
+}
+
+/** By the class that diffusers or its author gives it, or by what only such a network has. */
+function isUnion({ className, config, open }: Component): boolean {
+  if (/^ControlNet.*Union/.test(className) || config.num_control_type !== undefined) return true;
+  if (className !== "ControlNetModel") return false;
+  const checkpoint = open();
+  try {
+    return checkpoint.tensors.has("task_embedding");
+  } finally {
+    checkpoint.close();
+  }
 }
 
 /** Reads a T2I-Adapter's config and checks its weights against it, as `readControlNet`. */

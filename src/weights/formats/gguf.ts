@@ -21,6 +21,24 @@ const plainTypes = new Map([
   [30, "BF16"],
 ]);
 
+/** Types that are told by their names in errors. */
+const otherTypes = new Map([
+  [9, "Q8_1"],
+  [15, "Q8_K"],
+  [16, "IQ2_XXS"],
+  [17, "IQ2_XS"],
+  [18, "IQ3_XXS"],
+  [19, "IQ1_S"],
+  [20, "IQ4_NL"],
+  [21, "IQ3_S"],
+  [22, "IQ2_S"],
+  [23, "IQ4_XS"],
+  [29, "IQ1_M"],
+  [34, "TQ1_0"],
+  [35, "TQ2_0"],
+  [39, "MXFP4"],
+]);
+
 interface Stored {
   readonly info: TensorInfo;
   /** Undefined where the values are stored as they are. */
@@ -98,7 +116,7 @@ function storedAs(tensor: GgufTensor, { values, dataStart }: GgufHeader, path: s
   if (!packed && plain === undefined)
     throw new DiffusionError(
       "UNSUPPORTED",
-      `${where} is packed as ggml's type ${type}, which cannot be read`,
+      `${where} is packed as ${otherTypes.get(type) ?? `ggml's type ${type}`}, which cannot be read`,
       {
         hint: `Readable are F32, F16, BF16, ${[...packedTypes.values()].map((known) => known.name).join(", ")}.`,
       },

@@ -110,10 +110,19 @@ test.each<[string, string, (bytes: Buffer, at: number) => void, string, RegExp]>
   [
     "a type that is not known",
     "half",
-    (b, at) => b.writeUInt32LE(16, at + 4 + 4 + 32),
+    (b, at) => b.writeUInt32LE(99, at + 4 + 4 + 32),
     "UNSUPPORTED",
-    /"half" is packed as ggml's type 16/,
+    /"half" is packed as ggml's type 99, which cannot be read/,
   ],
+  ...[[20, "IQ4_NL"] as const, [23, "IQ4_XS"] as const].map(
+    ([type, name]): [string, string, (bytes: Buffer, at: number) => void, string, RegExp] => [
+      `the type ${name}`,
+      "half",
+      (b, at) => b.writeUInt32LE(type, at + 4 + 4 + 32),
+      "UNSUPPORTED",
+      new RegExp(`"half" is packed as ${name}, which cannot be read`),
+    ],
+  ),
   ["another version", "GGUF", (b, at) => b.writeUInt32LE(1, at + 4), "UNSUPPORTED", /version 1/],
   ["a name that occurs twice", "Q4_1", (b, at) => b.write("Q4_0", at), "FILE_FORMAT", /"Q4_0" occurs twice/],
   [
@@ -151,6 +160,18 @@ describe("what is not read as weights", () => {
     const error = thrown(() => openCheckpoint(path));
     expect(error.code).toBe("UNSUPPORTED");
     expect(error.message).toContain(`conv.weight is stored as ${dtype}`);
+  });
+
+  test.each([
+    ["conv.weight.quant_state.bitsandbytes__nf4", "bitsandbytes (NF4)"],
+    ["conv.weight.quant_state.bitsandbytes__fp4", "bitsandbytes (FP4)"],
+    ["conv.weight.absmax", "bitsandbytes (four bits, NF4 or FP4)"],
+    ["conv.SCB", "bitsandbytes (eight bits, LLM.int8)"],
+  ])("whole numbers beside %s are refused by what packed them", (mark, what) => {
+    const path = safetensors({ "conv.weight": { dtype: "U8", ...four }, [mark]: scale });
+    expect(thrown(() => openCheckpoint(path)).message).toContain(
+      `conv.weight is stored as U8, quantised by ${what}, which cannot be read`,
+    );
   });
 
   test("scales of other weights than 8-bit floats, and scales of blocks", () => {

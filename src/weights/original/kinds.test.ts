@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { readModel } from "../../runtime/model.js";
 import { createScheduler } from "../../schedulers/scheduler.js";
+import { ggufOf, quantisable } from "../../testing/gguf-writer.js";
 import { goldenPath } from "../../testing/golden.js";
 import {
   type OriginalOptions,
@@ -118,6 +119,7 @@ function reshaped(
 describe("what the UNet predicts", () => {
   const v = { v_pred: [] };
   const says = (said: string) => ({ "modelspec.prediction_type": said });
+  const is = (version: string) => ({ "modelspec.architecture": `stable-diffusion-${version}` });
   const scheduler = (tiny: Tiny, given: OriginalOptions, options: Partial<ModelOpening> = {}) => {
     const { scheduler, notes } = open(file(tiny, given), options);
     return { type: scheduler.prediction_type, notes: notes!.join("; ") };
@@ -130,6 +132,8 @@ describe("what the UNet predicts", () => {
     ["a mark", "tiny-sd1", { beside: v }, {}, "v_prediction", /^$/],
     ["metadata", "tiny-sd2", { metadata: says("epsilon") }, {}, "epsilon", /^$/],
     ["metadata in other words", "tiny-sd1", { metadata: says("V") }, {}, "v_prediction", /^$/],
+    ["an architecture's name", "tiny-sd2", { metadata: is("v2-512") }, {}, "epsilon", /^$/],
+    ["another one's", "tiny-sd2", { metadata: is("v2-768-v") }, {}, "v_prediction", /^$/],
     ["steps of 512-base", "tiny-sd2", { beside: { global_step: [875_000] } }, {}, "epsilon", /^$/],
     ["steps of 768-v", "tiny-sd2", { beside: { global_step: [140_000] } }, {}, "v_prediction", /^$/],
     ["steps of somebody's own", "tiny-sd2", { beside: { global_step: [7] } }, {}, "v_prediction", /assumed/],
@@ -303,6 +307,33 @@ describe("models that are trained on continuous noise levels", () => {
 });
 
 describe("nothing in a file is dropped in silence", () => {
+  test.each<[Tiny, string, string[]]>([
+    ["tiny-sd1", "stable-diffusion-v1", []],
+    ["tiny-sd1", "stable-diffusion-v1-inpainting", []],
+    ["tiny-sdxl", "stable-diffusion-xl-v1-base", []],
+    ["tiny-sd1", "somebody's own words", []],
+    ["tiny-sd1", "stable-diffusion-xl-v1-base", ["Stable Diffusion 1"]],
+    ["tiny-sdxl", "stable-diffusion-xl-v1-refiner", ["Stable Diffusion XL"]],
+    ["tiny-sdxl", "flux-1-dev", ["Stable Diffusion XL"]],
+  ])("%s whose metadata says %s", (tiny, said, families) => {
+    const { notes } = open(file(tiny, { metadata: { "modelspec.architecture": said } }));
+    expect(notes).toEqual(
+      families.map(
+        (family) =>
+          `the file's modelspec.architecture says "${said}"; its tensors are those of ${family}, and are used so`,
+      ),
+    );
+  });
+
+  test("weights that a library has packed are refused by what packed them", () => {
+    const beside = { "model.diffusion_model.time_embed.0.weight.quant_state.bitsandbytes__nf4": [1] };
+    const error = thrown(() => open(file("tiny-sd1", { beside })));
+    expect([error.code, error.message]).toEqual([
+      "UNSUPPORTED",
+      expect.stringContaining("its weights are quantised by bitsandbytes (NF4), which cannot be read"),
+    ]);
+  });
+
   test("what is not known is in the notes, what is harmless is not", () => {
     const beside = {
       "model_ema.diffusion_modelx": [1],
@@ -369,6 +400,25 @@ describe("files that lack a network", () => {
     expect(got[2]).toEqual(want[2]);
     expect([...got[1]!.keys()]).toEqual([...want[1]!.keys()]);
     expect(source.notes).toEqual([]);
+  });
+
+  test("a UNet as GGUF, some of its weights packed", () => {
+    const original = new Map(
+      [...tensorsOfFile(file("tiny-sd1", { keeps: onlyUNet }))]
+        .filter(([name]) => name !== "alphas_cumprod")
+        .map(([name, tensor]) => [name.replace("model.diffusion_model.", ""), quantisable(tensor)]),
+    );
+    const [plain, gguf] = [join(folder, "rounded.safetensors"), join(folder, "unet.gguf")];
+    const stored = [...original].map(([name, tensor]) => [name, { dtype: "F32", ...tensor }] as const);
+    writeSafetensors(plain, new Map(stored));
+    writeFileSync(gguf, ggufOf(original, "sd1"));
+    const config = folderOf("tiny-sd1");
+    const unet = (path: string) => {
+      const source = open(path, { config });
+      expect(source.notes).toEqual([]);
+      return tensorsOf(source.unet.open());
+    };
+    expect(unet(gguf)).toEqual(unet(plain));
   });
 
   test("a UNet without a prefix, as GGUF files have it, and one with diffusers' names", () => {

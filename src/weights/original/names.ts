@@ -11,6 +11,7 @@ const renamed = (name: string, table: ReadonlyMap<string, string>): string => {
 const unetTop = new Map([
   ["time_embed.0", "time_embedding.linear_1"],
   ["time_embed.2", "time_embedding.linear_2"],
+  ["time_embed.cond_proj", "time_embedding.cond_proj"],
   ["label_emb.0.0", "add_embedding.linear_1"],
   ["label_emb.0.2", "add_embedding.linear_2"],
   ["label_emb", "class_embedding"],

@@ -1,9 +1,11 @@
 import type { JsonObject } from "../../disk/json.js";
 import { DiffusionError } from "../../errors.js";
 import type { Tensors } from "../checkpoint.js";
+import { architecturePrediction } from "./architecture.js";
 import type { Family } from "./config.js";
 import { type OwnSchedule, ownSchedule } from "./own-schedule.js";
-import { type Prediction, schedulerConfig } from "./schedulers.js";
+import { consistencyScheduler, type Prediction, schedulerConfig } from "./schedulers.js";
+import { scaleEmbedding } from "./unet-config.js";
 
 /** A file's own table of its schedule. */
 export const scheduleTable = "alphas_cumprod";
@@ -36,7 +38,7 @@ export interface Given {
  * 1. the option `prediction`;
  * 2. tensors that mark the model: `edm_vpred.sigma_max` (EDM with v-prediction, as CosXL), `edm_mean` and `edm_std`
  *    (EDM, as Playground v2.5), `v_pred`;
- * 3. the file's metadata, `modelspec.prediction_type`;
+ * 3. the file's metadata, `modelspec.prediction_type`, or `modelspec.architecture` of Stable Diffusion 2;
  * 4. the scheduler of the folder in `config`;
  * 5. `global_step` of Stable Diffusion 2, by which diffusers knows its base version;
  * 6. what models of its family usually do. For Stable Diffusion 2 that is a guess, and a note says so.
@@ -52,6 +54,10 @@ export function samplingOf(marks: Marks, family: Family, pipeline: string, given
     { by: "the option prediction", says: given.prediction },
     { by: "the file's marker tensors", says: markedPrediction(marks) },
     { by: "the file's modelspec.prediction_type", says: specifiedPrediction(marks) },
+    {
+      by: "the file's modelspec.architecture",
+      says: family === "sd2" ? architecturePrediction(marks.metadata) : undefined,
+    },
     { by: "the scheduler of config", says: predictionIn(given.scheduler) },
     { by: "the file's global_step", says: family === "sd2" ? steppedPrediction(marks) : undefined },
   ].filter((claim) => claim.says !== undefined);
@@ -68,12 +74,17 @@ export function samplingOf(marks: Marks, family: Family, pipeline: string, given
   const base = given.scheduler;
   const plain = base
     ? { ...base, ...(claims.length > 0 && { prediction_type: says }) }
-    : schedulerConfig(family, pipeline, says);
+    : isConsistency(marks)
+      ? consistencyScheduler(says)
+      : schedulerConfig(family, pipeline, says);
   const own = tableSays(marks, plain);
   const zeroSnr = marks.stored.has("ztsnr") || own === "ends in noise";
   const scheduler = zeroSnr ? endingInNoise(plain, base !== undefined) : plain;
   return { scheduler, notes: [...notes, ...scheduleNotes(own, zeroSnr, scheduler)] };
 }
+
+const isConsistency = ({ stored }: Marks): boolean =>
+  [...stored.keys()].some((name) => name.endsWith(scaleEmbedding));
 
 function tableSays({ stored, value }: Marks, scheduler: JsonObject): OwnSchedule | undefined {
   const isRounded = /^F8_/.test(stored.get(scheduleTable)?.dtype ?? "");
@@ -96,7 +107,7 @@ function scheduleNotes(own: OwnSchedule | undefined, zeroSnr: boolean, scheduler
 
 /** diffusers' classes that can end a schedule in noise. */
 const endInNoise =
-  /^(DDIM|DDPM|EulerDiscrete|EulerAncestralDiscrete|DPMSolverMultistep|UniPCMultistep|LCM|TCD)Scheduler$/;
+  /^((DDIM|DDPM)(Parallel)?|EulerDiscrete|EulerAncestralDiscrete|DPMSolverMultistep|UniPCMultistep|LCM|TCD)Scheduler$/;
 
 function endingInNoise(scheduler: JsonObject, isGiven: boolean): JsonObject {
   const keys = { rescale_betas_zero_snr: true, timestep_spacing: "trailing" };

@@ -1,6 +1,7 @@
 import { DiffusionError } from "../../errors.js";
 import type { Tensors } from "../checkpoint.js";
 import { besideModel, looksLike } from "../file-kinds.js";
+import { refusePacked } from "../quantised.js";
 import type { Part } from "./config.js";
 import { type Parts, textsOf, unetOf, unetPrefixes, vaeOf, vaePrefixes } from "./parts.js";
 
@@ -10,6 +11,7 @@ import { type Parts, textsOf, unetOf, unetPrefixes, vaeOf, vaePrefixes } from ".
  * @throws DiffusionError MODEL_KIND, UNSUPPORTED, without the name of the file
  */
 export function findParts(stored: Tensors): Parts {
+  refusePacked(stored.keys());
   const more = besideModel(stored.keys());
   const unet = unetOf(stored);
   const vae = vaeOf(stored);

@@ -10,6 +10,18 @@ const betas = {
   num_train_timesteps: 1000,
 };
 
+/** The scheduler that latent consistency models are published with. */
+export const consistencyScheduler = (prediction: Prediction): JsonObject => ({
+  _class_name: "LCMScheduler",
+  ...betas,
+  prediction_type: prediction,
+  steps_offset: 1,
+  clip_sample: false,
+  set_alpha_to_one: true,
+  original_inference_steps: 50,
+  timestep_spacing: "leading",
+});
+
 /** The scheduler that the family is published with. */
 export function schedulerConfig(family: Family, pipeline: string, prediction: Prediction): JsonObject {
   const common = { ...betas, prediction_type: prediction, steps_offset: 1, clip_sample: false };

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import type { JsonObject } from "../../disk/json.js";
 import { parseControlNetConfig } from "../../models/controlnet-config.js";
 import { goldenCases, goldenPath } from "../../testing/golden.js";
 import {
@@ -144,8 +145,17 @@ test("the inverse used below writes exactly the names of the golden single files
   }
 });
 
+const lcmKeys = ({
+  _class_name,
+  original_inference_steps,
+  set_alpha_to_one,
+  timestep_spacing,
+}: JsonObject) => ({
+  ...{ _class_name, original_inference_steps, set_alpha_to_one, timestep_spacing },
+});
+
 describe("other architectures, written in the original layout", () => {
-  test.each(["tiny-sdxl", "tiny-x4-upscaler", "tiny-sd1-inpaint", "tiny-ip2p"])("%s", (name) => {
+  test.each(["tiny-sdxl", "tiny-x4-upscaler", "tiny-sd1-inpaint", "tiny-ip2p", "tiny-lcm"])("%s", (name) => {
     const path = join(folder, `${name}.safetensors`);
     const want = openFolder(goldenPath(`models/${name}`));
     writeOriginal(path, want);
@@ -156,6 +166,8 @@ describe("other architectures, written in the original layout", () => {
       expect(got.scheduler[key]).toEqual(want.scheduler[key]);
       expect(got.lowResScheduler?.[key]).toEqual(want.lowResScheduler?.[key]);
     }
+    expect(got.unet.config.time_cond_proj_dim ?? null).toBe(want.unet.config.time_cond_proj_dim ?? null);
+    if (name === "tiny-lcm") expect(got.scheduler).toMatchObject(lcmKeys(want.scheduler));
     expect(got.scheduler.prediction_type).toBe(want.scheduler.prediction_type ?? "epsilon");
     expect(new Set(networks(got).map((network) => network.open().id)).size).toBe(networks(got).length);
     expect(got.tokenizers.map(({ padToken }) => padToken)).toEqual(

@@ -12,6 +12,7 @@ import {
 import { looksLike } from "../file-kinds.js";
 import { openFolder } from "../folder.js";
 import { openTensorFile } from "../formats/tensor-file.js";
+import { architectureNotes } from "./architecture.js";
 import { clipConfig, controlNetConfig, type Family, isDiffusersVae, isXl, vaeConfig } from "./config.js";
 import { mapped, textMapping } from "./mapping.js";
 import { controlNetOf, type Found, familyOf, type Parts, type TextPart, vaeOf } from "./parts.js";
@@ -93,6 +94,7 @@ function openParts(path: string, marks: Marks, { base, openVae, tokenizer, predi
     scheduler,
     notes: [
       ...notes,
+      ...architectureNotes(marks.metadata, family),
       ...unused(path, marks.stored, parts),
       ...(config.mid_block_type === null ? [noMiddle] : []),
     ],

@@ -146,9 +146,13 @@ export function unetConfig(part: Part, family: Family, pooledWidth: number | und
     use_linear_projection: isLinear,
     // diffusers' name for the number of heads: 8, later one for every 64 channels.
     attention_head_dim: perHead ? levels.map(({ channels }) => Math.max(1, channels / 64)) : 8,
+    ...(part.has(scaleEmbedding) && { time_cond_proj_dim: dimension(part, scaleEmbedding, 1) }),
     ...labels(part, family, pooledWidth),
   };
 }
+
+/** Latent consistency models are told the guidance scale beside the time. */
+export const scaleEmbedding = "time_embed.cond_proj.weight";
 
 const symmetric = (depth: number | readonly number[]): number => (typeof depth === "number" ? depth : 1);
 
