@@ -99,11 +99,14 @@ function textsOf({ prompts, prompts2, negativePrompts, negativePrompts2 }: Whole
   };
 }
 
-/** What the rows are at each evaluation: negative prompts first, then the prompts; all equally long. */
+/**
+ * What the rows are at each evaluation: negative prompts first, then the prompts; all equally long. "compel" and
+ * `padPrompts` put empty chunks behind the shorter ones; otherwise "a1111" has each in the chunks of its longest stage.
+ */
 async function embedRows(
   model: Loaded,
   embedder: Embedder,
-  { promptEmbeds, negativePromptEmbeds, clipSkip, promptSyntax }: WholeOptions,
+  { promptEmbeds, negativePromptEmbeds, clipSkip, promptSyntax, padPrompts }: WholeOptions,
   placed: {
     prompts: readonly PlacedPrompt[];
     against: readonly PlacedPrompt[];
@@ -112,24 +115,62 @@ async function embedRows(
   },
 ): Promise<(evaluation: number) => readonly Conditioning[]> {
   const { prompts, against, negatives } = placed;
-  const chunks = promptEmbeds ? chunksOf(model, promptEmbeds) : mostChunks([...prompts, ...against]);
+  const isWebui = promptSyntax === "a1111";
+  const most = promptEmbeds ? chunksOf(model, promptEmbeds) : mostChunks([...prompts, ...against]);
+  const isPadded = !isWebui || padPrompts || promptEmbeds !== undefined || negativePromptEmbeds !== undefined;
   // diffusers skips layers only for the prompt, the web UI for both.
-  const negativeSkip = promptSyntax === "a1111" ? clipSkip : 0;
+  const negativeSkip = isWebui ? clipSkip : 0;
   const rowsAt = async (evaluation: number): Promise<readonly Conditioning[]> => {
     const embed = (prompt: PlacedPrompt, skip: number) =>
-      embedder.embed(prompt, evaluation, { chunks, skip });
-    const positive = promptEmbeds
+      embedder.embed(prompt, evaluation, { chunks: isPadded ? most : mostChunks([prompt]), skip });
+    const embedded = promptEmbeds
       ? [promptEmbeds]
       : await inTurn(prompts, (prompt) => embed(prompt, clipSkip));
+    const positive = isPadded ? embedded : continuedByLast(embedded);
     if (negatives === 0) return positive;
     const negative =
       negativePromptEmbeds ?? (placed.zeroed ? zeroes(positive[0]!) : await embed(against[0]!, negativeSkip));
-    return checked([...Array<Conditioning>(negatives).fill(negative), ...positive]);
+    const rows = [...Array<Conditioning>(negatives).fill(negative), ...positive];
+    return checked(isPadded ? rows : repeatedToOneLength(rows));
   };
   const starts = [...prompts, ...against].flat(2).map(({ from }) => from);
   const stages = [...new Set([0, ...starts])].sort((a, b) => a - b);
   const rows = await inTurn(stages, rowsAt);
   return (evaluation) => rows[stages.findLastIndex((start) => start <= evaluation)]!;
+}
+
+/** As the web UI does it with the parts that AND combines: the last vector goes on behind the shorter ones. */
+function continuedByLast(rows: readonly Conditioning[]): readonly Conditioning[] {
+  const longest = Math.max(...rows.map(tokensOf));
+  return rows.map((row) => withTokens(row, longest, (token) => Math.min(token, tokensOf(row) - 1)));
+}
+
+/**
+ * Rows of one length, each of them several times behind itself: that many times more keys with the same share each leave
+ * what attention makes of a text as it is, so that the network gives what it gives for each row by itself. The web UI
+ * runs the rows one after the other where their lengths differ.
+ */
+function repeatedToOneLength(rows: readonly Conditioning[]): readonly Conditioning[] {
+  const common = rows.map(tokensOf).reduce(leastCommonMultiple);
+  return rows.map((row) => withTokens(row, common, (token) => token % tokensOf(row)));
+}
+
+const tokensOf = ({ context }: Conditioning): number => context.shape[1]!;
+
+const leastCommonMultiple = (a: number, b: number): number => (a * b) / greatestCommonDivisor(a, b);
+const greatestCommonDivisor = (a: number, b: number): number =>
+  b === 0 ? a : greatestCommonDivisor(b, a % b);
+
+/** A row of so many tokens. @param from the token of the row that each is */
+function withTokens(row: Conditioning, tokens: number, from: (token: number) => number): Conditioning {
+  if (tokens === tokensOf(row)) return row;
+  const width = row.context.shape[2]!;
+  const data = new Float32Array(tokens * width);
+  for (let token = 0; token < tokens; token++) {
+    const start = from(token) * width;
+    data.set(row.context.data.subarray(start, start + width), token * width);
+  }
+  return { ...row, context: { shape: [1, tokens, width], data } };
 }
 
 /** Says which text is not seen, since nothing in the picture does. */

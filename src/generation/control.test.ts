@@ -69,6 +69,25 @@ describe("ControlNet, against diffusers", () => {
     }
   });
 
+  it("for inpainting: where its mask is white, it is shown holes of -1", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const folder = goldenExtra("controlnet-inpaint");
+    const latents = async (control: object) => {
+      const net = goldenPath("models/tiny-controlnet");
+      const { latents } = await model.generate({
+        ...{ prompt: "a cat", seed: 13, steps: 3, guidance: 5, width: 96, height: 64, scheduler: "ddim" },
+        controlnet: [{ model: net, image: goldenExtra("controlnet-xl/picture.png"), ...control }],
+        output: "latents",
+      });
+      return latents.data;
+    };
+    const want = toNhwc(readTensors(join(folder, "latents.safetensors")).get("latents")!).data;
+    const tolerance = { abs: 2e-4, rel: 1e-4 };
+    expect(await latents({ mask: join(folder, "mask.png") })).toBeCloseTo32(want, tolerance);
+    const whole = await latents({});
+    expect(Math.max(...whole.map((value, i) => Math.abs(value - want[i]!)))).toBeGreaterThan(0.01);
+  });
+
   it("refuses what is no ControlNet", async () => {
     const model = await tinyModel("models/tiny-sd1");
     const image = { width: 8, height: 8, data: new Uint8Array(192) };
@@ -192,11 +211,12 @@ describe("T2I-Adapter, against diffusers", () => {
     expect(half).not.toEqual(await run({}));
   });
 
-  it("refuses guess, and adapters of another kind of UNet", async () => {
+  it("refuses guess, a mask, and adapters of another kind of UNet", async () => {
     const model = await tinyModel("models/tiny-sd1");
     const run = (control: object) =>
       model.generate({ ...options, controlnet: [{ model: first!, image: picture(0), ...control }] });
     await expect(run({ guess: true })).rejects.toThrow(/guess is for ControlNets/);
+    await expect(run({ mask: picture(0) })).rejects.toThrow(/mask is for ControlNets/);
     await expect(run({ model: goldenExtra("t2i-adapter/xl") })).rejects.toThrow(
       /a T2IAdapter with channels 8,16,16,16; the model has 16,24,24,24/,
     );

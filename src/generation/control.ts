@@ -3,6 +3,7 @@ import { nameOfModel } from "../hub/cache.js";
 import { flatten } from "../image/convert.js";
 import { grayscale } from "../image/filters.js";
 import type { Image, Mask, Size } from "../image/image.js";
+import { maskFromImage } from "../image/mask.js";
 import { preprocess } from "../image/preprocess.js";
 import { readImage } from "../image/read.js";
 import { fitImage } from "../image/resize.js";
@@ -12,6 +13,7 @@ import type { ResolvedControl } from "../options/resolved.js";
 import { addResiduals, type ControlNet } from "../runtime/networks/controlnet.js";
 import type { UNetInput } from "../runtime/networks/inputs.js";
 import { addFeatures, type T2iAdapter } from "../runtime/networks/t2i-adapter.js";
+import { readMask } from "./inputs.js";
 import { type PicturePrompt, picturesFor } from "./ip-adapter.js";
 
 /** A ControlNet or T2I-Adapter, opened. */
@@ -22,23 +24,33 @@ export interface OpenedControl {
 }
 
 /** A ControlNet or T2I-Adapter of a generation, with the picture to follow. */
-export interface Control extends Omit<ResolvedControl, "model" | "image">, OpenedControl {
+export interface Control extends Omit<ResolvedControl, "model" | "image" | "mask">, OpenedControl {
   readonly image: Image;
+  /** As it came: alpha or luminance decides, see `maskFromImage`. */
+  readonly mask?: Image | Mask;
 }
 
 export async function readControl(control: ResolvedControl, { net, notes }: OpenedControl): Promise<Control> {
-  const { model, image, ...rest } = control;
-  if (rest.guess && net.kind === "t2i_adapter")
-    throw new DiffusionError("BAD_OPTION", `guess is for ControlNets, ${model} is a T2I-Adapter`);
-  const found = flatten(await readImage(image));
-  return { net, image: found, notes: [...notes, ...holesNote(model, net)], ...rest };
+  const { model, image, mask, ...rest } = control;
+  for (const name of ["guess", "mask"] as const)
+    if (control[name] && net.kind === "t2i_adapter")
+      throw new DiffusionError("BAD_OPTION", `${name} is for ControlNets, ${model} is a T2I-Adapter`);
+  return {
+    ...{
+      net,
+      image: flatten(await readImage(image)),
+      notes: [...notes, ...holesNote(control, net)],
+      ...rest,
+    },
+    ...(mask !== undefined && { mask: await readMask(mask) }),
+  };
 }
 
 /** Nothing but the name tells a ControlNet for inpainting, which is trained on pictures with holes: -1 in all channels. */
-const holesNote = (model: string, { kind }: Control["net"]): string[] =>
-  kind === "controlnet" && /inpaint/i.test(model)
+const holesNote = ({ model, mask }: ResolvedControl, { kind }: Control["net"]): string[] =>
+  kind === "controlnet" && mask === undefined && /inpaint/i.test(model)
     ? [
-        `${nameOfModel(model)} is for inpainting, by its name: such ControlNets expect -1 where is to be painted, which pictures here cannot hold; it is shown the picture as it is`,
+        `${nameOfModel(model)} is for inpainting, by its name, and its controlnet entry has no mask, which says where holes are: it is shown the whole picture`,
       ]
     : [];
 
@@ -62,14 +74,14 @@ export function controlsFor(
     evaluation / evaluations >= start && (evaluation + 1) / evaluations <= end;
   const residuals = controlNets(controls, rows, size);
   const features = t2iAdapters(controls, size);
-  const shown = picturesFor(pictures, rows, evaluations);
+  const seenBy = picturesFor(pictures, rows, evaluations);
   return async (input, evaluation, asked) => {
     const acting = new Set(controls.filter((control) => acts(control, evaluation)));
     const [added, seen] = [await residuals(acting, input, asked), await features(acting, asked.length)];
     return {
       ...(added && { residuals: added }),
       ...(seen && { features: seen }),
-      ...shown(evaluation, asked),
+      ...seenBy(evaluation, asked),
     };
   };
 }
@@ -80,9 +92,7 @@ function controlNets(
   size: Size,
 ) {
   const nets = controls.flatMap((control) =>
-    control.net.kind === "controlnet"
-      ? [{ control, net: control.net, picture: pictureOf(control, size) }]
-      : [],
+    control.net.kind === "controlnet" ? [{ control, net: control.net, picture: shown(control, size) }] : [],
   );
   return async (acting: ReadonlySet<Control>, input: UNetInput, asked: readonly number[]) => {
     const all = asked.map((_, i) => i);
@@ -92,7 +102,7 @@ function controlNets(
       if (!acting.has(control)) continue;
       const guess = control.guess || net.config.globalPool;
       const picked = guess ? prompted : all;
-      const image = repeated(pixels(picture), picked.length);
+      const image = repeated(picture, picked.length);
       const residuals = await net.run({ ...pick(input, picked, net), image, scale: control.scale, guess });
       found.push(
         picked.length === all.length ? residuals : residuals.map((r) => spread(r, picked, all.length)),
@@ -130,6 +140,16 @@ function t2iAdapters(controls: readonly Control[], size: Size) {
 
 const pictureOf = ({ image, preprocess: steps }: Control, size: Size): Image =>
   preprocess(fitImage(image, size, "stretch"), steps);
+
+/** What a ControlNet is shown; holes are -1, as diffusers' example for inpainting and the web UI's extension have them. */
+function shown(control: Control, size: Size): Values {
+  const picture = pixels(pictureOf(control, size));
+  if (!control.mask) return picture;
+  const levels = maskFromImage(fitImage(control.mask, size, "stretch")).data;
+  const channels = picture.shape.at(-1)!;
+  const data = picture.data.map((value, i) => (levels[Math.floor(i / channels)]! >= 128 ? -1 : value));
+  return { ...picture, data };
+}
 
 /** A picture as [1, H, W, 3] in [0, 1], or of one channel. */
 const pixels = ({ width, height, data }: Image | Mask): Values => ({

@@ -23,7 +23,7 @@ export async function readInputs({ image, mask, wildcards }: GenerateOptions): P
   return {
     ...(image !== undefined &&
       (isLatents(image) ? { latents: image } : { image: flatten(await readImage(image)) })),
-    ...(mask !== undefined && { mask: isMask(mask) ? mask : await readImage(mask) }),
+    ...(mask !== undefined && { mask: await readMask(mask) }),
     ...(wildcards !== undefined && { wildcards: await readWildcards(wildcards) }),
   };
 }
@@ -31,6 +31,10 @@ export async function readInputs({ image, mask, wildcards }: GenerateOptions): P
 /** Whether an image is given as what a model has made of one. */
 export const isLatents = (image: NonNullable<GenerateOptions["image"]>): image is Latents =>
   typeof image === "object" && "shape" in image;
+
+/** A mask as it came: alpha or luminance of a picture decide, see `maskFromImage`. */
+export const readMask = async (mask: MaskInput): Promise<Image | Mask> =>
+  isMask(mask) ? mask : readImage(mask);
 
 const isMask = (mask: MaskInput): mask is Mask =>
   typeof mask === "object" &&

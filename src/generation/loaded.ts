@@ -61,6 +61,7 @@ function traitsOfKind(model: Model): ModelTraits {
       latentUpscaling: { scale: 2, multiple: (factor * 2 ** (unet.config.levels.length - 1)) / 2 },
     }),
     ...(source.settings.requires_aesthetics_score === true && { isRefiner: true }),
+    ...(ignoresWebuiClipSkip(model) && { ignoresWebuiClipSkip: true }),
     guidanceEmbedding: unet.kind === "unet" && unet.config.timeCondDim !== undefined,
     factor,
     channels,
@@ -69,6 +70,11 @@ function traitsOfKind(model: Model): ModelTraits {
     scheduler: source.scheduler as SchedulerConfig,
   };
 }
+
+/** Only OpenAI's CLIP by itself is cut short there; XL's two, and OpenCLIP, which has another activation, are not. */
+const ignoresWebuiClipSkip = ({ textEncoders, unet }: Model): boolean =>
+  textEncoders.some(({ activation }) => activation !== "quick_gelu") ||
+  (unet.kind === "unet" && unet.config.added !== undefined);
 
 /** [1, h, w, C] of the latents of one picture. */
 export const latentShape = (

@@ -129,6 +129,17 @@ describe("configurations", () => {
     const { config, ...rest } = folder();
     return { ...rest, className, config: { ...config, ...more } };
   };
+  const withTensor = (name: string) => {
+    const plain = folder();
+    return {
+      ...plain,
+      open() {
+        const checkpoint = plain.open();
+        const tensors = new Map([...checkpoint.tensors, [name, { dtype: "F32", shape: [6, 4] }]]);
+        return { ...checkpoint, tensors };
+      },
+    };
+  };
 
   it("depths for each ResNet need no way up, which a ControlNet does not have", () => {
     const { block_out_channels: levels, layers_per_block: layers } = folder().config;
@@ -144,7 +155,22 @@ describe("configurations", () => {
     [
       "a union",
       changed({}, "ControlNetUnionModel"),
-      /union ControlNet \(ControlNetUnionModel, ProMax\), which is not/,
+      /union ControlNet \(ControlNetUnionModel, ProMax\), which/,
+    ],
+    [
+      "a union by its author's class",
+      changed({}, "ControlNetModel_Union"),
+      /union ControlNet \(ControlNetModel_Union/,
+    ],
+    [
+      "a union by its config",
+      changed({ num_control_type: 6 }),
+      /union ControlNet \(ControlNetModel, ProMax\)/,
+    ],
+    [
+      "a union by its weights",
+      withTensor("task_embedding"),
+      /union ControlNet \(ControlNetModel, ProMax\), which is not supported/,
     ],
     [
       "one that looks at a mask, too",
@@ -156,14 +182,16 @@ describe("configurations", () => {
     expect([error.code, error.message]).toEqual(["UNSUPPORTED", expect.stringMatching(message)]);
   });
 
-  it("one for inpainting is known by its name, and what it is not shown is said", async () => {
+  it("one for inpainting is known by its name, and that no mask is given is said", async () => {
     const image = { width: 8, height: 8, data: new Uint8Array(192) };
     const net = { kind: "controlnet" } as Control["net"];
     const rest = { image, scale: 1, start: 0, end: 1, guess: false, preprocess: [] };
-    const read = (model: string) => readControl({ model, ...rest }, { net, notes: [] });
+    const read = (model: string, more: object = {}) =>
+      readControl({ model, ...rest, ...more }, { net, notes: [] });
     expect((await read("owner/control_v11p_sd15_inpaint")).notes).toEqual([
-      expect.stringMatching(/^control_v11p_sd15_inpaint is for inpainting, by its name: .* expect -1/),
+      expect.stringMatching(/^control_v11p_sd15_inpaint is for inpainting, by its name, .* has no mask/),
     ]);
+    expect((await read("owner/control_v11p_sd15_inpaint", { mask: image })).notes).toEqual([]);
     expect((await read("owner/control_v11p_sd15_canny")).notes).toEqual([]);
   });
 });

@@ -22,7 +22,7 @@ export const conditioningFactor = ({ embeddingChannels }: ControlNetConfig): num
   2 ** (embeddingChannels.length - 1);
 
 export type ControlNetInputs = UNetInputs & {
-  /** [B, H * f, W * f, 3] in [0, 1] */
+  /** [B, H * f, W * f, 3] in [0, 1]; -1 in holes, for inpainting */
   readonly image: Tensor;
 };
 

@@ -154,9 +154,11 @@ function refuseForInstructions(options: GenerateOptions, name: string): void {
 
 function refuseValues(options: GenerateOptions): void {
   const { strength, exactSteps, denoisingStart, denoisingEnd, hires, expand } = options;
-  const { resizeMode, mask, maskBlurY, maskBlurSide, emphasis, promptSyntax } = options;
+  const { resizeMode, mask, maskBlurY, maskBlurSide, emphasis, padPrompts, promptSyntax } = options;
   if (emphasis !== undefined && emphasis !== emphases[0] && promptSyntax !== "a1111")
     throw refusal(`emphasis ${emphasis} needs promptSyntax "a1111", whose weights it is about`);
+  if (padPrompts && promptSyntax !== "a1111")
+    throw refusal('padPrompts needs promptSyntax "a1111": "plain" has one chunk, and "compel" always pads');
   if (strength === 0 && expand) throw refusal("strength 0 leaves no step to run, and expand needs some");
   if (resizeMode === "latent" && mask !== undefined)
     throw refusal("resizeMode latent brings whole pictures to the size, so it excludes a mask");

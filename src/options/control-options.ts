@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Preprocessor, preprocessors } from "../image/preprocess.js";
 import type { Descriptions } from "./described.js";
-import type { ImageInput } from "./image-options.js";
+import type { ImageInput, MaskInput } from "./image-options.js";
 import { given, share } from "./kinds.js";
 
 /** A picture that a ControlNet or T2I-Adapter makes the result follow: edges, depth, poses, as it was trained on. */
@@ -10,6 +10,11 @@ export interface ControlInput {
   readonly model: string;
   /** Brought to the size generated at. */
   readonly image: ImageInput;
+  /**
+   * ControlNets for inpainting: where the picture has holes, which they are shown as -1. White (255) or transparent is a
+   * hole; brought to the picture's size. Default: no holes.
+   */
+  readonly mask?: MaskInput;
   /** What turns it into one that can be followed, one step after the other. Default: nothing, it is one. */
   readonly preprocess?: Preprocessor | readonly Preprocessor[];
   /** How closely to follow it, default 1. */
@@ -57,6 +62,7 @@ const preprocessor = z.union([
 const control = z.strictObject({
   model: z.string(),
   image: given<ImageInput>(),
+  mask: given<MaskInput>().optional(),
   preprocess: z.union([preprocessor, z.array(preprocessor)]).optional(),
   scale: z.number().optional(),
   start: share.optional(),

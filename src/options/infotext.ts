@@ -129,7 +129,7 @@ function extrasOf(options: ResolvedOptions, image: number): Record<string, strin
 /** The pictures that were followed, each as the web UI's extension for ControlNet has it: "Module: canny, Model: …". */
 function followedBy(
   label: string,
-  inputs: readonly Partial<Omit<ControlInput, "image">>[] = [],
+  inputs: readonly Partial<Omit<ControlInput, "image" | "mask">>[] = [],
 ): Record<string, string> {
   const texts = inputs.map(({ model = "", preprocess = [], scale = 1, start = 0, end = 1, guess }) => {
     const steps = ([preprocess].flat() as Preprocessor[]).map((step) =>

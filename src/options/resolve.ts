@@ -59,7 +59,9 @@ export function resolveOptions(
     }),
     ...(mode === "instruct" && { imageGuidance: options.imageGuidance ?? 1.5 }),
     ...(mode === "upscale" ? { upscaling: upscalingOf(options, model) } : imageOptions(options, mode, model)),
-    ...(options.controlnet && { controlnet: options.controlnet.map(({ image: _, ...rest }) => rest) }),
+    ...(options.controlnet && {
+      controlnet: options.controlnet.map(({ image: _, mask: _mask, ...rest }) => rest),
+    }),
     ...(options.ipAdapter && {
       ipAdapter: ([options.ipAdapter].flat() as IpAdapterInput[]).map(({ image: _, ...rest }) => rest),
     }),

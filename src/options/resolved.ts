@@ -33,6 +33,8 @@ export interface ModelTraits {
   readonly mostNoise?: number;
   /** SDXL's refiner, which goes on with the pictures or latents of other models: it is told a score of their beauty. */
   readonly isRefiner?: boolean;
+  /** The web UI leaves out no layers of its text encoder, whatever clip skip says: only of Stable Diffusion 1's it does. */
+  readonly ignoresWebuiClipSkip?: true;
   /** LCM: guidance is an input of the network. */
   readonly guidanceEmbedding: boolean;
   /** Pixels per latent cell. */
@@ -78,6 +80,7 @@ export interface ResolvedOptions {
   readonly clipSkip: number;
   readonly promptSyntax: PromptSyntax;
   readonly emphasis: Emphasis;
+  readonly padPrompts: boolean;
   readonly rng: RngName;
   /** "custom" for the user's own factory. */
   readonly scheduler: SchedulerConfig | "custom";
@@ -93,7 +96,7 @@ export interface ResolvedOptions {
   readonly outpainting?: { readonly margins: Margins; readonly step: number; readonly seamStrength: number };
   readonly hires?: Required<Omit<Hires, "scale" | "steps">> & Pick<Hires, "scale" | "steps">;
   readonly upscaling?: Upscaling;
-  readonly controlnet?: readonly Omit<ControlInput, "image">[];
+  readonly controlnet?: readonly Omit<ControlInput, "image" | "mask">[];
   readonly ipAdapter?: readonly Omit<IpAdapterInput, "image">[];
   readonly output: Output;
 }
@@ -120,7 +123,9 @@ export interface WholeOptions extends ResolvedOptions {
 }
 
 /** A picture to follow, with defaults filled in. */
-export interface ResolvedControl extends Required<Omit<ControlInput, "preprocess">> {
+export interface ResolvedControl
+  extends Required<Omit<ControlInput, "preprocess" | "mask">>,
+    Pick<ControlInput, "mask"> {
   readonly preprocess: readonly Preprocessor[];
 }
 

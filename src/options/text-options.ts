@@ -36,6 +36,11 @@ export interface TextOptions {
    */
   emphasis?: Emphasis;
   /**
+   * With "a1111", as the web UI's setting "Pad prompt/negative prompt": where one of the two takes more chunks of 75
+   * tokens, the other gets empty ones behind, which the picture shows a little. Default false: each counts as it is.
+   */
+  padPrompts?: boolean;
+  /**
    * Lists of words: a folder with a text file for each, or the lists themselves. With it, `__name__` in a prompt is a
    * line of that list, `{a|b}` one of its parts (`{2$$a|b|c}` two of them, `{3::a|b}` a three times as often), and both
    * may lie in each other; `{}` also without any list. The seed of each picture draws; the result's `options` and the
@@ -50,7 +55,8 @@ export interface TextOptions {
   negativePrompt2?: string | string[];
   /**
    * Text encoder layers left out at the end, counted as diffusers does: 1 is the penultimate one.
-   * Default 0. As there, the negative prompt is encoded by all layers.
+   * Default 0. As there, the negative prompt is encoded by all layers, and SDXL counts from the penultimate one. The web UI's
+   * clip skip is for Stable Diffusion 1 alone: over `/sdapi/v1`, and in pictures of the web UI, others ignore it.
    */
   clipSkip?: number;
   /** SDXL: what the model is told about sizes; `negative` is for the negative prompt, by default the same. */
@@ -84,6 +90,13 @@ export const textOptions = {
       "a1111: whether weights in prompts count, and what they do to the mean (default: original, it is restored)",
     ...{ kept: true, fallback: emphases[0], only: "text", flag: "<name>", served: true, label: "Emphasis" },
     inText: (emphasis: Emphasis) => emphasisLabels[emphasis],
+  },
+  padPrompts: {
+    schema: z.boolean(),
+    about:
+      "a1111: empty chunks behind the shorter of prompt and negative prompt (default: off, as in the web UI)",
+    ...{ kept: true, fallback: false, only: "text", flag: "", served: true, label: "Pad conds" },
+    inText: () => "True",
   },
   wildcards: {
     schema: z.union([z.string().min(1), z.record(z.string(), z.array(z.string()))]),

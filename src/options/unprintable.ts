@@ -38,8 +38,11 @@ export function unprintable(
 }
 
 function controlOf(input: ControlInput): ResolvedControl {
-  const { model, image, scale = 1, start = 0, end = 1, guess = false, preprocess = [] } = input;
-  return { model, image, scale, start, end, guess, preprocess: [preprocess].flat() as Preprocessor[] };
+  const { model, image, mask, scale = 1, start = 0, end = 1, guess = false, preprocess = [] } = input;
+  return {
+    ...{ model, image, scale, start, end, guess, preprocess: [preprocess].flat() as Preprocessor[] },
+    ...(mask !== undefined && { mask }),
+  };
 }
 
 function picturePromptOf(input: IpAdapterInput): ResolvedPicturePrompt {

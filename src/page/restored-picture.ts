@@ -30,6 +30,7 @@ export async function restorePicture(file: File): Promise<Restored> {
   const found = settingsOfFields(parameters, schedulers.get());
   settings.updateOf(mode, {
     ...found,
+    ...(ignoresClipSkip(parameters, entry) && { clipSkip: 0 }),
     ...(entry && modelSetting(entry)),
   });
   return {
@@ -38,6 +39,17 @@ export async function restorePicture(file: File): Promise<Restored> {
     model: Model,
     leftOut: leftOut(parameters, found),
   };
+}
+
+/** Of pictures of the web UI, whose clip skip is for Stable Diffusion 1; our own say what the library was asked for. */
+function ignoresClipSkip(
+  { Version }: Readonly<Record<string, string>>,
+  entry: ModelView | undefined,
+): boolean {
+  const chosen = (known: ModelView) => known.label === settings.get().model;
+  const all = models.get().models;
+  const model = entry ?? all.find(chosen) ?? all.find(({ current }) => current);
+  return model?.ignoresWebuiClipSkip === true && !Version?.startsWith("tfjs-diffusion");
 }
 
 const wordOf = (mode: Mode): Word => {

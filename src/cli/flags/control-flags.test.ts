@@ -19,6 +19,12 @@ describe("--control", () => {
     });
   });
 
+  test("holes for inpainting", () => {
+    expect(readControl("model=m,image=a.png,mask=holes.png")).toEqual({
+      ...{ model: "m", image: "a.png", mask: "holes.png" },
+    });
+  });
+
   test("file names may hold commas and equals signs", () => {
     expect(readControl("model=m,image=one, two=2,end.png,scale=2")).toEqual({
       model: "m",

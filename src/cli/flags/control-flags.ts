@@ -14,7 +14,7 @@ export function addControlOptions(command: Command): void {
     .optionsGroup("Following pictures (each may be given several times):")
     .option(
       "--control <settings>",
-      `a ControlNet or T2I-Adapter to follow: model=owner/name,image=room.png and, if wanted, scale=1, start=0, end=1 (shares of the steps), guess, preprocess=${preprocessors.join("|")} (or several, depth+invert), low=100, high=200 (canny's thresholds)`,
+      `a ControlNet or T2I-Adapter to follow: model=owner/name,image=room.png and, if wanted, scale=1, start=0, end=1 (shares of the steps), guess, preprocess=${preprocessors.join("|")} (or several, depth+invert), low=100, high=200 (canny's thresholds), mask=holes.png (ControlNets for inpainting: white is a hole)`,
       appended(readControl),
     )
     .option(
@@ -30,13 +30,13 @@ const appended =
   (text: string, before: readonly T[] = []): T[] => [...before, read(text)];
 
 const controlKeys = [
-  ...(["model", "image", "scale", "start", "end", "guess", "preprocess"] as const),
+  ...(["model", "image", "mask", "scale", "start", "end", "guess", "preprocess"] as const),
   ...(["low", "high"] as const),
 ];
 
 export function readControl(text: string): ControlInput {
   const settings = readSettings(text, controlKeys);
-  const { model, image, guess, preprocess, low, high, ...numbers } = settings;
+  const { model, image, mask, guess, preprocess, low, high, ...numbers } = settings;
   if (!model || !image)
     throw new InvalidArgumentError(
       "Expected at least model and image, as in model=owner/name,image=room.png.",
@@ -50,6 +50,7 @@ export function readControl(text: string): ControlInput {
   const prepare = steps.map((name) => (name === "canny" ? { name, ...thresholds } : name)) as Preprocessor[];
   return {
     ...{ model, image },
+    ...(mask && { mask }),
     ...asNumbers(numbers),
     ...(guess !== undefined && { guess: guess !== "false" }),
     ...(prepare.length > 0 && { preprocess: prepare }),

@@ -58,7 +58,7 @@ const stepsOf = (text: string): string | string[] => (text.includes("+") ? text.
 /** Those of a job of the history, without their pictures. */
 export function unitsOf({ controlnet = [], ipAdapter = [] }: GenerateView): Record<UnitKind, Unit[]> {
   return {
-    control: controlnet.map(({ model, preprocess = [], image: _, ...rest }) =>
+    control: controlnet.map(({ model, preprocess = [], image: _, mask: _mask, ...rest }) =>
       newUnit(model, {
         ...rest,
         preprocess: [preprocess]

@@ -7,7 +7,7 @@ import { badInput, requireShape, type UNetInput, unetInputs } from "./inputs.js"
 import { type NetworksOptions, referenceTo, runnerOf } from "./network-runner.js";
 
 export interface ControlNetInput extends Omit<UNetInput, "residuals"> {
-  /** The picture to follow, [B, H * f, W * f, 3] in [0, 1]. */
+  /** The picture to follow, [B, H * f, W * f, 3] in [0, 1]; -1 in holes, for inpainting. */
   readonly image: Values;
   /** How closely to follow it, default 1. */
   readonly scale?: number;

@@ -72,7 +72,10 @@ export type GenerateView = Omit<StoredGenerate, Pictures | Lists> & {
   /** In its place: picture i starts from number i, after the last from the first. */
   readonly images?: readonly PictureView[];
   readonly mask?: PictureView;
-  readonly controlnet?: readonly (Omit<Control, "image"> & { readonly image: PictureView })[];
+  readonly controlnet?: readonly (Omit<Control, "image" | "mask"> & {
+    readonly image: PictureView;
+    readonly mask?: PictureView;
+  })[];
   readonly ipAdapter?: readonly (Omit<PicturePrompt, "image"> & {
     readonly image: readonly PictureView[];
   })[];
@@ -93,6 +96,10 @@ export interface JobView extends Omit<Job, "request" | "result" | "progress" | "
 
 export interface ModelView extends Pick<ModelOption, "label" | "name" | "precision" | "origin"> {
   readonly kind: ModelInfo["kind"];
+  /** Whether it finishes what another model has begun (SDXL's refiner). */
+  readonly isRefiner: boolean;
+  /** Whether clip skip of the web UI's pictures changes nothing (Stable Diffusion 2, XL). */
+  readonly ignoresWebuiClipSkip: boolean;
   readonly size: number;
   readonly factor: number;
   readonly scheduler: string;
@@ -147,7 +154,11 @@ function requestView(request: StoredRequest): RequestView {
     ...(images && { images: images.map(pictureView) }),
     ...(mask && { mask: pictureView(mask) }),
     ...(controlnet && {
-      controlnet: controlnet.map((control) => ({ ...control, image: pictureView(control.image) })),
+      controlnet: controlnet.map(({ image, mask, ...control }) => ({
+        ...control,
+        image: pictureView(image),
+        ...(mask && { mask: pictureView(mask) }),
+      })),
     }),
     ...(ipAdapter && {
       ipAdapter: ipAdapter.map((prompt) => ({ ...prompt, image: [prompt.image].flat().map(pictureView) })),

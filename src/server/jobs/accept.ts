@@ -49,7 +49,12 @@ export type Incoming = Omit<GenerateRequest, Pictures> & {
   readonly vae?: string | null | undefined;
   /** Steps of image to image are counted as in the web UI. */
   readonly webuiSteps?: boolean | undefined;
-  readonly controlnet?: readonly (Omit<Control, "image"> & { readonly image: Picture })[] | undefined;
+  readonly controlnet?:
+    | readonly (Omit<Control, "image" | "mask"> & {
+        readonly image: Picture;
+        readonly mask?: Picture | undefined;
+      })[]
+    | undefined;
 };
 type Pictures = "image" | "images" | "mask" | "controlnet";
 /** Base64, the bytes of a file, or what was made of one. */
@@ -121,7 +126,7 @@ export async function acceptGenerate(
     rng: defaults.rng,
     ...(info.tokenizer && {
       prompt: "",
-      ...(defaults.clipSkip > 1 && { clipSkip: defaults.clipSkip - 1 }),
+      ...(defaults.clipSkip > 1 && !info.traits.ignoresWebuiClipSkip && { clipSkip: defaults.clipSkip - 1 }),
     }),
     ...rest,
     kind: "generate",
@@ -166,9 +171,10 @@ export async function acceptGenerate(
     ...(starts && { images: starts.map(({ key }) => key) }),
     ...(mask !== undefined && { mask: (await take(mask)).key }),
     ...(controlnet && {
-      controlnet: await inOrder(controlnet, async (control) => ({
+      controlnet: await inOrder(controlnet, async ({ mask: holes, ...control }) => ({
         ...control,
         image: (await take(control.image)).key,
+        ...(holes !== undefined && { mask: (await take(holes)).key }),
       })),
     }),
     ...(ipAdapter && {

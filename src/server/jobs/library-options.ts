@@ -61,10 +61,11 @@ export async function generateOptions(
     if (bytes) return bytes;
     throw new Refusal(410, "IMAGE_GONE", "a picture that this job starts from is no longer on disk");
   };
-  const controls = (controlnet ?? []).map(async ({ model, image, ...control }) => ({
+  const controls = (controlnet ?? []).map(async ({ model, image, mask, ...control }) => ({
     ...withoutUndefined(control),
     model: (await find.control(model)).path,
     image: await picture(image),
+    ...(mask !== undefined && { mask: await picture(mask) }),
   }));
   const seen = (ipAdapter ?? []).map(async ({ model, image, ...rest }) => ({
     ...withoutUndefined(rest),

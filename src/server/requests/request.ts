@@ -21,11 +21,12 @@ const preprocessor = z.union([
   z.strictObject({ name: z.literal("canny"), low: level.optional(), high: level.optional() }),
 ]);
 
-/** A ControlNet or T2I-Adapter. @param image in base64, or its key */
+/** A ControlNet or T2I-Adapter. @param image in base64, or its key; its mask likewise */
 const control = (image: z.ZodString) =>
   z.strictObject({
     model: z.string().max(200).describe("a name from GET /controls; never a path"),
     image,
+    mask: image.optional().describe("of ControlNets for inpainting: white or transparent = a hole"),
     preprocess: z.union([preprocessor, z.array(preprocessor).max(4)]).optional(),
     scale: z.number().min(0).max(10).optional(),
     start: share.optional(),
@@ -198,7 +199,8 @@ export function pictureKeys(request: StoredRequest): string[] {
   if (request.kind === "upscale") return [request.image];
   const { image, images = [], mask, controlnet = [], ipAdapter = [] } = request;
   const followed = [...controlnet, ...ipAdapter].flatMap(({ image }) => image);
-  return [image, ...images, mask, ...followed].filter((key) => key !== undefined);
+  const holes = controlnet.map((control) => control.mask);
+  return [image, ...images, mask, ...followed, ...holes].filter((key) => key !== undefined);
 }
 
 /** A request with the one of its `images` that picture i starts from. */

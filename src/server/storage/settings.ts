@@ -18,6 +18,7 @@ export const webuiSettings = z.object({
   /** In place of the other where it is not 0. */
   token_merging_ratio_img2img: z.number().min(0).max(0.75).nullish(),
   img2img_fix_steps: z.boolean().nullish(),
+  pad_cond_uncond: z.boolean().nullish(),
   enable_prompt_comments: z.boolean().nullish(),
   sdxl_refiner_high_aesthetic_score: score.nullish(),
   sdxl_refiner_low_aesthetic_score: score.nullish(),

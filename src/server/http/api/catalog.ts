@@ -51,6 +51,8 @@ export function catalogApi({ models, limits, styles, wildcards }: Parts, prepara
     precision,
     origin,
     kind: info.kind,
+    isRefiner: info.traits.isRefiner ?? false,
+    ignoresWebuiClipSkip: info.traits.ignoresWebuiClipSkip ?? false,
     size: info.size,
     factor: info.factor,
     scheduler: info.scheduler,

@@ -3,11 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { expect, test } from "vitest";
-import { describeLearnedWord, encodePng } from "../../../index.js";
+import { decodePng, describeLearnedWord, encodePng } from "../../../index.js";
 import { goldenPath } from "../../../testing/golden.js";
 import { grey, testServer } from "../../fixture.js";
+import { libraryOptions } from "../../jobs/library-options.js";
 import { namedFiles } from "../../jobs/named-files.js";
-import type { JobView } from "../answers.js";
+import { pictureKeys, type StoredGenerate } from "../../requests/request.js";
+import type { GenerateView, JobView } from "../answers.js";
 
 const read = async (answer: Response) => (await answer.json()) as JobView;
 
@@ -120,6 +122,28 @@ test("ControlNets, IP-Adapters and learned words come with theirs, each from its
   expect(await namedFiles(request, parts.models)).toEqual([
     { kind: "embed", name: "inky", sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
   ]);
+});
+
+test("the holes of a ControlNet's picture are kept and shown as the picture is, and reach the library", async () => {
+  const controlDir = await mkdtemp(join(tmpdir(), "controls-"));
+  await cp(goldenPath("models/tiny-controlnet"), join(controlDir, "inpaint"), { recursive: true });
+  const { send, parts, ran } = await testServer({ controlDir });
+  const [image, mask] = [encodePng(grey(64, 64, 90)), encodePng(grey(64, 64, 255))];
+  const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
+  const control = { model: "inpaint", image: text(image), mask: text(mask) };
+  const { id } = await read(await send("POST", "/jobs", { prompt: "a", controlnet: [control] }));
+  await parts.jobs.ended(id);
+  const { request } = await read(await send("GET", `/jobs/${id}`));
+  const [shown] = (request as GenerateView).controlnet!;
+  const whole = async ({ url }: { url: string }) =>
+    decodePng(Buffer.from(await (await send("GET", url)).arrayBuffer())).image.data;
+  expect(await whole(shown!.image)).toEqual(decodePng(image).image.data);
+  expect(await whole(shown!.mask!)).toEqual(decodePng(mask).image.data);
+  const [stored] = ran as StoredGenerate[];
+  expect(pictureKeys(stored!)).toHaveLength(2);
+  const options = await libraryOptions(stored!, parts.models, (key) => parts.images.get(key));
+  const [given] = options.controlnet!;
+  expect(decodePng(given!.mask as Buffer).image.data).toEqual(decodePng(mask).image.data);
 });
 
 test("LoRAs come with the picture that lies beside them, and with nothing else of the disk", async () => {

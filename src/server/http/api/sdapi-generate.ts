@@ -111,6 +111,9 @@ function infoOf(
       (name) => `override_settings.${name.slice(0, 100)} means nothing here: ignored`,
     ),
     ...new Set(made.flatMap(({ notes = [] }) => notes)),
+    ...(option.info.traits.ignoresWebuiClipSkip && (overrideOf(body).CLIP_stop_at_last_layers ?? 1) > 1
+      ? [`${option.name} takes no clip skip, as in the web UI: ignored`]
+      : []),
     ...(blank ? ["the mask is blank: image to image"] : []),
   ];
   const drawn = request.kind === "generate" && request.wildcards !== undefined;

@@ -2,8 +2,10 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { goldenPath } from "../../../testing/golden.js";
 import { writeTinyRefiner } from "../../../testing/tiny-refiner.js";
 import { base64Png, grey, type TestServer, testServer } from "../../fixture.js";
+import type { StoredGenerate } from "../../requests/request.js";
 import { optionsBody } from "./sdapi-schema.js";
 import { fixedSettings } from "./sdapi-settings.js";
 
@@ -35,6 +37,7 @@ const cases: Readonly<Record<string, Case>> = {
   control_net_no_detectmap: { value: true },
   samples_format: { value: "webp" },
   emphasis: { value: "Ignore", job: { emphasis: "ignore" } },
+  pad_cond_uncond: { value: true, job: { padPrompts: true } },
   eta_ancestral: { value: 0.5, job: { eta: 0.5 } },
   eta_ddim: { value: 0.25, job: { eta: 0.25 }, request: { sampler_name: "DDIM" } },
   token_merging_ratio: { value: 0.5, job: { tokenMerging: 0.5 } },
@@ -114,12 +117,40 @@ test("settings that would change pictures and cannot be had are refused by name,
   expect(ran).toEqual([]);
 });
 
+test("clip skip is Stable Diffusion 1's alone, as in the web UI; the library's own option goes on", async () => {
+  const server = await testServer();
+  const { send, parts, ran } = server;
+  const folder = goldenPath("models/tiny-sdxl");
+  const xl = await parts.models.addPath(folder);
+  const asked = async (model: string, more: object = {}) => {
+    const override_settings = { sd_model_checkpoint: model, ...more };
+    const answer = await send("POST", "/sdapi/v1/txt2img", { ...body, override_settings });
+    const { comments = [] } = JSON.parse(((await answer.json()) as { info: string }).info);
+    return [(ran.at(-1) as StoredGenerate).clipSkip, comments];
+  };
+  const skip = { CLIP_stop_at_last_layers: 3 };
+  expect(await asked("emoji-diffusion-256", skip)).toEqual([2, []]);
+  expect(await asked(xl!, skip)).toEqual([
+    undefined,
+    ["tiny-sdxl takes no clip skip, as in the web UI: ignored"],
+  ]);
+  await send("POST", "/sdapi/v1/options", skip);
+  expect(await asked("emoji-diffusion-256")).toEqual([2, []]);
+  expect(await asked(xl!)).toEqual([undefined, []]);
+  const job = { prompt: "a", width: 64, height: 64, model: xl, clipSkip: 1 };
+  const { id } = (await (await send("POST", "/jobs", job)).json()) as { id: string };
+  await parts.jobs.ended(id);
+  expect(ran.at(-1)).toMatchObject({ clipSkip: 1 });
+});
+
 test("what GET options says can be posted back", async () => {
   const { send } = await testServer();
   const options = (await (await send("GET", "/sdapi/v1/options")).json()) as object;
-  const asText = { tiling: "False", s_churn: "0.0", sd_unet: null };
+  const asText = { tiling: "False", s_churn: "0.0", sd_unet: null, upscaler_for_img2img: "", sd_lora: "" };
   for (const given of [options, asText])
     expect((await send("POST", "/sdapi/v1/options", given)).status).toBe(200);
+  const override_settings = { upscaler_for_img2img: "" };
+  expect((await send("POST", "/sdapi/v1/txt2img", { ...body, override_settings })).status).toBe(200);
   expect(await (await send("GET", "/sdapi/v1/options")).json()).toEqual({
     ...options,
     sd_checkpoint_hash: expect.any(String), // found meanwhile

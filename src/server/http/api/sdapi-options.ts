@@ -34,6 +34,7 @@ export const webuiDefaults = {
   token_merging_ratio: 0,
   token_merging_ratio_img2img: 0,
   img2img_fix_steps: false,
+  pad_cond_uncond: false,
   enable_prompt_comments: true,
   sdxl_refiner_high_aesthetic_score: 6,
   sdxl_refiner_low_aesthetic_score: 2.5,

@@ -152,7 +152,7 @@ function commonRequest(
   const { seed, subseed, subseed_strength } = request;
   const eta = request.eta ?? (labelOf(request) === "DDIM" ? settings.eta_ddim : settings.eta_ancestral);
   const emphasis = emphases.find((name) => emphasisLabels[name] === settings.emphasis);
-  const clipSkip = override.CLIP_stop_at_last_layers ?? undefined;
+  const clipSkip = info.traits.ignoresWebuiClipSkip ? null : override.CLIP_stop_at_last_layers;
   return {
     ...(override.sd_model_checkpoint && { model: override.sd_model_checkpoint }),
     // Automatic is what an empty list of choices says, and leaves it to the settings.
@@ -176,9 +176,10 @@ function commonRequest(
         seedSize: { width: request.seed_resize_from_w, height: request.seed_resize_from_h },
       }),
     ...(eta != null && { eta }),
-    ...(clipSkip !== undefined && { clipSkip: clipSkip - 1 }),
+    ...(clipSkip != null && { clipSkip: clipSkip - 1 }),
     ...(override.randn_source && { rng: rngOf(override.randn_source) }),
     ...(emphasis && { emphasis }),
+    ...(settings.pad_cond_uncond && { padPrompts: true }),
     ...((info.traits.isRefiner || hasRefiner(request)) && {
       aestheticScore: settings.sdxl_refiner_high_aesthetic_score ?? undefined,
       negativeAestheticScore: settings.sdxl_refiner_low_aesthetic_score ?? undefined,

@@ -9,7 +9,12 @@ type Value = string | number | boolean | null;
 export const fixedSettings: Readonly<Record<string, Value>> = {
   ...{ tiling: false, face_restoration: false, enable_quantization: false, enable_emphasis: true },
   ...{ sd_unet: "Automatic", sd_hypernetwork: "None", sd_lora: "None", extra_networks_default_multiplier: 1 },
-  ...{ comma_padding_backtrack: 20, pad_cond_uncond_v0: false, fp8_storage: "Disable" },
+  ...{
+    sdxl_clip_l_skip: false,
+    comma_padding_backtrack: 20,
+    pad_cond_uncond_v0: false,
+    fp8_storage: "Disable",
+  },
   ...{ sdxl_crop_top: 0, sdxl_crop_left: 0 },
   ...{ sd_vae_encode_method: "Full", sd_vae_decode_method: "Full" },
   ...{ inpainting_mask_weight: 1, initial_noise_multiplier: 1, img2img_extra_noise: 0 },
@@ -31,12 +36,9 @@ export const fixedSettings: Readonly<Record<string, Value>> = {
   ...{ dont_fix_second_order_samplers_schedule: false, hires_fix_use_firstpass_conds: false },
 };
 
-/** As JSON has it, or as a form would: 0 and "0.0", false and "False", null and "None". */
+/** As JSON has it, or as a form would: 0 and "0.0", false and "False", null, "" and "None". */
 function isSame(value: unknown, fixed: Value): boolean {
-  const plain = (one: unknown) =>
-    String(one ?? "none")
-      .trim()
-      .toLowerCase();
+  const plain = (one: unknown) => (String(one ?? "").trim() || "none").toLowerCase();
   return (
     plain(value) === plain(fixed) || (typeof fixed === "number" && value !== "" && Number(value) === fixed)
   );
