@@ -1,9 +1,10 @@
 import { hiresUpscalers } from "../options/choices.js";
 import { type AxisSetting, axisOptions, separatorOf } from "./axes.js";
-import { upscalerNetworks } from "./catalog.js";
+import { models, upscalerNetworks } from "./catalog.js";
 import { Check, choicesOrNone, Select, TextField } from "./fields/fields.js";
 import { SeedField } from "./fields/seed-field.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
+import type { ModelView } from "./server.js";
 import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
 
@@ -78,6 +79,44 @@ export function QualitySettings() {
         placeholder="1.5 1.6 0.9 0.2"
         onChange={(freeu) => change({ freeu })}
       />
+    </>
+  );
+}
+
+/** A second model that finishes, where there is one; and what a refiner is told of beauty, where one is used. */
+export function RefinerSettings({
+  mode,
+  model,
+}: {
+  readonly mode: Mode;
+  readonly model: ModelView | undefined;
+}) {
+  const t = useWords();
+  const { refiner } = useStore(settings);
+  const known = useStore(models).models.filter(({ isRefiner }) => isRefiner);
+  // One that a job had and this server has no more is shown as well: the server says so.
+  const labels = [...new Set([...known.map(({ label }) => label), ...(refiner ? [refiner] : [])])];
+  const isOffered = mode === "text" && labels.length > 0;
+  const isTold = (isOffered && refiner !== "") || ((mode === "text" || mode === "image") && model?.isRefiner);
+  return (
+    <>
+      {isOffered && (
+        <Select
+          label={t("refiner")}
+          value={refiner}
+          choices={choicesOrNone(labels, (label) => label)}
+          onChange={(refiner) => change({ refiner })}
+        />
+      )}
+      {isOffered && refiner !== "" && (
+        <SettingSlider name="refinerSwitch" min={0.05} max={0.95} step={0.05} />
+      )}
+      {isTold && (
+        <div class="grid">
+          <SettingNumber name="aestheticScore" min={0} max={10} step={0.5} />
+          <SettingNumber name="negativeAestheticScore" min={0} max={10} step={0.5} />
+        </div>
+      )}
     </>
   );
 }

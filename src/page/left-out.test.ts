@@ -64,9 +64,13 @@ test("options of a job that no form has are named, unless they are off", () => {
   expect(
     leftOutOfJob({ ...job, eta: 0, maskInvert: false, steps: 4, freeu: { b1: 1, b2: 1, s1: 1, s2: 1 } }),
   ).toEqual([]);
-  expect(leftOutOfJob({ ...job, refiner: { model: "xl", switchAt: 0.8 }, eta: 0.5 })).toEqual([
-    "refiner",
+  const refiner = { model: "xl", switchAt: 0.8 };
+  expect(leftOutOfJob({ ...job, refiner, aestheticScore: 7, eta: 0.5, emphasis: "ignore" })).toEqual([
+    "emphasis",
     "eta",
   ]);
+  expect(leftOutOfJob({ ...job, mask: { url: "" }, aestheticScore: 7 })).toEqual(["aestheticScore"]);
+  const control = { model: "inpaint", image: { url: "" }, mask: { url: "" } };
+  expect(leftOutOfJob({ ...job, controlnet: [control] })).toEqual(["controlnet.mask"]);
   expect(leftOutOfJob({ ...job, promptSyntax: "compel" })).toEqual(["promptSyntax"]);
 });

@@ -48,16 +48,21 @@ export function leftOut(
 
 /** Options of a job that no form has: made again from it, the picture would come out differently. */
 const withoutField = [
-  ...(["refiner", "vae", "emphasis", "guidanceInterval", "tokenMerging", "deepCache"] as const),
-  ...(["aestheticScore", "negativeAestheticScore", "eta", "exactSteps", "webuiSteps"] as const),
+  ...(["vae", "emphasis", "padPrompts", "guidanceInterval", "tokenMerging", "deepCache"] as const),
+  ...(["eta", "exactSteps", "webuiSteps"] as const),
   ...(["maskInvert", "maskBlurSide", "maskBlurY", "seamStrength", "seedSize"] as const),
 ] satisfies readonly (keyof GenerateView)[];
+
+const scores = ["aestheticScore", "negativeAestheticScore"] as const;
 
 /** Names of the options of a job that no form takes over. @param request as the history has it */
 export function leftOutOfJob(request: GenerateView): readonly string[] {
   const says = (value: unknown) => value !== undefined && value !== false && value !== 0;
   return [
     ...withoutField.filter((name) => says(request[name])),
+    // Only pictures that are made or changed as a whole have fields for them.
+    ...(request.mask || request.expand ? scores.filter((name) => says(request[name])) : []),
+    ...(request.controlnet?.some(({ mask }) => mask) ? ["controlnet.mask"] : []),
     // Prompts of the page have the web UI's weights.
     ...(request.promptSyntax === undefined || request.promptSyntax === "a1111" ? [] : ["promptSyntax"]),
   ];

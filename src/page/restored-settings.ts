@@ -19,6 +19,7 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
     ipAdapter: __,
     freeu,
     pag,
+    refiner,
     width = 0,
     height = 0,
     ...rest
@@ -47,6 +48,10 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
     pagScale: pag?.scale ?? 0,
     freeu: freeu ? [freeu.b1, freeu.b2, freeu.s1, freeu.s2].join(" ") : "",
     softMask: rest.softMask ?? false,
+    refiner: refiner?.model ?? "",
+    ...(refiner && { refinerSwitch: refiner.switchAt }),
+    aestheticScore: rest.aestheticScore ?? 0,
+    negativeAestheticScore: rest.negativeAestheticScore ?? 0,
     x: noAxis,
     y: noAxis,
     scheduler: "",

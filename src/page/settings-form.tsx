@@ -7,7 +7,13 @@ import { SeedField } from "./fields/seed-field.js";
 import { SettingNumber, SettingSlider } from "./fields/setting-fields.js";
 import { SizeFields } from "./fields/size-fields.js";
 import { FollowedSettings } from "./followed/followed-settings.js";
-import { GridSettings, HiresSettings, QualitySettings, VariationSettings } from "./further-settings.js";
+import {
+  GridSettings,
+  HiresSettings,
+  QualitySettings,
+  RefinerSettings,
+  VariationSettings,
+} from "./further-settings.js";
 import { ask, type ModelView, type SchedulerList } from "./server.js";
 import { type Mode, type Settings, settings } from "./settings.js";
 import { useStore, useWords } from "./store.js";
@@ -177,6 +183,7 @@ export function SettingsForm({ mode }: { readonly mode: Mode }) {
         <div class="fields">
           <VariationSettings />
           {text && <QualitySettings />}
+          <RefinerSettings mode={mode} model={model} />
           <div class="grid">
             {text &&
               furtherNames.map((name) => <SettingNumber key={name} name={name} {...furtherNumbers[name]} />)}

@@ -72,6 +72,13 @@ export interface Settings extends Readonly<Record<FurtherNumber, number>> {
   /** Labels of the chosen options, by what the form is for; empty: the server's default. */
   readonly model: string;
   readonly unconditionalModel: string;
+  /** Label of the model that finishes what another has begun; empty for none. */
+  readonly refiner: string;
+  /** Share of the noise schedule at which it goes on. */
+  readonly refinerSwitch: number;
+  /** What a refiner is told; 0 leaves it to the model. */
+  readonly aestheticScore: number;
+  readonly negativeAestheticScore: number;
 }
 
 const noFurtherNumbers = Object.fromEntries(furtherNames.map((name) => [name, 0])) as Record<
@@ -126,6 +133,10 @@ const initial: Settings = {
   scale: 2,
   model: "",
   unconditionalModel: "",
+  refiner: "",
+  refinerSwitch: 0.8,
+  aestheticScore: 0,
+  negativeAestheticScore: 0,
 };
 
 export const settings = formStore(initial, [
@@ -212,9 +223,14 @@ export function requestOf(mode: Mode, form: Settings, source: Sources, { model, 
   const { strength, maskBlur, maskedContent, padding, left, right, top, bottom } = form;
   switch (mode) {
     case "text":
-      return { ...text, ...size, ...(form.hires && { hires: hiresOf(form) }) };
+      return { ...text, ...size, ...refinerOf(form, model), ...(form.hires && { hires: hiresOf(form) }) };
     case "image":
-      return { ...text, ...resizedTo(form, broughtTo(source, model)), image, strength };
+      return {
+        ...text,
+        ...resizedTo(form, broughtTo(source, model)),
+        ...(model?.isRefiner && scoresOf(form)),
+        ...{ image, strength },
+      };
     case "inpaint":
       return {
         ...text,
@@ -231,6 +247,23 @@ export function requestOf(mode: Mode, form: Settings, source: Sources, { model, 
       return { ...text, image, expand: { left, right, top, bottom } };
   }
 }
+
+/** What finishes a picture from noise, and what it is told. */
+const refinerOf = (
+  { refiner, refinerSwitch: switchAt, ...form }: Settings,
+  model: ModelView | undefined,
+) => ({
+  ...(refiner && { refiner: { model: refiner, switchAt } }),
+  ...((refiner || model?.isRefiner) && scoresOf(form)),
+});
+
+const scoresOf = ({
+  aestheticScore,
+  negativeAestheticScore,
+}: Pick<Settings, "aestheticScore" | "negativeAestheticScore">) => ({
+  ...(aestheticScore > 0 && { aestheticScore }),
+  ...(negativeAestheticScore > 0 && { negativeAestheticScore }),
+});
 
 /** Four numbers with commas or spaces between them; what is missing or none is refused by its name. */
 function freeuOf(text: string) {
