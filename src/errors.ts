@@ -73,12 +73,15 @@ export function demand(what: string, value: unknown, ...expected: readonly (keyo
   });
 }
 
-function kindInWords(value: unknown): string {
+/** Any value as an error names it; what has no short form by its kind. */
+export function kindInWords(value: unknown): string {
   if (value === undefined) return "nothing";
   if (value instanceof Promise) return "a promise";
   if (Array.isArray(value)) return "a list";
-  if (value === null || typeof value === "number" || typeof value === "bigint") return String(value);
-  if (typeof value === "string") return JSON.stringify(value.slice(0, 60));
+  if (value instanceof URL) return "a URL";
+  if (ArrayBuffer.isView(value)) return "bytes";
+  if (value === null || ["number", "bigint", "boolean"].includes(typeof value)) return String(value);
+  if (typeof value === "string") return value === "" ? "an empty text" : JSON.stringify(value.slice(0, 60));
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
@@ -89,6 +92,7 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {
+    demand("candidates", candidate, "text");
     if (Math.abs(candidate.length - name.length) >= bestDistance) continue;
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];

@@ -9,6 +9,7 @@ export type Locate = (name: string) => Promise<string>;
 
 /** An adapter's file or folder: a path, or a repository of the hub, which is downloaded. */
 export async function locateAdapter(path: string, locate: Locate): Promise<string> {
+  demand("adapter", path, "text");
   if (existsSync(path)) return path;
   if (/\.(safetensors|pt|bin|ckpt)$/.test(path) && !path.includes(":"))
     throw new DiffusionError("FILE_MISSING", `there is no adapter ${path}`);

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { DiffusionError, nearest } from "../errors.js";
-import { otherNames, otherNamesInside } from "./other-names.js";
+import { DiffusionError, kindInWords, nearest } from "../errors.js";
+import { otherNames, otherNamesInside, saidOtherwise } from "./other-names.js";
 
 export const refusal = (message: string, hint?: string): DiffusionError =>
   new DiffusionError("BAD_OPTION", message, hint ? { hint } : {});
@@ -18,11 +18,11 @@ export function unknownOption(
 ): DiffusionError {
   const own = namesIn(path === "" ? schema : at(schema, path.split(".")));
   const names = path === "" ? [...own, ...others] : own;
+  const message = `there is no option ${path ? `${path}.` : ""}${key}`;
+  const otherwise = found(saidOtherwise, key);
+  if (otherwise !== undefined) return refusal(message, otherwise);
   const meant = meantBy(key, names, path) ?? (path === "" ? nested(schema, key) : undefined);
-  return refusal(
-    `there is no option ${path ? `${path}.` : ""}${key}`,
-    meant ? `did you mean ${meant}?` : `options are ${names.join(", ")}`,
-  );
+  return refusal(message, meant ? `did you mean ${meant}?` : `options are ${names.join(", ")}`);
 }
 
 function meantBy(key: string, names: readonly string[], path: string): string | undefined {
@@ -35,12 +35,15 @@ function meantBy(key: string, names: readonly string[], path: string): string | 
 
 /** What another library's name is called here, as seen from a path: hr_scale is hires.scale, and scale in hires. */
 function calledElsewhere(key: string, path: string): string | undefined {
+  const name = (path === "" ? undefined : found(otherNamesInside, key)) ?? found(otherNames, key);
+  return name?.startsWith(`${path}.`) ? name.slice(path.length + 1) : name;
+}
+
+/** What a table says of a name, in Python's spelling or in JavaScript's. */
+function found(table: Readonly<Record<string, string>>, key: string): string | undefined {
   const snake = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const inside = path === "" ? [] : [otherNamesInside];
-  const [found] = [...inside, otherNames].flatMap((table) =>
-    [key, snake].flatMap((name) => (Object.hasOwn(table, name) ? [table[name]!] : [])),
-  );
-  return found?.startsWith(`${path}.`) ? found.slice(path.length + 1) : found;
+  const name = [key, snake].find((one) => Object.hasOwn(table, one));
+  return name === undefined ? undefined : table[name];
 }
 
 /** An option that stands inside another one: padding is onlyMasked.padding. */
@@ -73,21 +76,14 @@ function alternatives(schema: z.ZodType): z.ZodType[] {
 export function requireObject(what: string, value: unknown): void {
   if (value instanceof Promise) throw refusal(`${what}: expected an object, got a promise`, "await it first");
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw refusal(`${what}: expected an object, got ${kindOf(value)}`);
+    throw refusal(`${what}: expected an object, got ${kindInWords(value)}`);
 }
 
 /** @param example what is meant @throws DiffusionError BAD_OPTION for what is no text */
 export function requireText(what: string, value: unknown, example: string): void {
-  if (typeof value !== "string" || value === "")
-    throw refusal(`${what}: expected ${example}, got ${value === "" ? "an empty text" : kindOf(value)}`);
-}
-
-function kindOf(value: unknown): string {
-  if (value === undefined) return "nothing";
-  if (Array.isArray(value)) return "a list";
-  if (typeof value === "function") return "a function";
-  if (value instanceof Promise) return "a promise";
-  return typeof value === "object" && value !== null ? "an object" : (JSON.stringify(value) ?? String(value));
+  if (typeof value === "string" && value !== "") return;
+  const hint = value instanceof URL ? "give its path: fileURLToPath(url)" : undefined;
+  throw refusal(`${what}: expected ${example}, got ${kindInWords(value)}`, hint);
 }
 
 /** An option that is there and undefined counts as absent. */

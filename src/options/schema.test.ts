@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { checkLoadOptions } from "./load.js";
-import { checkOptions } from "./schema.js";
+import { checkLoadOptions, loadOptionNames } from "./load.js";
+import { otherNames, saidOtherwise } from "./other-names.js";
+import { checkOptions, optionNames } from "./schema.js";
 
 const hintOf = (options: object, check: (options: never) => void = checkOptions): string | undefined => {
   try {
@@ -21,6 +22,20 @@ describe("hints", () => {
     [{ denoising_strength: 0.5 }, "did you mean strength?"],
     [{ clip_skip: 1 }, "did you mean clipSkip?"],
     [{ mask_image: "x" }, "did you mean mask?"],
+    [{ denoise: 0.5 }, "did you mean strength?"],
+    [{ image_strength: 0.5 }, "did you mean strength?"],
+    [{ generator: 3 }, "did you mean seed?"],
+    [{ output_type: "pil" }, "did you mean output?"],
+    [{ callback: () => {} }, "did you mean onProgress?"],
+    [{ callbackOnStepEnd: () => {} }, "did you mean onProgress?"],
+    [{ ip_adapter_image: "x" }, "did you mean ipAdapter?"],
+    [{ control_image: "x" }, "did you mean controlnet?"],
+    [{ widht: 512 }, "did you mean width?"],
+    [{ heigth: 512 }, "did you mean height?"],
+    [{ h: 512 }, "did you mean height?"],
+    [{ pooled_prompt_embeds: [] }, "did you mean promptEmbeds.pooled?"],
+    [{ ipAdapter: { ip_adapter_image: "x" } }, "did you mean image?"],
+    [{ hires: { hr_scale: 2 } }, "did you mean scale?"],
     [{ subseed_strength: 0.5 }, "did you mean variation.strength?"],
     [{ padding: 3 }, "did you mean onlyMasked.padding?"],
     [{ upscaler: "latent" }, "did you mean hires.upscaler?"],
@@ -40,6 +55,26 @@ describe("hints", () => {
     [{ cache_dir: "x" }, "did you mean cacheDir?"],
     [{ local_files_only: true }, "did you mean offline?"],
   ])("of loading: %j", (options, hint) => expect(hintOf(options, checkLoadOptions)).toBe(hint));
+
+  it.each([
+    [{ lora: "ink" }, /<lora:name:0\.8>/],
+    [{ loraWeights: "ink" }, /<lora:name:0\.8>/],
+    [{ cross_attention_kwargs: { scale: 0.5 } }, /the scale of a LoRA/],
+    [{ crossAttentionKwargs: { scale: 0.5 } }, /the scale of a LoRA/],
+    [{ tiling: true }, /^pictures that repeat without a seam are not made here/],
+    [{ restore_faces: true }, /^faces are not restored here/],
+    [{ safety_checker: null }, /^there is none/],
+    [{ alwayson_scripts: {} }, /controlnet/],
+  ])("what is asked for in another way, or not at all: %j", (options, hint) =>
+    expect(hintOf(options)).toMatch(hint),
+  );
+
+  it("are kept for names that no option has", () => {
+    const taken = [...optionNames, ...loadOptionNames].filter(
+      (name) => name in saidOtherwise || name in otherNames,
+    );
+    expect(taken).toEqual([]);
+  });
 });
 
 describe("what is no set of options", () => {

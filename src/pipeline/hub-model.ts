@@ -1,4 +1,4 @@
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import { parseHubReference } from "../hub/hub.js";
 import { askModelCard, type HubModelCard } from "../hub/model-card.js";
 
@@ -14,6 +14,7 @@ export async function describeHubModel(
   name: string,
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<HubModelCard> {
+  demand("name", name, "text");
   const reference = parseHubReference(name);
   if (reference) return askModelCard(reference.repo, options);
   throw new DiffusionError("BAD_OPTION", `${name.slice(0, 100)} is no name of the hub`, {

@@ -7,7 +7,7 @@ import type { ModelTraits } from "../options/resolved.js";
 import { readModel } from "../runtime/model.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import { openModel } from "../weights/model.js";
-import { clipTokenizerFolder, locateModel } from "./model-source.js";
+import { clipTokenizerFolder, locateModel, requireModel } from "./model-source.js";
 
 /** What a model is and can do, read from its configs and the headers of its weights. */
 export interface ModelInfo {
@@ -41,7 +41,7 @@ export interface ModelInfo {
  * @throws DiffusionError for models that cannot be found or used
  */
 export async function describeModel(model: string, given: DescribeOptions = {}): Promise<ModelInfo> {
-  demand("model", model, "text");
+  requireModel(model);
   demand("options", given, "object");
   const { config, ...options } = given;
   checkDescribeOptions({ ...options, ...(config !== undefined && { config }) });

@@ -20,6 +20,10 @@ export const clipTokenizerFolder = (): string => ownWeights("clip-tokenizer");
 
 export const defaultModelFolder = (name: (typeof defaultModels)[number]): string => ownWeights(name);
 
+/** @throws DiffusionError BAD_OPTION for what cannot name a model: anything but text */
+export const requireModel = (model: unknown): void =>
+  requireText("model", model, "a folder, a file or a name");
+
 /**
  * The folder or file of a model: a path, the name of a default model, or a repository of the hub, which is
  * downloaded (or found in the cache).
@@ -27,7 +31,7 @@ export const defaultModelFolder = (name: (typeof defaultModels)[number]): string
  * @throws DiffusionError FILE_MISSING with the nearest name, or what the hub says
  */
 export async function locateModel(model: string, options: LocateOptions = {}): Promise<string> {
-  requireText("model", model, "a folder, a file or a name");
+  requireModel(model);
   if (existsSync(model)) return model;
   const ours = defaultModels.find((name) => name === model);
   if (ours) return defaultModelFolder(ours);

@@ -3,6 +3,7 @@ import { DiffusionError } from "../errors.js";
 import type { OnProgress } from "../events.js";
 import type { LoadOptions } from "../options/load.js";
 import { listening } from "./listening.js";
+import { requireModel } from "./model-source.js";
 import { StableDiffusion } from "./stable-diffusion.js";
 
 /** A model that calls share. It is loaded as long as somebody waits for it, and stays for later calls. */
@@ -35,6 +36,7 @@ export async function withShared<Result>(
   use: (model: StableDiffusion) => Promise<Result>,
 ): Promise<Result> {
   signal?.throwIfAborted();
+  requireModel(model);
   const key = JSON.stringify([model, load]);
   const shared = models.get(key) ?? begin(key, model, load);
   touch(key, shared);
@@ -123,6 +125,7 @@ async function end(key: string, shared: Shared): Promise<void> {
  * @param model as it was given to `generate`; absent: all of them
  */
 export async function unload(model?: string): Promise<void> {
+  if (model !== undefined) requireModel(model);
   const meant = [...models].filter(([, shared]) => model === undefined || shared.model === model);
   await Promise.all(meant.map(([key, shared]) => end(key, shared)));
 }
