@@ -37,7 +37,7 @@ Without a command: default, precision and layers.
                       upscale. Repeatable
   --peer <name>       openvino, ort-node, ort, torch-cl, torch-freeze. Repeatable
   --rounds <n>        of peers, nodes, cheaper and enlarging
-  --pictures <n>      of soak: 1000; also --size <pixels> 64, --steps <n> 2
+  --pictures <n>      of soak: 1000; also --size <pixels> 64, --steps <n> 2; or --sizes <n>, each of another size
   --jobs <n>          of queue: 10000; also --each <n> 20, jobs of one second for each worker; of service: 2000
   --minutes <n>       of fuzz: 1 for each target; also --seed <n>; of service: 30
   --target <name>     of fuzz: safetensors, png, tokenizer, prompt, http, journal, gguf, float8, torch,
@@ -56,6 +56,7 @@ const { positionals, values } = parseArgs({
     rounds: { type: "string" },
     pictures: { type: "string", default: "1000" },
     size: { type: "string", default: "64" },
+    sizes: { type: "string" },
     steps: { type: "string", default: "2" },
     minutes: { type: "string" },
     seed: { type: "string" },
@@ -142,8 +143,9 @@ const commands: Readonly<Record<string, Command>> = {
   },
   async soak() {
     const { benchSoak } = await import("./soak.js");
-    const { pictures, size, steps } = values;
-    return benchSoak({ pictures: +pictures, size: +size, steps: +steps, folder, threads });
+    const { pictures, size, sizes, steps } = values;
+    const many = sizes === undefined ? {} : { sizes: +sizes };
+    return benchSoak({ pictures: +pictures, size: +size, steps: +steps, folder, threads, ...many });
   },
 };
 

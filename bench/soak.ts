@@ -9,6 +9,8 @@ export interface SoakOptions {
   readonly pictures: number;
   /** Of the pictures, in pixels. */
   readonly size: number;
+  /** So many sizes in a row, in place of pictures of one size. */
+  readonly sizes?: number;
   readonly steps: number;
   readonly folder: string;
   readonly threads: number;
@@ -20,6 +22,7 @@ interface Sample {
   readonly own: number;
   readonly engine: number;
   readonly tensors: number;
+  readonly graphs: number;
 }
 
 /** Growth over the second half that counts as none: what allocators and garbage leave lying about. */
@@ -36,12 +39,13 @@ const things = [
 
 /**
  * Many pictures in one process on the default model, every one of another prompt and seed, every 50th run aborted
- * after its first step, and what both processes hold meanwhile.
+ * after its first step, and what both processes hold meanwhile. With `sizes`, each picture is of another size.
  *
- * @throws Error when memory or tensors grow
+ * @throws Error when memory, tensors or graphs grow
  */
 export async function benchSoak(options: SoakOptions): Promise<Table[]> {
-  const { pictures, size, steps, folder, threads } = options;
+  const { sizes, steps, folder, threads } = options;
+  const pictures = sizes ?? options.pictures;
   const { StableDiffusion } = (await import(library().path)) as typeof api;
   const model = await StableDiffusion.load(undefined, { cacheDir: folder, threads });
   const samples: Sample[] = [];
@@ -53,8 +57,7 @@ export async function benchSoak(options: SoakOptions): Promise<Table[]> {
         prompt: things[i % things.length]!,
         seed: i,
         steps,
-        width: size,
-        height: size,
+        ...sizeOf(i, options),
         output: "image",
       } as const;
       if (i % 50 === 0) await aborted(model, picture);
@@ -73,6 +76,14 @@ export async function benchSoak(options: SoakOptions): Promise<Table[]> {
   return [table];
 }
 
+/** Small sizes, none twice, and neither from small to large nor the other way round. */
+function sizeOf(picture: number, { size, sizes }: SoakOptions): { width: number; height: number } {
+  if (sizes === undefined) return { width: size, height: size };
+  const columns = Math.ceil(Math.sqrt(sizes));
+  const mixed = (picture * 37) % (columns * columns);
+  return { width: size + 8 * (mixed % columns), height: size + 8 * Math.floor(mixed / columns) };
+}
+
 async function aborted(model: api.StableDiffusion, picture: api.GenerateOptions): Promise<void> {
   const stop = new AbortController();
   const enough = new Error("enough");
@@ -86,9 +97,10 @@ async function aborted(model: api.StableDiffusion, picture: api.GenerateOptions)
 
 async function sample(pictures: number, model: api.StableDiffusion): Promise<Sample> {
   collectGarbage();
-  const { tensors } = await model.status();
+  const { tensors, graphs } = await model.status();
   const engine = engineProcess();
-  return { pictures, own: privateMegabytes("self"), engine: engine ? privateMegabytes(engine) : 0, tensors };
+  const held = engine ? privateMegabytes(engine) : 0;
+  return { pictures, own: privateMegabytes("self"), engine: held, tensors, graphs };
 }
 
 const collectGarbage: () => void = (() => {
@@ -128,19 +140,35 @@ function growth(samples: readonly Sample[]): string[] {
       : [];
   });
   const tensors = new Set(samples.map((one) => one.tensors));
-  return tensors.size > 1 ? [...grown, `tensors ${[...tensors].join(", ")}`] : grown;
+  if (tensors.size > 1) grown.push(`tensors ${[...tensors].join(", ")}`);
+  const [before, after] = [early, late].map((part) => Math.max(...part.map((one) => one.graphs)));
+  if (after! > before!) grown.push(`graphs from ${before} to ${after}`);
+  return grown;
 }
 
-function tableOf(samples: readonly Sample[], each: number, { size, steps, pictures }: SoakOptions): Table {
+function tableOf(
+  samples: readonly Sample[],
+  each: number,
+  { size, sizes, steps, pictures }: SoakOptions,
+): Table {
   const shown = samples.filter((_, i) => i === 0 || (i + 1) % Math.ceil(samples.length / 10) === 0);
   return {
-    title: `Soak: ${pictures} pictures of ${size}x${size}, ${steps} steps, in one process`,
-    columns: ["pictures", "caller, private MB", "process that computes, private MB", "tensors held"],
+    title: sizes
+      ? `Soak: ${sizes} sizes one after the other, ${steps} steps, in one process`
+      : `Soak: ${pictures} pictures of ${size}x${size}, ${steps} steps, in one process`,
+    columns: [
+      "pictures",
+      "caller, private MB",
+      "process that computes, private MB",
+      "tensors held",
+      "graphs",
+    ],
     rows: shown.map((one) => [
       `${one.pictures}`,
       one.own.toFixed(0),
       one.engine.toFixed(0),
       `${one.tensors}`,
+      `${one.graphs}`,
     ]),
     notes: [`${ms(each)} ms a picture, with loading. Every 50th picture was begun, aborted and made anew.`],
   };

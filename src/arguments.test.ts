@@ -14,6 +14,8 @@ const slips: Readonly<Record<string, unknown>> = {
   "a list": [],
   "a function": () => 1,
   "a symbol": Symbol("s"),
+  "a URL": new URL("file:///tmp"),
+  bytes: Buffer.from("no-such-thing"),
   "a picture without pixels": { width: 4, height: 4, data: new Uint8Array(3) },
 };
 const picture = { width: 8, height: 8, data: new Uint8Array(192) };
@@ -26,6 +28,7 @@ const calls: readonly [name: keyof typeof library, ...args: readonly (readonly u
   ["createScheduler", [undefined], ["ddim", undefined], [{ sampler: undefined }]],
   ["decodePng", [undefined], [new Uint8Array(9), undefined]],
   ["defaultModelFor", [undefined]],
+  ["describeHubModel", [undefined]],
   ["describeModel", [undefined]],
   ["encodePng", [undefined], [picture, undefined]],
   ["findLora", [undefined, "a"], [".", undefined]],
@@ -82,6 +85,40 @@ describe("a slip in an argument is an error of ours, in words, or none", () => {
       }
     }
     expect(told).toEqual([]);
+  });
+
+  it.each([
+    [5n, "5"],
+    [Symbol("model"), "a symbol"],
+    [() => "model", "a function"],
+    [["emoji-diffusion-256"], "a list"],
+    [new URL("file:///tmp"), "a URL"],
+    [Buffer.from("emoji-diffusion-256"), "bytes"],
+    ["", "an empty text"],
+    [null, "null"],
+    [{ path: "x" }, "an object"],
+  ])("no model is called %s", async (given, inWords) => {
+    const model = given as never;
+    const error = new library.DiffusionError(
+      "BAD_OPTION",
+      `model: expected a folder, a file or a name, got ${inWords}`,
+    );
+    const ways = [
+      () => library.generate({ model, prompt: "" }),
+      () => library.StableDiffusion.load(model),
+      () => library.describeModel(model),
+      () => library.ImageUpscaler.load(model),
+      () => library.describeUpscaler(model),
+      () => library.isImageUpscaler(model),
+      () => library.upscale(picture, { model }),
+      () => library.unload(model),
+    ];
+    for (const way of ways) await expect(way()).rejects.toThrow(error.message);
+    const hint = given instanceof URL ? "give its path: fileURLToPath(url)" : undefined;
+    await expect(library.StableDiffusion.load(model)).rejects.toMatchObject({
+      code: "BAD_OPTION",
+      ...(hint && { hint }),
+    });
   });
 
   it("says what was expected and what came", () => {

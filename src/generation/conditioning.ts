@@ -23,32 +23,39 @@ export interface Conditions {
 }
 
 /**
- * For each image the conditions of its rows: negative prompt and prompt, or only the prompt. Prompts are encoded
- * one by one, so that a prompt gives the same numbers by itself and beside others; the same text only once.
+ * For each image the conditions of its rows: negative prompt and prompt, or only the prompt. The prompts are read, and
+ * nothing is encoded yet.
  *
  * @param models of each image, with the adapters that its prompt mentions
+ */
+export function readConditions(models: readonly Loaded[], options: WholeOptions): Conditions[] {
+  const embedders = new Map<Loaded, Embedder>();
+  return models.map((model, i) => {
+    if (!model.traits.hasText) return unconditional;
+    const embedder = embedders.get(model) ?? createEmbedder(model, options.promptSyntax, options.emphasis);
+    embedders.set(model, embedder);
+    return conditionsOf(model, embedder, options, i);
+  });
+}
+
+const unconditional: Conditions = { rows: [], notes: [], over: async () => () => [] };
+
+/**
+ * Encodes prompts, one by one, so that a prompt gives the same numbers by itself and beside others; the same text only
+ * once.
+ *
  * @param onEncoded called after each image's prompts
  */
 export async function encodePrompts(
-  models: readonly Loaded[],
-  options: WholeOptions,
+  all: readonly Conditions[],
+  { steps }: Pick<WholeOptions, "steps">,
   onEncoded: (done: number) => void,
-): Promise<Conditions[]> {
-  const embedders = new Map<Loaded, Embedder>();
-  const all: Conditions[] = [];
-  for (const [i, model] of models.entries()) {
-    if (!model.traits.hasText) {
-      all.push({ rows: [], notes: [], over: async () => () => [] });
-      continue;
-    }
-    const embedder = embedders.get(model) ?? createEmbedder(model, options.promptSyntax, options.emphasis);
-    embedders.set(model, embedder);
-    const conditions = conditionsOf(model, embedder, options, i);
-    await conditions.over(options.steps);
-    all.push(conditions);
+): Promise<void> {
+  for (const [i, conditions] of all.entries()) {
+    if (conditions === unconditional) continue;
+    await conditions.over(steps);
     onEncoded(i + 1);
   }
-  return all;
 }
 
 function conditionsOf(model: Loaded, embedder: Embedder, options: WholeOptions, image: number): Conditions {

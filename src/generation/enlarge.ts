@@ -2,6 +2,7 @@ import { DiffusionError } from "../errors.js";
 import { channelsOf, type Image, type Mask, type Size } from "../image/image.js";
 import { resize } from "../image/resize.js";
 import type { Values } from "../latents/latents.js";
+import type { UpscalerConfig } from "../models/upscaler-config.js";
 import type { EnlargeOptions, Upscaler } from "../runtime/networks/upscaler.js";
 
 /** A picture that is still too small after so many runs is brought to its size by resampling, as in the web UI. */
@@ -22,15 +23,19 @@ export async function enlarge(
   const { colours, alpha } = split(image);
   const goal = size ?? { width: image.width * scale, height: image.height * scale };
   let picture = colours;
-  for (let runs = 0; runs < MOST_RUNS && (runs === 0 || isSmaller(picture, goal)); runs++) {
+  for (let runs = runsFor(upscaler.config, picture, goal); runs > 0; runs--)
     picture = imageOf(await upscaler.run(valuesOf(picture), options));
-    if (scale === 1) break;
-  }
   const sized = resize(picture, goal, "lanczos");
   return alpha ? joined(sized, resize(alpha, goal, "lanczos")) : sized;
 }
 
-const isSmaller = (a: Size, b: Size): boolean => a.width < b.width || a.height < b.height;
+/** How often a network enlarges a picture that is to become as large as the goal. */
+export function runsFor({ scale }: Pick<UpscalerConfig, "scale">, picture: Size, goal: Size): number {
+  const isSmaller = (by: number) => picture.width * by < goal.width || picture.height * by < goal.height;
+  let runs = 1;
+  while (scale > 1 && runs < MOST_RUNS && isSmaller(scale ** runs)) runs++;
+  return runs;
+}
 
 /** [1, H, W, 3] in [0, 1]. */
 const valuesOf = ({ width, height, data }: Image): Values => ({

@@ -31,6 +31,12 @@ export interface PicturePrompt extends Pick<ResolvedPicturePrompt, "scale" | "st
   readonly notes: readonly string[];
 }
 
+/** Pictures that are not encoded yet, and the IP-Adapter that they are for. */
+export interface OpenedPicturePrompt extends Pick<PicturePrompt, "path" | "notes"> {
+  readonly input: ResolvedPicturePrompt;
+  readonly networks: IpAdapter;
+}
+
 /** Makes the networks of an IP-Adapter; throws for one that does not fit the model. */
 export type OpenIpAdapter = (
   path: string,
@@ -73,11 +79,17 @@ export class IpAdapterSet {
     await networks.unload();
   }
 
-  /** Reads and encodes pictures; IP-Adapters that are named by a path are loaded. */
-  async read(inputs: readonly ResolvedPicturePrompt[]): Promise<PicturePrompt[]> {
+  /** Finds the IP-Adapters that pictures are for; those that are named by a path are loaded. */
+  async open(inputs: readonly ResolvedPicturePrompt[]): Promise<OpenedPicturePrompt[]> {
+    const opened: OpenedPicturePrompt[] = [];
+    for (const input of inputs) opened.push({ ...(await this.#of(input)), input });
+    return opened;
+  }
+
+  /** Reads and encodes pictures. */
+  async read(opened: readonly OpenedPicturePrompt[]): Promise<PicturePrompt[]> {
     const prompts: PicturePrompt[] = [];
-    for (const input of inputs) {
-      const { path, networks, notes } = await this.#of(input);
+    for (const { path, networks, notes, input } of opened) {
       const pictures: Values[] = [];
       for (const image of input.images) pictures.push(clipPixels(await readImage(image), networks.imageSize));
       const { scale, start, end } = input;

@@ -12,7 +12,8 @@ import { createUpscaler, readUpscaler, type Upscaler } from "../runtime/networks
 import { Engine } from "../runtime/process/engine.js";
 import { unlessAborted } from "../runtime/process/given-up.js";
 import { cacheRoot } from "../weights/cache-root.js";
-import { locateModel, ownWeights } from "./model-source.js";
+import { type Memory, memoryFor, refuseEnlargement } from "./memory.js";
+import { locateModel, ownWeights, requireModel } from "./model-source.js";
 
 /**
  * A network that enlarges pictures: ESRGAN (Real-ESRGAN with it) or SRVGGNetCompact. It runs in a process of its own;
@@ -23,11 +24,13 @@ export class ImageUpscaler {
   readonly name: string;
   readonly #upscaler: Upscaler;
   readonly #engine: Engine;
+  readonly #memory: Memory;
 
-  private constructor(name: string, upscaler: Upscaler, engine: Engine) {
+  private constructor(name: string, upscaler: Upscaler, engine: Engine, memory: Memory) {
     this.name = name;
     this.#upscaler = upscaler;
     this.#engine = engine;
+    this.#memory = memory;
   }
 
   /**
@@ -50,7 +53,8 @@ export class ImageUpscaler {
     const engine = precision === "bf16" ? await Engine.forBfloat16(settings) : new Engine(settings);
     engine.start();
     const networks = { runtime, precision, cacheRoot: root };
-    return new ImageUpscaler(parse(path).name, createUpscaler(file, engine, networks), engine);
+    const upscaler = createUpscaler(file, engine, networks);
+    return new ImageUpscaler(parse(path).name, upscaler, engine, memoryFor(memoryLimit));
   }
 
   /** How many times as wide and high a picture becomes at once. */
@@ -58,7 +62,11 @@ export class ImageUpscaler {
     return this.#upscaler.config.scale;
   }
 
-  /** RGB, or RGBA for a picture that has transparency. */
+  /**
+   * RGB, or RGBA for a picture that has transparency.
+   *
+   * @throws DiffusionError UNSUPPORTED for what cannot fit this machine, or `memoryLimit`
+   */
   async upscale(image: ImageInput, options: UpscaleOptions = {}): Promise<Image> {
     checkUpscaleOptions(options);
     const { scale, width, height, signal, onProgress } = options;
@@ -72,6 +80,7 @@ export class ImageUpscaler {
         height ??
         Math.max(1, Math.round(width ? (source.height * width) / source.width : source.height * factor)),
     };
+    refuseEnlargement(this.#upscaler.config, source, size, this.#memory);
     const how = { size, ...(signal && { signal }), ...(onProgress && { onTile: onProgress }) };
     return unlessAborted(signal, () => enlarge(this.#upscaler, source, how));
   }
@@ -92,6 +101,7 @@ export async function locateUpscaler(
   model: string,
   options: Parameters<typeof locateModel>[1] = {},
 ): Promise<string> {
+  requireModel(model);
   const found =
     !existsSync(model) && model === defaultUpscaler ? ownWeights(model) : await locateModel(model, options);
   if (!statSync(found).isDirectory()) return found;
@@ -125,6 +135,7 @@ export async function describeUpscaler(model: string = defaultUpscaler): Promise
 
 /** Whether a name is that of the included upscaler, or a file on disk that `ImageUpscaler` reads; absent is the included one. */
 export async function isImageUpscaler(model: string = defaultUpscaler): Promise<boolean> {
+  requireModel(model);
   if (!existsSync(model)) return model === defaultUpscaler;
   if (existsSync(join(model, "model_index.json"))) return false;
   try {

@@ -44,6 +44,8 @@ export interface Opened {
   readonly locate: Locate;
   /** Told about the conversion of weights. */
   readonly listeners: Set<OnProgress>;
+  /** Samples of a batch that are computed at a time, each by itself; absent: all of them, as one. */
+  readonly sideBySide?: number;
   /** With `keepLoaded: false`. */
   readonly turns?: Turns;
 }
@@ -131,6 +133,7 @@ function assemble(
     upscaler: upscalerOpener(engine, networksOptions, options),
     preview: createPreviewer(whole),
     memory: memoryFor(options.memoryLimit),
+    ...(isSideBySide(model, options) && { sideBySide: engine.threads }),
     ...(turns && { turns }),
   };
 }

@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readConditions } from "../generation/conditioning.js";
 import type { GenerateOptions } from "../options/options.js";
 import { resolveOptions } from "../options/resolve.js";
+import { readUpscaler } from "../runtime/networks/upscaler.js";
+import { goldenExtra } from "../testing/golden.js";
 import { load, type Opened } from "./load.js";
-import { type Memory, memoryFor, refuseWhatCannotFit } from "./memory.js";
+import { type Memory, memoryFor, refuseEnlargement, refuseWhatCannotFit } from "./memory.js";
 
 let opened: Opened;
 beforeAll(async () => {
@@ -14,7 +17,9 @@ const machine = (bytes: number): Memory => ({ bytes, whose: "this machine has" }
 const check = (options: GenerateOptions, memory: number | Memory) => {
   const { loaded } = opened;
   const resolved = resolveOptions({ prompt: "", ...options }, loaded.traits, { seed: 1, variationSeed: 1 });
-  refuseWhatCannotFit(loaded, resolved, typeof memory === "number" ? machine(memory) : memory);
+  const [{ rows } = { rows: [] }] = readConditions([loaded], resolved);
+  const computed = { loaded, options: resolved, rows, controls: [], pictures: [] };
+  refuseWhatCannotFit(computed, typeof memory === "number" ? machine(memory) : memory);
 };
 const refusalOf = (options: GenerateOptions, memory: number | Memory) => {
   try {
@@ -52,6 +57,20 @@ describe("a picture that cannot fit this machine", () => {
     const size = { width: 1024, height: 1024 };
     expect(refusalOf(size, 0.25e9)).toBeDefined();
     expect(refusalOf(size, 0.5e9)).toBeUndefined();
+  });
+
+  it("is refused with a hint of its own where its size follows from another one", () => {
+    const { config } = readUpscaler(goldenExtra("upscalers/real-esrgan.pth"));
+    const picture = { width: 20000, height: 10000 };
+    const goal = { width: 80000, height: 40000 };
+    expect(() => refuseEnlargement(config, picture, goal, machine(2e9))).toThrow(
+      expect.objectContaining({
+        code: "UNSUPPORTED",
+        message: expect.stringMatching(/^a picture of 80000x40000 needs about 49 GB of memory/),
+        hint: "enlarge a smaller picture, or parts of it",
+      }),
+    );
+    expect(() => refuseEnlargement(config, picture, goal, machine(60e9))).not.toThrow();
   });
 
   it("goes by memoryLimit where that is less", () => {

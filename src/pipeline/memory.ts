@@ -1,68 +1,65 @@
 import { totalmem } from "node:os";
 import { DiffusionError } from "../errors.js";
-import type { Loaded } from "../generation/loaded.js";
 import type { Size } from "../image/image.js";
-import type { ResolvedOptions } from "../options/resolved.js";
-import { requirements } from "../runtime/requirements.js";
+import type { UpscalerConfig } from "../models/upscaler-config.js";
+import type { WholeOptions } from "../options/resolved.js";
+import { type Computed, enlargedBy, peakOf } from "./peak.js";
 
 /**
- * What the process that computes holds at its peak, in bytes for each number that goes into and comes out of the UNet's
- * largest operation: eight times the four of a float. Measured on emoji-diffusion-256 from 512 to 1536 pixels: 7.7 to 9.8
- * times at the larger ones. The lower end, so that nothing is refused that would fit.
- */
-const BYTES_HELD = 8 * 4;
-
-/** The picture itself: floats of three channels as they come from the VAE, blended, and before they are bytes. */
-const BYTES_PER_PIXEL = 3 * 3 * 4;
-
-/**
- * Refuses a picture that cannot fit, before any work is done. The VAE works in tiles where it has to, and so do
- * upscalers; outpainting works on strips.
+ * Refuses a picture that cannot fit, before any work is done: with all of its passes, and what stands beside the UNet.
  *
  * @param memory that there is, in bytes
  * @throws DiffusionError UNSUPPORTED, with the size that would fit
  */
-export function refuseWhatCannotFit(
-  loaded: Loaded,
-  options: ResolvedOptions,
+export function refuseWhatCannotFit(computed: Computed, memory: Memory = memoryFor()): void {
+  const needed = peakOf(computed);
+  if (needed <= memory.bytes) return;
+  const { mode, width, height, hires } = computed.options;
+  const size = hires ?? { width, height };
+  if (mode === "upscale" || mode === "outpaint")
+    throw tooLarge(size, needed, memory, "begin with a smaller picture");
+  const fits = fitting(computed, needed, memory.bytes);
+  throw tooLarge(size, needed, memory, `${fits.width}x${fits.height} would fit`);
+}
+
+/**
+ * The same for a picture that a network enlarges by itself.
+ *
+ * @throws DiffusionError UNSUPPORTED
+ */
+export function refuseEnlargement(
+  config: UpscalerConfig,
+  picture: Size,
+  goal: Size,
   memory: Memory = memoryFor(),
 ): void {
-  const { mode, guidance, width, height, hires } = options;
-  if (mode === "upscale" || mode === "outpaint") return;
-  const rows = mode === "instruct" ? 3 : mode !== "unconditional" && guidance > 1 ? 2 : 1;
-  const size = hires ?? { width, height };
-  const needed = bytesFor(loaded, size, rows);
-  if (needed <= memory.bytes) return;
-  const { width: w, height: h } = fitting(loaded, size, rows, memory.bytes);
-  throw new DiffusionError(
-    "UNSUPPORTED",
-    `a picture of ${size.width}x${size.height} needs about ${inGigabytes(needed)} of memory, and ${memory.whose} ${inGigabytes(memory.bytes)}`,
-    { hint: `${w}x${h} would fit` },
-  );
+  const needed = enlargedBy(config, picture, goal);
+  if (needed > memory.bytes)
+    throw tooLarge(goal, needed, memory, "enlarge a smaller picture, or parts of it");
 }
 
-/** An estimate from a dry run, which follows the shapes only. @param rows of the UNet's batch */
-function bytesFor({ model, traits }: Loaded, { width, height }: Size, rows: number): number {
-  const cells = { batch: rows, height: height / traits.factor, width: width / traits.factor };
-  const { unet } = model;
-  // Others are upscalers, which work in tiles.
-  const { largest = 0 } =
-    unet.kind === "unet"
-      ? requirements({ ...unet, size: { ...cells, tokens: 77 } })
-      : unet.kind === "unconditional_unet"
-        ? requirements({ ...unet, size: cells })
-        : {};
-  return largest * BYTES_HELD + width * height * BYTES_PER_PIXEL;
-}
+const tooLarge = ({ width, height }: Size, needed: number, { bytes, whose }: Memory, hint: string) =>
+  new DiffusionError(
+    "UNSUPPORTED",
+    `a picture of ${width}x${height} needs about ${inGigabytes(needed)} of memory, and ${whose} ${inGigabytes(bytes)}`,
+    { hint },
+  );
 
 /** The largest size of about the same proportions. */
-function fitting(loaded: Loaded, size: Size, rows: number, memory: number): Size {
+function fitting(computed: Computed, needed: number, memory: number): Size {
+  const { options, loaded } = computed;
   const { factor } = loaded.traits;
   const unit = 8 * factor;
-  for (let scale = Math.sqrt(memory / bytesFor(loaded, size, rows)); ; scale *= 0.95) {
+  for (let scale = Math.sqrt(memory / needed); ; scale *= 0.95) {
     const side = (pixels: number) => Math.max(factor, Math.floor((pixels * scale) / unit) * unit);
-    const smaller = { width: side(size.width), height: side(size.height) };
-    if (bytesFor(loaded, smaller, rows) <= memory || scale < 1e-3) return smaller;
+    const smaller = ({ width, height }: Size): Size => ({ width: side(width), height: side(height) });
+    const { hires } = options;
+    const scaled: WholeOptions = {
+      ...options,
+      ...smaller(options),
+      ...(hires && { hires: { ...hires, ...smaller(hires) } }),
+    };
+    if (peakOf({ ...computed, options: scaled }) <= memory || scale < 1e-3) return smaller(hires ?? options);
   }
 }
 

@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto";
 import { refuseOtherMentions, takeMentions } from "../adapters/mentions.js";
 import { DiffusionError } from "../errors.js";
 import type { OnProgress } from "../events.js";
-import { batched, encodePrompts } from "../generation/conditioning.js";
+import { batched, type Conditions, encodePrompts, readConditions } from "../generation/conditioning.js";
 import { readControl } from "../generation/control.js";
 import { type Generation, timed } from "../generation/generation.js";
 import { makeImages } from "../generation/images.js";
@@ -46,8 +46,7 @@ export async function run(opened: Opened, asked: GenerateOptions): Promise<Gener
       ...imageSizeOf(inputs, loaded.traits.factor),
       ...(inputs.wildcards && { wildcards: inputs.wildcards }),
     });
-    refuseWhatCannotFit(loaded, options, opened.memory);
-    const generation = await prepared(opened, options);
+    const generation = await prepared(opened, options, inputs);
     const { images, latents } = await makeImages(generation, inputs);
     const { notes, meter } = generation;
     const { printable, seeds } = options;
@@ -60,8 +59,8 @@ export async function run(opened: Opened, asked: GenerateOptions): Promise<Gener
 }
 
 /** Opens what the options name, and encodes the prompts. */
-async function prepared(opened: Opened, options: WholeOptions): Promise<Generation> {
-  const { loaded, ipAdapters, preview } = opened;
+async function prepared(opened: Opened, options: WholeOptions, inputs: Inputs): Promise<Generation> {
+  const { loaded, ipAdapters, preview, sideBySide } = opened;
   const { signal, onProgress } = options;
   const meter = { ms: { encode: 0, denoise: 0, decode: 0 }, evaluations: 0, done: 0 };
   const controls = await Promise.all(
@@ -71,12 +70,25 @@ async function prepared(opened: Opened, options: WholeOptions): Promise<Generati
     options.hires && namesNetwork(options.hires.upscaler)
       ? await opened.upscaler(options.hires.upscaler)
       : undefined;
-  const pictures = await timed({ meter, options }, "encode", () => ipAdapters.read(options.picturePrompts));
-  const files = pictures.map(({ path }) => path);
+  const shown = await ipAdapters.open(options.picturePrompts);
+  const files = shown.map(({ path }) => path);
   const { adapted, texts, notes: ofAdapters } = withMentions(opened, options, files);
+  const conditions = readConditions(adapted, texts);
+  refuseWhatCannotFit(
+    {
+      ...{ loaded, options, controls },
+      ...imageSizeOf(inputs, loaded.traits.factor),
+      rows: widest(conditions),
+      pictures: shown.map(({ networks, input }) => networks.tokens * input.images.length),
+      ...(sideBySide !== undefined && { sideBySide }),
+      ...(upscaler && { upscaler: upscaler.config }),
+    },
+    opened.memory,
+  );
+  const pictures = await timed({ meter, options }, "encode", () => ipAdapters.read(shown));
   const total = options.prompts.length;
-  const conditions = await timed({ meter, options }, "encode", () =>
-    encodePrompts(adapted, texts, (done) => {
+  await timed({ meter, options }, "encode", () =>
+    encodePrompts(conditions, options, (done) => {
       onProgress({ type: "encode", what: "prompt", done, total });
       signal?.throwIfAborted();
     }),
@@ -95,6 +107,10 @@ async function prepared(opened: Opened, options: WholeOptions): Promise<Generati
   const made = { loaded, adapted, options, conditions, controls, pictures, preview, meter, notes };
   return upscaler ? { ...made, upscaler } : made;
 }
+
+/** Of the image with the most rows: AND combines prompts. */
+const widest = (conditions: readonly Conditions[]): Conditions["rows"] =>
+  conditions.map(({ rows }) => rows).sort((a, b) => b.length - a.length)[0] ?? [];
 
 /** What was asked for and has no effect. */
 function unusedNotes({ eta, scheduler }: WholeOptions): string[] {

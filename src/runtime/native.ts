@@ -20,6 +20,7 @@ interface Binding {
   tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array;
   loadSavedModel(folder: string, tags: string): number;
   deleteSavedModel(id: number): void;
+  getNumOfSavedModels(): number;
   runSavedModel(
     id: number,
     inputs: readonly number[],

@@ -1,10 +1,11 @@
 import { DiffusionError, nearest } from "../errors.js";
+import { type Fields, listFields } from "../models/fields.js";
 import type { Network } from "../models/network.js";
 import { buildNetwork, type NetworkKind, type NetworkSpec, type SpecOf } from "../models/registry.js";
 import { Module } from "../nn/module.js";
 import { type Cost, dryRunOps } from "../ops/dry-run.js";
 import { defaultView, viewShape } from "../ops/layout.js";
-import type { Shape, Tensor } from "../ops/ops.js";
+import { elements, type Shape, type Tensor } from "../ops/ops.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 
 /** What a dry run of a network finds: its weights with their shapes in TensorFlow's layout, and its arithmetic. */
@@ -25,6 +26,10 @@ export function requirements(spec: SpecOf<NetworkKind>): Requirements {
   network.forward(new Module(dryRunOps(cost), store), network.inputs);
   return { weights, ...cost };
 }
+
+/** How many numbers tensors hold together. */
+export const countNumbers = (tensors: Fields<Tensor>): number =>
+  listFields(tensors).reduce((sum, [, { shape }]) => sum + elements(shape), 0);
 
 // Parts of CLIP that text-only checkpoints carry along now and then.
 const passengers = /^(vision_model\.|visual_projection\.|text_projection\.|logit_scale$)/;

@@ -17,6 +17,8 @@ import { type NetworksOptions, referenceTo, runnerOf } from "./network-runner.js
 export interface IpAdapter {
   /** Side of the pictures that it takes, in pixels. */
   readonly imageSize: number;
+  /** That it makes of each picture. */
+  readonly tokens: number;
   /**
    * @param images normalised as CLIP's (`clipPixels`), [1, size, size, 3] each
    * @returns [1, tokens of all, width], and the same for no picture, to guide away from
@@ -160,6 +162,7 @@ export function createIpAdapter(
   let none: Values | undefined;
   return {
     imageSize: config.imageSize,
+    tokens: projection.tokens,
     async run(images) {
       const seen: Values[] = [];
       for (const image of images) seen.push(await project(await encode(image)));

@@ -60,7 +60,7 @@ export function createUpscaler(
   { weights, config }: UpscalerFile,
   engine: Engine,
   options: NetworksOptions,
-  tile = tileOf(config),
+  tile = largestTile(config),
 ): Upscaler {
   const run = runnerOf({ label: `${weights.path} upscaler`, weights }, "upscaler", engine, options);
   const margin = config.kind === "srvgg" ? config.convolutions + 2 : RRDB_MARGIN;
@@ -85,8 +85,8 @@ export function createUpscaler(
   };
 }
 
-/** Side of the largest tile. */
-function tileOf({ features, scale, kind }: UpscalerConfig): number {
+/** Side of the largest tile, in pixels of the picture that is enlarged. */
+export function largestTile({ features, scale, kind }: UpscalerConfig): number {
   const bytesPerPixel = 4 * features * 2 * (kind === "rrdb" ? scale ** 2 : 1);
   return Math.min(LARGEST_TILE, Math.floor(Math.sqrt(TILE_BYTES / bytesPerPixel)));
 }

@@ -81,6 +81,10 @@ export class Engine {
     });
   }
 
+  get threads(): number {
+    return this.#settings.threads;
+  }
+
   runner<Kind extends NetworkKind>(request: RunnerRequest<Kind>): RemoteRunner<NetworkOf<Kind>> {
     return remoteRunner(request, `${request.spec.kind} ${++this.#runners}`, {
       call: (name, args, options) => this.#call(name, args, options),

@@ -21,6 +21,8 @@ export interface Status {
   readonly capabilities: Capabilities;
   /** tf.memory().numTensors: what the eager runtime holds; 0 when nothing but graphs is loaded. */
   readonly tensors: number;
+  /** Graphs that TensorFlow has loaded: of each network one for each size and form, and small ones of adapters. */
+  readonly graphs: number;
   readonly residentBytes: number;
   readonly peakBytes: number;
 }

@@ -53,6 +53,7 @@ const handlers: Handlers = {
       tensorflow: native.version,
       capabilities: probe(native),
       tensors: native.tensors(),
+      graphs: native.binding.getNumOfSavedModels(),
       residentBytes: process.memoryUsage.rss(),
       peakBytes: process.resourceUsage().maxRSS * 1024,
     };
