@@ -2,7 +2,6 @@ import { z } from "zod";
 import { generateRequest, upscaleRequest } from "../requests/request.js";
 import { chooseBody, prepareBody, tokensBody } from "./api/catalog.js";
 import { editsBody, generationsBody, variationsBody } from "./api/openai.js";
-import { detectBody } from "./api/sdapi-controlnet.js";
 import {
   extraBatchImages,
   extraSingleImage,
@@ -12,6 +11,7 @@ import {
   pngInfoBody,
   txt2img,
 } from "./api/sdapi-schema.js";
+import { detectBody } from "./api/sdapi-unit-schema.js";
 
 interface Described {
   readonly summary: string;

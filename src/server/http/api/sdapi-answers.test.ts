@@ -10,10 +10,12 @@ import {
   img2img,
   internalProgress,
   interrogateBody,
+  optionsBody,
   pngInfoBody,
   txt2img,
   withoutMeaning,
 } from "./sdapi-schema.js";
+import { detectBody, unit } from "./sdapi-unit-schema.js";
 
 /*
  * What the web UI's OpenAPI document says of its answers (`modules/api/models.py`, `Processed.js()` for `info`), where
@@ -160,24 +162,28 @@ test("no request waits for a hash: it stands in the answers when it is known", a
   expect([chosen.status, parts.models.current.info.path]).toEqual([200, parts.models.list()[0]!.info.path]);
 });
 
+/** The names of all fields, those of objects in objects and in lists too. */
+function fieldsOf(schema: unknown): string[] {
+  if (schema instanceof z.ZodObject)
+    return Object.entries(schema.shape).flatMap(([name, inner]) => [name, ...fieldsOf(inner)]);
+  if (schema instanceof z.ZodArray) return fieldsOf(schema.element);
+  if (schema instanceof z.ZodUnion) return schema.options.flatMap(fieldsOf);
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodNullable) return fieldsOf(schema.unwrap());
+  return schema instanceof z.ZodPipe ? fieldsOf(schema.in) : [];
+}
+
 test("a field of a request is read, or is known to mean nothing here", () => {
   const folder = fileURLToPath(new URL(".", import.meta.url));
   const code = readdirSync(folder)
     .filter((file) => /^sdapi(-.*)?\.ts$/.test(file) && !/schema|\.test/.test(file))
     .map((file) => readFileSync(folder + file, "utf8").replace(/\/\*.*?\*\/|\/\/[^\n]*/gs, ""))
     .join("\n");
-  const fields = [
-    ...[
-      txt2img,
-      img2img,
-      extraSingleImage,
-      extraBatchImages,
-      pngInfoBody,
-      internalProgress,
-      interrogateBody,
-    ].flatMap(({ shape }) => Object.keys(shape)),
-    ...Object.keys(extraBatchImages.shape.imageList.unwrap().shape),
+  const bodies = [
+    ...[txt2img, img2img, extraSingleImage, extraBatchImages, pngInfoBody, internalProgress],
+    ...[interrogateBody, optionsBody, unit, detectBody],
   ];
+  const fields = bodies.flatMap(fieldsOf);
+  for (const inner of ["data", "mask", "threshold_a", "eta_ancestral"]) expect(fields).toContain(inner);
   // As a member or by taking a body apart.
   const isRead = (name: string) => new RegExp(`\\.${name}\\b|[{,]\\s*${name}\\s*(,|}|:)`).test(code);
   expect(fields.filter((name) => !isRead(name) && !(name in withoutMeaning))).toEqual([]);

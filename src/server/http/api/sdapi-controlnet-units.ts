@@ -1,67 +1,11 @@
-import { z } from "zod";
 import { firstProblem } from "../../../expectations.js";
 import { Refusal } from "../../refusal.js";
 import type { Img2img, Txt2img } from "./sdapi-schema.js";
+import { controlModes, type Unit, unit } from "./sdapi-unit-schema.js";
 
 /* The units of the web UI's ControlNet extension, as requests have them in `alwayson_scripts.controlnet.args`. */
 
 export const isControlNet = (script: string): boolean => script.toLowerCase() === "controlnet";
-
-const resizeModes = ["Just Resize", "Crop and Resize", "Resize and Fill"];
-/** As the extension called the second and third before, in whichever order its versions wrote the words. */
-const formerResizeModes: Readonly<Record<string, number>> = {
-  "scale to fit (inner fit)": 1,
-  "inner fit (scale to fit)": 1,
-  "envelope (outer fit)": 2,
-  "outer fit (shrink to fit)": 2,
-};
-const fits = ["stretch", "crop", "fill"] as const;
-const controlModes = ["Balanced", "My prompt is more important", "ControlNet is more important"];
-
-const picture = z.string().nullish();
-export const number = (usual: number) => z.number().nullish().transform((given) => given ?? usual); // biome-ignore format: a pair
-/** Said by its number or in words. */
-const choice = (words: readonly string[], usual: number, former: Readonly<Record<string, number>> = {}) =>
-  z
-    .union([z.number().int(), z.string()])
-    .nullish()
-    .transform((given) =>
-      typeof given === "string" ? (former[given.toLowerCase()] ?? words.indexOf(given)) : (given ?? usual),
-    )
-    .refine((index) => words[index] !== undefined, `expected one of ${words.join(", ")}`);
-
-const unit = z.object({
-  enabled: z.boolean().nullish(),
-  module: z.string().nullish(),
-  model: z.string().nullish(),
-  weight: number(1).pipe(z.number().min(0).max(2)),
-  image: z.union([z.string(), z.object({ image: z.string(), mask: picture })]).nullish(),
-  input_image: picture,
-  mask: picture,
-  mask_image: picture,
-  resize_mode: choice(resizeModes, 1, formerResizeModes),
-  control_mode: choice(controlModes, 0),
-  processor_res: number(-1),
-  /** The resolution follows from the size that is asked for. */
-  pixel_perfect: z.boolean().nullish(),
-  threshold_a: number(-1),
-  threshold_b: number(-1),
-  save_detected_map: z.boolean().nullish(),
-  guidance_start: number(0),
-  guidance_end: z.number().nullish(),
-  /** The older name. */
-  guidance: z.number().nullish(),
-  /** Before there were control modes: the last of them. */
-  guess_mode: z.boolean().nullish(),
-  guessmode: z.boolean().nullish(),
-  /** Which of the passes of a hires fix. */
-  hr_option: z.string().nullish(),
-  advanced_weighting: z.array(z.unknown()).nullish(),
-  effective_region_mask: z.unknown().optional(),
-  ipadapter_input: z.unknown().optional(),
-  batch_images: z.unknown().optional(),
-});
-export type Unit = z.infer<typeof unit>;
 
 /** The units of a request that are switched on. */
 export function unitsOf(scripts: Readonly<Record<string, unknown>>): Unit[] {
@@ -71,8 +15,15 @@ export function unitsOf(scripts: Readonly<Record<string, unknown>>): Unit[] {
     return Array.isArray(args) ? args : [];
   });
   return given.flatMap((arg: unknown, i) => {
-    if (typeof arg !== "object" || arg === null || (arg as { enabled?: unknown }).enabled === false)
-      return [];
+    // Older versions begin with words of whether the page asks.
+    if (arg === null || typeof arg === "boolean") return [];
+    if (typeof arg !== "object")
+      throw new Refusal(
+        422,
+        "BAD_OPTION",
+        `alwayson_scripts.controlnet.args.${i}: expected a unit, an object`,
+      );
+    if ((arg as { enabled?: unknown }).enabled === false) return [];
     const result = unit.safeParse(arg);
     if (!result.success) {
       const { path, message } = firstProblem(result.error, arg);
@@ -91,6 +42,7 @@ export function unitsOf(scripts: Readonly<Record<string, unknown>>): Unit[] {
 export const isGuess = ({ control_mode, guess_mode, guessmode }: Unit): boolean =>
   control_mode === 2 || guess_mode === true || guessmode === true;
 
+const fits = ["stretch", "crop", "fill"] as const;
 export const fitOf = ({ resize_mode }: Unit) => fits[resize_mode]!;
 
 /** @throws Refusal for what would change the picture and is not there */
@@ -111,6 +63,8 @@ export function refuseUnsupportedUnit(unit: Unit, request: Txt2img | Img2img): v
   if (isGiven(unit.advanced_weighting)) refuse("advanced_weighting", "weight is one number for all layers");
   if (isGiven(unit.ipadapter_input)) refuse("ipadapter_input");
   if (isGiven(unit.batch_images)) refuse("batch_images");
+  if (isGiven(unit.invert_image)) refuse("invert_image", "choose the module invert");
+  if (isGiven(unit.rgbbgr_mode)) refuse("rgbbgr_mode");
   const passes = unit.hr_option ?? "Both";
   if ("enable_hr" in request && request.enable_hr && passes.toLowerCase() !== "both")
     refuse(`hr_option ${JSON.stringify(passes.slice(0, 40))}`, "units act on both passes");

@@ -266,6 +266,8 @@ test("words of older versions mean what they meant, and what is not here is refu
     ["advanced_weighting", { advanced_weighting: [1, 0.5] }],
     ["ipadapter_input", { ipadapter_input: ["tensor"] }],
     ["batch_images", { batch_images: "folder" }],
+    ["invert_image", { invert_image: true }],
+    ["rgbbgr_mode", { rgbbgr_mode: true }],
     ['hr_option "High res only"', { hr_option: "High res only" }, hires],
   ] as const) {
     const refused = await post(more, request);

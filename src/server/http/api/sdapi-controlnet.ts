@@ -1,20 +1,13 @@
 import type { Hono } from "hono";
-import { z } from "zod";
 import { type ControlMap, usualResolution } from "../../foreign/control-maps.js";
 import { decodeBase64, type ForeignPictures, type Plain } from "../../foreign/foreign.js";
 import type { Incoming, Parts } from "../../jobs/accept.js";
 import { Refusal } from "../../refusal.js";
 import type { StoredGenerate } from "../../requests/request.js";
-import {
-  fitOf,
-  isGuess,
-  number,
-  refuseUnsupportedUnit,
-  type Unit,
-  unitsOf,
-} from "./sdapi-controlnet-units.js";
+import { fitOf, isGuess, refuseUnsupportedUnit, unitsOf } from "./sdapi-controlnet-units.js";
 import { read } from "./sdapi-errors.js";
 import type { Img2img, Txt2img } from "./sdapi-schema.js";
+import { detectBody, type Unit } from "./sdapi-unit-schema.js";
 
 /*
  * The API of the web UI's ControlNet extension (Mikubill/sd-webui-controlnet): units in
@@ -105,16 +98,6 @@ const mapping = (
   resolution: processor_res,
   low: threshold_a >= 0 ? threshold_a : canny.low,
   high: threshold_b >= 0 ? threshold_b : canny.high,
-});
-
-export const detectBody = z.object({
-  controlnet_module: z.string().nullish(),
-  controlnet_input_images: z.array(z.string()).max(16).nullish(),
-  /** What webuiapi calls them. */
-  controlnet_images: z.array(z.string()).max(16).nullish(),
-  controlnet_processor_res: number(-1),
-  controlnet_threshold_a: number(-1),
-  controlnet_threshold_b: number(-1),
 });
 
 export function addControlNet(app: Hono, { models, foreign }: Parts): void {
