@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { encodePng } from "../../index.js";
 import { base64Png, grey, type TestServer, testServer, untilAborted } from "../fixture.js";
+import { imageKeys } from "../queue/pictures.js";
 import type { Job, JobFilter } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
-import { forgetOld, imageKeys, sweep } from "./images-of-jobs.js";
+import { forgetOld, sweep } from "./images-of-jobs.js";
 
 const servers: TestServer[] = [];
 const started = async (...options: Parameters<typeof testServer>): Promise<TestServer> => {
@@ -97,7 +98,8 @@ test("jobs that ended long ago are forgotten with their pictures; favourites sta
   const young = await ended(2, 88);
   const favourites = [loved.result!.images[0]!.key];
   const queue = {
-    ...{ remove: (id: string) => jobs.queue.remove(id) },
+    remove: (id: string) => jobs.queue.remove(id),
+    jobsWith: (keys: readonly string[]) => jobs.queue.jobsWith(keys),
     // As they would be listed a month later, but for the last one.
     list: async (filter?: JobFilter) =>
       (await jobs.queue.list(filter)).map((job) => (job.id === young.id ? job : { ...job, finished: 1000 })),
@@ -109,6 +111,41 @@ test("jobs that ended long ago are forgotten with their pictures; favourites sta
   expect(left).not.toContain(old.result!.images[0]!.key);
   expect(left).not.toContain(other.result!.images[0]!.key);
   expect(await forgetOld({ images, queue }, { endedBefore: 2000, favourites })).toBe(0);
+});
+
+test("what a deleted job leaves behind is found without a look at the rest of the history", async () => {
+  const server = await started();
+  const { jobs, images, settings } = server.parts;
+  const made: Job[] = [];
+  for (let i = 0; i < 12; i++) {
+    const { id } = (await (
+      await posted(server, { image: start(i % 6), width: 64 + 8 * i, height: 64 })
+    ).json()) as Job;
+    made.push((await jobs.ended(id))!);
+  }
+  const read: string[] = [];
+  const { get, list } = jobs.queue;
+  jobs.queue.get = async (id) => {
+    read.push(id);
+    return get(id);
+  };
+  jobs.queue.list = async (filter) => {
+    const found = await list(filter);
+    read.push(...found.map(({ id }) => id));
+    return found;
+  };
+  const { id, request, result } = made[3]!;
+  expect((await server.send("DELETE", `/history/${id}`)).status).toBe(204);
+  expect(read).toEqual([id]);
+  // Its own picture is gone, the one that another job begins with is not.
+  expect(await images.get(result!.images[0]!.key)).toBeUndefined();
+  expect(await images.get((request as { image?: string }).image!)).toBeDefined();
+  read.length = 0;
+  const loved = made[5]!;
+  await settings.set({ favourites: [loved.result!.images[0]!.key] });
+  const answer = (await (await server.send("GET", "/jobs?favourites=true")).json()) as { jobs: Job[] };
+  expect(answer.jobs.map((job) => job.id)).toEqual([loved.id]);
+  expect(read).toEqual([loved.id]);
 });
 
 test("beyond its quota the server takes no more jobs until some are deleted", async () => {

@@ -1,27 +1,13 @@
-import { hasEnded, type Job, type JobQueue } from "../queue/queue.js";
-import { pictureKeys } from "../requests/request.js";
+import { imageKeys, shownKeys } from "../queue/pictures.js";
+import { hasEnded, type JobQueue } from "../queue/queue.js";
 import type { ImageStore } from "../storage/store.js";
 
-const shownKeys = ({ result }: Pick<Job, "result">): string[] => result?.images.map(({ key }) => key) ?? [];
-
-/** What a job shows and starts from. */
-export const imageKeys = (job: Pick<Job, "request" | "result">): string[] => [
-  ...pictureKeys(job.request),
-  ...shownKeys(job),
-];
-
-/** Keys of the pictures of all jobs that the queue knows. */
-export async function neededKeys(queue: Pick<JobQueue, "list">): Promise<Set<string>> {
-  const jobs = await queue.list({ limit: Number.MAX_SAFE_INTEGER });
-  return new Set(jobs.flatMap(imageKeys));
-}
-
-/** Removes the pictures that no job has. */
+/** Removes those of the pictures that no job has. */
 export async function removeUnneeded(
   keys: readonly string[],
-  { images, queue }: { readonly images: ImageStore; readonly queue: Pick<JobQueue, "list"> },
+  { images, queue }: { readonly images: ImageStore; readonly queue: Pick<JobQueue, "jobsWith"> },
 ): Promise<void> {
-  const needed = await neededKeys(queue);
+  const needed = await queue.jobsWith(keys);
   for (const key of keys) if (!needed.has(key)) await images.remove(key);
 }
 
@@ -33,17 +19,20 @@ export async function removeUnneeded(
  */
 export async function sweep(
   images: ImageStore,
-  queue: Pick<JobQueue, "list">,
+  queue: Pick<JobQueue, "jobsWith">,
   olderThanMs: number,
 ): Promise<number> {
   if (!images.olderThan) return 0;
   const old = await images.olderThan(olderThanMs);
   if (old.length === 0) return 0;
-  const needed = await neededKeys(queue);
+  const needed = await queue.jobsWith(old);
   const orphans = old.filter((key) => !needed.has(key));
   for (const key of orphans) await images.remove(key);
   return orphans.length;
 }
+
+/** Jobs that are read at a time. */
+const PAGE = 200;
 
 /**
  * Forgets jobs that ended long ago, with the pictures that no other job shows. Whoever keeps one picture of a job keeps
@@ -53,23 +42,30 @@ export async function sweep(
  * @returns how many jobs
  */
 export async function forgetOld(
-  parts: { readonly images: ImageStore; readonly queue: Pick<JobQueue, "list" | "remove"> },
+  parts: { readonly images: ImageStore; readonly queue: Pick<JobQueue, "list" | "jobsWith" | "remove"> },
   { endedBefore, favourites }: { readonly endedBefore: number; readonly favourites: readonly string[] },
 ): Promise<number> {
   const { queue } = parts;
   const isKept = (key: string) => favourites.includes(key);
-  const old = (await queue.list({ limit: Number.MAX_SAFE_INTEGER })).filter(
-    (job) =>
-      hasEnded(job) &&
-      (job.finished ?? job.created) < endedBefore &&
-      !shownKeys(job).some((key) => isKept(key)),
-  );
-  const forgotten: Job[] = [];
-  for (const job of old) if (await queue.remove(job.id)) forgotten.push(job);
-  if (forgotten.length > 0)
-    await removeUnneeded(
-      [...new Set(forgotten.flatMap(imageKeys))].filter((key) => !isKept(key)),
-      parts,
-    );
-  return forgotten.length;
+  // Page by page, and no more of each than is needed: a long history is never in memory as a whole.
+  const old: { readonly id: string; readonly pictures: readonly string[] }[] = [];
+  for (let before: string | undefined; ; ) {
+    const page = await queue.list({ limit: PAGE, ...(before !== undefined && { before }) });
+    for (const job of page)
+      if (
+        hasEnded(job) &&
+        (job.finished ?? job.created) < endedBefore &&
+        !shownKeys(job).some((key) => isKept(key))
+      )
+        old.push({ id: job.id, pictures: imageKeys(job).filter((key) => !isKept(key)) });
+    if (page.length < PAGE) break;
+    before = page.at(-1)!.id;
+  }
+  let forgotten = 0;
+  for (const { id, pictures } of old) {
+    if (!(await queue.remove(id))) continue;
+    forgotten++;
+    await removeUnneeded(pictures, parts);
+  }
+  return forgotten;
 }

@@ -21,11 +21,19 @@ const PAGE = 200;
 
 /** Jobs as `list` gives them, newest first, of those that fit. */
 export async function searchJobs(
-  queue: Pick<JobQueue, "list">,
+  queue: Pick<JobQueue, "list" | "jobsWith">,
   { limit = 50, before, status, ...wanted }: Search,
 ): Promise<readonly Job[]> {
+  // Those that have one of the pictures are known: the rest of the history is not read for them.
+  const { pictures } = wanted;
+  const among = pictures && [...(await queue.jobsWith([...pictures])).values()].flat();
   const page = (from: string | undefined, size: number) =>
-    queue.list({ limit: size, ...(status && { status }), ...(from !== undefined && { before: from }) });
+    queue.list({
+      limit: size,
+      ...(status && { status }),
+      ...(among && { among }),
+      ...(from !== undefined && { before: from }),
+    });
   const everything = Object.values(wanted).every((value) => value === undefined);
   if (everything) return page(before, limit);
   const found: Job[] = [];

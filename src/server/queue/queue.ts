@@ -18,8 +18,13 @@ export interface JobQueue {
    */
   enqueue(job: NewJob, options?: { readonly keyed?: boolean }): Promise<Job>;
   get(id: string): Promise<Job | undefined>;
-  /** Newest first. */
+  /** Newest first. No more jobs are read than the answer needs. */
   list(filter?: JobFilter): Promise<readonly Job[]>;
+  /**
+   * By each of the given pictures that a job shows or starts from: the ids of those jobs. What others there are is not
+   * looked at.
+   */
+  jobsWith(pictures: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>>;
   /** Jobs that run or wait in front of a waiting one; 0 for those that run. */
   position(id: string): Promise<number | undefined>;
   /**
@@ -210,6 +215,8 @@ export interface LaneState {
 export interface JobFilter {
   readonly status?: readonly JobStatus[];
   readonly task?: string;
+  /** Only those of these ids. */
+  readonly among?: readonly string[];
   /** Only jobs older than this one. */
   readonly before?: string;
   readonly limit?: number;

@@ -9,8 +9,6 @@ import {
   isNoFault,
   type Job,
   type JobQueue,
-  type JobStatus,
-  jobStatuses,
   type LaneState,
   maxAttempts,
   type NewJob,
@@ -18,6 +16,7 @@ import {
   type QueueEvent,
 } from "../queue.js";
 import { storedJob } from "../stored-job.js";
+import { createHistory, type History } from "./history.js";
 import { type Journal, openJournal } from "./journal.js";
 
 export interface LocalQueueOptions {
@@ -40,19 +39,19 @@ export interface LocalQueueOptions {
  */
 export async function openLocalQueue(path: string, options: LocalQueueOptions): Promise<JobQueue> {
   const { now = Date.now, log = () => {}, name = processName() } = options;
-  const jobs = new Map<string, Job>();
+  const jobs = createHistory();
   const read = (line: unknown) => {
     const entry = journalLine.safeParse(line);
     if (!entry.success) return false;
     if ("removed" in entry.data) jobs.delete(entry.data.removed);
-    else jobs.set(entry.data.job.id, entry.data.job as unknown as Job);
+    else jobs.set(entry.data.job as unknown as Job);
     return true;
   };
   const recovered: Job[] = [];
   const journal = await openJournal(path, read, () => {
-    for (const job of [...jobs.values()].filter((job) => !hasEnded(job))) recovered.push(recover(job, now()));
-    for (const job of recovered) jobs.set(job.id, job);
-    return [...jobs.values()].map((job) => ({ job }));
+    for (const job of jobs.all()) if (!hasEnded(job)) recovered.push(recover(job, now()));
+    for (const job of recovered) jobs.set(job);
+    return Array.from(jobs.all(), (job) => ({ job }));
   });
   const { damaged, aside } = journal;
   if (aside)
@@ -78,7 +77,7 @@ function recover(job: Job, now: number): Job {
 const journalLine = z.union([z.object({ removed: z.string() }), z.object({ job: storedJob })]);
 
 function localQueue(
-  jobs: Map<string, Job>,
+  jobs: History,
   journal: Journal,
   {
     queued,
@@ -89,19 +88,9 @@ function localQueue(
     readonly lost: ReadonlyMap<string, number>;
   },
 ): JobQueue {
-  const waiting = [...jobs.values()].filter((job) => job.status === "queued").map(({ id }) => id);
+  const waiting: string[] = [];
+  for (const { id, status } of jobs.all()) if (status === "queued") waiting.push(id);
   const running = new Map<string, AbortController>();
-  /** Ids by the name that a client gave, oldest first: those who ask by it ask every second. */
-  const tasks = new Map<string, Set<string>>();
-  const nameTask = ({ id, task }: NewJob) => {
-    if (task !== undefined) tasks.set(task, (tasks.get(task) ?? new Set()).add(id));
-  };
-  const forgetTask = ({ id, task = "" }: NewJob) => {
-    const ids = tasks.get(task);
-    ids?.delete(id);
-    if (ids?.size === 0) tasks.delete(task);
-  };
-  for (const job of jobs.values()) nameTask(job);
   /** Jobs whose first line is still on its way to the disk. */
   const accepting = new Set<string>();
   const listeners = new Set<(event: QueueEvent) => void>();
@@ -122,7 +111,7 @@ function localQueue(
   };
   /** True at once for all who look, told to those who listen when it is on disk. */
   const change = async ({ progress, ...job }: Job): Promise<Job> => {
-    jobs.set(job.id, job);
+    jobs.set(job);
     try {
       await journal.append({ job });
     } finally {
@@ -151,7 +140,7 @@ function localQueue(
       const current = jobs.get(job.id);
       if (current?.status !== "running") return;
       const updated = { ...current, progress };
-      jobs.set(job.id, updated);
+      jobs.set(updated);
       tell({ type: "progress", job: updated });
     },
     finish: (outcome) => end(job.id, outcome),
@@ -188,13 +177,11 @@ function localQueue(
         });
       accepting.add(job.id);
       waiting.push(job.id);
-      nameTask(job);
       try {
         return await change({ ...job, status: "queued", attempt: 0, created: now() });
       } catch (error) {
         leaveLine(job.id);
         jobs.delete(job.id);
-        forgetTask(job);
         throw error;
       } finally {
         accepting.delete(job.id);
@@ -204,18 +191,14 @@ function localQueue(
     async get(id) {
       return jobs.get(id);
     },
-    async list({ status, task, before, limit = 100 } = {}) {
+    async list(filter = {}) {
+      const { status, task, among, before, limit = 100 } = filter;
       const onlyRunning = status?.length === 1 && status[0] === "running";
-      if (onlyRunning && task === undefined && before === undefined) return runningJobs().slice(0, limit);
-      const named =
-        task === undefined ? jobs.values() : [...(tasks.get(task) ?? [])].map((id) => jobs.get(id)!);
-      const all = [...named].reverse();
-      const from = before === undefined ? 0 : all.findIndex(({ id }) => id === before) + 1;
-      return all
-        .slice(from)
-        .filter((job) => !status || status.includes(job.status))
-        .slice(0, limit);
+      if (onlyRunning && task === undefined && among === undefined && before === undefined)
+        return runningJobs().slice(0, limit);
+      return jobs.list(filter);
     },
+    jobsWith: async (pictures) => jobs.jobsWith(pictures),
     async position(id) {
       if (running.has(id)) return 0;
       const at = waiting.indexOf(id);
@@ -253,7 +236,6 @@ function localQueue(
       const job = jobs.get(id);
       if (!job || !hasEnded(job)) return false;
       jobs.delete(id);
-      forgetTask(job);
       await journal.append({ removed: id });
       tell({ type: "removed", job });
       return true;
@@ -285,11 +267,7 @@ function localQueue(
       for (const id of running.keys()) count(id, false);
       return [...states.values()];
     },
-    async counts() {
-      const counts = Object.fromEntries(jobStatuses.map((status) => [status, 0]));
-      for (const { status } of jobs.values()) counts[status]!++;
-      return counts as Record<JobStatus, number>;
-    },
+    counts: async () => jobs.counts(),
     async close() {
       closed = true;
       await journal.close();

@@ -5,9 +5,6 @@ import { claimOf, type Ends, take } from "./claims.js";
 import { problemOf, type Shared } from "./connection.js";
 import { bullWorker } from "./deliveries.js";
 
-/** How long a job may wait whose addition nobody heard of: of a dead worker, or told while Redis was away. */
-const MISSED_MS = 1000;
-
 /** The side of a queue that takes jobs. */
 export interface Claiming {
   readonly claim: JobQueue["claim"];
@@ -22,7 +19,8 @@ export interface Claiming {
 
 /** @param lanes that jobs are taken from, by turns */
 export function claiming(shared: Shared, lanes: readonly string[]): Claiming {
-  const { redis, health } = shared;
+  // How long a job may wait whose addition nobody heard of: of a dead worker, or told while Redis was away.
+  const { redis, health, missedMs } = shared;
   const workers = new Map(lanes.map((lane) => [lane, bullWorker(lane, shared)]));
   const sleepers = new Set<() => void>();
   /** Lanes in which nothing was found since somebody last added to them. */
@@ -31,10 +29,10 @@ export function claiming(shared: Shared, lanes: readonly string[]): Claiming {
   let turn = 0;
   let forgotten = 0;
 
-  /** Sleeps until a job may be there: told by who adds one, or after `MISSED_MS`. */
+  /** Sleeps until a job may be there: told by who adds one, or after `missedMs`. */
   const pause = (signal: AbortSignal) =>
     new Promise<void>((resolve) => {
-      const timer = setTimeout(() => woken(), MISSED_MS);
+      const timer = setTimeout(() => woken(), missedMs);
       const woken = () => {
         clearTimeout(timer);
         sleepers.delete(woken);
@@ -73,7 +71,7 @@ export function claiming(shared: Shared, lanes: readonly string[]): Claiming {
       for (;;) {
         signal.throwIfAborted();
         turn++;
-        if (performance.now() - forgotten >= MISSED_MS) {
+        if (performance.now() - forgotten >= missedMs) {
           empty.clear();
           forgotten = performance.now();
         }

@@ -18,6 +18,7 @@ export interface Shared {
   readonly prefix: string;
   readonly bullQueues: Map<string, Queue>;
   readonly lockMs: number;
+  readonly missedMs: number;
   readonly log: Log;
   /** What this process is called in records. */
   readonly name: string;

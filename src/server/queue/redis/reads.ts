@@ -3,7 +3,7 @@ import { answered } from "./connection.js";
 import { recent } from "./recent.js";
 import type { Records } from "./records.js";
 
-type Reads = Pick<JobQueue, "get" | "list" | "position" | "lanes" | "counts" | "workers"> & {
+type Reads = Pick<JobQueue, "get" | "list" | "jobsWith" | "position" | "lanes" | "counts" | "workers"> & {
   readonly recent: NonNullable<JobQueue["recent"]>;
   /** Changes something: whoever asks here afterwards sees at once that it has changed. */
   changing<T>(change: () => Promise<T>): Promise<T>;
@@ -41,6 +41,7 @@ export function queueReads(records: Records): Reads {
     get: (id) => answered(() => get(id)),
     list: (filter) => answered(() => list(records, filter)),
     position: (id) => answered(() => position(id)),
+    jobsWith: (pictures) => answered(() => records.havingPictures(pictures)),
     counts: () => answered(() => records.counts()),
     workers: () => answered(() => records.workers()),
     lanes: () => answered(() => laneStates(records)),
@@ -49,21 +50,49 @@ export function queueReads(records: Records): Reads {
 
 async function list(
   records: Records,
-  { status, task, before, limit = 100 }: Parameters<JobQueue["list"]>[0] = {},
+  { status, task, among, before, limit = 100 }: Parameters<JobQueue["list"]>[0] = {},
 ): Promise<readonly Job[]> {
   const onlyRunning = status?.length === 1 && status[0] === "running";
-  if (onlyRunning && task === undefined && before === undefined) return runningJobs(records, limit);
+  const ids = among ?? (task === undefined ? undefined : await records.ofTask(task));
+  if (onlyRunning && !ids && before === undefined) return runningJobs(records, limit);
   const found: Job[] = [];
-  let from = before === undefined ? 0 : ((await records.rank(before)) ?? -1) + 1;
-  for (const page = 500; found.length < limit; from += page) {
-    const ids = await records.newest(from, page);
-    for (const record of await Promise.all(ids.map((id) => records.read(id)))) {
+  const known = ids && (await newestOf(records, ids, before));
+  let from = known || before === undefined ? 0 : ((await records.rank(before)) ?? -1) + 1;
+  for (;;) {
+    // Every one read is one of the answer, as long as nothing else is asked of them.
+    const missing = limit - found.length;
+    const count = Math.min(MOST_AT_ONCE, status ? Math.max(50, missing) : missing);
+    if (count <= 0) break;
+    const page = known ? known.slice(from, from + count) : await records.newest(from, count);
+    for (const record of await Promise.all(page.map((id) => records.read(id)))) {
       if (!record || (status && !status.includes(record.job.status))) continue;
       if (task === undefined || record.job.task === task) found.push(record.job);
     }
-    if (ids.length < page) break;
+    if (page.length < count) break;
+    from += count;
   }
   return Promise.all(found.slice(0, limit).map((job) => records.withProgress(job)));
+}
+
+/** Records that are read at a time, at most. */
+const MOST_AT_ONCE = 500;
+
+/** Of these ids, those of jobs that there are, newest first. @param before only older ones */
+async function newestOf(
+  records: Records,
+  ids: readonly string[],
+  before: string | undefined,
+): Promise<readonly string[]> {
+  const unique = [...new Set(ids)];
+  const [all, bound] = await Promise.all([
+    Promise.all(unique.map(async (id) => ({ id, place: await records.place(id) }))),
+    before === undefined ? undefined : records.place(before),
+  ]);
+  const most = bound ?? Number.POSITIVE_INFINITY;
+  return all
+    .flatMap(({ id, place }) => (place !== undefined && place < most ? [{ id, place }] : []))
+    .sort((a, b) => b.place - a.place)
+    .map(({ id }) => id);
 }
 
 async function laneStates(records: Records): Promise<readonly LaneState[]> {

@@ -11,6 +11,7 @@ import {
 } from "../queue.js";
 import { joinProgress, type Sharded, shardId } from "../shards.js";
 import { readJson } from "../stored-job.js";
+import { foundBy, foundRecords } from "./found-by.js";
 import { type RecordedJob, readRecorded } from "./recorded.js";
 import { create, first, move, probe, remove } from "./scripts.js";
 import { alive, setAside } from "./upkeep-scripts.js";
@@ -35,7 +36,7 @@ export interface JobRecord {
  * and are touched through its public API only.
  *
  * - `job:<id>`, a hash: the job as JSON, its `status`, the `token` of the claim that runs it, `cancel` once somebody
- *   asked for it, `finish` once somebody asked for what there is ("job" or "picture"), and its `order`. This is where exactly-once rests: a script compares status and token before it
+ *   asked for it, `finish` once somebody asked for what there is ("job" or "picture"), its `order`, and `findable`, the status up to which it is in `found-by`. This is where exactly-once rests: a script compares status and token before it
  *   writes, so that a result of a worker that lost its claim is never shown. A request with several pictures has a
  *   record for the whole and one for each picture, and BullMQ delivers only the latter.
  * - `damaged:<id>`, the same for a job that nobody could understand: set aside, for people to look at.
@@ -43,6 +44,8 @@ export interface JobRecord {
  * - `all`, `waiting`, `running`, `begun`, sorted by order: all jobs; jobs and parts that wait; those that a worker
  *   has; whole jobs that run. The lists of the API and places in the queue are read from them, across all lanes,
  *   where BullMQ has one queue for each lane and knows no whole.
+ * - `found-by`, sorted by name: what jobs are found by without a look at the others (found-by.ts), and `findable`, how
+ *   far all of them are in it.
  * - `ended`, a hash: how many jobs have ended in which way. BullMQ forgets a job that is done with.
  * - `events`, a stream of about 10,000 entries: each change of a whole job in order, written by the script that makes
  *   it, so that no listener hears of what did not happen. Readers go on from the entry that they had last.
@@ -128,6 +131,7 @@ export function createRecords(redis: Redis, prefix: string, log: Log = () => {})
         create,
         limit,
         job.lane,
+        foundBy(whole),
         ...all.flatMap((job) => [job.id, JSON.stringify(job)]),
       );
       return { job: whole, parts: parts.length > 0 ? all.slice(1) : all, answer };
@@ -138,7 +142,8 @@ export function createRecords(redis: Redis, prefix: string, log: Log = () => {})
       const { progress, ...job } = to;
       const kind = kindOf(job);
       const args = [from.job.status, from.token, job.status, token, JSON.stringify(job)];
-      return (await script(move, job.id, kind, ...args, hasEnded(job) ? "ended" : "")) === 1;
+      const end = hasEnded(job) ? "ended" : "";
+      return (await script(move, job.id, kind, ...args, end, foundBy(job), rootOf(job))) === 1;
     },
 
     /** @param whole told to those who listen @returns false for what does not wait */
@@ -164,7 +169,7 @@ export function createRecords(redis: Redis, prefix: string, log: Log = () => {})
 
     async remove(job: RecordedJob): Promise<boolean> {
       const parts = Array.from({ length: job.shards ?? 0 }, (_, i) => shardId(job.id, i));
-      return (await script(remove, job.id, job.status, ...parts)) === 1;
+      return (await script(remove, job.id, job.status, foundBy(job), ...parts)) === 1;
     },
 
     /** A job without a record, or with one that is set aside: no list has it any more. */
@@ -197,9 +202,16 @@ export function createRecords(redis: Redis, prefix: string, log: Log = () => {})
         .exec();
     },
 
+    ...foundRecords(redis, prefix, read),
+
     /** Ids, newest first, from one position on. */
     newest: (from: number, count: number) => redis.zrevrange(`${prefix}all`, from, from + count - 1),
     rank: (id: string) => redis.zrevrank(`${prefix}all`, id),
+    /** Of a whole job among all: later ones have a higher one. */
+    async place(id: string): Promise<number | undefined> {
+      const place = await redis.zscore(`${prefix}all`, id);
+      return place === null ? undefined : Number(place);
+    },
     /** Of all lanes, or of one. */
     oldestWaiting: (count: number, lane?: string) =>
       redis.zrange(`${prefix}waiting${lane === undefined ? "" : `:${lane}`}`, "0", String(count - 1)),

@@ -29,6 +29,8 @@ export interface RedisQueueOptions {
   readonly lanes?: readonly string[];
   /** Milliseconds without a sign of life after which another worker may take a job over. Default 15 s. */
   readonly lockMs?: number;
+  /** Milliseconds after which a worker looks for jobs that it was not told of. Default 1 s. */
+  readonly missedMs?: number;
   /** Milliseconds that its first answer is waited for. Default 4 s. */
   readonly answerMs?: number;
   /** In front of all keys, for several queues in one Redis. Default "tfjs-diffusion". */
@@ -52,6 +54,7 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
   const {
     namespace = "tfjs-diffusion",
     lockMs = 15_000,
+    missedMs = 1000,
     log = () => {},
     lanes = [],
     answerMs = 4000,
@@ -87,7 +90,7 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
   const { name = processName(), lacking = async () => undefined } = options;
   const health = watchHealth(redis, log);
   const shared: Shared = {
-    ...{ records, redis, bull, prefix, lockMs, log, name, health, lacking },
+    ...{ records, redis, bull, prefix, lockMs, missedMs, log, name, health, lacking },
     bullQueues: new Map(),
   };
   return redisQueue(shared, listener, { lanes, limit: options.queued, lastEvent });
@@ -107,6 +110,8 @@ function redisQueue(
   const { claim, bullWorkers, ...claims } = claiming(shared, lanes);
   const ears = listening(shared, listener, lastEvent);
   const endCare = careForQueue(shared, lanes);
+  // Whoever answers clients knows early what earlier versions have made; the first to ask for it tries again.
+  if (lanes.length === 0) records.havingPictures([]).catch(() => {});
   let closed = false;
 
   listener.on("message", (channel: string, message: string) => {

@@ -3,24 +3,29 @@
  * before each of them.
  */
 
+/** What the whole job is found by (found-by.ts), divided by spaces. @param status that its record has then */
+const findable = (foundBy: string, id: string, status: string): string => `
+for by in string.gmatch(${foundBy}, '%S+') do redis.call('ZADD', prefix .. 'found-by', 0, by .. ' ' .. ${id}) end
+if ${status} ~= '' then redis.call('HSET', prefix .. 'job:' .. ${id}, 'findable', ${status}) end`;
+
 /** Accepts a whole job with its parts, or nothing of it. Returns 1, 0 for an id that is known, -1 when full. */
 export const create = `
 local prefix, limit = ARGV[1], tonumber(ARGV[2])
-if redis.call('EXISTS', prefix .. 'job:' .. ARGV[4]) == 1 then return 0 end
+if redis.call('EXISTS', prefix .. 'job:' .. ARGV[5]) == 1 then return 0 end
 if redis.call('ZCARD', prefix .. 'waiting') >= limit then return -1 end
 local order = redis.call('INCR', prefix .. 'order')
 local lane = ARGV[3]
-for i = 4, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   local id, json, place = ARGV[i], ARGV[i + 1], order + i / 65536
   redis.call('HSET', prefix .. 'job:' .. id, 'status', 'queued', 'token', '', 'job', json, 'order', place, 'lane', lane)
-  if i > 4 or #ARGV == 5 then
+  if i > 5 or #ARGV == 6 then
     redis.call('ZADD', prefix .. 'waiting', place, id)
     redis.call('ZADD', prefix .. 'waiting:' .. lane, place, id)
   end
 end
 redis.call('SADD', prefix .. 'lanes', lane)
-redis.call('ZADD', prefix .. 'all', order, ARGV[4])
-redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'status', 'job', ARGV[5])
+redis.call('ZADD', prefix .. 'all', order, ARGV[5])${findable("ARGV[4]", "ARGV[5]", "'queued'")}
+redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'status', 'job', ARGV[6])
 return 1`;
 
 /** One move of one job: 1, or 0 when it no longer stands where the caller thinks. */
@@ -52,7 +57,7 @@ if kind ~= 'part' then
     redis.call('DEL', prefix .. 'progress:' .. id)
   end
   redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'status', 'job', ARGV[8])
-end
+end${findable("ARGV[10]", "ARGV[11]", "(kind == 'part' and '' or ARGV[6])")}
 return 1`;
 
 /** Puts what waits in front of all that waits, and tells it of the whole job that is given. 1, or 0 when it does not wait. */
@@ -79,7 +84,8 @@ redis.call('XADD', prefix .. 'events', 'MAXLEN', '~', 10000, '*', 'type', 'remov
 redis.call('DEL', key)
 redis.call('ZREM', prefix .. 'all', id)
 redis.call('HINCRBY', prefix .. 'ended', ARGV[3], -1)
-for i = 4, #ARGV do redis.call('DEL', prefix .. 'job:' .. ARGV[i]) end
+for by in string.gmatch(ARGV[4], '%S+') do redis.call('ZREM', prefix .. 'found-by', by .. ' ' .. id) end
+for i = 5, #ARGV do redis.call('DEL', prefix .. 'job:' .. ARGV[i]) end
 return 1`;
 
 /** Writes what accepting a job writes, and takes it back: fails where the memory is full, or the user may not. */
