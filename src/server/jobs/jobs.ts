@@ -83,7 +83,8 @@ export class Jobs {
       this.#refuseWhenClosing();
       this.#running.submitted();
       const accepted = await this.queue.enqueue({ ...job, id }, { keyed });
-      if (accepted.status !== "queued") this.#admission.leave(id);
+      if (accepted.status === "queued") this.#admission.submitted(id);
+      else this.#admission.leave(id);
       return accepted;
     } catch (error) {
       this.#admission.leave(id);

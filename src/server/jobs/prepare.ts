@@ -28,6 +28,9 @@ export interface Preparation {
   readonly label?: string;
 }
 
+/** Preparations that are remembered, for those who ask what became of one. */
+const MOST_REMEMBERED = 20;
+
 /** The work behind "Optimize model": download, conversion to a precision, and a first step as a trial. */
 export class Preparations {
   readonly #models: Models;
@@ -63,6 +66,7 @@ export class Preparations {
     const id = randomUUID();
     const stop = new AbortController();
     this.#all.set(id, { id, model: request.model, precision, status: "running", log: [] });
+    for (const old of [...this.#all.keys()].slice(0, -MOST_REMEMBERED)) this.#all.delete(old);
     const done = this.#run(id, { ...request, model: source }, stop.signal).finally(() => {
       this.#running = undefined;
     });

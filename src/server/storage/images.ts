@@ -37,12 +37,17 @@ export function folderStore(folder: string, { own = false }: { readonly own?: bo
 function counter(folder: string) {
   const sizes = new Map<string, number>();
   let total = 0;
+  let counting = true;
   const set = (key: string, size: number) => {
     total += size - (sizes.get(key) ?? 0);
-    sizes.set(key, size);
+    // One that is gone is remembered for as long as the count may still come to it.
+    if (size > 0 || counting) sizes.set(key, size);
+    else sizes.delete(key);
   };
   const countAll = async () => {
     for await (const { key, size } of filesOf(folder)) if (!sizes.has(key)) set(key, size);
+    counting = false;
+    for (const [key, size] of sizes) if (size === 0) sizes.delete(key);
   };
   void countAll().catch(() => {}); // a folder that cannot be read is told by whoever reads a picture of it
   return { set, total: () => total };
