@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { closeSync, createReadStream, openSync, readFileSync, readSync, statSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { sha256Later } from "../disk/file-hash.js";
 import { writeWholeSync } from "../disk/whole-file.js";
 import { DiffusionError } from "../errors.js";
 import { contentsFolder } from "./cache-root.js";
@@ -76,14 +77,6 @@ function keep(root: string, place: string, file: FoundFile, content: string): st
     // A cache that is shared read-only: the file is read again by the next process.
   }
   return content;
-}
-
-/** A piece takes a thread of the pool to read and this one about a millisecond to add. */
-async function sha256Later(path: string, signal?: AbortSignal): Promise<string> {
-  const hash = createHash("sha256");
-  const pieces = createReadStream(path, { highWaterMark: 2 ** 20, ...(signal && { signal }) });
-  for await (const piece of pieces) hash.update(piece as Buffer);
-  return hash.digest("hex");
 }
 
 function sha256(path: string): string {

@@ -1,7 +1,3 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
 import { DiffusionError, defaultUpscaler, hiresUpscalers } from "../../index.js";
 import { mentionedLoras, mentionedWords } from "../../options/mentions.js";
 import type { JobError } from "../queue/queue.js";
@@ -10,7 +6,7 @@ import { gridCells } from "../requests/grid.js";
 import type { NamedFile, StoredRequest } from "../requests/request.js";
 import type { Models } from "./models.js";
 import { resamplers } from "./upscalers.js";
-import { fileKinds, isFolder, notFound } from "./weight-files.js";
+import { fileKinds, notFound } from "./weight-files.js";
 
 type Named = Pick<NamedFile, "kind" | "name">;
 
@@ -68,7 +64,7 @@ const wordsOf = async (models: Models): Promise<readonly string[]> =>
 export async function namedFiles(request: StoredRequest, models: Models): Promise<readonly NamedFile[]> {
   const found = namedIn(request, await wordsOf(models)).map(async (named) => {
     const path = await pathOf(named, models).catch(() => undefined);
-    return path === undefined ? [] : [{ ...named, sha256: await contentHash(path) }];
+    return path === undefined ? [] : [{ ...named, sha256: await models.hashes.content(path) }];
   });
   return (await Promise.all(found)).flat();
 }
@@ -84,7 +80,7 @@ export async function lacking(request: StoredRequest, models: Models): Promise<J
     if (typeof path !== "string") return publicErrorOf(path);
     const wanted = request.files?.find((file) => file.kind === kind && file.name === name)?.sha256;
     // A word that only this worker has would be one to it alone.
-    const here = wanted || kind === "embed" ? await contentHash(path) : undefined;
+    const here = wanted || kind === "embed" ? await models.hashes.content(path) : undefined;
     if (here === wanted) continue;
     const { what, flag } = fileKinds[kind];
     return {
@@ -94,32 +90,4 @@ export async function lacking(request: StoredRequest, models: Models): Promise<J
     };
   }
   return undefined;
-}
-
-/** By path, size and time of change. */
-const hashes = new Map<string, Promise<string>>();
-
-/** SHA-256 of a file; of a folder, of the names and hashes of the configs and weights in it. */
-async function contentHash(path: string): Promise<string> {
-  if (!(await isFolder(path))) return fileHash(path);
-  const names = (await readdir(path)).filter((name) => /\.(json|safetensors|bin|ckpt|pt|pth)$/.test(name));
-  const lines = names.sort().map(async (name) => `${name} ${await fileHash(join(path, name))}\n`);
-  return createHash("sha256")
-    .update((await Promise.all(lines)).join(""))
-    .digest("hex");
-}
-
-async function fileHash(path: string): Promise<string> {
-  const { size, mtimeMs, ino } = await stat(path);
-  const key = JSON.stringify([path, size, mtimeMs, ino]);
-  const known = hashes.get(key);
-  if (known) return known;
-  const hashed = (async () => {
-    const hash = createHash("sha256");
-    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk);
-    return hash.digest("hex");
-  })();
-  hashes.set(key, hashed);
-  hashed.catch(() => hashes.delete(key));
-  return hashed;
 }
