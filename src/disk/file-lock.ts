@@ -1,9 +1,18 @@
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { writeWhole } from "./whole-file.js";
+
+/*
+ * Why not a library: proper-lockfile, the one that is kept and needs no compiler, locks by a folder that it touches now
+ * and then. A folder says nothing: not whose it is, nor where that server listens, which a second start has to tell. And
+ * it knows the living from the dead by the time of the last touch alone: a server that stands still (SIGSTOP, a machine
+ * asleep) loses its data folder to the next start, and writes on when it goes on. Locks of the system (flock, fcntl),
+ * which say both, need an addon of their own for each platform.
+ */
 
 /** The owner touches its lock this often, in milliseconds. */
 const HEARTBEAT = 1000;
@@ -56,7 +65,8 @@ export interface LockOwner {
 
 /**
  * Takes the lock at `path` for as long as this process has a use for it. What a killed process left behind is taken
- * over, 3 s after its last sign of life; a lock of another machine that may be dead is watched for up to 20 s.
+ * over, 3 s after its last sign of life; a lock of another machine that may be dead is watched for up to 20 s. A process
+ * of this machine that stands still keeps its lock: it will go on writing where it stopped.
  *
  * @throws what `refusal` makes of a living owner, at once
  */
@@ -66,6 +76,7 @@ export async function holdFileLock(path: string, refusal: (owner: LockOwner) => 
   let before: Seen | undefined;
   while (!(await create(path, mine))) {
     const seen = await look(path);
+    if (seen && isSame(seen.content)) throw refusal(ownerOf(seen.content));
     if (seen && !isAbandoned(seen)) {
       const beat = before?.content === seen.content && seen.touched > before.touched;
       if (beat || isAlive(seen.content)) throw refusal(ownerOf(seen.content));
@@ -79,7 +90,22 @@ export async function holdFileLock(path: string, refusal: (owner: LockOwner) => 
 /** The ids of locks that this process holds: its own number says nothing about them. */
 const heldHere = new Set<string>();
 
-const ownContent = (): string => JSON.stringify({ pid: process.pid, host: hostname(), id: randomUUID() });
+const ownContent = (): string =>
+  JSON.stringify({
+    ...{ pid: process.pid, host: hostname(), id: randomUUID() },
+    started: startOf(process.pid),
+  });
+
+/** When a process began, in ticks since the machine did: its number may have been another's before. Linux only. */
+function startOf(pid: number): string | undefined {
+  try {
+    // Behind the name, which may hold spaces and brackets: proc_pid_stat(5), fields 3 and 22.
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
+    return fields[0] === "Z" ? "ended" : fields[19]; // its parent has not looked yet
+  } catch {
+    return undefined;
+  }
+}
 
 function keepFresh(path: string, content: string): HeldLock {
   let mine = content;
@@ -196,18 +222,25 @@ function isAbandoned({ content, silence }: Seen): boolean {
   return silence > SILENCE || (silence > SILENCE_IF_DEAD && isDead(content));
 }
 
-function ownerOf(content: string): LockOwner & { readonly id?: string } {
+function ownerOf(content: string): LockOwner & { readonly id?: string; readonly started?: string } {
   try {
-    const { pid, host, id, about } = JSON.parse(content) as Record<string, unknown>;
+    const { pid, host, id, about, started } = JSON.parse(content) as Record<string, unknown>;
     return {
       ...(typeof pid === "number" && { pid }),
       ...(typeof host === "string" && { host }),
       ...(typeof id === "string" && { id }),
       ...(typeof about === "string" && { about }),
+      ...(typeof started === "string" && { started }),
     };
   } catch {
     return {};
   }
+}
+
+/** Whether the very process that took the lock is there, as far as that can be known; it may stand still. */
+function isSame(content: string): boolean {
+  const { pid, started } = ownerOf(content);
+  return started !== undefined && isAlive(content) && startOf(pid!) === started;
 }
 
 /** Whether the lock names a process of this machine that no longer runs. */
@@ -215,13 +248,14 @@ const isDead = (content: string): boolean => stateOf(content) === "dead";
 const isAlive = (content: string): boolean => stateOf(content) === "alive";
 
 function stateOf(content: string): "alive" | "dead" | "unknown" {
-  const { pid, host, id } = ownerOf(content);
+  const { pid, host, id, started } = ownerOf(content);
   if (pid === undefined || host !== hostname()) return "unknown";
   // In a container every process is number 1: an earlier one with our number is not us.
   if (pid === process.pid && id !== undefined) return heldHere.has(id) ? "alive" : "dead";
   try {
     process.kill(pid, 0);
-    return "alive";
+    const now = startOf(pid);
+    return started === undefined || now === undefined || now === started ? "alive" : "dead";
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return code === "ESRCH" ? "dead" : "alive"; // EPERM: another user's
