@@ -19,6 +19,8 @@ export interface Denoising {
   readonly restore?: (latents: Latents, evaluation: number) => Latents;
   /** Unit noise, as many numbers as the sample has, for schedulers that add some. */
   readonly noise: (sigmaFrom: number, sigmaTo: number) => Float32Array;
+  /** Draws what the step of an evaluation will ask of `noise`. @param answers numbers of the output for each of the sample */
+  readonly ahead?: (evaluation: number, answers: number) => Promise<void>;
   /** The evaluations that are run, of the scheduler's: from the first to before the last. Default all. */
   readonly range?: { readonly from: number; readonly to: number };
   readonly signal?: AbortSignal;
@@ -51,6 +53,7 @@ export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, La
     const answers = await predict(repeated(sample, rows.length), timestep, index);
     signal?.throwIfAborted();
     const output = guide(apart(answers));
+    await run.ahead?.(index, output.length / latents.data.length);
     latents = { shape: latents.shape, data: scheduler.step(output, index, latents.data, run.noise) };
     if (restore) latents = restore(latents, index);
     yield { evaluation: index, timestep, latents };

@@ -10,7 +10,7 @@ import { repainting } from "./inpainting.js";
 import type { Inputs } from "./inputs.js";
 import { decodeLatents, encodeImage, samplePosterior } from "./latent-space.js";
 import { fromLowResLatents } from "./latent-upscale.js";
-import { drawNoise } from "./noise.js";
+import { drawNoiseLater } from "./noise.js";
 import { outpaint } from "./outpainting.js";
 import { evaluationsOf, type Pass, schedulerFor } from "./passes.js";
 import { passesOf } from "./plan.js";
@@ -101,8 +101,9 @@ const shownBy =
 async function untouched(generation: Generation, image: Image, worked: Image = image): Promise<MakeImage> {
   const { loaded } = generation;
   const posterior = await timed(generation, "encode", () => encodeImage(loaded, worked));
+  const { signal } = generation.options;
   return async (_index, rng) => ({
-    latents: samplePosterior(loaded, posterior, drawNoise(rng, posterior.mean.shape)),
+    latents: samplePosterior(loaded, posterior, await drawNoiseLater(rng, posterior.mean.shape, signal)),
     image,
   });
 }

@@ -11,7 +11,7 @@ import { type Generation, timed } from "./generation.js";
 import type { GuidancePlan } from "./guidance.js";
 import { samplePosterior } from "./latent-space.js";
 import { type Loaded, vaeOf } from "./loaded.js";
-import { drawNoise } from "./noise.js";
+import { drawNoiseLater } from "./noise.js";
 import { type PrepareStart, pureNoise } from "./starts.js";
 
 /**
@@ -40,7 +40,7 @@ export async function fromLowResLatents(
   );
   options.onProgress({ type: "encode", what: "image", done: 1, total: 1 });
   return async (run) => {
-    const noise = drawNoise(run.rng, posterior.mean.shape);
+    const noise = await drawNoiseLater(run.rng, posterior.mean.shape, options.signal);
     const beside = enlarged(samplePosterior(loaded, posterior, noise));
     return { sample: await pureNoise(generation, size, run), beside };
   };

@@ -9,6 +9,16 @@ import type { WholeOptions } from "../options/resolved.js";
 export const drawNoise = (rng: Rng, [batch, height, width, channels]: readonly number[]): Float32Array =>
   fromNchw(rng.normal([batch!, channels!, height!, width!]), [batch!, height!, width!, channels!]);
 
+/** The same numbers, a piece at a time: others have the thread in between. @throws the signal's reason */
+export async function drawNoiseLater(
+  rng: Rng,
+  [batch, height, width, channels]: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
+  const planes = await patiently(rng, [batch!, channels!, height!, width!], signal);
+  return fromNchw(planes, [batch!, height!, width!, channels!]);
+}
+
 /**
  * The unit noise that image `index` begins with: the next draw of its generator, turned towards the variation's
  * seed, or drawn for another size and put in the middle; both as the web UI does (`modules/rng.py`).

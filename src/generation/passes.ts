@@ -28,11 +28,16 @@ export function evaluationsOf(planned: Planned, { timesteps }: Scheduler): numbe
   return to - from;
 }
 
-export function schedulerFor({ traits, options }: Planned, pass: Pass): Scheduler {
+/** @param shape of the sample, if not the pass' own */
+export function schedulerFor(
+  { traits, options }: Planned,
+  pass: Pass,
+  shape: readonly number[] = latentShape({ traits }, pass.size),
+): Scheduler {
   const { eta } = options;
   return options.createScheduler({
     ...stepsOf(pass, traits.guidanceEmbedding),
-    shape: latentShape({ traits }, pass.size),
+    shape,
     ...(eta !== undefined && { eta }),
   });
 }

@@ -13,7 +13,7 @@ import { batched } from "./conditioning.js";
 import { type Generation, timed } from "./generation.js";
 import { encodeImage, type Posterior, samplePosterior } from "./latent-space.js";
 import { latentShape, vaeOf } from "./loaded.js";
-import { drawNoise, firstNoise } from "./noise.js";
+import { drawNoiseLater, firstNoise } from "./noise.js";
 
 /** What the denoising of one image begins with. */
 export interface Start {
@@ -44,7 +44,7 @@ export async function fromNoise(generation: Generation, size: Size): Promise<Pre
     const asItIs = options.latents && options.denoisingStart !== undefined;
     return {
       sample: asItIs ? row(options.latents!, run.index) : await pureNoise(generation, size, run),
-      ...everything(run.rng),
+      ...(await everything(run.rng)),
     };
   };
 }
@@ -69,8 +69,8 @@ export async function fromImage(
   const posterior = await encoded(generation, () => encodeImage(generation.loaded, image));
   const everything = await fullMask(generation, size);
   const [, height, width] = latentShape(generation.loaded, size) as [number, number, number, number];
-  return (run) => {
-    const latents = sampled(generation, posterior, run.rng);
+  return async (run) => {
+    const latents = await sampled(generation, posterior, run.rng);
     const fits = latents.shape[1] === height && latents.shape[2] === width;
     const clean = fits ? latents : resizeValues(latents, { width, height }, "bilinear");
     return noised(generation, size, run, clean, everything);
@@ -92,11 +92,12 @@ async function noised(
   size: Size,
   run: ImageRun,
   clean: Latents,
-  everything: (rng: Rng) => { beside?: Values },
+  everything: (rng: Rng) => Promise<{ beside?: Values }>,
 ): Promise<Start> {
-  if (generation.options.denoisingStart !== undefined) return { sample: clean, ...everything(run.rng) };
+  if (generation.options.denoisingStart !== undefined)
+    return { sample: clean, ...(await everything(run.rng)) };
   const noise = await noiseFor(generation, size, run);
-  return { sample: withNoise(clean, noise, run), ...everything(run.rng) };
+  return { sample: withNoise(clean, noise, run), ...(await everything(run.rng)) };
 }
 
 /** InstructPix2Pix: from noise, beside the image, which is taken at its posterior's mean and not scaled. */
@@ -148,9 +149,9 @@ export async function fromMasked(generation: Generation, masked: Masked): Promis
   const left = maskedImage(imagesToValues([image]), mask);
   const rest = seesMask ? await encoded(generation, () => vaeOf(loaded).encode(left)) : undefined;
   return async (run) => {
-    const original = whole && sampled(generation, whole, run.rng);
+    const original = whole && (await sampled(generation, whole, run.rng));
     const noise = await noiseFor(generation, image, run);
-    const beneath = drawNoise(run.rng, shape);
+    const beneath = await drawNoiseLater(run.rng, shape, generation.options.signal);
     const clean = original && withContent(original, noise, cells, content);
     return {
       sample:
@@ -184,15 +185,18 @@ function withContent(
 }
 
 /** What an inpainting model sees where nothing is kept: a mask of ones, and the latents of mid grey. */
-async function fullMask(generation: Generation, size: Size): Promise<(rng: Rng) => { beside?: Values }> {
+async function fullMask(
+  generation: Generation,
+  size: Size,
+): Promise<(rng: Rng) => Promise<{ beside?: Values }>> {
   const { loaded } = generation;
-  if (loaded.traits.sees !== "mask") return () => ({});
+  if (loaded.traits.sees !== "mask") return async () => ({});
   const { width, height } = size;
   const grey = { shape: [1, height, width, 3], data: new Float32Array(height * width * 3) };
   const posterior = await encoded(generation, () => vaeOf(loaded).encode(grey));
   const [, rows, columns] = latentShape(loaded, size) as [number, number, number, number];
   const ones = { shape: [1, rows, columns, 1], data: new Float32Array(rows * columns).fill(1) };
-  return (rng) => ({ beside: concatChannels([ones, sampled(generation, posterior, rng)]) });
+  return async (rng) => ({ beside: concatChannels([ones, await sampled(generation, posterior, rng)]) });
 }
 
 const encoded = async (generation: Generation, encode: () => Promise<Posterior>): Promise<Posterior> => {
@@ -201,8 +205,8 @@ const encoded = async (generation: Generation, encode: () => Promise<Posterior>)
   return posterior;
 };
 
-const sampled = ({ loaded }: Generation, posterior: Posterior, rng: Rng): Latents =>
-  samplePosterior(loaded, posterior, drawNoise(rng, posterior.mean.shape));
+const sampled = async ({ loaded, options }: Generation, posterior: Posterior, rng: Rng): Promise<Latents> =>
+  samplePosterior(loaded, posterior, await drawNoiseLater(rng, posterior.mean.shape, options.signal));
 
 /** The unit noise of the image. */
 async function noiseFor(

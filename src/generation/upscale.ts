@@ -10,7 +10,7 @@ import type { SchedulerConfig } from "../schedulers/config.js";
 import { createScheduler } from "../schedulers/scheduler.js";
 import type { Predict } from "./denoise.js";
 import type { Generation } from "./generation.js";
-import { drawNoise } from "./noise.js";
+import { drawNoiseLater } from "./noise.js";
 import { type PrepareStart, pureNoise } from "./starts.js";
 
 /**
@@ -21,19 +21,23 @@ import { type PrepareStart, pureNoise } from "./starts.js";
  */
 export function fromLowRes(generation: Generation, image: Image, size: Size): PrepareStart {
   const { model } = generation.loaded;
-  const upscaling = generation.options.upscaling!;
+  const { filter } = generation.options.upscaling!;
   const cells = { width: size.width / model.factor, height: size.height / model.factor };
-  const clean = imagesToValues([resize(image, cells, upscaling.filter)]);
+  const clean = imagesToValues([resize(image, cells, filter)]);
   return async (run) => {
-    const beside = noised(model, clean, upscaling, run.rng);
+    const beside = await noised(generation, clean, run.rng);
     return { sample: await pureNoise(generation, size, run), beside };
   };
 }
 
-function noised(model: Model, clean: Values, { noiseLevel }: Upscaling, rng: Rng): Values {
+async function noised({ loaded, options }: Generation, clean: Values, rng: Rng): Promise<Values> {
+  const { noiseLevel } = options.upscaling!;
   if (noiseLevel === undefined) return clean;
-  const scheduler = { _class_name: "DDPMScheduler", ...model.source.lowResScheduler } as SchedulerConfig;
-  const noise = drawNoise(rng, clean.shape);
+  const scheduler = {
+    _class_name: "DDPMScheduler",
+    ...loaded.model.source.lowResScheduler,
+  } as SchedulerConfig;
+  const noise = await drawNoiseLater(rng, clean.shape, options.signal);
   const { addNoise } = createScheduler(scheduler, { timesteps: [noiseLevel] });
   return { shape: clean.shape, data: addNoise(clean.data, noise, 0) };
 }

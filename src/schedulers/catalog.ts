@@ -56,5 +56,9 @@ export function samplerPair(choice: string | SamplerPair): SamplerPair {
 /** Whether each step but the last of a configured scheduler evaluates the network twice. */
 export const isSecondOrder = (config: SchedulerConfig): boolean => ruleOf(config).calls === "2N - 1";
 
+/** Whether what the network says decides about the next steps of a configured scheduler. */
+export const findsItsSteps = (config: SchedulerConfig): boolean =>
+  ruleOf(config).calls === "found on the way";
+
 /** Whether `eta` means something to a configured scheduler. */
 export const takesEta = (config: SchedulerConfig): boolean => ruleOf(config).takesEta ?? false;

@@ -3,7 +3,6 @@ import type { Redis } from "ioredis";
 import { imageKeys } from "../pictures.js";
 import { hasEnded } from "../queue.js";
 import type { RecordedJob } from "./recorded.js";
-import type { JobRecord } from "./records.js";
 
 /*
  * `found-by` is a sorted set of "<what> <id>" whose members all have the score 0, so that Redis keeps them in the order
@@ -60,7 +59,7 @@ const PAGE = 500;
 export function foundRecords(
   redis: Redis,
   prefix: string,
-  read: (id: string) => Promise<JobRecord | undefined>,
+  read: (id: string) => Promise<{ readonly job: RecordedJob } | undefined>,
 ) {
   /**
    * Enters what processes of an earlier version have made, once for each process: it may have been started beside them.
@@ -86,7 +85,7 @@ export function foundRecords(
       );
       for (const [i, { id, place }] of entries.entries()) {
         const [status, findable] = states[i]!;
-        const ended = status === null ? true : hasEnded({ status: status as JobRecord["job"]["status"] });
+        const ended = status === null ? true : hasEnded({ status: status as RecordedJob["status"] });
         if (status !== findable) {
           const record = await read(id);
           if (record) await redis.eval(enter, 1, prefix, prefix, id, record.job.status, foundBy(record.job));
