@@ -2,9 +2,10 @@ import { type ChildProcess, fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { nodeArguments, packageFolder, pathOf } from "../../disk/package.js";
+import type { Size } from "../../image/image.js";
 import { Refusal } from "../refusal.js";
 import type { Limits } from "../requests/limits.js";
-import type { Answer, Question } from "./messages.js";
+import { type Answer, type Question, tooManyPixels } from "./messages.js";
 import type { Given, PictureTasks, Plain } from "./pictures.js";
 
 export type { Plain };
@@ -15,6 +16,13 @@ type Made<N extends Name> = Awaited<ReturnType<PictureTasks[N]>>["result"];
 
 /** The pictures that one request brings: decoded one by one, and bounded together. */
 export interface ForeignPictures {
+  /**
+   * Looks at what the headers of all that a request brings say together, before the first is decoded: what is too much
+   * is refused at once, and not after as many of them as there is room for.
+   *
+   * @throws Refusal 400 TOO_LARGE
+   */
+  checkSizes(all: readonly (() => Uint8Array)[]): Promise<void>;
   /** @throws Refusal and DiffusionError for what is no picture, or too large a one */
   make<N extends Name>(
     name: N,
@@ -67,6 +75,16 @@ export class Foreign {
     // One of a request is in line at a time, so that others come in between.
     let before: Promise<unknown> = Promise.resolve();
     return {
+      checkSizes: async (all) => {
+        if (all.length * most <= left) return;
+        let sum = 0;
+        for (const bytes of all) {
+          const { result } = await this.#inTurn("size", { bytes: bytes(), most, left });
+          const { width, height } = result as Size;
+          sum += width * height;
+          if (sum > left) throw tooManyPixels();
+        }
+      },
       make: (name, bytes, ...[asked]) => {
         const made = before.then(async () => {
           const { result, pixels } = await this.#inTurn(name, { bytes, most, left, ...asked });

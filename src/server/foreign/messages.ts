@@ -1,3 +1,5 @@
+import { Refusal } from "../refusal.js";
+
 /** What the server asks the process that decodes. */
 export interface Question {
   readonly id: number;
@@ -16,3 +18,9 @@ export type Answer = { readonly id: number } & (
       };
     }
 );
+
+/** Of the pictures of a request together; either side may find it out. */
+export const tooManyPixels = (): Refusal =>
+  new Refusal(400, "TOO_LARGE", "the pictures of this request have too many pixels together", {
+    hint: "send fewer, or smaller ones",
+  });

@@ -3,8 +3,8 @@ import type { Image, Size } from "../../image/image.js";
 import { readImageTexts } from "../../image/parameters-text.js";
 import { encodePng } from "../../image/png.js";
 import { readImage } from "../../image/read.js";
-import { Refusal } from "../refusal.js";
 import { type ControlMap, controlMap } from "./control-maps.js";
+import { tooManyPixels } from "./messages.js";
 
 /** A picture as it came, and what may be decoded of it. */
 export interface Given {
@@ -41,6 +41,10 @@ export const pictureTasks = {
     }),
   control: ({ map, ...given }: Given & { readonly map: ControlMap }) =>
     made(given, (image) => controlMap(image, map, given.most)),
+  /** As its header says it; 0 x 0 for what cannot be read, which is told where it is decoded. */
+  async size({ bytes }: Given): Promise<{ result: Size; pixels: number }> {
+    return { result: await sizeOf(bytes), pixels: 0 };
+  },
   /** Texts of a picture that can be decoded; others are refused, whatever they carry. */
   async texts(given: Given) {
     const { width, height } = await decoded(given);
@@ -62,15 +66,17 @@ async function made(given: Given, make: (image: Image) => Image | undefined) {
   return { result: { width, height, png: encodePng(result) }, pixels };
 }
 
+async function sizeOf(bytes: Uint8Array): Promise<Size> {
+  const { width = 0, height = 0 } = await sharp(bytes, { limitInputPixels: false })
+    .metadata()
+    .catch(() => ({ width: 0, height: 0 }));
+  return { width, height };
+}
+
 /** Sizes first, pixels after. */
 async function decoded({ bytes, most, left }: Given): Promise<Image> {
-  const { width, height } = await sharp(bytes, { limitInputPixels: false })
-    .metadata()
-    .catch(() => ({ width: 0, height: 0 })); // what cannot be read is told below
-  if (width * height > left && width * height <= most)
-    throw new Refusal(400, "TOO_LARGE", "the pictures of this request have too many pixels together", {
-      hint: "send fewer, or smaller ones",
-    });
+  const { width, height } = await sizeOf(bytes);
+  if (width * height > left && width * height <= most) throw tooManyPixels();
   return readImage(bytes, { maxPixels: Math.min(most, left) });
 }
 

@@ -157,6 +157,13 @@ export async function acceptGenerate(
     if (one.scheduler !== undefined) checkScheduler(one.scheduler);
   }
   checkCounts(stored, limits);
+  const brought = [image, ...(several ?? []), mask, ...(controlnet ?? []).map((control) => control.image)];
+  const seen = (ipAdapter ?? []).flatMap((prompt) => prompt.image);
+  await pictures.checkSizes(
+    [...brought, ...seen].flatMap((given) =>
+      given === undefined || isPlain(given) ? [] : [() => bytesOf(given)],
+    ),
+  );
   const made = new Map<string, Plain>();
   const take = async (given: Picture): Promise<Taken> => {
     const plain = await plainOf(given, pictures);
@@ -204,9 +211,12 @@ async function inOrder<T, Result>(all: readonly T[], work: (one: T) => Promise<R
 }
 
 export async function plainOf(given: Picture, pictures: ForeignPictures): Promise<Plain> {
-  if (typeof given !== "string" && "png" in given) return given;
-  return pictures.make("plain", typeof given === "string" ? decodeBase64(given) : given);
+  return isPlain(given) ? given : pictures.make("plain", bytesOf(given));
 }
+
+const isPlain = (given: Picture): given is Plain => typeof given !== "string" && "png" in given;
+const bytesOf = (given: string | Uint8Array): Uint8Array =>
+  typeof given === "string" ? decodeBase64(given) : given;
 
 /** Stores the pictures of a job that has been found good. */
 export async function kept(
