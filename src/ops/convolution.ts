@@ -31,6 +31,8 @@ const im2colLimits = {
   direct: { mostPixels: 16 * 16, leastWeights: 512 * 512 },
   indirect: { mostPixels: 64 * 64, leastWeights: 256 * 256 },
 };
+/** At stride 2, Conv2D orders its kernel at each run, which is slow when this does not fit the cache. */
+const STRIDED_LEAST_WEIGHTS = 1024 * 1024;
 
 interface Writing {
   readonly w: NodeWriter;
@@ -90,8 +92,10 @@ function inOneForm(place: Place, isTransformable: boolean): Node {
   if (small) return ofEnlarged(place, small);
   if (isTransformable && suitsWinograd(shape, input, directConvolution)) return byWinograd(place);
   const { mostPixels, leastWeights } = im2colLimits[directConvolution ? "direct" : "indirect"];
-  const isDeep = input * output >= leastWeights && shape[1]! * shape[2]! <= mostPixels;
-  if (stride === 1 ? isDeep : stride === 2 && !directConvolution) return byIm2col(place);
+  const isSmall = shape[1]! * shape[2]! <= mostPixels;
+  if (stride === 1 && isSmall && input * output >= leastWeights) return byIm2col(place);
+  if (stride === 2 && (!directConvolution || (isSmall && input * output >= STRIDED_LEAST_WEIGHTS)))
+    return byIm2col(place);
   return directly(place, directConvolution);
 }
 

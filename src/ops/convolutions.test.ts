@@ -125,6 +125,12 @@ test.each([
   },
 );
 
+test("a large kernel at stride 2 is one product, also where Conv2D is fast", () => {
+  const { got, want, ops } = convolve([1, 4, 4, 1024], 1024, { stride: 2 });
+  expect(ops).not.toContain("Conv2D");
+  expect(got).toBeCloseTo32(want, { abs: 1e-4, rel: 1e-5 });
+});
+
 /** In functions that XLA compiles. */
 test.each([
   [[2, 16, 16, 128], 96, {}], // all tiles at once

@@ -157,7 +157,7 @@ function products({ w, tensors, options }: Writing) {
 
 /**
  * Products of few rows with a matrix whose rows lie a multiple of 4 KB apart: what is read of it for one block evicts
- * itself from the cache. They take the matrix transposed (bench/NOTES.md).
+ * itself from the cache. Without AVX-512 they take the matrix transposed; with it, that is slower (bench/NOTES.md).
  */
 const TRANSPOSED_MOST_ROWS = 256;
 const ALIASED_COLUMNS = 1024;
@@ -169,8 +169,9 @@ function matrixFor(
   rows: Node,
 ): { matrix: Node; isTransposed: boolean } {
   const [input, output] = weight.shape as [number, number];
+  const { compute, directConvolution } = options;
   const isAliased = output % ALIASED_COLUMNS === 0 && rows.shape[0]! <= TRANSPOSED_MOST_ROWS;
-  const isTransposed = isWeight(weight) && isAliased && options.compute === "DT_FLOAT";
+  const isTransposed = isWeight(weight) && isAliased && compute === "DT_FLOAT" && !directConvolution;
   const form = isTransposed
     ? ({ layout: "rows", shape: [output, input] } as const)
     : ({ layout: "matrix", shape: [input, output] } as const);

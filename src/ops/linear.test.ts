@@ -12,15 +12,16 @@ const native = loadNative();
 const folder = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Products of few rows with matrices whose rows lie a multiple of 4 KB apart take them transposed. */
+/** Without AVX-512, products of few rows with matrices whose rows lie a multiple of 4 KB apart take them transposed. */
 test.each([
-  [77, 1024, false, true],
-  [77, 1024, true, true],
-  [300, 1024, false, false],
-  [77, 1000, false, false],
+  { rows: 77, output: 1024, gelu: false, directConvolution: false, isTransposed: true },
+  { rows: 77, output: 1024, gelu: true, directConvolution: false, isTransposed: true },
+  { rows: 77, output: 1024, gelu: true, directConvolution: true, isTransposed: false },
+  { rows: 300, output: 1024, gelu: false, directConvolution: false, isTransposed: false },
+  { rows: 77, output: 1000, gelu: false, directConvolution: false, isTransposed: false },
 ])(
-  "%i rows times 24x%i, with GELU: %s, is tfjs's product; transposed: %s",
-  (rows, output, gelu, isTransposed) => {
+  "$rows rows times 24x$output, with GELU: $gelu, AVX-512: $directConvolution, is tfjs's product; transposed: $isTransposed",
+  ({ rows, output, gelu, directConvolution, isTransposed }) => {
     const input = 24;
     // GEGLU's weight: two matrices beside each other, of which the second is used.
     const stored = [2 * output, input];
@@ -31,11 +32,11 @@ test.each([
     const graph = graphOps({
       compute: "DT_FLOAT",
       fused: { layerNorm: true, swish: true, linearGelu: true, functions: false },
-      directConvolution: true,
+      directConvolution,
       weightValues: (_, view) => bias.slice(...view.columns!),
       weightFile(_, view) {
         layouts.push(view.layout);
-        const path = join(folder, `${rows}-${output}-${gelu}`);
+        const path = join(folder, `${rows}-${output}-${gelu}-${directConvolution}`);
         const values = toTensorFlow(weight, stored, view);
         writeFileSync(path, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
         return { path, type: "DT_FLOAT" };
