@@ -53,6 +53,11 @@ test("upscaling: two parts side by side", { timeout: 5 * minutes }, async () => 
   expect(await sizeOf("upscaling.webp")).toMatchObject({ width: 904, height: 448, format: "webp" });
 });
 
+test("outpainting: ten pictures, each with two ways to carry it on", { timeout: 15 * minutes }, async () => {
+  await run("outpainting.ts", join(work, "outpainting.webp"), "2");
+  expect(await sizeOf("outpainting.webp")).toMatchObject({ width: 1008, height: 624, format: "webp" });
+});
+
 test("appearing: an animation, the last picture of which stays", { timeout: 5 * minutes }, async () => {
   await run("appearing.ts", join(work, "appearing.webp"), "3");
   const { pages, delay } = await sharp(join(work, "appearing.webp")).metadata();
