@@ -40,6 +40,12 @@ export const maskedContents = ["original", "fill", "noise", "nothing"] as const;
 /** What a masked part starts as: the image itself, its colours blurred, noise, or zeros. */
 export type MaskedContent = (typeof maskedContents)[number];
 
+/** Where none is given: the share of the steps that are run on a picture. Outpainting goes on with what stands at the edge. */
+export const usualStrengths = {
+  ...{ image: 0.8, refiner: 0.3, inpaint: 1 },
+  ...{ outpaint: 0.7, outpaintWithoutMask: 0.85 },
+} as const;
+
 export const outputs = ["image", "latents"] as const;
 export type Output = (typeof outputs)[number];
 

@@ -7,7 +7,7 @@ import type { SchedulerConfig } from "../schedulers/config.js";
 import type { SamplerPair } from "../schedulers/names.js";
 import { schedulerConfig } from "../schedulers/scheduler.js";
 import { type WildcardLists, wildcards } from "../text/wildcards.js";
-import { maskedContents } from "./choices.js";
+import { maskedContents, usualStrengths } from "./choices.js";
 import { refuseContradictions } from "./contradictions.js";
 import type { IpAdapterInput } from "./control-options.js";
 import { usualGuidance, usualSteps, withGenerationDefaults } from "./generation-defaults.js";
@@ -144,9 +144,10 @@ const upscalingOf = ({ noiseLevel, tiles }: GenerateOptions, model: ModelTraits)
  * come that the edge would cut off; a model that sees the mask needs less freedom for it.
  */
 function defaultStrength(mode: Mode, { sees, isRefiner }: ModelTraits): number {
-  if (isRefiner && mode === "img2img") return 0.3; // diffusers'
-  if (mode === "outpaint") return sees === "mask" ? 0.7 : 0.85;
-  return mode === "inpaint" ? 1 : 0.8;
+  const usual = usualStrengths;
+  if (isRefiner && mode === "img2img") return usual.refiner; // diffusers'
+  if (mode === "outpaint") return sees === "mask" ? usual.outpaint : usual.outpaintWithoutMask;
+  return mode === "inpaint" ? usual.inpaint : usual.image;
 }
 
 function promptsOf(options: GenerateOptions, { hasText }: ModelTraits) {

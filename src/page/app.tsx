@@ -10,7 +10,7 @@ import { HeaderTools } from "./keys/header-tools.js";
 import { ModelsTab } from "./models/models-tab.js";
 import { go, note, openTab } from "./navigation.js";
 import { OptimizeTab } from "./optimize-tab.js";
-import { partName } from "./progress-words.js";
+import { phaseInWords } from "./progress-words.js";
 import { restorePicture } from "./restored-picture.js";
 import { type Look, look, useStore, useWords } from "./store.js";
 import { type Tab, tabs } from "./tabs.js";
@@ -120,7 +120,7 @@ function LoadingState() {
   return (
     <span class="grow loading" role="status">
       {t("loading")}: {loading.label}
-      {phase && phase.what !== "all" && ` (${partName(t, phase.what)})`}
+      {phaseInWords(t, phase)}
       <progress
         aria-label={t("loading")}
         {...(phase && phase.total > 1 && { max: phase.total, value: phase.done })}

@@ -28,7 +28,7 @@ export type AxisOption = (typeof numbers)[number] | (typeof texts)[number] | "sc
 /** What an axis may vary in a form. */
 export function axisOptions(mode: string): readonly AxisOption[] {
   if (mode === "unconditional") return ["steps", "seed", "scheduler"];
-  const takesStrength = mode === "image" || mode === "inpaint";
+  const takesStrength = mode === "image" || mode === "inpaint" || mode === "outpaint";
   const fitting = numbers.filter((option) => option !== "strength" || takesStrength);
   return [...fitting, "scheduler", ...texts];
 }

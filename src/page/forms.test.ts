@@ -77,10 +77,56 @@ describe.runIf(browserPresent)("what the forms hold", () => {
     expect(await number("Sampling steps").inputValue()).toBe("9");
   });
 
+  test("each form on a picture begins with the library's own strength, and keeps its own", async () => {
+    const { page } = opened;
+    const strength = number("Denoising strength");
+    const picture = { name: "x.png", mimeType: "image/png", buffer: Buffer.from(encodePng(grey(64, 64))) };
+    await opened.open("Image to image");
+    await page.locator(".picture-input input").setInputFiles(picture);
+    expect(await strength.inputValue()).toBe("0.8");
+    expect(await generate()).not.toHaveProperty("strength");
+    await strength.fill("0.3");
+    expect(await generate()).toMatchObject({ strength: 0.3 });
+    // A mask is painted anew from noise, not from what lies under it.
+    await opened.open("Inpaint");
+    expect(await strength.inputValue()).toBe("1");
+    await opened.open("Outpaint");
+    expect(await strength.inputValue()).toBe("0.7");
+    expect(await generate()).not.toHaveProperty("strength");
+    await strength.fill("0.5");
+    expect(await generate()).toMatchObject({ strength: 0.5, expand: { left: 64 } });
+    await opened.open("Image to image");
+    expect(await strength.inputValue()).toBe("0.3");
+    await page.getByRole("button", { name: "Remove picture" }).click();
+  });
+
   test("no scheduler is shown under a raw name", async () => {
     const labels = await labelled("Scheduler").locator("option").allTextContents();
     expect(labels.length).toBeGreaterThan(20);
     expect(labels.filter((label) => /_|^[a-z]{3,}$/.test(label))).toEqual([]);
+  });
+
+  test("a network that is loaded or prepared is called by what it is for", async () => {
+    const { page } = opened;
+    let phase = { what: "unet", done: 1, total: 4 };
+    await page.route("**/models", async (route) => {
+      const answer = await route.fetch();
+      const list = (await answer.json()) as { models: { state: object }[] };
+      list.models[0]!.state = { status: "loading", phase };
+      const preparation = { id: "x", name: "x", precision: "fp16", status: "running", log: [], phase };
+      await route.fulfill({ response: answer, json: { ...list, preparation } });
+    });
+    await opened.open("Models");
+    await page.getByText("loading (network that draws, 25 %)").waitFor();
+    phase = { what: "all", done: 1, total: 1 };
+    await expect.poll(() => page.locator("main").textContent()).not.toContain("loading (");
+    phase = { what: "unet", done: 1, total: 4 };
+    await opened.open("Optimize model");
+    await page.locator(".progress").getByText("network that draws", { exact: true }).waitFor();
+    await page.unroute("**/models");
+    await opened.open("Models");
+    await expect.poll(() => page.locator("main").textContent()).not.toContain("· loading");
+    await opened.open("Text to image");
   });
 
   test("a seed: -1 and nothing are drawn, what is none is refused in the field, a kept one is seen and thrown away by a dice", async () => {
@@ -126,6 +172,31 @@ describe.runIf(browserPresent)("what the forms hold", () => {
     await page.getByRole("button", { name: "Keep the shape" }).click();
     await page.getByRole("button", { name: "1:1", exact: true }).click();
     await opened.shot("sizes");
+  });
+
+  test("one shape is pressed at most, also of a model of 64 x 64, whose sides may be smaller", async () => {
+    const { page } = opened;
+    const model = labelled("Switch option");
+    const large = await model.inputValue();
+    await model.selectOption({ label: "tiny-sd1 CPU FP32" });
+    const pressed = page.locator(".shape[aria-pressed=true]");
+    await page.locator(".shape").nth(1).click();
+    for (const shape of await page.locator(".shape").all()) {
+      await shape.click();
+      expect(await pressed.allTextContents()).toEqual([await shape.textContent()]);
+      const [width, height] = (await shape.getAttribute("title"))!.split(" × ");
+      expect([await number("Width").inputValue(), await number("Height").inputValue()]).toEqual([
+        width,
+        height,
+      ]);
+      expect(await generate()).toMatchObject({ width: Number(width), height: Number(height) });
+    }
+    // What is typed is as free as what a button says.
+    await number("Height").fill("48");
+    await number("Height").blur();
+    expect(await number("Height").inputValue()).toBe("48");
+    await model.selectOption(large);
+    await page.getByRole("button", { name: "1:1", exact: true }).click();
   });
 
   test("messages go when their cause goes", async () => {

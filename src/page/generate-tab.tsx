@@ -30,6 +30,7 @@ import {
   type Sources,
   settings,
   sources,
+  usualStrength,
 } from "./settings.js";
 import { ModelSelect, Prompts, SettingsForm, useModel } from "./settings-form.js";
 import { useStore, useWords } from "./store.js";
@@ -88,11 +89,15 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
                 </>
               )}
               <ModelSelect mode={mode} />
-              {(mode === "image" || mode === "inpaint") && (
-                <>
-                  <ImageSize mode={mode} />
-                  <SettingSlider name="strength" min={0.05} max={1} step={0.05} />
-                </>
+              {(mode === "image" || mode === "inpaint") && <ImageSize mode={mode} />}
+              {takesPicture && (
+                <SettingSlider
+                  name="strength"
+                  min={0.05}
+                  max={1}
+                  step={0.05}
+                  otherwise={usualStrength(mode, model)}
+                />
               )}
               {mode === "inpaint" && <MaskSettings />}
               <SettingsForm mode={mode} />

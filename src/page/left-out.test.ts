@@ -72,5 +72,7 @@ test("options of a job that no form has are named, unless they are off", () => {
   expect(leftOutOfJob({ ...job, mask: { url: "" }, aestheticScore: 7 })).toEqual(["aestheticScore"]);
   const control = { model: "inpaint", image: { url: "" }, mask: { url: "" } };
   expect(leftOutOfJob({ ...job, controlnet: [control] })).toEqual(["controlnet.mask"]);
+  expect(leftOutOfJob({ ...job, strength: 0 })).toEqual(["strength"]);
+  expect(leftOutOfJob({ ...job, strength: 0.5 })).toEqual([]);
   expect(leftOutOfJob({ ...job, promptSyntax: "compel" })).toEqual(["promptSyntax"]);
 });

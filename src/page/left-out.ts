@@ -63,6 +63,8 @@ export function leftOutOfJob(request: GenerateView): readonly string[] {
     // Only pictures that are made or changed as a whole have fields for them.
     ...(request.mask || request.expand ? scores.filter((name) => says(request[name])) : []),
     ...(request.controlnet?.some(({ mask }) => mask) ? ["controlnet.mask"] : []),
+    // Nothing is drawn then; the forms leave a strength of 0 to the library.
+    ...(request.strength === 0 ? ["strength"] : []),
     // Prompts of the page have the web UI's weights.
     ...(request.promptSyntax === undefined || request.promptSyntax === "a1111" ? [] : ["promptSyntax"]),
   ];

@@ -3,6 +3,7 @@ import { models, refreshModels } from "./catalog.js";
 import { Radios, Select, TextField } from "./fields/fields.js";
 import { problemOf } from "./jobs.js";
 import { HubCard } from "./models/hub-card.js";
+import { partName } from "./progress-words.js";
 import { ask } from "./server.js";
 import { useStore, useWords } from "./store.js";
 
@@ -96,7 +97,7 @@ export function OptimizeTab() {
         </div>
         {busy && (
           <div class="progress">
-            <p class="hint">{phase?.what ?? ""}</p>
+            <p class="hint">{phase && partName(t, phase.what)}</p>
             <progress
               aria-label={t("progress")}
               {...(phase && phase.total > 0 && { max: phase.total, value: phase.done })}

@@ -92,6 +92,7 @@ export const pictureWords = {
   licence: ["Licence", "许可证"],
   licenceUnknown: ["none is named: look at the model's page", "未注明：请查看模型页面"],
   tags: ["Tags", "标签"],
+  onTheHub: ["Tags and licence on the hub", "Hub 上的标签与许可证"],
   otherOfHub: ["Another model of the hub", "Hub 上的其他模型"],
   scriptNote: [
     "The model was trained on English: words in this script mean little to it.",

@@ -31,6 +31,7 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
     ...plain,
     // What the request left to the model.
     steps: rest.steps ?? 0,
+    strength: rest.strength ?? 0,
     guidance: rest.guidance ?? 0,
     ...furtherOf((name) => rest[name]),
     variationStrength: strength,

@@ -4,6 +4,7 @@ import {
   maskedContents,
   resizeModes,
   rngNames,
+  usualStrengths,
 } from "../options/choices.js";
 import { type AxisSetting, axisOptions, type FurtherNumber, furtherNames, gridOf, noAxis } from "./axes.js";
 import { type Extent, fitted, isLarge } from "./fields/picture-fit.js";
@@ -52,6 +53,7 @@ export interface Settings extends Readonly<Record<FurtherNumber, number>> {
   /** The four factors of FreeU as they are typed; empty for none. */
   readonly freeu: string;
   readonly rng: (typeof rngNames)[number];
+  /** Of the steps, on pictures; 0 leaves it to the library. */
   readonly strength: number;
   /** Of image to image and inpainting; 0 is the picture's own. */
   readonly imageWidth: number;
@@ -116,7 +118,7 @@ const initial: Settings = {
   pagScale: 0,
   freeu: "",
   rng: rngNames[0],
-  strength: 0.75,
+  strength: 0,
   imageWidth: 0,
   imageHeight: 0,
   resizeMode: resizeModes[0],
@@ -147,6 +149,7 @@ export const settings = formStore(initial, [
   "count",
   "variationStrength",
   "variationSeed",
+  "strength",
 ]);
 
 /** The pictures that the forms work on, as data: URLs; too large to remember. */
@@ -178,6 +181,13 @@ export const isCloseUp = (
   source: Sources,
   model: Pick<ModelView, "size" | "factor"> | undefined,
 ): boolean => form.onlyMasked || broughtTo(source, model) !== undefined;
+
+/** The strength of a picture's form where none is chosen. */
+export function usualStrength(mode: Mode, model: Pick<ModelView, "kind" | "isRefiner"> | undefined): number {
+  if (mode === "inpaint") return usualStrengths.inpaint;
+  if (mode !== "outpaint") return model?.isRefiner ? usualStrengths.refiner : usualStrengths.image;
+  return model?.kind === "inpainting" ? usualStrengths.outpaint : usualStrengths.outpaintWithoutMask;
+}
 
 /** What a form is sent with beside its settings. */
 export interface Sent {
@@ -220,7 +230,8 @@ export function requestOf(mode: Mode, form: Settings, source: Sources, { model, 
     ...(form.pagScale > 0 && { pag: { scale: form.pagScale } }),
     ...(form.freeu.trim() && { freeu: freeuOf(form.freeu) }),
   };
-  const { strength, maskBlur, maskedContent, padding, left, right, top, bottom } = form;
+  const { maskBlur, maskedContent, padding, left, right, top, bottom } = form;
+  const strength = form.strength > 0 && { strength: form.strength };
   switch (mode) {
     case "text":
       return { ...text, ...size, ...refinerOf(form, model), ...(form.hires && { hires: hiresOf(form) }) };
@@ -229,7 +240,8 @@ export function requestOf(mode: Mode, form: Settings, source: Sources, { model, 
         ...text,
         ...resizedTo(form, broughtTo(source, model)),
         ...(model?.isRefiner && scoresOf(form)),
-        ...{ image, strength },
+        ...strength,
+        image,
       };
     case "inpaint":
       return {
@@ -237,14 +249,14 @@ export function requestOf(mode: Mode, form: Settings, source: Sources, { model, 
         ...resizedTo(form),
         image,
         mask,
-        strength,
+        ...strength,
         maskBlur,
         // A soft mask starts from the image itself.
         ...(form.softMask ? { softMask: true } : { maskedContent }),
         ...(isCloseUp(form, source, model) && { onlyMasked: { padding } }),
       };
     case "outpaint":
-      return { ...text, image, expand: { left, right, top, bottom } };
+      return { ...text, ...strength, image, expand: { left, right, top, bottom } };
   }
 }
 

@@ -4,6 +4,7 @@ import { useModel } from "../settings-form.js";
 import { useStore, useWords } from "../store.js";
 import type { Word } from "../words.js";
 import { NumberField, Select } from "./fields.js";
+import { sideRange } from "./picture-fit.js";
 
 const change = (changes: Partial<Settings>) => settings.update(changes);
 
@@ -31,7 +32,7 @@ export function ImageSize({ mode }: { readonly mode: "image" | "inpaint" }) {
     if (brought) return brought[side];
     return mode === "inpaint" ? pixels : Math.max(factor, pixels - (pixels % factor));
   };
-  const range = { min: 64, max: 2048, step: factor };
+  const range = sideRange(model);
   return (
     <div class="grid">
       <NumberField

@@ -34,7 +34,8 @@ export type Shape = (typeof shapes)[number];
 /** A shape in about as many pixels as the model was trained on: sides that networks halve without a rest are preferred. */
 export function sizeOfShape(shape: Shape, { size, factor }: Drawn = unknownModel): Extent {
   const [across, down] = shape.split(":").map(Number) as [number, number];
-  const step = factor * (size >= 512 ? 8 : 4);
+  const most = Math.min(size >= 512 ? 8 : 4, size / factor / 8);
+  const step = factor * Math.max(1, Math.floor(most));
   const ratio = across / down;
   let best = fitted({ width: across, height: down }, { size, factor });
   let least = Number.POSITIVE_INFINITY;
@@ -45,6 +46,31 @@ export function sizeOfShape(shape: Shape, { size, factor }: Drawn = unknownModel
     if (pixels > 0.7 && pixels < 1.2 && cost < least) [best, least] = [{ width, height }, cost];
   }
   return best;
+}
+
+/** What sides can be typed; small models are drawn with sides below 64. */
+export const sideRange = ({ size, factor }: Drawn = unknownModel) => ({
+  min: Math.min(64, factor * Math.ceil(size / 2 / factor)),
+  max: 2048,
+  step: factor,
+});
+
+export interface OfferedShape extends Extent {
+  readonly shape: Shape;
+}
+
+/** The shapes with their sizes; where a small model's sides make two of them one size, only the nearer one is offered. */
+export function offeredShapes(model: Drawn = unknownModel): readonly OfferedShape[] {
+  const all = shapes.map((shape) => ({ shape, ...sizeOfShape(shape, model) }));
+  const distance = ({ shape, width, height }: OfferedShape) => {
+    const [across, down] = shape.split(":").map(Number) as [number, number];
+    return Math.abs(Math.log((width * down) / (height * across)));
+  };
+  const isNearest = (one: OfferedShape) =>
+    all
+      .filter(({ width, height }) => width === one.width && height === one.height)
+      .every((other) => distance(one) <= distance(other));
+  return all.filter(isNearest);
 }
 
 /** "3:2" where two small numbers say it, else "1.46:1". */

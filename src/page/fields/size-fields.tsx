@@ -3,7 +3,7 @@ import { useRef } from "preact/hooks";
 import { type Settings, settings } from "../settings.js";
 import { useStore, useWords } from "../store.js";
 import { NumberField } from "./fields.js";
-import { type Drawn, type Extent, excess, shapeName, shapes, sizeOfShape } from "./picture-fit.js";
+import { type Drawn, type Extent, excess, offeredShapes, shapeName, sideRange } from "./picture-fit.js";
 
 const change = (changes: Partial<Settings>) => settings.update(changes);
 
@@ -15,7 +15,7 @@ export function SizeFields({ model, usual }: { readonly model: Drawn; readonly u
   /** What is kept while the lock is shut, whatever is rounded on the way. */
   const ratio = useRef(size.width / size.height);
   if (!form.lockShape) ratio.current = size.width / size.height;
-  const range = { min: 64, max: 2048, step: model.factor };
+  const range = sideRange(model);
   const rounded = (pixels: number) =>
     Math.min(range.max, Math.max(range.min, Math.round(pixels / model.factor) * model.factor));
   const set = (side: keyof Extent, pixels: number) => {
@@ -29,8 +29,7 @@ export function SizeFields({ model, usual }: { readonly model: Drawn; readonly u
     <fieldset class="size-fields">
       <legend>{t("shapes")}</legend>
       <div class="row shapes">
-        {shapes.map((shape) => {
-          const wanted = sizeOfShape(shape, model);
+        {offeredShapes(model).map(({ shape, ...wanted }) => {
           const [across, down] = shape.split(":").map(Number) as [number, number];
           return (
             <button

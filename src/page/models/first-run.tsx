@@ -76,6 +76,7 @@ export function FirstRun() {
               <small class="hint">
                 {t("toDownload", size)} · {t("inMemory", memory, side)} · {t("licence")}: {licence}
               </small>
+              <OnTheHub name={name} />
             </div>
             <button
               type="button"
@@ -102,6 +103,18 @@ export function FirstRun() {
           <Download /> {t("download1")}
         </button>
       </form>
+    </details>
+  );
+}
+
+/** Tags and licence as the hub has them today, asked for only by who opens it. */
+function OnTheHub({ name }: { readonly name: string }) {
+  const t = useWords();
+  const [open, setOpen] = useState(false);
+  return (
+    <details onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary aria-label={`${t("onTheHub")}: ${name}`}>{t("onTheHub")}</summary>
+      {open && <HubCard name={name} />}
     </details>
   );
 }

@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { models, refreshModels } from "../catalog.js";
 import { problemOf } from "../jobs.js";
+import { phaseInWords } from "../progress-words.js";
 import { ask, type ModelView } from "../server.js";
 import { type Translate, useStore, useWords } from "../store.js";
 import { FirstRun } from "./first-run.js";
@@ -88,8 +89,5 @@ const kindWords = {
 
 function stateOf(t: Translate, { state }: ModelView): string {
   const word = { idle: "idle", loading: "loadingState", ready: "ready", failed: "failed" } as const;
-  const { phase } = state;
-  return phase
-    ? `${t(word[state.status])} (${phase.what} ${phase.done} / ${phase.total})`
-    : t(word[state.status]);
+  return t(word[state.status]) + phaseInWords(t, state.phase);
 }

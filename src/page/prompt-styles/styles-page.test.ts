@@ -30,6 +30,11 @@ describe.runIf(browserPresent)("styles, wildcards, LoRAs and models on the page"
         tags: ["diffusers", "text-to-image", "license:other", "region:us"],
         card: { license: "other", license_name: "my-licence", license_link: "https://example.org/licence" },
       },
+      "SimianLuo/LCM_Dreamshaper_v7": {
+        files: {},
+        tags: ["text-to-image", "license:mit", "region:us"],
+        card: { license: "mit" },
+      },
       "somebody/gated": { files: {}, gated: true, tags: ["license:mit"] },
     });
     process.env.HF_ENDPOINT = hub.url;
@@ -130,6 +135,12 @@ describe.runIf(browserPresent)("styles, wildcards, LoRAs and models on the page"
       .getByText("2.1 GB to download · about 4 GB of memory at 512 × 512 · Licence: CreativeML OpenRAIL-M")
       .waitFor();
     expect(await page.getByRole("button", { name: /^Download and prepare: / }).count()).toBe(3);
+    // The hub is asked only about the one that is opened.
+    await page.locator("summary", { hasText: "Tags and licence on the hub" }).nth(1).click();
+    const suggested = page.getByRole("region", { name: "SimianLuo/LCM_Dreamshaper_v7" });
+    await suggested.getByText("Licence: mit").waitFor();
+    expect(await suggested.getByRole("listitem").allTextContents()).toEqual(["text-to-image"]);
+    expect(await page.locator(".hub-card").count()).toBe(1);
     await page.getByLabel("Another model of the hub").fill("somebody/paintings");
     const card = page.getByRole("region", { name: "somebody/paintings" });
     await card.getByText("Licence: my-licence").waitFor();
