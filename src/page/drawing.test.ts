@@ -1,3 +1,4 @@
+import type { Locator } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { encodePng } from "../index.js";
 import { grey } from "../server/fixture.js";
@@ -47,6 +48,33 @@ describe.runIf(browserPresent)("drawing on a picture", () => {
   };
   const press = (name: string) =>
     opened.page.getByRole("toolbar").getByRole("button", { name, exact: true }).click();
+
+  test("on a laptop the whole mask with its tools, or picture and prompt, are seen without scrolling", async () => {
+    await opened.open("Inpaint");
+    await take(256, 256);
+    await opened.page.getByText("Paint over what is to be drawn anew").waitFor();
+    await canvas().waitFor();
+    const bottom = async (of: Locator) => {
+      const { y, height } = (await of.boundingBox())!;
+      return y + height;
+    };
+    const button = (await opened.page.locator("form .actions").boundingBox())!;
+    expect(await bottom(canvas())).toBeLessThan(button.y);
+    const tools = opened.page.getByRole("toolbar", { name: "Tools for the mask" });
+    const rows = await tools
+      .getByRole("button")
+      .evaluateAll((all) => [
+        ...new Set(all.map((one) => (one as unknown as { offsetTop: number }).offsetTop)),
+      ]);
+    expect(rows).toHaveLength(1);
+    // Of image to image and upscaling, what is asked for.
+    await opened.open("Image to image");
+    expect(await bottom(opened.page.getByLabel("Prompt", { exact: true }))).toBeLessThan(button.y);
+    await opened.open("Upscale");
+    await opened.page.getByText("512 × 512", { exact: true }).waitFor();
+    expect(await bottom(opened.page.getByText("512 × 512", { exact: true }))).toBeLessThan(button.y);
+    await opened.shot("upscale-1366");
+  });
 
   test("edges are hard: a dab that is erased leaves nothing, and the right button paints nothing", async () => {
     await opened.open("Inpaint");

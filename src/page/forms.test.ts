@@ -119,13 +119,13 @@ describe.runIf(browserPresent)("what the forms hold", () => {
     await opened.open("Models");
     await page.getByText("loading (network that draws, 25 %)").waitFor();
     phase = { what: "all", done: 1, total: 1 };
-    await expect.poll(() => page.locator("main").textContent()).not.toContain("loading (");
+    await page.getByText(/· loading$/).waitFor();
     phase = { what: "unet", done: 1, total: 4 };
     await opened.open("Optimize model");
     await page.locator(".progress").getByText("network that draws", { exact: true }).waitFor();
     await page.unroute("**/models");
     await opened.open("Models");
-    await expect.poll(() => page.locator("main").textContent()).not.toContain("· loading");
+    await page.getByText("· loading").waitFor({ state: "detached" });
     await opened.open("Text to image");
   });
 

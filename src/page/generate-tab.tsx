@@ -185,6 +185,7 @@ function MaskSettings() {
 function UpscaleSettings() {
   const t = useWords();
   const form = useStore(settings);
+  const { width, height } = useStore(sources);
   // Networks first: resampling is the last resort.
   const names = [...useStore(upscalers)].sort((a, b) => Number(isResampler(a)) - Number(isResampler(b)));
   return (
@@ -196,6 +197,11 @@ function UpscaleSettings() {
         onChange={(upscaler) => change({ upscaler })}
       />
       <SettingSlider name="scale" min={1} max={4} step={0.5} />
+      {width > 0 && (
+        <small class="hint">
+          {Math.round(width * form.scale)} × {Math.round(height * form.scale)}
+        </small>
+      )}
     </>
   );
 }

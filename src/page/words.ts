@@ -43,7 +43,7 @@ const words = {
   seedReuse: ["Reuse seed", "重用种子"],
   scheduler: ["Scheduler", "采样器"],
   schedule: ["Schedule type", "调度类型"],
-  modelsOwn: ["the model's own", "模型默认"],
+  modelsOwn: ["model's own", "模型默认"],
   more: ["More settings", "更多设置"],
   clipSkip: ["Text encoder layers to skip", "跳过的文本编码层"],
   guidanceRescale: ["Guidance rescale", "引导重缩放"],
@@ -119,6 +119,10 @@ const words = {
   needMask: ["Paint what is to be repainted first.", "请先涂抹要重绘的区域。"],
   needMargins: ["Pull at least one side first.", "请先拉出至少一边。"],
   mask: ["Mask: paint what is to be repainted", "蒙版：涂抹要重绘的区域"],
+  maskHint: [
+    "Paint over what is to be drawn anew; the prompt says what the whole picture shows then.",
+    "涂抹要重绘的部分；提示词描述重绘后的整张图片。",
+  ],
   maskKeys: [
     "Arrow keys move, space paints, B brush, E eraser, [ ] or the wheel its size, Ctrl+Z and Y, Ctrl and wheel zoom",
     "方向键移动，空格涂抹，B 画笔，E 橡皮，[ ] 或滚轮调大小，Ctrl+Z / Y，Ctrl+滚轮缩放",

@@ -1,6 +1,19 @@
+import {
+  Brush,
+  CircleX,
+  Contrast,
+  Eraser,
+  type LucideIcon,
+  Maximize2,
+  Redo2,
+  Undo2,
+  ZoomIn,
+  ZoomOut,
+} from "lucide-preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { sources } from "../settings.js";
 import { useStore, useWords } from "../store.js";
+import type { Word } from "../words.js";
 import { Slider } from "./fields.js";
 import {
   addStroke,
@@ -134,53 +147,22 @@ export function MaskEditor() {
   const percent = (part: number, whole: number) => `${(100 * part) / whole}%`;
   return (
     <div ref={editor} class="mask-editor">
-      <div class="row" role="toolbar" aria-label={t("maskTools")}>
-        <button type="button" aria-pressed={tool === "brush"} onClick={() => setTool("brush")}>
-          {t("brush")}
-        </button>
-        <button type="button" aria-pressed={tool === "eraser"} onClick={() => setTool("eraser")}>
-          {t("eraser")}
-        </button>
-        <button type="button" class="quiet" disabled={strokes.length === 0} onClick={undo}>
-          {t("undo")}
-        </button>
-        <button type="button" class="quiet" disabled={undone.length === 0} onClick={redo}>
-          {t("redo")}
-        </button>
-        <button type="button" class="quiet" onClick={() => add({ tool: "invert" })}>
-          {t("invert")}
-        </button>
-        <button
-          type="button"
-          class="quiet"
+      <p class="hint">{t("maskHint")}</p>
+      <div class="bar" role="toolbar" aria-label={t("maskTools")}>
+        <Tool word="brush" pressed={tool === "brush"} onClick={() => setTool("brush")} icon={Brush} />
+        <Tool word="eraser" pressed={tool === "eraser"} onClick={() => setTool("eraser")} icon={Eraser} />
+        <Tool word="undo" disabled={strokes.length === 0} onClick={undo} icon={Undo2} />
+        <Tool word="redo" disabled={undone.length === 0} onClick={redo} icon={Redo2} />
+        <Tool word="invert" onClick={() => add({ tool: "invert" })} icon={Contrast} />
+        <Tool
+          word="clear"
           disabled={strokes.length === 0}
           onClick={() => add({ tool: "clear" })}
-        >
-          {t("clear")}
-        </button>
-        <button
-          type="button"
-          class="quiet"
-          aria-label={t("zoomOut")}
-          disabled={zoom <= 1}
-          onClick={() => zoomBy(0.8)}
-        >
-          −
-        </button>
-        <button
-          type="button"
-          class="quiet"
-          aria-label={t("zoomIn")}
-          disabled={zoom >= mostZoom}
-          onClick={() => zoomBy(1.25)}
-        >
-          +
-        </button>
-        {document.fullscreenEnabled && (
-          <button type="button" class="quiet" onClick={fullScreen}>
-            {t("fullScreen")}
-          </button>
-        )}
+          icon={CircleX}
+        />
+        <Tool word="zoomOut" disabled={zoom <= 1} onClick={() => zoomBy(0.8)} icon={ZoomOut} />
+        <Tool word="zoomIn" disabled={zoom >= mostZoom} onClick={() => zoomBy(1.25)} icon={ZoomIn} />
+        {document.fullscreenEnabled && <Tool word="fullScreen" onClick={fullScreen} icon={Maximize2} />}
       </div>
       <Slider label={t("brushSize")} value={size} min={smallest} max={largest} step={1} onChange={setSize} />
       <div class="mask-view" {...(zoom > 1 && { tabIndex: 0, role: "group", "aria-label": t("picture") })}>
@@ -232,7 +214,36 @@ export function MaskEditor() {
           )}
         </div>
       </div>
-      <small class="hint">{t("maskKeys")}</small>
+      <small class="hint keyboard">{t("maskKeys")}</small>
     </div>
+  );
+}
+
+/** A tool as an icon, so that all of them stand in one row and the picture has the room. */
+function Tool({
+  word,
+  icon: Icon,
+  pressed,
+  disabled = false,
+  onClick,
+}: {
+  readonly word: Word;
+  readonly icon: LucideIcon;
+  readonly pressed?: boolean;
+  readonly disabled?: boolean;
+  readonly onClick: () => void;
+}) {
+  const t = useWords();
+  return (
+    <button
+      type="button"
+      class="icon"
+      aria-label={t(word)}
+      title={t(word)}
+      aria-pressed={pressed}
+      {...{ disabled, onClick }}
+    >
+      <Icon />
+    </button>
   );
 }

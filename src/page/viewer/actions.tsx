@@ -130,7 +130,7 @@ export function PictureActions({
           <span>{image.seed}</span>
         </button>
       )}
-      <fieldset class="bar">
+      <fieldset class="bar send">
         <legend class="visually-hidden">{t("sendTo")}</legend>
         {targets.map(([target, Icon]) => (
           <button
@@ -142,6 +142,7 @@ export function PictureActions({
             onClick={() => void deeds.send(target)}
           >
             <Icon />
+            <span class="named">{t(target)}</span>
           </button>
         ))}
       </fieldset>

@@ -87,6 +87,29 @@ describe.runIf(browserPresent)("looking at pictures", () => {
     expect(new URL(page.url()).hash).toBe("");
   });
 
+  test("on a phone what comes next is named beneath the picture, and the viewer is closed at its top", async () => {
+    const size = page.viewportSize()!;
+    await page.setViewportSize({ width: 390, height: 844 });
+    // By its words, not only by its icon.
+    for (const name of ["Image to image", "Inpaint", "Outpaint", "Upscale"])
+      expect(await page.locator(".card .send").getByText(name, { exact: true }).isVisible()).toBe(true);
+    await page.getByRole("button", { name: "Look closely" }).click();
+    await viewer().waitFor();
+    const close = (await viewer().getByRole("button", { name: "Close" }).boundingBox())!;
+    expect(close.y).toBeLessThan(20);
+    expect(close.x + close.width).toBeGreaterThan(350);
+    const bar = (await viewer().locator(".viewer-bar").boundingBox())!;
+    expect(bar.height).toBeLessThan(110);
+    // In a row that is scrolled, all the same in reach.
+    await viewer().getByRole("button", { name: "Delete" }).scrollIntoViewIfNeeded();
+    const last = (await viewer().getByRole("button", { name: "Delete" }).boundingBox())!;
+    expect(last.x + last.width).toBeLessThanOrEqual(390);
+    await opened.shot("viewer-390");
+    await viewer().getByRole("button", { name: "Close" }).click();
+    await viewer().waitFor({ state: "hidden" });
+    await page.setViewportSize(size);
+  });
+
   test("the wheel zooms where the pointer is, dragging moves, a double click goes back", async () => {
     await page.getByRole("button", { name: "Look closely" }).click();
     const picture = viewer().locator(".stage img");
