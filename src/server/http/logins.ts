@@ -16,7 +16,11 @@ export interface LoginsOptions {
   readonly free?: number;
   /** Milliseconds of the first wait; each further one is twice as long, up to 5 s. Default 250. */
   readonly waitMs?: number;
+  /** What it waits with. Default: a timer. */
+  readonly pause?: (ms: number) => Promise<void>;
 }
+
+const onTimer = (ms: number): Promise<void> => sleep(ms, undefined, { ref: false });
 
 const longestWaitMs = 5000;
 /** Requests of one address that may wait to be looked at. */
@@ -39,7 +43,7 @@ export class Logins {
    * @throws Refusal 429 when too many of this address wait
    */
   async check(address: string, isRight: () => boolean): Promise<boolean> {
-    const { free = 5, waitMs = 250 } = this.#options;
+    const { free = 5, waitMs = 250, pause = onTimer } = this.#options;
     const known = this.#addresses.get(address);
     if (!known || known.failures < free) return this.#tell(address, isRight());
     if (known.waiting >= mostWaiting)
@@ -48,7 +52,7 @@ export class Logins {
     const ms = Math.min(longestWaitMs, waitMs * 2 ** (known.failures - free));
     const looked = known.turn.then(async () => {
       // Somebody of this address was right meanwhile.
-      if (this.#addresses.get(address) === known) await sleep(ms, undefined, { ref: false });
+      if (this.#addresses.get(address) === known) await pause(ms);
       return this.#tell(address, isRight());
     });
     known.turn = looked.then(() => {});

@@ -41,6 +41,8 @@ describe.skipIf(!hasRedis)("the log of a queue", () => {
       fetch(`${url}/jobs`).catch(() => {});
       await sleep(300);
     }
+    await expect.poll(() => told(gone, here), { timeout: 30_000 }).toEqual(both.map(() => [1, 0]));
+    await sleep(1000);
     expect(told(gone, here)).toEqual(both.map(() => [1, 0]));
     await redis.start();
     await expect.poll(() => told(gone, here), { timeout: 20_000 }).toEqual(both.map(() => [1, 1]));
@@ -112,7 +114,7 @@ describe.skipIf(!hasRedis)("the log of a queue", () => {
     expect(first).toMatchObject({ status: "completed", worker: expect.stringContaining(`:${working.pid}:`) });
     // What goes wrong is told in words that might hold an address.
     await client.call("ACL", "SETUSER", "someone", "-set", "-eval", "-evalsha");
-    await sleep(7000);
+    await expect.poll(() => serving.process.output(), { timeout: 30_000 }).toContain("user may not do that");
     await client.call("ACL", "SETUSER", "someone", "+@all");
     s3.state("cut off");
     await fetch(serving.url + first.result!.images[0]!.url, { headers });
@@ -123,7 +125,9 @@ describe.skipIf(!hasRedis)("the log of a queue", () => {
     await fetch(serving.url + first.result!.images[0]!.url, { headers });
     await fetch(`${serving.url}/jobs`, { headers: { Authorization: "Bearer wrong" } });
     await redis.kill();
-    await sleep(2000);
+    await expect
+      .poll(() => serving.process.output(), { timeout: 30_000 })
+      .toContain("Redis cannot be reached");
     const ofWorker = linesOf(working);
     expect(ofWorker.filter(({ job }) => job === first.id)).toMatchObject([
       {

@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,6 +55,21 @@ interface Seen {
   readonly attempt: number;
   readonly result?: { readonly images: readonly { readonly url: string }[] };
 }
+/** The events of a job from the first one on: it is being followed when this resolves. */
+async function eventsOf(url: string, id: string): Promise<{ readonly rest: Promise<string> }> {
+  const { body } = await fetch(`${url}/jobs/${id}/events`);
+  const reader = body!.pipeThrough(new TextDecoderStream()).getReader();
+  let text = (await reader.read()).value ?? "";
+  const toEnd = async () => {
+    for (;;) {
+      const { done, value = "" } = await reader.read();
+      if (done) return text;
+      text += value;
+    }
+  };
+  return { rest: toEnd() };
+}
+
 async function ended(url: string, id: string): Promise<Seen> {
   for (;;) {
     const job = await json<Seen>(fetch(`${url}/jobs/${id}`));
@@ -176,14 +192,13 @@ describe.skipIf(!hasRedis)("a queue in Redis", () => {
     const { redis, server } = await cluster();
     const { url } = await server();
     const { id } = await json<Seen>(post(url, {}));
-    const events = fetch(`${url}/jobs/${id}/events`).then((answer) => answer.text());
-    await sleep(500);
+    const events = await eventsOf(url, id);
     const { Redis } = await import("ioredis");
     const client = new Redis(redis.url);
     onTestFinished(() => client.disconnect());
     await client.flushall();
     await post(url, {}); // something happens
-    expect(await events).toMatch(/"status":"lost".*"code":"LOST"/);
+    expect(await events.rest).toMatch(/"status":"lost".*"code":"LOST"/);
   });
 });
 
@@ -198,14 +213,23 @@ describe.skipIf(!hasRedis)("a Redis that does not keep what it confirms", () => 
     const { url, process } = await server();
     expect(process.output()).toMatch(/no append-only file.*appendonly yes and appendfsync always/);
     expect(process.output()).toMatch(/maxmemory-policy allkeys-lru\); set maxmemory-policy noeviction/);
-    await sleep(6000); // the server has looked once
+    const monitor = await client.monitor();
+    onTestFinished(() => monitor.disconnect());
+    /** The server has asked how many jobs there were; the answer before has reached it. */
+    const looked = async (times: number) => {
+      for (let seen = 0; seen < times; ) {
+        const [, args] = (await once(monitor, "monitor")) as [string, string[]];
+        if (args[0]?.toLowerCase() === "get" && args[1]?.endsWith(":order")) seen++;
+      }
+    };
+    await looked(1);
     const { id } = await json<Seen>(post(url, {}));
     await post(url, {});
-    const events = fetch(`${url}/jobs/${id}/events`).then((answer) => answer.text());
-    await sleep(6000);
+    const events = await eventsOf(url, id);
+    await looked(2);
     await client.flushall(); // as a restart without a file
     await expect.poll(() => process.output(), { timeout: 20_000 }).toContain("Redis has lost data: 2 jobs");
-    expect(await events).toMatch(/"status":"lost"/);
+    expect(await events.rest).toMatch(/"status":"lost"/);
   });
 });
 

@@ -176,7 +176,7 @@ test("a journal torn at any byte: what it says is true, what it does not is trie
     expect((await after.get("ran"))?.attempt).toBe(lines < 2 ? undefined : lines < 6 ? 0 : 1);
     await after.close();
   }
-});
+}, 600_000);
 
 test("a clock that is set back changes nothing but what people read", async () => {
   const file = await path();
