@@ -140,7 +140,8 @@ export async function makePictures(
   if (session.json) sayJson({ type: "done", images, ...(failed > 0 && { failed }), ms });
 }
 
-function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { model?: string } {
+/** The options of flags, but for seeds, of which each picture has its own. */
+export function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { model?: string } {
   const { promptFile, negative, size, count, onlyMasked, onlyMaskedPadding, out, force, ...rest } = flags;
   const { variationSeed, variationStrength, ...more } = rest;
   const { hiresScale, hiresSize, hiresStrength, hiresSteps, hiresUpscaler, ...others } = more;
