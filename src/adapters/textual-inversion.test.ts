@@ -137,7 +137,7 @@ describe("embeddings that do not fit", () => {
   });
 
   it.each([
-    ["nothing", {}, "holds no embedding"],
+    ["nothing", {}, "a file without any tensor"],
     ["two words", { a: [768], b: [768] }, "holds 2 tensors (a, b)"],
     ["the first half of SDXL's", { clip_l: [1, 768] }, "made for Stable Diffusion 1"],
     ["the second half of SDXL's", { clip_g: [1, 1280] }, "but no clip_l"],

@@ -203,6 +203,7 @@ const fits = (names: readonly string[], { mark, without }: Kind): boolean =>
  */
 export function looksLike(names: Iterable<string>, wanted: Role): string | undefined {
   const all = [...names];
+  if (all.length === 0) return "a file without any tensor: download it again";
   const found = kinds.find((kind) => fits(all, kind));
   if (!found || found.as === wanted) return undefined;
   return found.use ? `${found.what}: ${found.use}` : `${found.what}, which is not supported`;

@@ -253,6 +253,12 @@ describe("folders of another kind", () => {
       /holds a model for Core ML: Unet\.mlmodelc, merges\.txt/,
     ],
     [
+      "Core ML, from its top",
+      () => made({ "split_einsum/compiled/Unet.mlmodelc/model.mil": "", "README.md": "" }),
+      "MODEL_KIND",
+      /holds a model for Core ML: README\.md, split_einsum/,
+    ],
+    [
       "ONNX",
       () => index({ _class_name: "OnnxStableDiffusionPipeline" }),
       "MODEL_KIND",

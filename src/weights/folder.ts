@@ -175,7 +175,8 @@ function notAModel(folder: string): DiffusionError {
     const hint = "Give the folder that has the model_index.json.";
     return error("MODEL_KIND", `holds one network (${className}), not a whole model`, hint);
   }
-  const runtime = otherRuntime(names);
+  // A repository for Core ML has its models in folders of folders, two of which are called so in all of them.
+  const runtime = otherRuntime(names) ?? (names.some((name) => coreMlFolder.test(name)) ? coreMl : undefined);
   if (runtime)
     return error(
       "MODEL_KIND",
@@ -263,11 +264,15 @@ function findWeights(folder: string, naming: Naming, variant: string | undefined
   );
 }
 
+const coreMl = "Core ML";
+/** By how attention is computed in it: split_einsum, split_einsum_v2, original_compiled and the like. */
+const coreMlFolder = /^split_einsum(_v2)?(_compiled|_packages)?$|^original_(compiled|packages)$/;
+
 /** What files belong to that other programs compute models with. */
 const runtimes: readonly (readonly [pattern: RegExp, name: string])[] = [
   [/\.onnx(_data)?$|^Onnx/, "ONNX Runtime"],
   [/^openvino_model\.|^OV[A-Z]/, "OpenVINO"],
-  [/\.ml(modelc|package)$/, "Core ML"],
+  [/\.ml(modelc|package)$/, coreMl],
   [/\.msgpack$|^Flax/, "Flax (JAX)"],
   [/\.(engine|plan|trt)$/, "TensorRT"],
   [/\.tflite$/, "TensorFlow Lite"],

@@ -13,6 +13,9 @@ import {
 const inertTypes = new Set([
   "torch.nn.modules.container.ParameterDict",
   "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+  "argparse.Namespace",
+  "pathlib.PosixPath",
+  "pathlib.WindowsPath",
   "numpy.core.multiarray.scalar",
   "numpy._core.multiarray.scalar",
   "numpy.dtype",

@@ -50,6 +50,15 @@ describe("unpickle", () => {
     });
   });
 
+  it.each([
+    ["argparse", "Namespace"],
+    ["pathlib", "PosixPath"],
+    ["pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint"],
+  ])("makes a record that does nothing of %s.%s, which training scripts leave", (module, name) => {
+    const value = read(pickle.global(module, name), pickle.emptyTuple, pickle.reduce, pickle.stop);
+    expect(value).toMatchObject({ kind: "inert", name: `${module}.${name}` });
+  });
+
   it("gives the position after the last byte", () => {
     const bytes = Buffer.concat([pickle.proto, pickle.none, pickle.stop, Buffer.from("rest")]);
     expect(unpickle(bytes, "x")).toEqual({ value: null, end: 4 });

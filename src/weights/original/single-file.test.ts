@@ -268,6 +268,7 @@ describe("recognition", () => {
 
   test.each<[string, Record<string, number[]>, RegExp]>([
     ["a LoRA", { "lora_unet_down_blocks_0.lora_up.weight": [1] }, /looks like a LoRA/],
+    ["nothing", {}, /a file without any tensor: download it again/],
     ["Flux", { "double_blocks.0.img_attn.qkv.weight": [1] }, /Flux/],
     ["Stable Diffusion 3", { [`${unet}joint_blocks.0.x`]: [1] }, /Stable Diffusion 3/],
     ["a diffusers UNet", { "conv_in.weight": [1], "down_blocks.0.x": [1] }, /UNet of a diffusers folder/],
@@ -276,7 +277,6 @@ describe("recognition", () => {
       { "a.x.0": [1], "a.x.1": [1], b: [1], betas: [1] },
       /recognised: nothing; not recognised: a\.x \(2 tensors\), b \(1 tensor\)$/,
     ],
-    ["nothing", {}, /recognised: nothing; not recognised: nothing/],
     ["an IP-Adapter", { "image_proj.proj.weight": [1] }, /looks like an IP-Adapter/],
     [
       "a pruned model",
