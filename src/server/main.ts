@@ -5,7 +5,7 @@ import { homedir, hostname } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { type HeldLock, holdFileLock } from "../disk/file-lock.js";
 import { packageFolder, packageVersion } from "../disk/package.js";
-import { DiffusionError, type LoadOptions, readWildcards } from "../index.js";
+import { DiffusionError, readWildcards } from "../index.js";
 import { allowedHosts, checkAccess, listening, urlOf } from "./address.js";
 import { Foreign } from "./foreign/foreign.js";
 import { createListener } from "./http/handler.js";
@@ -16,10 +16,11 @@ import { Jobs } from "./jobs/jobs.js";
 import { Models } from "./jobs/models.js";
 import { Preparations } from "./jobs/prepare.js";
 import { libraryWork } from "./jobs/work.js";
-import { type Log, logJobs } from "./log.js";
+import { logJobs } from "./log.js";
 import { openLocalQueue } from "./queue/local/local.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
-import { defaultLimits, type Limits, sharedLimits } from "./requests/limits.js";
+import { defaultLimits, sharedLimits } from "./requests/limits.js";
+import type { ServiceOptions } from "./service-options.js";
 import { type OpenedThings, openedThings, startError, timeLeft } from "./starting.js";
 import { openDataFolder } from "./storage/data-folder.js";
 import { imageStore } from "./storage/images.js";
@@ -27,7 +28,7 @@ import { openSettings } from "./storage/settings.js";
 import { noStyles, openStyles } from "./storage/styles.js";
 import { startSweeping } from "./sweeping.js";
 
-export interface ServeOptions {
+export interface ServeOptions extends ServiceOptions {
   /** Default 7860, the web UI's. 0 takes a free one. */
   readonly port?: number;
   /** Address to listen on; default 127.0.0.1. Anything but loopback needs `auth`. */
@@ -43,50 +44,16 @@ export interface ServeOptions {
   readonly allowPaths?: boolean;
   /** Further values of the Host header, such as "pictures.example:443" behind a proxy. */
   readonly allowHosts?: readonly string[];
-  /** Where pictures, history and settings are kept. Default: TFJS_DIFFUSION_DATA, else the user's data folder. */
-  readonly dataDir?: string;
-  /** Where pictures are kept instead: s3://bucket/prefix. */
-  readonly images?: string;
-  /** A folder of models for the list. */
-  readonly models?: string;
   /** The model to begin with: one of the list, a folder or a file. Default: the one chosen last, else the default model. */
   readonly model?: string;
-  /** A folder of LoRAs that prompts can name: <lora:name:0.8>. */
-  readonly loraDir?: string;
-  /** A folder of learned words (textual inversions) that prompts call by the names of their files. */
-  readonly embeddingsDir?: string;
-  /** A folder of autoencoders that can be chosen in place of the models' own. */
-  readonly vaeDir?: string;
-  /** A folder of ControlNets and T2I-Adapters that requests can name. */
-  readonly controlDir?: string;
-  /** A folder of IP-Adapters that requests can name, each with its image encoder in a folder image_encoder beside it. */
-  readonly ipAdapterDir?: string;
-  /** A folder of small decoders (TAESD) for previews, each called as its model is. */
-  readonly taesdDir?: string;
-  /** A folder of networks that enlarge pictures: ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
-  readonly upscalerDir?: string;
   /** A CSV file of styles, as the web UI writes it. */
   readonly styles?: string;
   /** A folder of lists that prompts draw from: a text file for each. */
   readonly wildcards?: string;
-  /** Default of `hangMs` and `memoryLimit`: ten minutes for a call, nine tenths of the memory. */
-  readonly load?: Pick<
-    LoadOptions,
-    "threads" | "cacheDir" | "prediction" | "config" | "memoryLimit" | "hangMs"
-  >;
   /** redis://host:port of a queue that workers share; then this process loads no model. */
   readonly queue?: string;
-  readonly limits?: Partial<Limits>;
   /** Milliseconds after which a job that has ended is forgotten, with its pictures; favourites stay. Default: never. */
   readonly keepMs?: number;
-  /** Milliseconds that a running job is given when the server stops. Default 30 s. */
-  readonly graceMs?: number;
-  /** Milliseconds in which what a start needs has to answer: Redis, the store of pictures. Default 4 s. */
-  readonly startMs?: number;
-  /** What this process is called in the records of jobs; no other one may be called so. */
-  readonly name?: string;
-  /** Lines for people, and what each is about for programs. */
-  readonly log?: Log;
   /** Folder of the built page. Default: the package's own. */
   readonly page?: string;
 }

@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import type { LoadOptions } from "../index.js";
 import { foldersOf } from "./jobs/adapter-files.js";
 import { usualGuards } from "./jobs/guards.js";
 import { Jobs } from "./jobs/jobs.js";
@@ -7,57 +6,23 @@ import { Models } from "./jobs/models.js";
 import { lacking } from "./jobs/named-files.js";
 import type { Work } from "./jobs/running.js";
 import { libraryWork } from "./jobs/work.js";
-import { type Log, logJobs } from "./log.js";
+import { logJobs } from "./log.js";
 import { checkFolders, defaultDataDir, version } from "./main.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
-import { defaultLimits, type Limits, sharedLimits } from "./requests/limits.js";
+import { defaultLimits, sharedLimits } from "./requests/limits.js";
+import type { ServiceOptions } from "./service-options.js";
 import { type OpenedThings, openedThings, startError, timeLeft } from "./starting.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 import type { ImageStore } from "./storage/store.js";
 
-export interface WorkerOptions {
+export interface WorkerOptions extends ServiceOptions {
   /** redis://[user:password@]host:port[/database] */
   readonly queue: string;
   /** Models whose jobs it takes: names of the list, folders or files. Default: the default models and those of `models`. */
   readonly model?: readonly string[];
-  /** A folder of models: the same as the server's. */
-  readonly models?: string;
-  /** A folder of LoRAs that prompts can name: what the server's folder has. */
-  readonly loraDir?: string;
-  /** A folder of learned words (textual inversions) that prompts call by the names of their files: what the server's folder has. */
-  readonly embeddingsDir?: string;
-  /** A folder of autoencoders that servers can choose: what their folder has. */
-  readonly vaeDir?: string;
-  /** A folder of ControlNets and T2I-Adapters: what the server's folder has. */
-  readonly controlDir?: string;
-  /** A folder of IP-Adapters: what the server's folder has. */
-  readonly ipAdapterDir?: string;
-  /** A folder of small decoders (TAESD) for previews, each called as its model is. */
-  readonly taesdDir?: string;
-  /** A folder of networks that enlarge pictures: ESRGAN and SRVGGNetCompact, as .pth or .safetensors. */
-  readonly upscalerDir?: string;
-  /** Where pictures are kept: the same folder as the server's. */
-  readonly dataDir?: string;
-  /** Where pictures are kept instead, as on the server: s3://bucket/prefix. */
-  readonly images?: string;
-  /** Default of `hangMs` and `memoryLimit`: ten minutes for a call, nine tenths of the memory. */
-  readonly load?: Pick<
-    LoadOptions,
-    "threads" | "cacheDir" | "memoryLimit" | "hangMs" | "config" | "prediction"
-  >;
-  /** What a job may take, as the server has it: it is checked again here. */
-  readonly limits?: Partial<Limits>;
-  /** Milliseconds that a running job is given when the worker stops; then another worker gets it. Default 30 s. */
-  readonly graceMs?: number;
   /** Milliseconds without a sign of life after which another worker takes a job over. Default 15 s. */
   readonly lockMs?: number;
-  /** Milliseconds in which what a start needs has to answer: Redis, the store of pictures. Default 4 s. */
-  readonly startMs?: number;
-  /** What this process is called in the records of jobs; no other one may be called so. */
-  readonly name?: string;
-  /** Lines for people, and what each is about for programs. */
-  readonly log?: Log;
   /** What is done for a job. Default: the library. */
   readonly work?: (images: ImageStore) => Work;
 }
