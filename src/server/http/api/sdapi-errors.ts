@@ -25,6 +25,9 @@ class Invalid extends Error {
   }
 }
 
+/** The web UI's words for whatever is wrong with a picture. */
+const INVALID = "Invalid encoded image";
+
 /** Errors as the web UI words them. */
 export function sdapiError(error: unknown, c: Context): Response {
   if (error instanceof Invalid)
@@ -32,7 +35,9 @@ export function sdapiError(error: unknown, c: Context): Response {
   const { status, code, message, hint, headers } = refusalOf(error);
   // What is wrong with a picture's bytes is a 500 in this API.
   const shown = code === "BAD_IMAGE" ? 500 : status;
-  const detail = code === "BAD_IMAGE" ? "Invalid encoded image" : message;
+  // Its own words come first, for clients that look for them.
+  const isOther = code === "BAD_IMAGE" && message !== INVALID;
+  const detail = isOther ? `${INVALID}: ${message}` : message;
   const body = { error: "HTTPException", detail, body: "", errors: hint ? `${message}; ${hint}` : message };
   return c.json(body, shown as 500, headers);
 }

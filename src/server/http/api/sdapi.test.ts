@@ -208,6 +208,11 @@ test("errors have the API's own form and numbers", async () => {
   expect(await post("img2img", body)).toEqual([404, "Init image not found"]);
   expect(await post("train/embedding", {})).toEqual([404, "Not Found"]);
   expect(await post("img2img", { ...body, init_images: ["%%%"] })).toEqual([500, "Invalid encoded image"]);
+  const bitmap = Buffer.from("BM6\0\0\0").toString("base64");
+  expect(await post("img2img", { ...body, init_images: [bitmap] })).toEqual([
+    500,
+    expect.stringMatching(/^Invalid encoded image: .*it is a BMP file, which is not read$/),
+  ]);
   expect(await post("txt2img", { ...body, script_name: "X/Y/Z plot" })).toEqual([
     422,
     "Script 'X/Y/Z plot' not found",
