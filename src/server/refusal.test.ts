@@ -1,9 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { DiffusionError } from "../errors.js";
-import { publicErrorOf, withoutFolders } from "./refusal.js";
+import { goldenPath } from "../testing/golden.js";
+import { testServer } from "./fixture.js";
+import { publicErrorOf, publicRefusalOf, withoutFolders } from "./refusal.js";
 
 const folder = mkdtempSync(join(tmpdir(), "refusal-"));
 mkdirSync(join(folder, "loras"));
@@ -24,6 +26,32 @@ test("who asks over HTTP hears a file's name, and not where it lies", () => {
     message: 'ink.safetensors: down.weight has the wrong shape (in "ink.safetensors")',
     hint: "look into loras, or ask GET /models/hub",
   });
+});
+
+test("an answer says no more than that, and nothing of which folders there are", async () => {
+  const own = new DiffusionError("BAD_OPTION", `there is no scheduler ${folder}/loras`);
+  expect(publicRefusalOf(own)).toMatchObject({ status: 400, message: own.message });
+  const server = await testServer();
+  try {
+    const path = join(folder, "odd");
+    cpSync(goldenPath("models/tiny-sd1"), path, { recursive: true });
+    const pre_tokenizer = {
+      type: "Split",
+      pattern: { Regex: "(a|aa)+$" },
+      behavior: "Isolated",
+      invert: false,
+    };
+    writeFileSync(join(path, "tokenizer", "tokenizer.json"), JSON.stringify({ pre_tokenizer }));
+    await server.parts.models.addPath(path);
+    const answer = await server.send("POST", "/tokens", { model: "odd", text: "a" });
+    const text = await answer.text();
+    expect([answer.status, text]).toEqual([500, expect.stringContaining("Tokenizer: tokenizer.json")]);
+    expect(text).not.toContain(folder);
+    // The operator hears all of it.
+    expect(server.log.join("\n")).toContain(join(path, "tokenizer"));
+  } finally {
+    await server.parts.jobs.close(0);
+  }
 });
 
 test("addresses, routes, names of models and shares stay", () => {

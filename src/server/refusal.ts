@@ -62,6 +62,17 @@ export function publicErrorOf(error: unknown): ReturnType<typeof errorOf> {
   };
 }
 
+/**
+ * The same as an answer to a request. A client's own words are left as they are: what became of them would tell which
+ * folders there are.
+ */
+export function publicRefusalOf(error: unknown): Refusal {
+  const refusal = refusalOf(error);
+  if (!(error instanceof DiffusionError) || error.code === "BAD_OPTION") return refusal;
+  const { code, message, hint } = publicErrorOf(error);
+  return new Refusal(refusal.status, code, message, { ...(hint !== undefined && { hint }), cause: error });
+}
+
 /** Paths of folders that are here, also where they begin the path of a file; addresses, routes and owner/name stay. */
 export const withoutFolders = (text: string): string =>
   text.replaceAll(/(?<![\w:/.~-]|(?:GET|POST|PUT|DELETE) )(?:[A-Za-z]:)?[\\/][^\s"'`:,;()]+/g, (path) =>

@@ -6,7 +6,7 @@ import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { Parts } from "../jobs/accept.js";
 import type { Preparations } from "../jobs/prepare.js";
-import { Refusal, refusalOf } from "../refusal.js";
+import { publicRefusalOf, Refusal } from "../refusal.js";
 import { catalogApi } from "./api/catalog.js";
 import { nativeApi } from "./api/native.js";
 import { openaiApi, openaiError } from "./api/openai.js";
@@ -104,7 +104,7 @@ function addPage(app: Hono, folder: string): void {
 }
 
 function nativeError(error: unknown, c: Context, log: (line: string) => void): Response {
-  const { status, code, message, hint, headers } = refusalOf(error);
+  const { status, code, message, hint, headers } = publicRefusalOf(error);
   if (status === 500) log(`${c.req.method} ${c.req.path}: ${error instanceof Error ? error.stack : message}`);
   return c.json({ error: { code, message, ...(hint && { hint }) } }, status as 400, headers);
 }

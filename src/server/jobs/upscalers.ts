@@ -8,7 +8,7 @@ import {
   type UpscaleOptions,
 } from "../../index.js";
 import { ownUpscalerName } from "../../options/upscaler-names.js";
-import { errorOf, Refusal } from "../refusal.js";
+import { publicErrorOf, Refusal } from "../refusal.js";
 import { weightFiles } from "./weight-files.js";
 
 /** Upscalers that need no network; the web UI has them under the same names. */
@@ -65,7 +65,7 @@ export class Upscalers {
       const { scale } = await describeUpscaler(model);
       return { name, model, scale };
     } catch (error) {
-      this.unusable.set(name, errorOf(error).message);
+      this.unusable.set(name, publicErrorOf(error).message);
       return undefined;
     }
   }

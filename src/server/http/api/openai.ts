@@ -5,7 +5,7 @@ import { firstProblem, inWords } from "../../../expectations.js";
 import type { ForeignPictures } from "../../foreign/foreign.js";
 import { acceptGenerate, admitted, type Incoming, type Parts, usualWildcards } from "../../jobs/accept.js";
 import type { Job, JobImage } from "../../queue/queue.js";
-import { Refusal, refusalOf } from "../../refusal.js";
+import { publicRefusalOf, Refusal } from "../../refusal.js";
 import { inFormat } from "../../storage/images.js";
 import { clientOf } from "../security.js";
 import { linkTo } from "./openai-links.js";
@@ -260,7 +260,7 @@ const badBody = (): never => {
 };
 
 function envelope(error: unknown) {
-  const refusal = refusalOf(error);
+  const refusal = publicRefusalOf(error);
   const { status, code, message, hint } = refusal;
   const type = status === 429 ? "rate_limit_error" : status >= 500 ? "server_error" : "invalid_request_error";
   return {
@@ -274,6 +274,6 @@ function envelope(error: unknown) {
 }
 
 export function openaiError(error: unknown, c: Context): Response {
-  const { status, headers } = refusalOf(error);
+  const { status, headers } = publicRefusalOf(error);
   return c.json(envelope(error), status as 400, headers);
 }

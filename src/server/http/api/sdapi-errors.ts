@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import type { z } from "zod";
 import { problemsOf } from "../../../expectations.js";
-import { refusalOf } from "../../refusal.js";
+import { publicRefusalOf } from "../../refusal.js";
 import { badJson } from "./native.js";
 
 /** A body by its schema; what does not fit is told as FastAPI tells it. */
@@ -32,7 +32,7 @@ const INVALID = "Invalid encoded image";
 export function sdapiError(error: unknown, c: Context): Response {
   if (error instanceof Invalid)
     return c.json({ error: "RequestValidationError", detail: error.issues, body: "", errors: "" }, 422);
-  const { status, code, message, hint, headers } = refusalOf(error);
+  const { status, code, message, hint, headers } = publicRefusalOf(error);
   // What is wrong with a picture's bytes is a 500 in this API.
   const shown = code === "BAD_IMAGE" ? 500 : status;
   // Its own words come first, for clients that look for them.
