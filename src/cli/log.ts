@@ -28,5 +28,10 @@ export function serviceLog(format: LogFormat, process: "server" | "worker", work
     // At once: the last line of a process that ends is the one that is looked for.
     pino.destination({ dest: 2, sync: true }),
   );
-  return (line, { level = "info", ...fields } = {}) => logger[level](fields, line);
+  const log: Log = (line, { level = "info", ...fields } = {}) => logger[level](fields, line);
+  // What libraries and Node itself have to say is a line like the others: BullMQ warns of Redis' settings by itself.
+  console.warn = (...said: unknown[]) => log(said.map(String).join(" "), { level: "warn" });
+  globalThis.process.removeAllListeners("warning");
+  globalThis.process.on("warning", ({ name, message }) => log(`${name}: ${message}`, { level: "warn" }));
+  return log;
 }
