@@ -67,14 +67,23 @@ async function everyTab(page: Page, folder: string): Promise<void> {
     await page.goto(`${server.url}/#${tab}`);
     await page.locator(`#tab-${tab}[aria-selected=true]`).waitFor();
     if (tab === "inpaint") await paint(page);
-    await page.waitForLoadState("load");
+    await page.locator(".queue").waitFor({ state: "detached" });
     await page.locator(tab === "history" ? ".gallery li:nth-child(3) img" : "#panel").waitFor();
     await settle(page);
+    while (!(await loaded(page))) await page.waitForTimeout(100);
     await sharp(await page.screenshot())
       .resize(800)
       .webp({ quality: 60, effort: 6 })
       .toFile(join(folder, `${tab}.webp`));
   }
+}
+
+/** Whether every picture that is on the page is there. */
+function loaded(page: Page): Promise<boolean> {
+  const each = page.locator("img");
+  return each.evaluateAll((all) =>
+    (all as unknown as { complete: boolean }[]).every(({ complete }) => complete),
+  );
 }
 
 /** A stroke over the middle of the picture. */
