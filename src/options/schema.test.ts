@@ -45,7 +45,7 @@ describe("hints", () => {
     [{ preview: { evry: 2 } }, "did you mean every?"],
     [
       { controlnet: [{ model: "a", image: "b", weigth: 1 }] },
-      "options are model, image, preprocess, scale, start, end, guess",
+      "options are model, image, mask, preprocess, scale, start, end, guess",
     ],
     [{ sizes: { negative: { orignal: { width: 1, height: 1 } } } }, "did you mean original?"],
   ])("%j", (options, hint) => expect(hintOf(options)).toBe(hint));
