@@ -239,6 +239,9 @@ describe("generate", () => {
       "unconditional\n",
     ])
       expect(stdout).toContain(`\n  npx tfjs-diffusion ${next}`);
+    // Sentences fit a terminal of 80 columns; commands are pasted as they are.
+    const sentences = stdout.split("\n").filter((line) => !/npx tfjs-diffusion ["a-z]/.test(line));
+    expect(sentences.filter((line) => line.length > 80)).toEqual([]);
     const { image, text } = readPng(join(cwd, "a-dog-with-glasses.png"));
     expect(image).toMatchObject({ width: 256, height: 256 });
     expect(text.parameters).toContain("Seed: 7");

@@ -31,6 +31,9 @@ export function sayNext(made: {
   ] as const;
   // Above each other, as side by side they are too wide for most terminals.
   const lines = commands.map(([command, what]) => `  # ${what}\n  ${invocation} ${command}\n`);
-  say(`\n"${prompt}" is in ${path}, after ${durationInWords(ms)}. Next, for example:\n\n${lines.join("\n")}`);
-  say(`  ${invocation} --help lists all commands, doctor tells what is installed and what is missing.`);
+  say(
+    `\n"${prompt}" is in ${path}, after ${durationInWords(ms)}.\nNext, for example:\n\n${lines.join("\n")}`,
+  );
+  say(`  ${invocation} --help lists all commands,`);
+  say("  doctor tells what is installed and what is missing.");
 }
