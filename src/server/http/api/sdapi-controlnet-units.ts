@@ -7,15 +7,27 @@ import { controlModes, type Unit, unit } from "./sdapi-unit-schema.js";
 
 export const isControlNet = (script: string): boolean => script.toLowerCase() === "controlnet";
 
-/** The units of a request that are switched on. */
-export function unitsOf(scripts: Readonly<Record<string, unknown>>): Unit[] {
-  const given = Object.entries(scripts).flatMap(([name, script]) => {
+/** What a request gives as units. Older versions begin with words of whether the page asks, which are not objects. */
+const argumentsOf = (scripts: Readonly<Record<string, unknown>>): unknown[] =>
+  Object.entries(scripts).flatMap(([name, script]) => {
     if (!isControlNet(name)) return [];
     const args = Array.isArray(script) ? script : (script as { args?: unknown } | null)?.args;
     return Array.isArray(args) ? args : [];
   });
-  return given.flatMap((arg: unknown, i) => {
-    // Older versions begin with words of whether the page asks.
+
+/** Fields of units that are switched on, of which nothing is known here: "alwayson_scripts.controlnet.args.0.lowvram". */
+export const unknownUnitFields = (scripts: Readonly<Record<string, unknown>>): string[] =>
+  argumentsOf(scripts).flatMap((arg, i) =>
+    arg === null || typeof arg !== "object" || (arg as { enabled?: unknown }).enabled === false
+      ? []
+      : Object.keys(arg)
+          .filter((field) => !(field in unit.shape))
+          .map((field) => `alwayson_scripts.controlnet.args.${i}.${field}`),
+  );
+
+/** The units of a request that are switched on. */
+export function unitsOf(scripts: Readonly<Record<string, unknown>>): Unit[] {
+  return argumentsOf(scripts).flatMap((arg, i) => {
     if (arg === null || typeof arg === "boolean") return [];
     if (typeof arg !== "object")
       throw new Refusal(

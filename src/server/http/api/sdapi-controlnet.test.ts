@@ -60,6 +60,19 @@ test("units become ControlNets, their pictures prepared as the unit says", async
   expect(await stored(1)).toEqual(preprocess(square(64, 64), ["invert"]));
 });
 
+test("fields of units that mean nothing here are named in the answer", async () => {
+  const { send } = await server();
+  const answer = await send(
+    "POST",
+    "/sdapi/v1/txt2img",
+    withUnits(true, { ...unit, lowvram: true }, { enabled: false, other: 1 }),
+  );
+  const { info } = (await answer.json()) as { info: string };
+  expect(JSON.parse(info)).toMatchObject({
+    comments: ["alwayson_scripts.controlnet.args.1.lowvram means nothing here: ignored"],
+  });
+});
+
 test("edges are found at processor_res, then brought to the size as resize_mode says", async () => {
   const { send, ran, parts } = await server();
   const wide = square(96, 48);

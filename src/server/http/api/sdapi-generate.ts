@@ -9,6 +9,7 @@ import { Refusal } from "../../refusal.js";
 import { inFormat } from "../../storage/images.js";
 import { clientOf } from "../security.js";
 import { shownMaps } from "./sdapi-controlnet.js";
+import { unknownUnitFields } from "./sdapi-controlnet-units.js";
 import { setOptions } from "./sdapi-options.js";
 import { overrideOf, unknownSettings } from "./sdapi-override.js";
 import { timestamp } from "./sdapi-progress.js";
@@ -107,9 +108,10 @@ function infoOf(
   const blank = "mask" in body && body.mask && request.kind === "generate" && request.mask === undefined;
   const comments = [
     ...unknown.map((name) => `there is no style ${name.slice(0, 100)}: ignored`),
-    ...unknownSettings(body).map(
-      (name) => `override_settings.${name.slice(0, 100)} means nothing here: ignored`,
-    ),
+    ...[
+      ...unknownSettings(body).map((name) => `override_settings.${name}`),
+      ...unknownUnitFields(body.alwayson_scripts ?? {}),
+    ].map((name) => `${name.slice(0, 150)} means nothing here: ignored`),
     ...new Set(made.flatMap(({ notes = [] }) => notes)),
     ...(option.info.traits.ignoresWebuiClipSkip && (overrideOf(body).CLIP_stop_at_last_layers ?? 1) > 1
       ? [`${option.name} takes no clip skip, as in the web UI: ignored`]
