@@ -42,10 +42,21 @@ export async function startCluster(
   const redis: RedisServer = await startRedis(undefined, redisEnv);
   onTestFinished(() => redis.kill());
   const data = mkdtempSync(join(tmpdir(), "cluster-"));
-  const start = async (name: string, args: readonly string[], env: Env, ready: string) => {
-    const process = await startProcess(join(folder, `${name}.js`), args, env, ready);
-    onTestFinished(() => process.kill());
-    return process;
+  const start = async (
+    name: string,
+    args: readonly string[],
+    env: Env,
+    ready: string,
+  ): Promise<TestProcess> => {
+    try {
+      const process = await startProcess(join(folder, `${name}.js`), args, env, ready);
+      onTestFinished(() => process.kill());
+      return process;
+    } catch (error) {
+      // As an operator's system starts it again: on a busy machine Redis may not answer within what a start has.
+      if (/no answer in [\d.]+ s/.test(String(error))) return start(name, args, env, ready);
+      throw error;
+    }
   };
   return {
     redis,
