@@ -17,7 +17,12 @@ describe("options of loading", () => {
   it.each([
     [{ precison: "fp16" }, "there is no option precison", "did you mean precision?"],
     [{ keepLoded: false }, "there is no option keepLoded", "did you mean keepLoaded?"],
-    [{ variant: "fp16" }, "there is no option variant", `options are ${loadOptionNames.join(", ")}`],
+    [{ zebra: "fp16" }, "there is no option zebra", `options are ${loadOptionNames.join(", ")}`],
+    [
+      { variant: "fp16" },
+      "there is no option variant",
+      'precision "fp16" takes the float16 files where a model has both',
+    ],
     [{ precision: "fp8" }, "precision must be fp32, fp16 or bf16, got fp8"],
     [{ runtime: "gpu" }, "runtime must be graph or eager, got gpu"],
     [{ prediction: "x" }, "prediction must be epsilon or v_prediction, got x"],

@@ -22,6 +22,18 @@ export const dimension = (part: Part, name: string, axis: number): number => {
   return length;
 };
 
+/** Output channels of a ResNet block: those of its first convolution, and of the norm behind it. */
+function channelsOf(part: Part, block: string): number {
+  const [conv, norm] = [`${block}.conv1.weight`, `${block}.norm2.weight`];
+  const [channels, behind] = [dimension(part, conv, 0), dimension(part, norm, 0)];
+  if (channels !== behind)
+    throw new DiffusionError(
+      "FILE_FORMAT",
+      `${conv} gives ${channels} channels, and ${norm} takes ${behind}`,
+    );
+  return channels;
+}
+
 /** How many of `prefix0.`, `prefix1.`, … there are, without a gap. */
 export function count(part: Part, prefix: string): number {
   const found = new Set<number>();
@@ -82,7 +94,7 @@ function wayDown(part: Part): JsonObject {
   const middle = depth("mid_block.");
   const isLast = (i: number): boolean => i === levels.length - 1;
   return {
-    block_out_channels: levels.map((level) => dimension(part, `${level}resnets.0.conv1.weight`, 0)),
+    block_out_channels: levels.map((level) => channelsOf(part, `${level}resnets.0`)),
     layers_per_block: levels.map((level) => count(part, `${level}resnets.`)),
     down_block_types: levels.map((level) => (depth(level) > 0 ? "CrossAttnDownBlock2D" : "DownBlock2D")),
     mid_block_type: middle > 0 ? "UNetMidBlock2DCrossAttn" : "UNetMidBlock2D",
@@ -115,9 +127,7 @@ export function vaeConfig(part: Part, family: Family): JsonObject {
     in_channels: dimension(part, "encoder.conv_in.weight", 1),
     out_channels: dimension(part, "decoder.conv_out.weight", 0),
     latent_channels: dimension(part, "decoder.conv_in.weight", 1),
-    block_out_channels: levels.map((i) =>
-      dimension(part, `encoder.${level}.${i}.${resnet}.0.conv1.weight`, 0),
-    ),
+    block_out_channels: levels.map((i) => channelsOf(part, `encoder.${level}.${i}.${resnet}.0`)),
     layers_per_block: count(part, `encoder.${level}.0.${resnet}.`),
     down_block_types: levels.map(() => "DownEncoderBlock2D"),
     up_block_types: levels.map(() => "UpDecoderBlock2D"),

@@ -105,6 +105,14 @@ const readers: Record<string, { sound: () => Tensors; open: (path: string) => un
   },
 };
 
+/** What was read without an error before, or refused for another reason. */
+const found: [name: string, fault: Fault][] = [
+  ["first_stage_model.decoder.conv_in.weight", "missing"],
+  ["first_stage_model.encoder.down.0.block.0.conv1.weight", "missing"],
+  ["model.diffusion_model.input_blocks.0.0.weight", "missing"],
+  ["encoder.down_blocks.0.resnets.0.conv1.weight", "longer"],
+];
+
 describe.each(Object.entries(readers))("%s", (_, { sound, open }) => {
   const tensors = sound();
 
@@ -136,7 +144,7 @@ describe.each(Object.entries(readers))("%s", (_, { sound, open }) => {
           );
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 40, examples: found.filter(([name]) => tensors.has(name)) },
     );
   });
 });

@@ -52,15 +52,19 @@ export function unetPart(stored: Tensors, prefix: string): Part {
   );
 }
 
-/** A VAE in the original layout: in a whole model, or by itself in its file. */
+const vaeMarks = ["decoder.conv_in.weight", "encoder.down.0.block.0.conv1.weight"];
+
+/** Whether the tensors of a VAE have its two halves; of one that lacks more, it is said when it is read. */
+export const isWholeVae = (part: Part): boolean => vaeMarks.every((name) => part.has(name));
+
+/** A VAE in the original layout: in a whole model, where a half of it tells of it, or by itself in its file. */
 export function vaeOf(stored: Tensors): Found | undefined {
-  for (const prefix of [...vaePrefixes, ""])
-    if (
-      stored.has(`${prefix}decoder.conv_in.weight`) &&
-      stored.has(`${prefix}encoder.down.0.block.0.conv1.weight`)
-    )
-      return { prefix, part: below(stored, prefix) };
-  return undefined;
+  for (const prefix of vaePrefixes) {
+    const part = below(stored, prefix);
+    if (vaeMarks.some((name) => part.has(name)) && !part.has(`encoder.down_blocks.0.resnets.0.conv1.weight`))
+      return { prefix, part };
+  }
+  return isWholeVae(stored) ? { prefix: "", part: stored } : undefined;
 }
 
 /** A ControlNet in the original layout or in diffusers', in a file of its own. */

@@ -63,6 +63,13 @@ export function leftOver(stored: Tensors, { unet, vae, texts }: Recognised): str
 
 /** A file without a UNet in the original layout. */
 function notAModel(stored: Tensors, found: Recognised): DiffusionError {
+  const cut = unetPrefixes.find(
+    (start) => start !== "" && [...stored.keys()].some((name) => name.startsWith(`${start}output_blocks.`)),
+  );
+  if (cut !== undefined)
+    return new DiffusionError("FILE_FORMAT", `its UNet lacks ${cut}input_blocks.0.0.weight`, {
+      hint: "The file is not whole; get it again.",
+    });
   const other = looksLike(stored.keys(), "model");
   const what = other ? `it looks like ${other}` : `${recognised(found)}; ${unrecognised(stored, found)}`;
   return new DiffusionError("MODEL_KIND", `it is no Stable Diffusion model in the original layout; ${what}`, {

@@ -15,7 +15,7 @@ import { openTensorFile } from "../formats/tensor-file.js";
 import { architectureNotes } from "./architecture.js";
 import { clipConfig, controlNetConfig, type Family, isDiffusersVae, isXl, vaeConfig } from "./config.js";
 import { mapped, textMapping } from "./mapping.js";
-import { controlNetOf, type Found, familyOf, type Parts, type TextPart, vaeOf } from "./parts.js";
+import { controlNetOf, type Found, familyOf, isWholeVae, type Parts, type TextPart, vaeOf } from "./parts.js";
 import { edmLatents, type Marks, samplingOf, scheduleTable } from "./prediction.js";
 import { findParts, incomplete, inGroups, leftOver } from "./recognise.js";
 import { lowResScheduler, type Prediction } from "./schedulers.js";
@@ -61,8 +61,11 @@ interface Rest {
 
 function openParts(path: string, marks: Marks, { base, openVae, tokenizer, prediction }: Rest): ModelSource {
   const { stored } = marks;
-  const parts = findParts(stored);
-  const { unet, vae, texts } = parts;
+  const found = findParts(stored);
+  const { unet, texts } = found;
+  // One that is given stands in for half a VAE; otherwise what it lacks is an error when it is read.
+  const vae = found.vae && (isWholeVae(found.vae.part) || !openVae) ? found.vae : undefined;
+  const parts = { unet, ...(vae && { vae }), texts };
   const lacks = [
     ...(vae || openVae || base?.vae ? [] : ["a VAE"]),
     ...(texts.length > 0 || base?.textEncoders.length ? [] : ["a text encoder"]),
