@@ -156,7 +156,9 @@ function withUNet(path: string, base: ModelSource, prediction: Prediction | unde
 export function openSingleFileVae(path: string, pipeline: string, model?: Component): Component {
   const stored = readNames(path);
   const isDiffusers = isDiffusersVae(stored);
-  const vae = isDiffusers ? { prefix: "", part: stored } : vaeOf(stored);
+  const found = isDiffusers ? { prefix: "", part: stored } : vaeOf(stored);
+  // Half a one tells nothing: files of many kinds bring it.
+  const vae = found && (isDiffusers || isWholeVae(found.part)) ? found : undefined;
   if (isTaesdDecoder(stored))
     return componentAt(
       path,
