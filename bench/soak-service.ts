@@ -162,23 +162,22 @@ function heldBy(pid: number): Held {
   return { megabytes: sum(megabytes), files: sum(files) };
 }
 
-const mean = (values: readonly number[]): number =>
-  values.reduce((sum, value) => sum + value, 0) / values.length;
-
-/** What grew, in words: the last quarter of the samples against the second one. */
+/**
+ * What grew, in words: the last quarter of the samples against the second one. The least of each counts, as what has not
+ * been collected yet comes and goes by 30 MB.
+ */
 function growth(samples: readonly Sample[]): string[] {
   const quarter = Math.ceil(samples.length / 4);
   const [early, late] = [samples.slice(quarter, 2 * quarter), samples.slice(-quarter)];
   return names.flatMap((name, i) => {
-    const of = (part: readonly Sample[], key: keyof Held) => mean(part.map(({ held }) => held[i]![key]));
+    const of = (part: readonly Sample[], key: keyof Held) =>
+      Math.min(...part.map(({ held }) => held[i]![key]));
     const [before, after] = [of(early, "megabytes"), of(late, "megabytes")];
     const [files, more] = [of(early, "files"), of(late, "files")];
     const allowed = Math.max(tolerance.megabytes, tolerance.share * before);
     return [
       ...(after - before > allowed ? [`${name}: from ${before.toFixed(0)} to ${after.toFixed(0)} MB`] : []),
-      ...(more - files > tolerance.files
-        ? [`${name}: from ${files.toFixed(1)} to ${more.toFixed(1)} open files`]
-        : []),
+      ...(more - files > tolerance.files ? [`${name}: from ${files} to ${more} open files`] : []),
     ];
   });
 }
