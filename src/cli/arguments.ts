@@ -13,6 +13,14 @@ export function readNumber(text: string): number {
   throw new InvalidArgumentError("Expected a number.");
 }
 
+export function readWholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError(`expected a whole number, got ${text}`);
+  return Number(text);
+}
+
+/** Of a flag that may be given several times. */
+export const collect = (value: string, all: readonly string[] = []): string[] => [...all, value];
+
 /** Digits are a number, exact beyond 2^53 too; anything else is a text seed. */
 export function readSeed(text: string): Seed {
   if (!/^-?\d+$/.test(text)) return text;

@@ -1,12 +1,6 @@
 import { type Command, Option } from "commander";
-import { readAge } from "./arguments.js";
-import {
-  addServiceFlags,
-  collect,
-  type ServiceFlags,
-  serviceOptions,
-  wholeNumber,
-} from "./flags/service-flags.js";
+import { collect, readAge, readWholeNumber } from "./arguments.js";
+import { addServiceFlags, type ServiceFlags, serviceOptions } from "./flags/service-flags.js";
 import { orFromEnv, runService } from "./service.js";
 import { invocation, type Session, say, sayJson } from "./session.js";
 
@@ -32,7 +26,7 @@ export function addServe(program: Command, session: Session): void {
     .description(
       "Opens the web page on http://127.0.0.1:7860, with APIs for clients of AUTOMATIC1111 (/sdapi/v1) and OpenAI (/v1/images).",
     )
-    .option("--port <number>", "port to listen on", wholeNumber, 7860)
+    .option("--port <number>", "port to listen on", readWholeNumber, 7860)
     .option("--listen <address>", "also for other machines: an address of this one, or 0.0.0.0; needs --auth")
     .option("--auth <user:password>", "who may use it; better TFJS_DIFFUSION_AUTH, which no other user sees")
     .option("--token", "a secret in the page's URL, against other users of this machine")
@@ -41,7 +35,7 @@ export function addServe(program: Command, session: Session): void {
     .option("--model <model>", "the model to begin with: a name on the list, a folder or a file")
     .option("--wildcards <folder>", "lists that prompts of the page and of POST /jobs draw from: __name__")
     .option("--styles <file>", "styles that requests can name: the web UI's styles.csv")
-    .option("--quota <gigabytes>", "pictures kept in the data folder, at most (default: 32)", wholeNumber)
+    .option("--quota <gigabytes>", "pictures kept in the data folder, at most (default: 32)", readWholeNumber)
     .option("--keep <age>", "forget jobs that ended so long ago, and their pictures: 12h, 30d, 8w", readAge)
     .addOption(
       orFromEnv(

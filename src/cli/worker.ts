@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
-import { addServiceFlags, collect, type ServiceFlags, serviceOptions } from "./flags/service-flags.js";
+import { collect } from "./arguments.js";
+import { addServiceFlags, type ServiceFlags, serviceOptions } from "./flags/service-flags.js";
 import { orFromEnv, runService } from "./service.js";
 import { type Session, say, sayJson } from "./session.js";
 

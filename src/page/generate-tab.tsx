@@ -19,13 +19,12 @@ import { styled } from "./prompt-styles/prompt-styles.js";
 import { StylesPicker } from "./prompt-styles/styles-picker.js";
 import { usesWildcards } from "./prompt-styles/wildcards.js";
 import { useEndless } from "./queue/endless.js";
+import { requestOf, type Sent } from "./request.js";
 import { ResultPanel } from "./result-panel.js";
 import {
   broughtTo,
   isCloseUp,
   type Mode,
-  requestOf,
-  type Sent,
   type Settings,
   type Sources,
   settings,

@@ -1,9 +1,10 @@
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { Prediction } from "../../options/choices.js";
 import { loadOptions } from "../../options/load.js";
 import type { AdapterFolders } from "../../server/jobs/adapter-files.js";
 import { processName } from "../../server/queue/process-name.js";
 import type { ServiceOptions } from "../../server/service-options.js";
+import { readWholeNumber } from "../arguments.js";
 import { type LogFormat, logFlag, serviceLog } from "../log.js";
 import { orFromEnv, startTime } from "../service.js";
 import { flagOf } from "./option-flags.js";
@@ -59,14 +60,14 @@ export const addServiceFlags = (command: Command): Command =>
     )
     .addOption(flagOf("config", loadOptions.config))
     .addOption(flagOf("prediction", { ...loadOptions.prediction, about: predictionAbout }))
-    .option("--threads <number>", "processor threads", wholeNumber)
+    .option("--threads <number>", "processor threads", readWholeNumber)
     .option(
       "--memory <megabytes>",
       "private memory of the process that computes, at most (default: 9/10 of all)",
-      wholeNumber,
+      readWholeNumber,
     )
-    .option("--hang <seconds>", "a network's call that takes longer is ended", wholeNumber, 600)
-    .option("--grace <seconds>", "what running jobs are given at the end", wholeNumber, 30)
+    .option("--hang <seconds>", "a network's call that takes longer is ended", readWholeNumber, 600)
+    .option("--grace <seconds>", "what running jobs are given at the end", readWholeNumber, 30)
     .addOption(logFlag());
 
 /** What the flags say, for a process that is called by a name of its own. */
@@ -93,11 +94,4 @@ export function serviceOptions(
     name,
     log: serviceLog(log, process, name),
   } satisfies ServiceOptions;
-}
-
-export const collect = (value: string, all: readonly string[] = []): string[] => [...all, value];
-
-export function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError(`expected a whole number, got ${text}`);
-  return Number(text);
 }
