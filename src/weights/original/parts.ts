@@ -1,5 +1,5 @@
 import type { Tensors } from "../checkpoint.js";
-import type { Family, Part } from "./config.js";
+import { type Family, isDiffusersVae, type Part } from "./config.js";
 import { contextWidth } from "./unet-config.js";
 
 /** Where single files have their UNet; files that hold nothing else may leave it out. */
@@ -61,8 +61,7 @@ export const isWholeVae = (part: Part): boolean => vaeMarks.every((name) => part
 export function vaeOf(stored: Tensors): Found | undefined {
   for (const prefix of vaePrefixes) {
     const part = below(stored, prefix);
-    if (vaeMarks.some((name) => part.has(name)) && !part.has(`encoder.down_blocks.0.resnets.0.conv1.weight`))
-      return { prefix, part };
+    if (vaeMarks.some((name) => part.has(name)) && !isDiffusersVae(part)) return { prefix, part };
   }
   return isWholeVae(stored) ? { prefix: "", part: stored } : undefined;
 }

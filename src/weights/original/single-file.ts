@@ -156,9 +156,10 @@ function withUNet(path: string, base: ModelSource, prediction: Prediction | unde
 export function openSingleFileVae(path: string, pipeline: string, model?: Component): Component {
   const stored = readNames(path);
   const isDiffusers = isDiffusersVae(stored);
-  const found = isDiffusers ? { prefix: "", part: stored } : vaeOf(stored);
+  const original = vaeOf(stored);
   // Half a one tells nothing: files of many kinds bring it.
-  const vae = found && (isDiffusers || isWholeVae(found.part)) ? found : undefined;
+  const whole = original && isWholeVae(original.part) ? original : undefined;
+  const vae = isDiffusers ? { prefix: "", part: stored } : whole;
   if (isTaesdDecoder(stored))
     return componentAt(
       path,
