@@ -1,7 +1,7 @@
 /** TensorFlow's C library, taken from the wheel that is published for Python, in a cache shared by all projects. */
-import { existsSync, mkdirSync, renameSync, rmSync, statfsSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync, statfsSync, statSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { checkHash, download, findOnIndex, packageIndex, reason } from "./download.mjs";
 import { megabytes, meter, SetupError, say, timed } from "./report.mjs";
 import { errorLine, run } from "./run.mjs";
@@ -128,12 +128,26 @@ export async function ensureLibrary(wheel, cache) {
 /** Creates the cache folder, or says what to do about it. */
 export function makeCacheFolder(folder) {
   try {
+    makeFirstMissing(resolve(folder));
     mkdirSync(folder, { recursive: true });
   } catch (error) {
     throw new SetupError(
       `cannot write to ${folder} (${error.code})`,
       "set TFJS_DIFFUSION_CACHE to a folder that you can write to",
     );
+  }
+}
+
+/** Where a disk makes no folders, as below /proc, Node's `recursive` tries for ever: the first one shows whether it does. */
+function makeFirstMissing(folder) {
+  let first;
+  for (let at = folder; !existsSync(at); at = dirname(at)) first = at;
+  if (first === undefined) return;
+  try {
+    mkdirSync(first);
+  } catch (error) {
+    const made = error.code === "EEXIST" && statSync(first, { throwIfNoEntry: false })?.isDirectory();
+    if (!made) throw error; // else another process was faster
   }
 }
 

@@ -388,6 +388,12 @@ describe("machine", () => {
     expect(() => makeCacheFolder(join(folder, "file", "cache"))).toThrow(
       /^cannot write to .*cache \(ENOTDIR\)$/,
     );
+    const nowhere = join("/proc", "tfjs-diffusion", "cache");
+    if (process.platform === "linux")
+      expect(() => makeCacheFolder(nowhere)).toThrow(/^cannot write to .*cache \(ENOENT\)$/);
+    makeCacheFolder(join(folder, "a", "b"));
+    makeCacheFolder(join(folder, "a", "b"));
+    expect(existsSync(join(folder, "a", "b"))).toBe(true);
   });
 
   it("asks for disk space before anything is downloaded", () => {

@@ -10,6 +10,7 @@ const reasons = new Map([
   ["EROFS", "the disk is read-only"],
   ["EIO", "the disk reports an error"],
   ["ENOENT", "the folder that it belongs in is gone"],
+  ["ENOTSUP", "no folder can be made there"],
   ["ESTALE", "the network disk is gone"],
   ["ENOTDIR", "a part of the path is a file, not a folder"],
   ["EEXIST", "a part of the path is a file, not a folder"],

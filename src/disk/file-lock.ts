@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { link, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { makeFolder } from "./folders.js";
 import { writeWhole } from "./whole-file.js";
 
 /*
@@ -34,7 +35,7 @@ export async function withFileLock<T>(
   run: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const mine = ownContent();
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   while (!(await create(path, mine))) {
     if (!(await takeOver(path))) await sleep(POLL, undefined, signal && { signal });
     signal?.throwIfAborted();
@@ -72,7 +73,7 @@ export interface LockOwner {
  */
 export async function holdFileLock(path: string, refusal: (owner: LockOwner) => Error): Promise<HeldLock> {
   const mine = ownContent();
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   let before: Seen | undefined;
   while (!(await create(path, mine))) {
     const seen = await look(path);

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { diskError } from "./disk-error.js";
+import { makeFolder, makeFolderSync } from "./folders.js";
 
 /** What a writer that was killed leaves behind ends so; `isTemporary` recognises it. */
 const suffix = ".tmp";
@@ -53,7 +54,7 @@ export function placeWholeSync(path: string, make: (draft: string) => void, hint
 export function placeNamedSync(path: string, make: (draft: string) => string, hint?: string): string {
   const draft = draftOf(path);
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolderSync(dirname(path));
     const whole = make(draft);
     renameSync(draft, whole);
     return whole;
@@ -75,7 +76,7 @@ export async function placeWhole(
 ): Promise<void> {
   const draft = draftOf(path);
   try {
-    const made = await mkdir(dirname(path), { recursive: true });
+    const made = await makeFolder(dirname(path));
     if (made !== undefined) await syncFolder(dirname(made));
     await make(draft);
     await rename(draft, path);

@@ -1,6 +1,7 @@
-import { mkdir, readFile, stat, statfs } from "node:fs/promises";
+import { readFile, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { diskError } from "../disk/disk-error.js";
+import { makeFolder } from "../disk/folders.js";
 import { isJsonObject, type JsonObject, parseJson } from "../disk/json.js";
 import { DiffusionError, nearest } from "../errors.js";
 import type { OnProgress } from "../events.js";
@@ -234,7 +235,7 @@ async function fetchFiles(
   const there = await Promise.all(files.map((file) => exists(join(cache.snapshot(commit), file))));
   const missing = files.filter((_, i) => !there[i]);
   if (missing.length === 0) return;
-  await mkdir(join(cache.folder, "blobs"), { recursive: true });
+  await makeFolder(join(cache.folder, "blobs"));
   const remotes = await inParallel(missing, session.signal, (file, signal) =>
     describe({ ...session, signal }, commit, file),
   );

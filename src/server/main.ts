@@ -1,9 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { createServer } from "node:http";
-import { homedir, hostname } from "node:os";
-import { isAbsolute, join } from "node:path";
-import { type HeldLock, holdFileLock } from "../disk/file-lock.js";
+import { join } from "node:path";
+import type { HeldLock } from "../disk/file-lock.js";
 import { packageFolder, packageVersion } from "../disk/package.js";
 import { DiffusionError, readWildcards } from "../index.js";
 import { allowedHosts, checkAccess, listening, urlOf } from "./address.js";
@@ -22,7 +21,7 @@ import { openRedisQueue } from "./queue/redis/redis.js";
 import { defaultLimits, sharedLimits } from "./requests/limits.js";
 import type { ServiceOptions } from "./service-options.js";
 import { type OpenedThings, openedThings, startError, timeLeft } from "./starting.js";
-import { openDataFolder } from "./storage/data-folder.js";
+import { lockDataFolder, openDataFolder } from "./storage/data-folder.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 import { noStyles, openStyles } from "./storage/styles.js";
@@ -99,11 +98,10 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
       hint: "leave it out with --queue or --images; --keep forgets old jobs with their pictures",
     });
   const limits = { ...defaultLimits, ...(shared && sharedLimits), ...options.limits };
-  const dataDir = options.dataDir ?? defaultDataDir();
-  await openDataFolder(dataDir, { isUsual: isUsualFolder(options), log });
+  const dataDir = await openDataFolder(options.dataDir, log);
   checkFolders([...Object.values(folders), options.models]);
   // Servers on a queue share the folder: only a journal has one writer.
-  const lock = shared ? undefined : await lockData(dataDir);
+  const lock = shared ? undefined : await lockDataFolder(dataDir);
   if (lock) opened.add(() => lock.release());
   const styles = options.styles === undefined ? noStyles : await openStyles(options.styles);
   const settings = await openSettings(join(dataDir, "settings.json"));
@@ -182,18 +180,6 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
   };
 }
 
-/** One server to a data folder: two would run the same jobs, and each would drop what the other journals. */
-const lockData = (dataDir: string): Promise<HeldLock> =>
-  holdFileLock(
-    join(dataDir, "journal.lock"),
-    ({ pid, host, about }) =>
-      new DiffusionError(
-        "BAD_OPTION",
-        `${dataDir} is in use by another server: process ${pid}${host === hostname() ? "" : ` on ${host}`}${about ? `, ${about}` : ""}`,
-        { hint: "open that one, stop it first, or give this one a folder of its own: --data <folder>" },
-      ),
-  );
-
 function failureOf(lock: HeldLock | undefined, dataDir: string): AbortSignal {
   const failed = new AbortController();
   const lost = () =>
@@ -215,15 +201,6 @@ async function warm(models: Models, log: (line: string) => void): Promise<void> 
   await models.warm(models.current.label).catch((error: unknown) => {
     log(`the model could not be loaded: ${error instanceof Error ? error.message : error}`);
   });
-}
-
-const isUsualFolder = ({ dataDir }: ServeOptions): boolean =>
-  dataDir === undefined && !process.env.TFJS_DIFFUSION_DATA;
-
-export function defaultDataDir(env: NodeJS.ProcessEnv = process.env): string {
-  if (env.TFJS_DIFFUSION_DATA) return env.TFJS_DIFFUSION_DATA;
-  const xdg = env.XDG_DATA_HOME;
-  return join(xdg && isAbsolute(xdg) ? xdg : join(homedir(), ".local", "share"), "tfjs-diffusion");
 }
 
 const pageFolder = (): string => join(packageFolder(), "dist", "page");

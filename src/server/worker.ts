@@ -7,11 +7,12 @@ import { lacking } from "./jobs/named-files.js";
 import type { Work } from "./jobs/running.js";
 import { libraryWork } from "./jobs/work.js";
 import { logJobs } from "./log.js";
-import { checkFolders, defaultDataDir, version } from "./main.js";
+import { checkFolders, version } from "./main.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
 import { defaultLimits, sharedLimits } from "./requests/limits.js";
 import type { ServiceOptions } from "./service-options.js";
 import { type OpenedThings, openedThings, startError, timeLeft } from "./starting.js";
+import { openDataFolder, usualFolder } from "./storage/data-folder.js";
 import { imageStore } from "./storage/images.js";
 import { openSettings } from "./storage/settings.js";
 import type { ImageStore } from "./storage/store.js";
@@ -53,11 +54,16 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 }
 
 async function start(options: WorkerOptions, opened: OpenedThings): Promise<RunningWorker> {
-  const { dataDir = defaultDataDir(), log = () => {}, lockMs, graceMs = 30_000 } = options;
+  const { log = () => {}, lockMs, graceMs = 30_000 } = options;
   const load = { ...usualGuards(), ...options.load };
   const folders = foldersOf(options);
   const left = timeLeft(options.startMs);
   checkFolders([...Object.values(folders), options.models]);
+  // Of a worker that keeps pictures in a bucket it is only read, and need not be there.
+  const dataDir =
+    options.images === undefined
+      ? await openDataFolder(options.dataDir, log)
+      : (options.dataDir ?? usualFolder());
   const settings = await openSettings(join(dataDir, "settings.json"));
   const models = await Models.open(settings, load, folders);
   opened.add(() => models.dispose());

@@ -1,5 +1,6 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { makeFolderSync } from "../disk/folders.js";
 import { type JsonObject, jsonText, readJsonObject } from "../disk/json.js";
 import { placeWholeSync } from "../disk/whole-file.js";
 import { DiffusionError } from "../errors.js";
@@ -36,7 +37,7 @@ export function writeModel(
     throw new DiffusionError("BAD_OPTION", `${folder} exists already; nothing was written`);
   placeWholeSync(target, (draft) => {
     for (const [role, network] of networksOf(source)) {
-      mkdirSync(join(draft, role), { recursive: true });
+      makeFolderSync(join(draft, role));
       writeJson(join(draft, role, "config.json"), network.config);
       const name = network.className.startsWith("CLIP") ? "model" : "diffusion_pytorch_model";
       writeWeights(network, join(draft, role, `${name}.safetensors`), precision, (done, total) =>

@@ -1,9 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
+import { diskError } from "../../disk/disk-error.js";
 import { withFileLock } from "../../disk/file-lock.js";
 import { writeWhole } from "../../disk/whole-file.js";
 import { precisions } from "../../index.js";
 import { emphasisLabels } from "../../options/choices.js";
+import { dataFolderHint } from "./data-folder.js";
 
 const score = z.number().min(0).max(10);
 
@@ -76,9 +78,13 @@ export async function openSettings(path: string): Promise<Settings> {
       data = changed(data); // at once for whoever asks here
       const write = async () => {
         data = changed(await readSettings(path));
-        await writeWhole(path, JSON.stringify(data, null, 2), { mode: 0o600 });
+        await writeWhole(path, JSON.stringify(data, null, 2), { mode: 0o600, hint: dataFolderHint });
       };
-      const written = last.then(() => withFileLock(`${path}.lock`, undefined, write));
+      const written = last
+        .then(() => withFileLock(`${path}.lock`, undefined, write))
+        .catch((cause: unknown) => {
+          throw diskError(path, cause, dataFolderHint);
+        });
       last = written.catch(() => {});
       return written;
     },

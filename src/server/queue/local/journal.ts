@@ -1,6 +1,7 @@
-import { copyFile, type FileHandle, mkdir, open, readFile } from "node:fs/promises";
+import { copyFile, type FileHandle, open, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { diskError } from "../../../disk/disk-error.js";
+import { makeFolder } from "../../../disk/folders.js";
 import { syncFolder, writeWhole } from "../../../disk/whole-file.js";
 
 /**
@@ -36,7 +37,7 @@ export async function openJournal(
   compact: () => readonly object[],
 ): Promise<Journal & Damage> {
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     const { lines, broken, torn } = parse(await readFile(path, "utf8").catch(whenMissing));
     const damaged = broken + lines.filter((line) => read(line) === false).length;
     const short = compact();
