@@ -118,9 +118,7 @@ export function tensorLookup(model: AdaptedModel): TensorLookup {
   }
   const layers = resnetsOf(model.unet?.keys() ?? []);
   return (module) => {
-    const flat = flatten(module)
-      .replace(/^base_model_model_/, "")
-      .replace("_processor_", "_");
+    const flat = flatten(module.replace(wrappers, "$1")).replace("_processor_", "_");
     const [prefix, network] = prefixes.find(([start]) => flat.startsWith(start)) ?? ["", undefined];
     const path = flat.slice(prefix.length);
     for (const [name, table] of tables) {
@@ -131,6 +129,9 @@ export function tensorLookup(model: AdaptedModel): TensorLookup {
     return undefined;
   };
 }
+
+/** What PEFT, torch.compile and parallel training put around a network, before or behind its name: none of the model's modules. */
+const wrappers = /(^|\.)(?:(?:base_model\.model|_orig_mod|module)\.)+/g;
 
 const flatten = (name: string): string => name.replaceAll(".", "_");
 

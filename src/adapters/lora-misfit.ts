@@ -65,7 +65,7 @@ const otherMethods: readonly (readonly [RegExp, string])[] = [
   [/\.ia3_l\b/, "is IA3 in PEFT's layout (LyCORIS' can be used)"],
   [/\.lora_E\b/, "is AdaLoRA"],
   [
-    /^base_model\.model\.(?!.*\.(lora_|hada_|lokr_|dora_)).*\.(weight|bias)$/,
+    /^((unet|text_encoder|text_encoder_2)\.)?base_model\.model\.(?!.*\.(lora_|hada_|lokr_|dora_)).*\.(weight|bias)$/,
     "holds whole weights or biases in place of the model's (PEFT's modules_to_save, bias)",
   ],
   [/\.hra_u\b/, "reflects weights (HRA)"],

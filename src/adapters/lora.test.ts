@@ -210,6 +210,17 @@ describe("layouts", () => {
       `base_model.model.unet.${attention}.to_k.lora_A.default.weight`,
       ".lora_B.default.weight",
     ],
+    [
+      "PEFT's model saved by diffusers (training of LCM's LoRAs)",
+      `unet.base_model.model.${attention}.to_k.lora_A.weight`,
+      ".lora_B.weight",
+    ],
+    ["compiled", `unet._orig_mod.${attention}.to_k.lora_A.weight`, ".lora_B.weight"],
+    [
+      "compiled and trained in parallel",
+      `_orig_mod.module.${attention}.to_k.lora_A.weight`,
+      ".lora_B.weight",
+    ],
   ])("%s", (_, downKey, ending) => {
     const module = downKey.replace(
       /(\.lora_down\.weight|_lora\.down\.weight|\.lora(_linear_layer)?\.down\.weight|\.lora_A.*)$/,

@@ -75,6 +75,7 @@ describe("what adapter_config.json says", () => {
 
   it.each([
     ["modules_to_save", "base_model.model.conv_in.weight", [16, 4, 3, 3]],
+    ["modules_to_save", "unet.base_model.model.conv_in.weight", [16, 4, 3, 3]],
     ["bias", "base_model.model.down_blocks.0.resnets.0.conv1.base_layer.bias", [16]],
     ["AdaLoRA", "base_model.model.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_E", [2, 1]],
   ])("%s is refused by name", (name, key, shape) => {

@@ -51,7 +51,7 @@ export interface LoadOptions extends FindOptions {
    * by itself or in a whole model), or a hub name.
    */
   vae?: string;
-  /** A small decoder (AutoencoderTiny, such as madebyollin/taesd) for results and previews: folder or hub name. */
+  /** A small decoder (AutoencoderTiny, such as madebyollin/taesd) for results and previews: folder, its author's file, or hub name. */
   taesd?: string;
   /** What `taesd` decodes: "all" (default), or "previews", which leaves results to the VAE. */
   taesdFor?: "all" | "previews";
@@ -131,10 +131,10 @@ export const loadOptions = {
     about: "learned words (textual inversions), which prompts call by the names of their files",
     flag: "<folder>",
   },
-  vae: { schema: text, about: "another autoencoder: folder or hub name", flag: "<model>" },
+  vae: { schema: text, about: "another autoencoder: folder, file or hub name", flag: "<model>" },
   taesd: {
     schema: text,
-    about: "a small decoder for results and previews: folder or hub name",
+    about: "a small decoder for results and previews: folder, file or hub name",
     flag: "<model>",
   },
   taesdFor: {
