@@ -64,7 +64,7 @@ test("appearing: an animation, the last picture of which stays", { timeout: 5 * 
   expect([pages, delay]).toEqual([3, [110, 110, 2500]]);
 });
 
-test("settings-sheet: a row a setting, a column a prompt; what is drawn stays", {
+test("settings-sheet: a row a setting, a column a prompt, the rows anew below; what is drawn stays", {
   timeout: 5 * minutes,
 }, async () => {
   writeFileSync(join(work, "prompts.txt"), "a dog\na cat\n");
@@ -78,6 +78,8 @@ test("settings-sheet: a row a setting, a column a prompt; what is drawn stays", 
   await run("settings-sheet.ts", join(work, "sheet.webp"), ...args);
   expect(await sizeOf("sheet.webp")).toMatchObject({ width: 150 + 2 * 128, height: 2 * 128 });
   expect(existsSync(join(work, "drawn/one-ddim/a-cat-7.png"))).toBe(true);
+  await run("settings-sheet.ts", join(work, "narrow.webp"), ...args, "--only-drawn", "--columns", "1");
+  expect(await sizeOf("narrow.webp")).toMatchObject({ width: 150 + 128, height: 4 * 128 });
 });
 
 test.runIf(existsSync("/usr/bin/chromium"))(
