@@ -2,6 +2,7 @@ import type { Adapters } from "../adapters/adapted-checkpoint.js";
 import { DiffusionError } from "../errors.js";
 import { nameOfModel } from "../hub/cache.js";
 import type { Size } from "../image/image.js";
+import type { LatentSpace } from "../models/latent-space.js";
 import { checkGenerationDefaults } from "../options/generation-defaults.js";
 import type { ModelTraits } from "../options/resolved.js";
 import type { Model } from "../runtime/model.js";
@@ -65,10 +66,21 @@ function traitsOfKind(model: Model): ModelTraits {
     guidanceEmbedding: unet.kind === "unet" && unet.config.timeCondDim !== undefined,
     factor,
     channels,
+    ...(model.vae?.kind === "kl" && { scaling: scalingInWords(model.vae) }),
     ...(source.lowResScheduler && { mostNoise: Number(source.settings.max_noise_level ?? 350) }),
     size: unet.config.sampleSize * factor,
     scheduler: source.scheduler as SchedulerConfig,
   };
+}
+
+/** Equal for models that understand each other's latents. A small decoder takes all of its family, and scales none. */
+function scalingInWords({ scalingFactor, shiftFactor, latentsMean, latentsStd }: LatentSpace): string {
+  return [
+    `by ${scalingFactor}`,
+    ...(shiftFactor === 0 ? [] : [`shifted by ${shiftFactor}`]),
+    ...(latentsMean ? [`with the means ${latentsMean.join(", ")}`] : []),
+    ...(latentsStd ? [`with the deviations ${latentsStd.join(", ")}`] : []),
+  ].join(", ");
 }
 
 /** Only OpenAI's CLIP by itself is cut short there; XL's two, and OpenCLIP, which has another activation, are not. */

@@ -119,6 +119,23 @@ describe("SDXL's refiner, against diffusers", () => {
     await expect(generateRefined(...both, { ...asked, switchAt: 1 })).rejects.toThrow(/^switchAt: .*got 1$/);
   });
 
+  it("refuses a second model whose latents mean something else, and takes its noise", async () => {
+    const [xl, other] = [await tinyModel("models/tiny-sdxl"), await tinyModel("models/tiny-sd1")];
+    const asked: GenerateOptions = { prompt: "a fox", seed: 3, steps: 4, output: "latents" };
+    await expect(generateRefined(xl, other, { ...asked, switchAt: 0.5 })).rejects.toThrow(
+      "latents: the latents are of another kind of model (scaled by 0.13025); those of tiny-sd1 are scaled by 0.18215",
+    );
+    const { latents } = await other.generate(asked);
+    expect(latents.scaling).toBe("by 0.18215");
+    await expect(xl.generate({ ...asked, image: latents })).rejects.toThrow(
+      "image: the latents are of another",
+    );
+    const { prompt } = asked;
+    expect(
+      (await xl.generate({ ...asked, prompt: [prompt as string], width: 16, height: 16 })).seeds,
+    ).toEqual([3]);
+  });
+
   it.each(["picture", "scores"])("%s", async (id) => {
     const { share: _, ...options } = optionsOf(id);
     const { latents } = await (await loaded).generate(options);

@@ -5,7 +5,10 @@ export interface Values {
 }
 
 /** Latents of a batch: [batch, height / factor, width / factor, channels], in the UNet's (scaled) space. */
-export type Latents = Values;
+export interface Latents extends Values {
+  /** How the model that made them scales its latents, in words; a model of another scaling refuses to go on from them. */
+  readonly scaling?: string;
+}
 
 /** How many numbers a shape holds. */
 export const size = (shape: readonly number[]): number =>

@@ -1,3 +1,4 @@
+import type { Latents } from "../latents/latents.js";
 import { emphases } from "./choices.js";
 import { descriptions, type GenerateOptions, type OptionName as Name } from "./options.js";
 import { refusal } from "./refusal.js";
@@ -133,6 +134,7 @@ function refuseLatents(options: GenerateOptions, model: ModelTraits): void {
     throw refusal(
       `image: expected latents [1, h, w, ${channels}], got [${shape}] with ${data.length} numbers`,
     );
+  refuseOtherScaling("image", image, model);
   const multiple = latentUpscaling ? latentUpscaling.multiple / factor : 1;
   if (latentUpscaling && shape.slice(1, 3).some((side) => side % multiple !== 0 || side < 2 * multiple))
     throw refusal(
@@ -143,6 +145,23 @@ function refuseLatents(options: GenerateOptions, model: ModelTraits): void {
   for (const key of ["mask", "expand", "resizeMode"] as const)
     if (options[key] !== undefined)
       throw refusal(`${key} works on pixels, so it needs an image, not latents`);
+}
+
+/**
+ * Latents that another kind of model has made: they are as large as the model's own, and mean something else.
+ *
+ * @throws DiffusionError BAD_OPTION
+ */
+export function refuseOtherScaling(
+  option: "image" | "latents",
+  { scaling: given }: Latents,
+  { name, scaling }: ModelTraits,
+): void {
+  if (given === undefined || scaling === undefined || given === scaling) return;
+  throw refusal(
+    `${option}: the latents are of another kind of model (scaled ${given}); those of ${name} are scaled ${scaling}`,
+    "use models of one kind, such as SDXL and its refiner, or give the picture as image",
+  );
 }
 
 function refuseForInstructions(options: GenerateOptions, name: string): void {

@@ -170,6 +170,23 @@ describe("refusals, one message each", () => {
     [unknown({ prompt, hires: { upscaler: "latnt" } }), "hires.upscaler: there is no latnt"],
   ];
 
+  it.each<[string, GenerateOptions]>([
+    ["latents", { latents: { ...latents, scaling: "by 0.13025" }, denoisingStart: 0.5 }],
+    ["image", { image: { ...latents, scaling: "by 0.13025" } }],
+  ])("%s of another kind of model", (name, options) => {
+    expect(() => resolve({ prompt, ...options }, { ...sd, scaling: "by 0.18215" })).toThrow(
+      `${name}: the latents are of another kind of model (scaled by 0.13025); those of some-model are scaled by 0.18215`,
+    );
+  });
+
+  it.each<[string, GenerateOptions]>([
+    ["of the same scaling", { latents: { ...latents, scaling: "by 0.2" }, denoisingStart: 0.5 }],
+    ["of an unknown one", { latents, denoisingStart: 0.5 }],
+    ["that are noise", { latents: { ...latents, scaling: "by 0.13025" } }],
+  ])("latents %s are taken", (_, options) => {
+    expect(resolve({ prompt, ...options }, { ...sd, scaling: "by 0.2" }).latents).toBe(options.latents);
+  });
+
   it.each([
     [{ guidance_scale: 7 }, "guidance"],
     [{ guidanceScale: 7 }, "guidance"],

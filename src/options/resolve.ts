@@ -8,7 +8,7 @@ import type { SamplerPair } from "../schedulers/names.js";
 import { schedulerConfig } from "../schedulers/scheduler.js";
 import { type WildcardLists, wildcards } from "../text/wildcards.js";
 import { maskedContents, usualStrengths } from "./choices.js";
-import { refuseContradictions } from "./contradictions.js";
+import { refuseContradictions, refuseOtherScaling } from "./contradictions.js";
 import type { IpAdapterInput } from "./control-options.js";
 import { usualGuidance, usualSteps, withGenerationDefaults } from "./generation-defaults.js";
 import { descriptions, type GenerateOptions, type NamesWith } from "./options.js";
@@ -70,6 +70,9 @@ export function resolveOptions(
   if (options.guidanceInterval && printable.scheduler !== "custom") refuseUnknownLength(printable.scheduler);
   if (model.latentUpscaling) checkLatentUpscaler(printable, model);
   if (options.latents) checkLatents(options.latents, printable, model);
+  // Without denoisingStart they are noise, which is the same for all.
+  if (options.latents && options.denoisingStart !== undefined)
+    refuseOtherScaling("latents", options.latents, model);
   return { ...printable, printable, ...unprintable(options, printable, model) };
 }
 

@@ -41,6 +41,8 @@ export interface ModelTraits {
   readonly factor: number;
   /** Channels of its latents. */
   readonly channels: number;
+  /** How its latents are scaled, in words; absent where that says nothing of what they mean. */
+  readonly scaling?: string;
   /** Side of its own pictures in pixels. */
   readonly size: number;
   readonly scheduler: SchedulerConfig;

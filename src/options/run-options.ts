@@ -21,7 +21,7 @@ export interface RunOptions {
 }
 
 export const runOptions = {
-  latents: { schema: values(4) },
+  latents: { schema: values(4).extend({ scaling: z.string().optional() }) },
   output: { schema: z.enum(outputs), kept: true, fallback: outputs[0] },
   signal: { schema: z.instanceof(AbortSignal) },
   stop: { schema: z.instanceof(AbortSignal) },

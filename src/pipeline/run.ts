@@ -50,7 +50,15 @@ export async function run(opened: Opened, asked: GenerateOptions): Promise<Gener
     const { images, latents } = await makeImages(generation, inputs);
     const { notes, meter } = generation;
     const { printable, seeds } = options;
-    return { images, latents: batched(latents), seeds, options: printable, notes, ms: meter.ms };
+    const { scaling } = loaded.traits;
+    return {
+      images,
+      latents: { ...batched(latents), ...(scaling !== undefined && { scaling }) },
+      seeds,
+      options: printable,
+      notes,
+      ms: meter.ms,
+    };
   } finally {
     listeners.delete(onConvert);
     // A process that is lost holds nothing any more.
