@@ -33,7 +33,7 @@ export function addServe(program: Command, session: Session): void {
     .option("--allow-paths", '"Optimize model" takes paths of this machine')
     .option("--allow-host <name:port>", "a further name that the server is asked by; repeatable", collect, [])
     .option("--model <model>", "the model to begin with: a name on the list, a folder or a file")
-    .option("--wildcards <folder>", "lists that prompts of the page and of POST /jobs draw from: __name__")
+    .option("--wildcards <folder>", "lists that prompts draw from by the seed: __name__")
     .option("--styles <file>", "styles that requests can name: the web UI's styles.csv")
     .option("--quota <gigabytes>", "pictures kept in the data folder, at most (default: 32)", readWholeNumber)
     .option("--keep <age>", "forget jobs that ended so long ago, and their pictures: 12h, 30d, 8w", readAge)

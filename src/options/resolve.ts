@@ -183,15 +183,22 @@ function drawnTexts(
   seeds: readonly (number | bigint)[],
   lists: WildcardLists,
 ): Texts {
-  const each = <Text extends string | undefined>(texts: readonly Text[], stream: string) =>
-    texts.map((text, i) => (text === undefined ? text : wildcards(seeds[i]!, lists, stream)(text)) as Text);
+  const each = <Text extends string | undefined>(texts: readonly Text[], draw: typeof drawnPrompt) =>
+    texts.map((text, i) => (text === undefined ? text : draw(text, seeds[i]!, lists)) as Text);
   return {
-    prompts: each(prompts, "prompt"),
-    negativePrompts: each(negativePrompts, "negative prompt"),
-    ...(prompts2 && { prompts2: each(prompts2, "prompt") }),
-    ...(negativePrompts2 && { negativePrompts2: each(negativePrompts2, "negative prompt") }),
+    prompts: each(prompts, drawnPrompt),
+    negativePrompts: each(negativePrompts, drawnNegativePrompt),
+    ...(prompts2 && { prompts2: each(prompts2, drawnPrompt) }),
+    ...(negativePrompts2 && { negativePrompts2: each(negativePrompts2, drawnNegativePrompt) }),
   };
 }
+
+/** A prompt of which nothing is left open. @param seed of the picture */
+export const drawnPrompt = (text: string, seed: number | bigint, lists: WildcardLists): string =>
+  wildcards(seed, lists, "prompt")(text);
+/** Independent of the prompt's draws. */
+const drawnNegativePrompt: typeof drawnPrompt = (text, seed, lists) =>
+  wildcards(seed, lists, "negative prompt")(text);
 
 /** One for each picture, and how they are varied. @param pictures of all prompts */
 function seedsOf(

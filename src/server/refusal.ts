@@ -36,6 +36,12 @@ const statuses: Partial<Record<string, number>> = {
   DISK: 507,
 };
 
+const ofRequests = ["BAD_OPTION", "BAD_IMAGE", "MODEL_KIND", "TOO_LARGE", "UNSUPPORTED", "WEIGHT_SHAPE"];
+
+/** Whether a job has failed by what its request asks for, so that it would fail again; of other failures clients may try again. */
+export const isOfRequest = (code: string): boolean =>
+  ofRequests.includes(code) || code.endsWith("_NOT_FOUND");
+
 /** Any error as an answer. What is our mistake says no more than that. */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error;

@@ -186,6 +186,45 @@ describe.skipIf(!hasRedis)("LoRAs and autoencoders on a shared queue", () => {
     }
   });
 
+  test("AUTOMATIC1111: a LoRA that no worker has is left out by the last one, one that others have is left to them", async () => {
+    const own = { ...shared, model: ["tiny-sd1"], graceMs: 0, lockMs: 1500 };
+    const bare = await startWorker({ ...own, name: "bare" });
+    const other = await startWorker({ ...own, name: "other", loraDir: folders.loraDir });
+    const plain = await serve({ port: 0, graceMs: 0, ...shared });
+    const txt2img = async (prompt: string) => {
+      const asked = { prompt, seed: 1, steps: 2, width: 64, height: 64, sampler_name: "Euler" };
+      const override_settings = { sd_model_checkpoint: "tiny-sd1" };
+      const answer = await fetch(`${plain.url}/sdapi/v1/txt2img`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ ...asked, override_settings }),
+      });
+      const { images, info } = (await answer.json()) as { images: string[]; info: string };
+      const { comments = [], infotexts } = JSON.parse(info) as { comments?: string[]; infotexts: string[] };
+      expect(infotexts[0]).toMatch(new RegExp(`^${prompt}\n`));
+      return { comments, picture: Buffer.from(decodePng(Buffer.from(images[0]!, "base64")).image.data) };
+    };
+    try {
+      const without = await txt2img("a cat");
+      // The server has no folder of LoRAs, and one of the workers has.
+      for (let i = 0; i < 2; i++) {
+        const used = await txt2img("a cat <lora:lora-kohya:1>");
+        expect([used.comments, used.picture.equals(without.picture)]).toEqual([[], false]);
+      }
+      const missing = await txt2img("a cat<lora:nonsense:1>");
+      expect(missing.comments).toEqual(["Networks not found: nonsense"]);
+      expect(missing.picture.equals(without.picture)).toBe(true);
+      await other.close();
+      expect((await txt2img("a cat<lora:lora-kohya:1>")).comments).toEqual([
+        "Networks not found: lora-kohya",
+      ]);
+      const refused = await job("a cat <lora:nonsense:1>");
+      expect(refused.error).toMatchObject({ code: "LORA_NOT_FOUND" });
+    } finally {
+      await Promise.all([bare, other, plain].map((one) => one.close()));
+    }
+  });
+
   test("--model takes a folder; --models alone serves its models, and those that cannot be used are named", async () => {
     const own = { ...shared, graceMs: 0 };
     const named = await startWorker({ queue: own.queue, dataDir: own.dataDir, graceMs: 0, model: [source] });

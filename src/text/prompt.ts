@@ -188,6 +188,15 @@ export function extractNetworks(prompt: string): { text: string; networks: Netwo
   return { text, networks };
 }
 
+/** A prompt without those of its mentions that are not wanted; all else stays as it was. */
+export const keepNetworks = (
+  prompt: string,
+  isWanted: (mention: Pick<NetworkMention, "kind" | "name">) => boolean,
+): string =>
+  prompt.replace(NETWORK, (mention: string, kind: string, rest: string) =>
+    isWanted({ kind, name: rest.split(":", 1)[0]!.trim() }) ? mention : "",
+  );
+
 /** Values behind the name: first those without a key, in this order, unless a key says otherwise. */
 function weightsIn(mention: string, values: readonly string[]): { te?: number; unet?: number } {
   const weights: { te?: number; unet?: number } = {};

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import { encodePng } from "../../index.js";
 import { base64Png, grey, type TestServer, testServer } from "../fixture.js";
-import { Foreign } from "./foreign.js";
+import { decodeBase64, Foreign } from "./foreign.js";
 
 const servers: TestServer[] = [];
 const started = async (...options: Parameters<typeof testServer>): Promise<TestServer> => {
@@ -110,4 +110,29 @@ test("the process that decodes knows no secrets, and is given up when nothing is
     if (before === undefined) delete process.env.TFJS_DIFFUSION_AUTH;
     else process.env.TFJS_DIFFUSION_AUTH = before;
   }
+});
+
+test("base64 is read as clients write it: data: URLs of any kind, the alphabet of URLs, line breaks", () => {
+  const bytes = Uint8Array.from({ length: 100 }, (_, i) => 255 - i);
+  const plain = Buffer.from(bytes).toString("base64");
+  const lines = plain.replace(/.{40}/g, "$&\r\n");
+  for (const text of [
+    ...[plain, ` ${plain}\n`, lines, plain.replace(/=+$/, ""), Buffer.from(bytes).toString("base64url")],
+    ...["image/png", "image/svg+xml", "application/octet-stream", "image/png;charset=utf-8", ""].map(
+      (kind) => `data:${kind};base64,${plain}`,
+    ),
+    `DATA:image/png;BASE64,${lines}`,
+  ])
+    expect([text, [...decodeBase64(text)]]).toEqual([text, [...bytes]]);
+});
+
+test.each([
+  ["http://127.0.0.1/a.png", "addresses are not fetched"],
+  ["file:///etc/passwd", "addresses are not fetched"],
+  ["data:image/png,%89PNG", "only those in base64 are read"],
+  ["data:image/png;base64,", "Invalid encoded image"],
+  ["", "Invalid encoded image"],
+  ["not base64!", "Invalid encoded image"],
+])("%s is refused", (text, words) => {
+  expect(() => decodeBase64(text)).toThrow(words);
 });

@@ -184,15 +184,18 @@ export class Foreign {
 }
 
 /**
- * The bytes of a base64 text, with or without `data:image/png;base64,` in front.
+ * The bytes of a base64 text, with or without `data:image/png;base64,` in front, whatever kind that names: browsers say
+ * `application/octet-stream` of a file whose name tells them nothing.
  *
  * @throws Refusal for everything else, addresses above all: this server fetches nothing for its clients
  */
 export function decodeBase64(text: string): Uint8Array {
   if (/^[a-z]+:\/\//i.test(text.slice(0, 20)))
     throw new Refusal(400, "BAD_IMAGE", "pictures are sent as base64; addresses are not fetched");
-  const [, body] = /^data:image\/[\w.+-]{1,40};base64,(.*)$/s.exec(text) ?? [undefined, text];
-  const compact = body!.replace(/\s+/g, "");
+  const [head = ""] = /^\s*data:[^,]{0,200},/i.exec(text) ?? [];
+  if (head !== "" && !/;base64,$/i.test(head))
+    throw new Refusal(400, "BAD_IMAGE", "of data: URLs, only those in base64 are read");
+  const compact = text.slice(head.length).replace(/\s+/g, "");
   if (compact === "" || !/^[A-Za-z0-9+/_-]*={0,2}$/.test(compact))
     throw new Refusal(400, "BAD_IMAGE", "Invalid encoded image");
   return Buffer.from(compact, "base64");

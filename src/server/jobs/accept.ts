@@ -49,6 +49,8 @@ export type Incoming = Omit<GenerateRequest, Pictures> & {
   readonly vae?: string | null | undefined;
   /** Steps of image to image are counted as in the web UI. */
   readonly webuiSteps?: boolean | undefined;
+  /** LoRAs that there are not are left out, and told. */
+  readonly missingLoras?: "ignore" | undefined;
   readonly controlnet?:
     | readonly (Omit<Control, "image" | "mask"> & {
         readonly image: Picture;

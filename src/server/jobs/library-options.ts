@@ -42,6 +42,7 @@ export async function generateOptions(
     model,
     vae,
     webuiSteps,
+    missingLoras: _missingLoras,
     files,
     image,
     images: _,

@@ -43,6 +43,32 @@ test("AUTOMATIC1111: the picture of the library, pixel by pixel, with its parame
   );
 });
 
+test("a LoRA that there is not: AUTOMATIC1111's API draws without it and says so, the others refuse it by its name", async () => {
+  const prompt = "a dog <lora:nonsense:1>";
+  const asked = { ...body, prompt, sampler_name: "Euler", cfg_scale: 7 };
+  const answer = await post("/sdapi/v1/txt2img", asked);
+  const { images, info } = (await answer.json()) as { images: string[]; info: string };
+  const { image, text } = decodePng(Buffer.from(images[0]!, "base64"));
+  const without = await generate({ ...body, prompt: "a dog ", guidance: 7, scheduler: { sampler: "Euler" } });
+  expect(Buffer.from(image.data).equals(Buffer.from(without.images[0]!.data))).toBe(true);
+  expect(text.parameters).toMatch(/^a dog <lora:nonsense:1>\nSteps: 2,/);
+  expect(JSON.parse(info)).toMatchObject({
+    prompt,
+    all_prompts: [prompt],
+    infotexts: [text.parameters],
+    comments: ["Networks not found: nonsense"],
+  });
+  const refused = await post("/v1/images/generations", { prompt, size: "64x64", steps: 1 });
+  expect([refused.status, await refused.json()]).toEqual([
+    400,
+    { error: expect.objectContaining({ message: expect.stringContaining("there is no LoRA nonsense") }) },
+  ]);
+  const { id } = (await (await post("/jobs", { ...body, prompt })).json()) as JobView;
+  await (await fetch(`${server.url}/jobs/${id}/events`)).text();
+  const job = (await (await fetch(`${server.url}/jobs/${id}`)).json()) as JobView;
+  expect(job).toMatchObject({ status: "failed", error: { message: "there is no LoRA nonsense" } });
+});
+
 test("AUTOMATIC1111: inpainting keeps what is not masked", async () => {
   const [image, mask] = [grey(64, 64, 200), grey(64, 64, 0)];
   mask.data.fill(255, 0, 64 * 32 * 3);

@@ -1,6 +1,6 @@
 import { DiffusionError, defaultUpscaler, hiresUpscalers } from "../../index.js";
 import { mentionedLoras, mentionedWords } from "../../options/mentions.js";
-import type { JobError } from "../queue/queue.js";
+import type { Lack } from "../queue/queue.js";
 import { publicErrorOf, Refusal } from "../refusal.js";
 import { gridCells } from "../requests/grid.js";
 import type { NamedFile, StoredRequest } from "../requests/request.js";
@@ -16,7 +16,8 @@ export function namedIn(request: StoredRequest, words: readonly string[] = []): 
   if (request.kind === "upscale") named.push({ kind: "upscaler", name: request.upscaler });
   else {
     for (const { prompt = "", negativePrompt = "" } of [request, ...gridCells(request)]) {
-      for (const name of mentionedLoras(prompt)) named.push({ kind: "lora", name });
+      for (const name of mentionedLoras(prompt))
+        if (!(request.wildcards && isOpen(name))) named.push({ kind: "lora", name });
       for (const text of [prompt, negativePrompt])
         for (const name of mentionedWords(text, words)) named.push({ kind: "embed", name });
     }
@@ -37,6 +38,9 @@ export function namedIn(request: StoredRequest, words: readonly string[] = []): 
   });
 }
 
+/** Which one it is, wildcards draw: `<lora:{ink|oil}:1>`. */
+const isOpen = (name: string): boolean => /[{}|]|__/.test(name);
+
 /** Where it lies here. @throws Refusal when it does not */
 async function pathOf({ kind, name }: Named, models: Models): Promise<string> {
   if (kind === "vae") return (await models.files.findVae(name))!.path;
@@ -54,7 +58,7 @@ async function pathOf({ kind, name }: Named, models: Models): Promise<string> {
   }
   const found = models.files.findLora(name);
   if (found !== undefined) return found;
-  throw notFound("lora", name);
+  throw notFound("lora", name, await models.files.loras());
 }
 
 const wordsOf = async (models: Models): Promise<readonly string[]> =>
@@ -70,24 +74,34 @@ export async function namedFiles(request: StoredRequest, models: Models): Promis
 }
 
 /** What keeps this process from making the picture that was asked for: a file that is not here, or is another one. */
-export async function lacking(request: StoredRequest, models: Models): Promise<JobError | undefined> {
+export async function lacking(request: StoredRequest, models: Models): Promise<Lack | undefined> {
+  let dispensable: Lack | undefined;
   for (const named of namedIn(request, await wordsOf(models))) {
     const { kind, name } = named;
     const path = await pathOf(named, models).catch((error: unknown) => {
       if (error instanceof Refusal || error instanceof DiffusionError) return error;
       throw error;
     });
-    if (typeof path !== "string") return publicErrorOf(path);
     const wanted = request.files?.find((file) => file.kind === kind && file.name === name)?.sha256;
+    if (typeof path !== "string") {
+      const error = publicErrorOf(path);
+      const mayBeMissing = error.code === "LORA_NOT_FOUND" && wanted === undefined;
+      if (!mayBeMissing || request.kind !== "generate" || request.missingLoras !== "ignore")
+        return { error, dispensable: false };
+      // What cannot be done without may come behind it.
+      dispensable ??= { error, dispensable: true };
+      continue;
+    }
     // A word that only this worker has would be one to it alone.
     const here = wanted || kind === "embed" ? await models.hashes.content(path) : undefined;
     if (here === wanted) continue;
     const { what, flag } = fileKinds[kind];
-    return {
+    const error = {
       code: "OTHER_FILE",
       message: `the ${what} ${name} of this worker (SHA-256 ${here?.slice(0, 12)}) is not the one of the server that accepted the job (${wanted?.slice(0, 12) ?? "there is none"})`,
       hint: `give servers and workers the same ${flag}`,
     };
+    return { error, dispensable: false };
   }
-  return undefined;
+  return dispensable;
 }

@@ -10,6 +10,8 @@ const folder = mkdtempSync(join(tmpdir(), "upscalers-"));
 const file = join(folder, "RealESRGAN_x2plus.pth");
 copyFileSync(goldenExtra("upscalers/compact-x2.pth"), file);
 writeFileSync(join(folder, "broken.safetensors"), "not tensors");
+// A second file of a name that is known is not a second entry.
+copyFileSync(goldenExtra("upscalers/compact-x2.pth"), join(folder, "Emoji-x4-compact.pth"));
 let server: TestServer;
 let picture: Image;
 beforeAll(async () => {
@@ -41,6 +43,11 @@ test("the lists have the included network and those of the folder, each with its
     ["emoji-x4-compact", 4],
     ["RealESRGAN_x2plus", 2],
   ]);
+});
+
+test("one that there is not is called as it was asked for, with the file that it would be", async () => {
+  const { status, json } = await extra({ upscaler_1: "R-ESRGAN 4x+" });
+  expect([status, json.detail]).toEqual([501, "there is no upscaler R-ESRGAN 4x+ (RealESRGAN_x4plus)"]);
 });
 
 test("extras enlarge by a network, under the web UI's name of its file", async () => {

@@ -7,7 +7,7 @@ import {
   type LoadOptions,
   type UpscaleOptions,
 } from "../../index.js";
-import { ownUpscalerName } from "../../options/upscaler-names.js";
+import { ownUpscalerName, webuiUpscalerName } from "../../options/upscaler-names.js";
 import { publicErrorOf, Refusal } from "../refusal.js";
 import { weightFiles } from "./weight-files.js";
 
@@ -51,7 +51,11 @@ export class Upscalers {
     const files = await weightFiles(this.#folder, { endings });
     const all = [{ name: defaultUpscaler, path: defaultUpscaler }, ...files];
     const found = await Promise.all(all.map(({ name, path }) => this.#describe(name, path)));
-    return found.filter((upscaler) => upscaler !== undefined);
+    const usable = found.filter((upscaler) => upscaler !== undefined);
+    // Of several that one name means, the first is taken.
+    return usable.filter(
+      ({ name }, i) => usable.findIndex((other) => plain(other.name) === plain(name)) === i,
+    );
   }
 
   #describe(name: string, model: string): Promise<NamedUpscaler | undefined> {
@@ -80,7 +84,10 @@ export class Upscalers {
   async missing(name: string, others: readonly string[]): Promise<Refusal> {
     const names = [...others, ...(await this.list()).map((upscaler) => upscaler.name)];
     const [, why] = [...this.unusable].find(([file]) => plain(file) === plain(name)) ?? [];
-    return new Refusal(501, "UNSUPPORTED", why ?? `there is no upscaler ${name.slice(0, 100)}`, {
+    const own = ownUpscalerName(name);
+    const webui = webuiUpscalerName(own);
+    const said = webui === own ? name : `${webui} (${own})`;
+    return new Refusal(501, "UNSUPPORTED", why ?? `there is no upscaler ${said.slice(0, 100)}`, {
       hint: `there are ${names.join(", ")}${this.#folder ? "" : "; start the server, and each worker of a queue, with --upscaler-dir for more"}`,
     });
   }

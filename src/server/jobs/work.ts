@@ -30,6 +30,7 @@ import {
 } from "../requests/request.js";
 import type { ImageStore } from "../storage/store.js";
 import { libraryOptions } from "./library-options.js";
+import { withoutMissingLoras } from "./missing-loras.js";
 import type { Models } from "./models.js";
 import { namedFiles } from "./named-files.js";
 import { checkPlan } from "./plan.js";
@@ -99,7 +100,10 @@ async function generatePictures(
     const ended = endedBefore(finish, early);
     const progress = progressOf(image, count, hooks.progress);
     const one = cells[image] ?? startOf(request, image);
-    const options = await libraryOptions(one, models, images.get);
+    // Cells of a grid have their own seeds, and differ only in what the axes say.
+    const seeds = cells.length === 0 ? seedsOfPicture(seeding, image) : seedsOfPicture(seedingOf(one), 0);
+    const makeable = withoutMissingLoras(one, seeds.seed, models);
+    const options = await libraryOptions(makeable.request, models, images.get);
     let result: GenerateResult;
     try {
       const vae = await models.files.findVae(request.vae);
@@ -109,8 +113,7 @@ async function generatePictures(
         vae,
       )({
         ...options,
-        // Cells of a grid have their own, and differ only in what the axes say.
-        ...(cells.length === 0 && seedsOfPicture(seeding, image)),
+        ...seeds,
         signal: AbortSignal.any([hooks.signal, skip, early.signal]),
         stop: finish,
         onProgress: (event) => {
@@ -129,8 +132,12 @@ async function generatePictures(
     const [picture] = result.images;
     size = { width: picture!.width, height: picture!.height };
     const parameters = infotext({
-      // What was asked for, where steps are counted otherwise.
-      options: one.webuiSteps ? { ...result.options, strength: one.strength! } : result.options,
+      options: {
+        ...result.options,
+        // What was asked for, where steps are counted otherwise, and a LoRA was left out.
+        ...(one.webuiSteps && { strength: one.strength! }),
+        ...(makeable.sent !== undefined && { prompts: [makeable.sent] }),
+      },
       model: option.name,
       size,
       precision: option.precision,
@@ -142,8 +149,9 @@ async function generatePictures(
       version: `tfjs-diffusion ${version}`,
     });
     const key = await images.put(encodePng(picture!, { parameters }));
-    const notes = result.notes.length > 0 ? { notes: result.notes } : {};
-    hooks.finished({ key, ...size, seed: String(result.seeds[0]), parameters, ...notes });
+    const notes = [...makeable.notes, ...result.notes];
+    const told = notes.length > 0 ? { notes } : {};
+    hooks.finished({ key, ...size, seed: String(result.seeds[0]), parameters, ...told });
   }
   return { ...size, ms };
 }

@@ -178,6 +178,13 @@ export interface StageMs {
   readonly upscale?: number;
 }
 
+/** What keeps a worker from a job that others may take. */
+export interface Lack {
+  readonly error: JobError;
+  /** When nobody has it, the job is made without it. */
+  readonly dispensable: boolean;
+}
+
 export interface JobError {
   readonly code: string;
   readonly message: string;

@@ -151,6 +151,8 @@ const storedGenerate = z.strictObject({
   /** Name of the autoencoder that was chosen when the job came, if not the model's own. */
   vae: z.string().optional(),
   webuiSteps: z.boolean().optional(),
+  /** What becomes of mentions of LoRAs that nobody has: refused by default; of the web UI's API they are left out and told. */
+  missingLoras: z.literal("ignore").optional(),
   ...settings,
   count: whole.min(1),
   files,

@@ -231,14 +231,15 @@ test("one client cannot take the whole queue: it is answered 429, others are not
     work: (_job, { signal }) => untilAborted(signal),
     limits: { queued: 9, queuedPerClient: 2 },
   });
-  const from = (address: string, path = "/jobs") => sendFrom(address, "POST", path, body);
+  const from = (address: string, path = "/jobs", sent: object = body) =>
+    sendFrom(address, "POST", path, sent);
   await from("10.0.0.1");
   await expect.poll(() => ran.length).toBe(1);
   const all = await Promise.all([1, 2, 3].map(() => from("10.0.0.1")));
   expect(all.map(({ status }) => status)).toEqual([202, 202, 429]);
   expect(all[2]!.headers.get("retry-after")).toBe("10");
   expect((await from("10.0.0.1", "/sdapi/v1/txt2img")).status).toBe(429);
-  expect((await from("10.0.0.1", "/v1/images/generations")).status).toBe(429);
+  expect((await from("10.0.0.1", "/v1/images/generations", { prompt: "a dog" })).status).toBe(429);
   expect((await from("10.0.0.2")).status).toBe(202);
   // One that is cancelled makes room.
   const { id } = (await all[0]!.json()) as { id: string };

@@ -138,6 +138,45 @@ test("streaming: partial pictures, then the picture", async () => {
   });
 });
 
+test("partial pictures have the format that is asked for", async () => {
+  const { send } = await testServer();
+  const asked = { ...body, stream: true, partial_images: 2, output_format: "jpeg" };
+  const text = await (await send("POST", "/v1/images/generations", asked)).text();
+  const told = [...text.matchAll(/"partial_image_index":(\d)/g)].map(([, index]) => index);
+  expect(told).toEqual(["0", "1"]);
+  const pictures = [...text.matchAll(/"b64_json":"(.{8})/g)].map(([, start]) => start);
+  expect(pictures).toHaveLength(3);
+  for (const start of pictures) expect(start).toMatch(/^\/9j\//);
+});
+
+test("a field that there is not is refused in OpenAI's words; those that decide nothing are taken", async () => {
+  const { send, ran } = await testServer();
+  const usual = { user: "somebody", style: "vivid", moderation: "low", background: "opaque" };
+  expect((await send("POST", "/v1/images/generations", { ...body, ...usual })).status).toBe(200);
+  const answer = await send("POST", "/v1/images/generations", { ...body, guidence: 3 });
+  expect([answer.status, await answer.json()]).toEqual([
+    400,
+    {
+      error: {
+        message: "Unknown parameter: 'guidence'.; did you mean guidance?",
+        type: "invalid_request_error",
+        param: "guidence",
+        code: "unknown_parameter",
+      },
+    },
+  ]);
+  const image = encodePng(grey(64, 64));
+  const edit = await send(
+    "POST",
+    "/v1/images/edits",
+    form({ prompt: "a cat", image, input_fidelity: "high" }),
+  );
+  expect(edit.status).toBe(200);
+  const other = await send("POST", "/v1/images/edits", form({ prompt: "a cat", image, images: image }));
+  expect(await other.json()).toMatchObject({ error: { param: "images" } });
+  expect(ran).toHaveLength(2);
+});
+
 test("a stream that fails says so in an event", async () => {
   const { send } = await testServer({
     work: async () => {
@@ -247,6 +286,8 @@ test("one model, and what is not there", async () => {
     return [answer.status, await answer.json()];
   };
   expect(await get(`/v1/models/${encodeURIComponent(label)}`)).toMatchObject([200, { id: label }]);
+  // Requests may say so, too: they mean what is loaded here.
+  expect(await get("/v1/models/dall-e-3")).toMatchObject([200, { id: "dall-e-3", object: "model" }]);
   expect(await get("/v1/models/nobody")).toMatchObject([404, { error: { code: "model_not_found" } }]);
   expect(await get("/v1/chat/completions")).toMatchObject([
     404,

@@ -2,10 +2,11 @@ import { type Context, Hono } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import { z } from "zod";
 import { firstProblem, inWords } from "../../../expectations.js";
+import { nearest } from "../../../index.js";
 import type { ForeignPictures } from "../../foreign/foreign.js";
 import { acceptGenerate, admitted, type Incoming, type Parts, usualWildcards } from "../../jobs/accept.js";
 import type { Job, JobImage } from "../../queue/queue.js";
-import { publicRefusalOf, Refusal } from "../../refusal.js";
+import { isOfRequest, publicRefusalOf, Refusal } from "../../refusal.js";
 import { inFormat } from "../../storage/images.js";
 import { clientOf } from "../security.js";
 import { linkTo } from "./openai-links.js";
@@ -43,6 +44,10 @@ export const editsBody = z
 export const variationsBody = z.object({ ...shared }).describe("multipart/form-data with image");
 type Body = z.infer<typeof variationsBody> & { readonly prompt?: string };
 
+/** What clients send that decides nothing here; the files of forms are read elsewhere. */
+const withoutMeaning = ["user", "style", "moderation", "safety_identifier", "input_fidelity"];
+const files = ["image", "image[]", "mask"];
+
 /** OpenAI's images API, for clients that speak it already. */
 export function openaiApi(parts: Parts): Hono {
   const app = new Hono();
@@ -54,14 +59,21 @@ export function openaiApi(parts: Parts): Hono {
       data: parts.models.list().map(modelView),
     }),
   );
-  app.get("/v1/models/:model", (c) => c.json(modelView(parts.models.resolve(c.req.param("model")))));
+  app.get("/v1/models/:model", (c) => {
+    const model = c.req.param("model");
+    return c.json(
+      isTheirs(model)
+        ? { ...modelView(parts.models.current), id: model }
+        : modelView(parts.models.resolve(model)),
+    );
+  });
   app.post("/v1/images/generations", async (c) => {
     const body = check(generationsBody, await c.req.json().catch(badBody));
     return answer(c, parts, "image_generation", body, async () => requestOf(body, parts));
   });
   app.post("/v1/images/edits", async (c) => {
     const form = await c.req.parseBody({ all: true }).catch(badBody);
-    const body = check(editsBody, form);
+    const body = check(editsBody, form, files);
     const image = await file(form, "image");
     if (!image) throw new Refusal(400, "BAD_IMAGE", "image is missing");
     const given = await file(form, "mask");
@@ -72,7 +84,7 @@ export function openaiApi(parts: Parts): Hono {
   });
   app.post("/v1/images/variations", async (c) => {
     const form = await c.req.parseBody({ all: true }).catch(badBody);
-    const body = check(variationsBody, form);
+    const body = check(variationsBody, form, files);
     const image = await file(form, "image");
     if (!image) throw new Refusal(400, "BAD_IMAGE", "image is missing");
     const request = { prompt: "", strength: 0.7, ...requestOf(body, parts), image };
@@ -88,14 +100,15 @@ const modelView = ({ label }: { readonly label: string }) => ({
   owned_by: "local",
 });
 
+/** OpenAI's own model names stand for whatever is loaded here, so that clients work unchanged. */
+const isTheirs = (model: string): boolean => /^(gpt-image|chatgpt-image|dall-e)/.test(model);
+
 /** A quality, where the client does not say the steps: times as many as the model's own. */
 const moreSteps = { auto: 1, standard: 1, medium: 1, low: 0.5, high: 2, hd: 2 };
 
 function requestOf(body: Body, { models }: Parts, masked = false): Incoming {
   const { n, size, quality, prompt, negative_prompt, background } = body;
-  // OpenAI's own model names stand for whatever is loaded here, so that clients work unchanged.
-  const isTheirs = /^(gpt-image|chatgpt-image|dall-e)/.test(body.model ?? "");
-  const model = isTheirs ? undefined : (body.model ?? undefined);
+  const model = isTheirs(body.model ?? "") ? undefined : (body.model ?? undefined);
   const { usual } = models.resolve(model, { masked }).info;
   if (background === "transparent")
     throw new ParameterRefusal("background", "background: pictures of this server are opaque");
@@ -169,11 +182,16 @@ function streamAnswer(
     stream.onAbort(() => left.abort());
     const send = (type: string, data: object) =>
       stream.writeSSE({ event: type, data: JSON.stringify({ type, ...data }) });
-    const partials = partialImages(body.partial_images ?? 0, (event) =>
-      send(`${kind}.partial_image`, { ...described(body, []), ...event }),
-    );
+    let told: Promise<unknown> = Promise.resolve();
+    const partials = partialImages(body.partial_images ?? 0, ({ preview, ...event }) => {
+      told = told.then(async () => {
+        const b64_json = await inBase64(Buffer.from(preview, "base64"), body);
+        await send(`${kind}.partial_image`, { b64_json, ...described(body, []), ...event });
+      });
+    });
     try {
       const job = completed(await submit(left.signal, partials));
+      await told;
       for (const image of job.result?.images ?? []) {
         const b64_json = await base64Of(parts, body, image);
         await send(`${kind}.completed`, { b64_json, created_at: seconds(job), ...described(body, [image]) });
@@ -187,8 +205,15 @@ function streamAnswer(
 const sendError = (stream: SSEStreamingApi, error: unknown) =>
   stream.writeSSE({ event: "error", data: JSON.stringify({ type: "error", ...envelope(error) }) });
 
+interface PartialImage {
+  /** A PNG in base64. */
+  readonly preview: string;
+  readonly partial_image_index: number;
+  readonly created_at: number;
+}
+
 /** Tells `wanted` previews of each picture, spread over its steps. */
-function partialImages(wanted: number, send: (event: object) => Promise<void>) {
+function partialImages(wanted: number, tell: (event: PartialImage) => void) {
   const told = new Map<number, number>();
   return ({ progress, created }: Job): void => {
     if (!progress?.preview || progress.phase !== "denoise") return;
@@ -198,15 +223,14 @@ function partialImages(wanted: number, send: (event: object) => Promise<void>) {
     const due = ((index + 1) * perImage) / (wanted + 1);
     if (index >= wanted || step - image * perImage < due) return;
     told.set(image, index + 1);
-    void send({ b64_json: preview, partial_image_index: index, created_at: Math.floor(created / 1000) });
+    tell({ preview, partial_image_index: index, created_at: Math.floor(created / 1000) });
   };
 }
 
 function completed(job: Job): Job {
   if (job.status === "completed") return job;
   const { code = "CANCELLED", message = "the job was cancelled", hint } = job.error ?? {};
-  const mistake = ["BAD_OPTION", "BAD_IMAGE", "MODEL_KIND"].includes(code);
-  throw new Refusal(mistake ? 400 : 500, code, message, hint ? { hint } : {});
+  throw new Refusal(isOfRequest(code) ? 400 : 500, code, message, hint ? { hint } : {});
 }
 
 /** Where nothing is said, as OpenAI's models of that name do: gpt-image has no addresses. */
@@ -226,7 +250,12 @@ async function dataOf(c: Context, parts: Parts, body: Body, image: JobImage) {
 async function base64Of({ images }: Parts, body: Body, { key }: JobImage): Promise<string> {
   const png = await images.get(key);
   if (!png) throw new Refusal(500, "IMAGE_GONE", "the picture is no longer on disk");
-  const bytes = await inFormat(png, body.output_format ?? "png", body.output_compression ?? undefined);
+  return inBase64(png, body);
+}
+
+/** A PNG in the format that the client asked for. */
+async function inBase64(png: Uint8Array, { output_format, output_compression }: Body): Promise<string> {
+  const bytes = await inFormat(png, output_format ?? "png", output_compression ?? undefined);
   return Buffer.from(bytes).toString("base64");
 }
 
@@ -239,9 +268,20 @@ const described = (body: Body, [first]: readonly JobImage[]) => ({
   size: first ? `${first.width}x${first.height}` : (body.size ?? "auto"),
 });
 
-function check<T>(schema: z.ZodType<T>, value: unknown): T {
+/** @param others further names that a body may have */
+function check<T>(schema: z.ZodObject & z.ZodType<T>, value: unknown, others: readonly string[] = []): T {
   const result = schema.safeParse(value);
-  if (result.success) return result.data;
+  if (result.success) {
+    const names = [...Object.keys(schema.shape), ...withoutMeaning, ...others];
+    const unknown = Object.keys(value as object).find((name) => !names.includes(name));
+    if (unknown === undefined) return result.data;
+    const near = nearest(unknown, names);
+    // In OpenAI's words.
+    throw new ParameterRefusal(unknown, `Unknown parameter: '${unknown.slice(0, 100)}'.`, {
+      code: "unknown_parameter",
+      ...(near && { hint: `did you mean ${near}?` }),
+    });
+  }
   const problem = firstProblem(result.error, value);
   throw new ParameterRefusal(problem.path, inWords(problem, "body"));
 }
@@ -249,8 +289,12 @@ function check<T>(schema: z.ZodType<T>, value: unknown): T {
 /** OpenAI's errors name the parameter. */
 class ParameterRefusal extends Refusal {
   readonly param: string;
-  constructor(param: string, message: string, options: { hint?: string } = {}) {
-    super(400, "invalid_value", message, options);
+  constructor(
+    param: string,
+    message: string,
+    { code = "invalid_value", ...options }: { code?: string; hint?: string } = {},
+  ) {
+    super(400, code, message, options);
     this.param = param;
   }
 }

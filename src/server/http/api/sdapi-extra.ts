@@ -3,7 +3,7 @@ import type { Size } from "../../../index.js";
 import { decodeBase64 } from "../../foreign/foreign.js";
 import { admitted, type Parts } from "../../jobs/accept.js";
 import { acceptUpscale } from "../../jobs/accept-upscale.js";
-import { Refusal } from "../../refusal.js";
+import { isOfRequest, Refusal } from "../../refusal.js";
 import { clientOf } from "../security.js";
 import type { ExtraBatchImages, ExtraSingleImage } from "./sdapi-schema.js";
 
@@ -12,8 +12,12 @@ export async function extra(c: Context, parts: Parts, body: ExtraSingleImage) {
   if (body.gfpgan_visibility > 0 || body.codeformer_visibility > 0 || body.extras_upscaler_2_visibility > 0)
     throw new Refusal(501, "UNSUPPORTED", "this server restores no faces and blends no second upscaler");
   if (body.image === "") throw new Refusal(404, "NO_IMAGE", "Image not found");
-  if (body.upscaler_1 === "None") return { html_info: "", image: body.image.replace(/^data:[^,]*,/, "") };
   const pictures = parts.foreign.ofRequest();
+  if (body.upscaler_1 === "None") {
+    // As it is seen: upright, in RGB, and a picture at all.
+    const { png } = await pictures.make("plain", decodeBase64(body.image));
+    return { html_info: "", image: Buffer.from(png).toString("base64") };
+  }
   const accepted = await admitted(parts, { client: clientOf(c) }, async () => {
     const image = await pictures.make("plain", decodeBase64(body.image));
     return acceptUpscale(
@@ -25,7 +29,8 @@ export async function extra(c: Context, parts: Parts, body: ExtraSingleImage) {
   const job = await parts.jobs.run({ ...accepted, via: "sdapi" }, c.req.raw.signal);
   const [made] = job.result?.images ?? [];
   const png = made && (await parts.images.get(made.key));
-  if (!png) throw new Refusal(500, job.error?.code ?? "LOST", job.error?.message ?? "the job was cancelled");
+  const { code = "LOST", message = "the job was cancelled" } = job.error ?? {};
+  if (!png) throw new Refusal(isOfRequest(code) ? 422 : 500, code, message);
   return { html_info: made.parameters, image: Buffer.from(png).toString("base64") };
 }
 

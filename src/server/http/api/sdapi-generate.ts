@@ -5,7 +5,7 @@ import type { ForeignPictures } from "../../foreign/foreign.js";
 import { acceptGenerate, admitted, type Incoming, type Parts, usualWildcards } from "../../jobs/accept.js";
 import { shortHash } from "../../jobs/weight-hashes.js";
 import type { Job, JobImage } from "../../queue/queue.js";
-import { Refusal } from "../../refusal.js";
+import { isOfRequest, Refusal } from "../../refusal.js";
 import { inFormat } from "../../storage/images.js";
 import { clientOf } from "../security.js";
 import { shownMaps } from "./sdapi-controlnet.js";
@@ -19,6 +19,8 @@ import type { Styled } from "./sdapi-styles.js";
 /** A request as it came, and with its styles. */
 interface Asked extends Styled<Txt2img | Img2img> {
   readonly asked: Txt2img | Img2img;
+  /** Names of fields that are not among those of this API. */
+  readonly fields: readonly string[];
 }
 
 /** Runs a request to its end, and tells what came of it as the web UI does. */
@@ -44,7 +46,7 @@ export async function generate(
   );
   if (job.status === "failed" || job.status === "lost") {
     const { code = "LOST", message = "the job was lost", hint } = job.error ?? {};
-    throw new Refusal(code === "BAD_OPTION" ? 422 : 500, code, message, hint ? { hint } : {});
+    throw new Refusal(isOfRequest(code) ? 422 : 500, code, message, hint ? { hint } : {});
   }
   const made = job.result?.images ?? [];
   const { request: ran } = job;
@@ -91,7 +93,7 @@ function echo(body: Txt2img | Img2img): object {
 
 /** @param vaePath of the autoencoder that was taken in place of the model's own */
 function infoOf(
-  { body, unknown }: Asked,
+  { body, unknown, fields }: Asked,
   job: Job,
   made: readonly JobImage[],
   { settings, models }: Parts,
@@ -109,6 +111,7 @@ function infoOf(
   const comments = [
     ...unknown.map((name) => `there is no style ${name.slice(0, 100)}: ignored`),
     ...[
+      ...fields.slice(0, 50),
       ...unknownSettings(body).map((name) => `override_settings.${name}`),
       ...unknownUnitFields(body.alwayson_scripts ?? {}),
     ].map((name) => `${name.slice(0, 150)} means nothing here: ignored`),

@@ -159,6 +159,7 @@ function commonRequest(
     ...(override.sd_vae && { vae: ownVae(override.sd_vae) ? null : override.sd_vae }),
     prompt: promptOf(request.prompt, request, settings),
     promptSyntax: "a1111",
+    missingLoras: "ignore",
     ...((request.negative_prompt !== "" || own.negativePrompt !== undefined) && {
       negativePrompt: promptOf(request.negative_prompt, request, settings),
     }),

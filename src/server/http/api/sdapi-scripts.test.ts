@@ -23,6 +23,11 @@ test("scripts of the web UI's own page that are off, or repeat the request, do n
     Cutoff: { args: [{ enabled: false }, { enabled: false }] },
     Older: [false, 3],
     Empty: null,
+    Nothing: { args: [null, "", false] },
+    adetailer: { args: [{ ad_model: "None" }] },
+    AnimateDiff: { args: [{ enable: false, model: "mm_sd_v15" }] },
+    "Never OOM": { args: ["False", 3] },
+    reactor: { args: ["iVBORw0", false, "0"] },
   };
   expect(await sent(scripts)).toMatchObject({ status: 200, ran: 1 });
   const varied = { subseed: 3, subseed_strength: 0.5, scheduler: "Karras" };
@@ -40,6 +45,8 @@ test.each([
   [{ Refiner: { args: [true, "other", 0.8] } }, "always on script Refiner not found"],
   [{ "Soft Inpainting": { args: [true, 1] } }, "always on script Soft Inpainting not found"],
   [{ ADetailer: { args: [{ ad_model: "face_yolov8n.pt" }] } }, "always on script ADetailer not found"],
+  [{ reactor: { args: [null, true, "0"] } }, "always on script reactor not found"],
+  [{ Unheard: { args: [null, true] } }, "always on script Unheard not found"],
 ])("%j is refused by name", async (scripts, words) => {
   const { status, detail, ran } = await sent(scripts);
   expect([status, ran]).toEqual([422, 0]);

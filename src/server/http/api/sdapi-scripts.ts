@@ -31,7 +31,7 @@ export function refuseScripts(request: Request): void {
     const args = argsOf(given);
     const own = repeating[name.toLowerCase()]?.(request);
     if (own) refuseOtherWords(name, args, own);
-    else if (!isOff(args))
+    else if (!isOff(name, args))
       throw new Refusal(422, "SCRIPT", `always on script ${name.slice(0, 100)} not found`, {
         hint: "this server has ControlNet; leave others out, or switch them off",
       });
@@ -46,13 +46,20 @@ function argsOf(given: unknown): readonly unknown[] {
   return Array.isArray(args) ? args : [args];
 }
 
-/** Clients send the arguments of extensions that they know: empty, or with a first one that switches them off. */
-function isOff(args: readonly unknown[]): boolean {
-  const [first] = args;
-  if (first === undefined || first === null || first === false) return true;
-  return args.every(
-    (arg) => typeof arg === "object" && (arg as { enabled?: unknown } | null)?.enabled === false,
-  );
+/** Clients send the arguments of extensions that they know: empty, or with what switches them off. */
+function isOff(name: string, args: readonly unknown[]): boolean {
+  // Those that change faces have a picture of one in front.
+  const [first] = /^(roop|reactor)$/i.test(name) ? args.slice(1) : args;
+  return first === undefined || isFalse(first) || args.every(saysOff);
+}
+
+const isFalse = (arg: unknown): boolean => arg === false || /^false$/i.test(String(arg));
+
+/** Nothing, or an object of an extension that has a field of its own for it (of ADetailer, of AnimateDiff). */
+function saysOff(arg: unknown): boolean {
+  if (typeof arg !== "object" || arg === null) return arg == null || arg === "" || arg === false;
+  const { enabled, enable, is_enabled, ad_model } = arg as Record<string, unknown>;
+  return [enabled, enable, is_enabled].includes(false) || ad_model === "None";
 }
 
 /** Numbers as text, words in any case, and what is left out or null are the same. */

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import sharp from "sharp";
 import { expect, test } from "vitest";
 import { createScheduler, decodePng, encodePng, readImage, samplerPair } from "../../../index.js";
 import { goldenPath } from "../../../testing/golden.js";
@@ -109,6 +110,7 @@ test("defaults are the web UI's where the model has none", async () => {
     model: label,
     prompt: "",
     promptSyntax: "a1111",
+    missingLoras: "ignore",
     width: 512,
     height: 512,
     steps: 50,
@@ -598,4 +600,31 @@ test("mask_blur of rows and columns, resize_mode 3, and a blank mask, which is i
     expect(ran.at(-1)).not.toHaveProperty("mask");
     expect(ran.at(-1)).not.toHaveProperty("maskBlur");
   }
+});
+
+test("extras without an upscaler give the picture as it is seen, not the bytes that came", async () => {
+  const { send } = await testServer();
+  const extras = (image: string) =>
+    send("POST", "/sdapi/v1/extra-single-image", { image, upscaler_1: "None" });
+  const jpeg = await sharp(Buffer.from(base64Png(grey(8, 16)), "base64"))
+    .jpeg()
+    .withMetadata({ orientation: 6 })
+    .toBuffer();
+  const { image } = (await (await extras(jpeg.toString("base64"))).json()) as { image: string };
+  expect(decodePng(Buffer.from(image, "base64")).image).toMatchObject({ width: 16, height: 8 });
+  const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>';
+  expect((await extras(Buffer.from(svg).toString("base64"))).status).toBe(500);
+});
+
+test("fields that this API does not have are ignored as there, and named", async () => {
+  const { send, ran } = await testServer();
+  const answer = await send("POST", "/sdapi/v1/txt2img", {
+    ...{ prompt: "a dog", width: 64, height: 64, steps: 2 },
+    ...{ hr_cfg: 3, controlnet_units: [{ model: "x" }] },
+  });
+  const { info } = (await answer.json()) as { info: string };
+  expect(JSON.parse(info)).toMatchObject({
+    comments: ["hr_cfg means nothing here: ignored", "controlnet_units means nothing here: ignored"],
+  });
+  expect(ran).toHaveLength(1);
 });

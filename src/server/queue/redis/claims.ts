@@ -15,7 +15,7 @@ import {
 import { forget, join, settle } from "./changes.js";
 import type { Shared } from "./connection.js";
 import { discard } from "./deliveries.js";
-import { pass } from "./passing.js";
+import { isLeftAlone, pass } from "./passing.js";
 import type { JobRecord, RecordedJob } from "./records.js";
 
 /**
@@ -41,7 +41,7 @@ export async function take(
     if (record.token === token && record.job.status === "running") return record;
     const { job } = record;
     const lack = record.cancel ? undefined : await shared.lacking(job.request);
-    if (lack) {
+    if (lack && !(lack.dispensable && (await isLeftAlone(job, shared)))) {
       if (await pass(record, lack, { delivery, token }, shared)) return undefined;
       continue;
     }

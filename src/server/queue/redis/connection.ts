@@ -5,7 +5,7 @@ import { DiffusionError } from "../../../index.js";
 import type { Log } from "../../log.js";
 import { Refusal } from "../../refusal.js";
 import type { StoredRequest } from "../../requests/request.js";
-import type { JobError } from "../queue.js";
+import type { Lack } from "../queue.js";
 import type { Health } from "./health.js";
 import type { Records } from "./records.js";
 
@@ -26,8 +26,7 @@ export interface Shared {
   readonly lacking: Lacking;
 }
 
-/** What keeps this process from a job. */
-export type Lacking = (request: StoredRequest) => Promise<JobError | undefined>;
+export type Lacking = (request: StoredRequest) => Promise<Lack | undefined>;
 
 /** How long an answer of Redis is waited for before a client is told that it does not come. */
 const ANSWER_MS = 10_000;

@@ -1,6 +1,6 @@
 import type { Job as Delivery } from "bullmq";
 import { logProblem } from "../../log.js";
-import type { JobError } from "../queue.js";
+import type { Lack } from "../queue.js";
 import { settle } from "./changes.js";
 import type { Shared } from "./connection.js";
 import { discard } from "./deliveries.js";
@@ -8,6 +8,17 @@ import type { JobRecord, RecordedJob } from "./records.js";
 
 /** How long a job that was passed is left to others before it is looked at again. */
 const LEFT_MS = 3000;
+
+/** Whether all others that are alive and take jobs of its lane have passed it. */
+export async function isLeftAlone(
+  { lane, passedBy = [] }: Pick<RecordedJob, "lane" | "passedBy">,
+  { records, name }: Pick<Shared, "records" | "name">,
+): Promise<boolean> {
+  const workers = await records.workers();
+  return workers.every(
+    (worker) => worker.name === name || !worker.lanes.includes(lane) || passedBy.includes(worker.name),
+  );
+}
 
 /**
  * Leaves a job to others, which may have the file that this process lacks: it is no attempt. When all workers that
@@ -17,7 +28,7 @@ const LEFT_MS = 3000;
  */
 export async function pass(
   record: JobRecord,
-  lack: JobError,
+  { error: lack }: Lack,
   { delivery, token }: { readonly delivery: Delivery; readonly token: string },
   shared: Shared,
 ): Promise<boolean> {
@@ -25,10 +36,7 @@ export async function pass(
   const { job } = record;
   const first = !job.passedBy?.includes(name);
   const passedBy = first ? [...(job.passedBy ?? []), name] : job.passedBy!;
-  const able = (await records.workers()).filter(
-    (worker) => worker.lanes.includes(job.lane) && !passedBy.includes(worker.name),
-  );
-  if (able.length === 0) {
+  if (await isLeftAlone({ ...job, passedBy }, shared)) {
     const failed: RecordedJob = {
       ...{ ...job, passedBy, worker: name, status: "failed", error: lack },
       finished: Date.now(),
