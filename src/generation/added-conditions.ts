@@ -1,8 +1,9 @@
 import type { Size } from "../image/image.js";
+import { batched } from "../latents/batch.js";
 import type { Conditioning } from "../options/conditioning.js";
 import type { WholeOptions } from "../options/resolved.js";
 import type { SizeConditioning } from "../options/text-options.js";
-import { batched, type Conditions } from "./conditioning.js";
+import type { Conditions } from "./conditioning.js";
 
 /**
  * SDXL's `added` conditions: the pooled prompts [B, P], and [B, 6] what each row is told about sizes: original height

@@ -1,5 +1,4 @@
 import { DiffusionError } from "../errors.js";
-import type { Values } from "../latents/latents.js";
 import type { Conditioning } from "../options/conditioning.js";
 import type { WholeOptions } from "../options/resolved.js";
 import type { Loaded } from "./loaded.js";
@@ -229,15 +228,3 @@ const zeroes = ({ context, pooled }: Conditioning): Conditioning => ({
   context: { shape: context.shape, data: new Float32Array(context.data.length) },
   ...(pooled && { pooled: { shape: pooled.shape, data: new Float32Array(pooled.data.length) } }),
 });
-
-/** Several conditions as one batch. */
-export function batched(values: readonly Values[]): Values {
-  const [first] = values;
-  const data = new Float32Array(values.reduce((sum, v) => sum + v.data.length, 0));
-  let offset = 0;
-  for (const value of values) {
-    data.set(value.data, offset);
-    offset += value.data.length;
-  }
-  return { shape: [values.reduce((sum, v) => sum + v.shape[0]!, 0), ...first!.shape.slice(1)], data };
-}

@@ -7,7 +7,7 @@ import { maskFromImage } from "../image/mask.js";
 import { preprocess } from "../image/preprocess.js";
 import { readImage } from "../image/read.js";
 import { fitImage } from "../image/resize.js";
-import { rowsOf } from "../latents/channels.js";
+import { repeatBatch, rowsOf } from "../latents/batch.js";
 import type { Values } from "../latents/latents.js";
 import type { ResolvedControl } from "../options/resolved.js";
 import { addResiduals, type ControlNet } from "../runtime/networks/controlnet.js";
@@ -102,7 +102,7 @@ function controlNets(
       if (!acting.has(control)) continue;
       const guess = control.guess || net.config.globalPool;
       const picked = guess ? prompted : all;
-      const image = repeated(picture, picked.length);
+      const image = repeatBatch(picture, picked.length);
       const residuals = await net.run({ ...pick(input, picked, net), image, scale: control.scale, guess });
       found.push(
         picked.length === all.length ? residuals : residuals.map((r) => spread(r, picked, all.length)),
@@ -133,7 +133,7 @@ function t2iAdapters(controls: readonly Control[], size: Size) {
       parts.push({ features: await found, scale: control.scale });
     }
     if (parts.length === 0) return undefined;
-    kept = { key, sums: addFeatures(parts).map((sum) => repeated(sum, batch)) };
+    kept = { key, sums: addFeatures(parts).map((sum) => repeatBatch(sum, batch)) };
     return kept.sums;
   };
 }
@@ -179,8 +179,6 @@ function spread({ shape, data }: Values, rows: readonly number[], batch: number)
   for (const [i, row] of rows.entries()) out.set(data.subarray(i * length, (i + 1) * length), row * length);
   return { shape: [batch, ...shape.slice(1)], data: out };
 }
-
-const repeated = (picture: Values, times: number): Values => rowsOf(picture, Array<number>(times).fill(0));
 
 function firstChannels(values: Values, count: number): Values {
   const channels = values.shape.at(-1)!;

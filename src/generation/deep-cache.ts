@@ -1,4 +1,4 @@
-import { rowsOf } from "../latents/channels.js";
+import { rowsOf } from "../latents/batch.js";
 import type { Values } from "../latents/latents.js";
 import type { UNetInput } from "../runtime/networks/inputs.js";
 import type { UNet } from "../runtime/networks/unet.js";

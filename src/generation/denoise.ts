@@ -1,4 +1,5 @@
-import { concatChannels, rowsOf } from "../latents/channels.js";
+import { repeatBatch, rowsOf } from "../latents/batch.js";
+import { concatChannels } from "../latents/channels.js";
 import type { Latents, Values } from "../latents/latents.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { GuidancePlan } from "./guidance.js";
@@ -50,7 +51,7 @@ export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, La
     const sample = beside
       ? concatChannels([scaled, beside.shape[0] === 1 ? beside : rowsOf(beside, rows)])
       : scaled;
-    const answers = await predict(repeated(sample, rows.length), timestep, index);
+    const answers = await predict(repeatBatch(sample, rows.length), timestep, index);
     signal?.throwIfAborted();
     const output = guide(apart(answers));
     await run.ahead?.(index, output.length / latents.data.length);
@@ -61,14 +62,7 @@ export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, La
   return latents;
 }
 
-/** The rows of one sample for each of several conditions. A batch that has them already stays as it is. */
-function repeated(sample: Values, conditions: number): Values {
-  if (sample.shape[0] === conditions) return sample;
-  const data = new Float32Array(sample.data.length * conditions);
-  for (let i = 0; i < conditions; i++) data.set(sample.data, i * sample.data.length);
-  return { shape: [conditions, ...sample.shape.slice(1)], data };
-}
-
+/** What was said for each condition. */
 function apart({ shape, data }: Values): Float32Array[] {
   const count = shape[0]!;
   const length = data.length / count;

@@ -6,11 +6,11 @@ import { DiffusionError, nearest } from "../errors.js";
 import { parseHubReference } from "../hub/hub.js";
 import { clipPixels } from "../image/clip-pixels.js";
 import { readImage } from "../image/read.js";
+import { batched } from "../latents/batch.js";
 import type { Values } from "../latents/latents.js";
 import type { ResolvedPicturePrompt } from "../options/resolved.js";
 import type { UNetInput } from "../runtime/networks/inputs.js";
 import type { IpAdapter } from "../runtime/networks/ip-adapter.js";
-import { batched } from "./conditioning.js";
 
 export interface IpAdapterInfo {
   readonly name: string;

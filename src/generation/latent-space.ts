@@ -1,4 +1,3 @@
-import { DiffusionError } from "../errors.js";
 import { imagesToValues, valuesToImages } from "../image/convert.js";
 import type { Image } from "../image/image.js";
 import type { Latents, Values } from "../latents/latents.js";
@@ -33,7 +32,7 @@ export function samplePosterior(loaded: Loaded, { mean, logvar }: Posterior, noi
     const deviation = Math.fround(Math.exp(0.5 * Math.min(20, Math.max(-30, logvar.data[i]!))));
     return m + Math.fround(deviation * noise[i]!);
   });
-  return toUNetScale({ shape: mean.shape, data }, requireVae(loaded));
+  return toUNetScale({ shape: mean.shape, data }, vaeOf(loaded).config);
 }
 
 /** From the UNet's scale, in which latents have about unit variance, to the VAE's. */
@@ -47,7 +46,8 @@ export function toVaeScale({ shape, data }: Latents, vae: VaeConfig): Values {
   return { shape, data: values };
 }
 
-export function toUNetScale({ shape, data }: Values, vae: VaeConfig): Latents {
+/** The way back. */
+function toUNetScale({ shape, data }: Values, vae: VaeConfig): Latents {
   const { scalingFactor, shiftFactor, latentsMean, latentsStd, latentChannels } = vae;
   const values = data.map((value, i) => {
     const channel = i % latentChannels;
@@ -55,9 +55,4 @@ export function toUNetScale({ shape, data }: Values, vae: VaeConfig): Latents {
     return (centred * scalingFactor) / (latentsStd?.[channel] ?? 1);
   });
   return { shape, data: values };
-}
-
-function requireVae({ model }: Loaded): VaeConfig {
-  if (model.vae) return model.vae;
-  throw new DiffusionError("MODEL_KIND", "this model works on pixels and has no VAE");
 }

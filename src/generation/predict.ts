@@ -1,12 +1,15 @@
+import { internal } from "../errors.js";
 import type { Size } from "../image/image.js";
-import { rowsOf } from "../latents/channels.js";
+import { batched, rowsOf } from "../latents/batch.js";
 import type { Values } from "../latents/latents.js";
 import { embedTimesteps } from "../models/timestep-embedding.js";
+import type { UNetConfig } from "../models/unet-config.js";
 import type { Conditioning } from "../options/conditioning.js";
 import type { WholeOptions } from "../options/resolved.js";
 import type { UNetInput } from "../runtime/networks/inputs.js";
+import type { UNet } from "../runtime/networks/unet.js";
 import { addedConditions } from "./added-conditions.js";
-import { batched, type Conditions } from "./conditioning.js";
+import type { Conditions } from "./conditioning.js";
 import type { Controls } from "./control.js";
 import { throughDeepCache } from "./deep-cache.js";
 import type { Predict } from "./denoise.js";
@@ -28,8 +31,6 @@ import { inTiles, tilesFor } from "./upscale.js";
 /** What a pass is besides its conditions. */
 export interface PassShape {
   readonly size: Size;
-  /** At least as many evaluations as there will be, as far as that is known. */
-  readonly evaluations: number;
   /** What prompt editing counts: the steps of this pass and of the one before it. */
   readonly edited: { readonly steps: number; readonly before: number };
   readonly guidance: GuidancePlan;
@@ -55,28 +56,73 @@ export async function predictor(
   return plan ? inTiles(predict, plan, signal) : predict;
 }
 
+/** By the kind of the network, for all that it is asked about at once. */
 async function wholePredictor(
   loaded: Loaded,
   conditions: Conditions,
   options: WholeOptions,
   pass: PassShape,
 ): Promise<Predict> {
-  const { unet } = loaded.model;
-  const { networks } = loaded;
-  const { size, guidance, controls } = pass;
-  if (unet.kind === "unconditional_unet")
-    return (sample, timestep) => networks.unet.run({ sample, timestep });
-  if (unet.kind === "k_unet")
-    return latentUpscaler(loaded, unet.config, conditions, {
-      steps: pass.edited.steps,
-      guidance,
-      sigmas: pass.sigmas,
-    });
-  const { timeCondDim, added, classes } = unet.config;
+  const { networks, model } = loaded;
+  switch (model.unet.kind) {
+    case "unconditional_unet":
+      return (sample, timestep) => networks.unet.run({ sample, timestep });
+    case "k_unet": {
+      const { edited, guidance, sigmas } = pass;
+      const run = { steps: edited.steps, guidance, sigmas };
+      return latentUpscaler(loaded, model.unet.config, conditions, run);
+    }
+    case "unet":
+      return conditionalPredictor(networks.unet, conditions, options, {
+        ...pass,
+        config: model.unet.config,
+      });
+    default:
+      throw internal(`nothing asks a network of the kind ${model.unet satisfies never}`);
+  }
+}
+
+/** The conditional UNet: with its conditions, adapters, and what makes it cheaper or guides it further. */
+async function conditionalPredictor(
+  unet: UNet,
+  conditions: Conditions,
+  options: WholeOptions,
+  pass: PassShape & { readonly config: UNetConfig },
+): Promise<Predict> {
+  const { guidance, controls, edited } = pass;
   const { deepCache, tokenMerging: mergeTokens, freeu, pag } = options;
-  const { rows } = conditions;
-  const rowsAt = await conditions.over(pass.edited.steps, pass.edited.before);
-  const inputsOf = (conditions: readonly Conditioning[], asked: readonly number[]) => {
+  const run = deepCache
+    ? throughDeepCache(unet, deepCache.interval, controls)
+    : async (input: UNetInput, evaluation: number, asked: readonly number[]) =>
+        unet.run({ ...input, ...(await controls(input, evaluation, asked)) });
+  const conditionsAt = await conditions.over(edited.steps, edited.before);
+  const inputsFor = conditionInputs(conditions.rows, options, pass);
+  return async (sample, timestep, evaluation) => {
+    const { rows: asked, isPerturbed } = guidance(evaluation);
+    const inputFor = (asked: readonly number[], sample: Values): UNetInput => ({
+      ...{ sample, timestep, ...inputsFor(conditionsAt(evaluation), asked) },
+      ...(mergeTokens && { mergeTokens }),
+      ...(freeu && { freeu }),
+    });
+    const answers = await run(inputFor(asked, sample), evaluation, asked);
+    if (!isPerturbed) return answers;
+    const last = asked.slice(-1);
+    const input = inputFor(last, rowsOf(sample, [asked.length - 1]));
+    return batched([answers, await run({ ...input, perturbed: pag!.layers }, evaluation, last)]);
+  };
+}
+
+/**
+ * What the UNet is told of the rows that are asked about, beside sample and timestep. It is the same at every evaluation
+ * for which the conditions are, and made once for these; of fewer rows there are only ever the last ones.
+ */
+function conditionInputs(
+  rows: Conditions["rows"],
+  options: WholeOptions,
+  { config, size }: { readonly config: UNetConfig; readonly size: Size },
+) {
+  const { timeCondDim, added, classes } = config;
+  const made = (conditions: readonly Conditioning[], asked: readonly number[]) => {
     const current = asked.map((row) => conditions[row]!);
     const own = asked.map((row) => rows[row]!);
     return {
@@ -86,26 +132,13 @@ async function wholePredictor(
       ...(classes && { classLabels: Array<number>(asked.length).fill(options.upscaling?.noiseLevel ?? 0) }),
     };
   };
-  const run = deepCache
-    ? throughDeepCache(networks.unet, deepCache.interval, controls)
-    : async (input: UNetInput, evaluation: number, asked: readonly number[]) =>
-        networks.unet.run({ ...input, ...(await controls(input, evaluation, asked)) });
-  type Inputs = ReturnType<typeof inputsOf>;
-  const known = new Map<readonly Conditioning[], Map<number, Inputs>>();
-  return async (sample, timestep, evaluation) => {
-    const current = rowsAt(evaluation);
-    const { rows: asked, isPerturbed } = guidance(evaluation);
-    const kept = known.get(current) ?? new Map<number, Inputs>();
-    known.set(current, kept);
-    const inputFor = (asked: readonly number[], sample: Values) => {
-      const inputs = kept.get(asked.length) ?? inputsOf(current, asked);
-      kept.set(asked.length, inputs);
-      return { sample, timestep, ...inputs, ...(mergeTokens && { mergeTokens }), ...(freeu && { freeu }) };
-    };
-    const answers = await run(inputFor(asked, sample), evaluation, asked);
-    if (!isPerturbed) return answers;
-    const last = inputFor(asked.slice(-1), rowsOf(sample, [asked.length - 1]));
-    return batched([answers, await run({ ...last, perturbed: pag!.layers }, evaluation, asked.slice(-1))]);
+  const known = new Map<readonly Conditioning[], Map<number, ReturnType<typeof made>>>();
+  return (conditions: readonly Conditioning[], asked: readonly number[]) => {
+    const kept = known.get(conditions) ?? new Map<number, ReturnType<typeof made>>();
+    known.set(conditions, kept);
+    const inputs = kept.get(asked.length) ?? made(conditions, asked);
+    kept.set(asked.length, inputs);
+    return inputs;
   };
 }
 

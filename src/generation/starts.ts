@@ -2,6 +2,7 @@ import { fillMasked } from "../image/composite.js";
 import { imagesToValues } from "../image/convert.js";
 import type { Image, Mask, Size } from "../image/image.js";
 import { type LatentMaskRule, latentMask, maskedImage } from "../image/mask.js";
+import { batched, rowsOf } from "../latents/batch.js";
 import { blendLatents, type KeptLatents } from "../latents/blend.js";
 import { concatChannels } from "../latents/channels.js";
 import type { Latents, Values } from "../latents/latents.js";
@@ -9,7 +10,6 @@ import type { Rng } from "../latents/rng.js";
 import { resizeValues } from "../latents/upscale.js";
 import type { Inpainting } from "../options/resolved.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
-import { batched } from "./conditioning.js";
 import { type Generation, timed } from "./generation.js";
 import { encodeImage, type Posterior, samplePosterior } from "./latent-space.js";
 import { latentShape, vaeOf } from "./loaded.js";
@@ -43,7 +43,7 @@ export async function fromNoise(generation: Generation, size: Size): Promise<Pre
   return async (run) => {
     const asItIs = options.latents && options.denoisingStart !== undefined;
     return {
-      sample: asItIs ? row(options.latents!, run.index) : await pureNoise(generation, size, run),
+      sample: asItIs ? rowsOf(options.latents!, [run.index]) : await pureNoise(generation, size, run),
       ...(await everything(run.rng)),
     };
   };
@@ -52,7 +52,7 @@ export async function fromNoise(generation: Generation, size: Size): Promise<Pre
 /** The first sample of an image that begins with nothing but noise: the seed's, or the one that was given. */
 export async function pureNoise(generation: Generation, size: Size, run: ImageRun): Promise<Latents> {
   const { latents } = generation.options;
-  const noise = latents ? row(latents, run.index) : await noiseFor(generation, size, run);
+  const noise = latents ? rowsOf(latents, [run.index]) : await noiseFor(generation, size, run);
   return scaled(noise, run.scheduler.initNoiseSigma);
 }
 
@@ -216,11 +216,6 @@ async function noiseFor(
 ): Promise<Latents> {
   const shape = latentShape(loaded, size);
   return { shape, data: await firstNoise(rng, shape, options, index, loaded.model.factor) };
-}
-
-function row({ shape, data }: Latents, index: number): Latents {
-  const length = data.length / shape[0]!;
-  return { shape: [1, ...shape.slice(1)], data: data.slice(index * length, (index + 1) * length) };
 }
 
 const scaled = ({ shape, data }: Latents, scale: number): Latents => ({

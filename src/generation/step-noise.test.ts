@@ -5,7 +5,7 @@ import { schedulerRules } from "../schedulers/lists.js";
 import { createScheduler, type Scheduler, schedulerConfig } from "../schedulers/scheduler.js";
 import { drawNoise } from "./noise.js";
 import type { Pass, Planned } from "./passes.js";
-import { stepNoise } from "./sampling.js";
+import { stepNoise } from "./step-noise.js";
 
 /** As far as the noise of steps looks. */
 function plannedFor(name: string, more: { signal?: AbortSignal; config?: object } = {}): Planned {

@@ -1,5 +1,6 @@
 import { DiffusionError } from "../errors.js";
-import { axesOf, concatChannels, repeatBatch } from "./channels.js";
+import { repeatBatch } from "./batch.js";
+import { axesOf, concatChannels } from "./channels.js";
 import type { Latents, Values } from "./latents.js";
 
 /**
