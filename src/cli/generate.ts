@@ -1,4 +1,3 @@
-import { randomInt } from "node:crypto";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { DiffusionError, nearest } from "../errors.js";
@@ -6,16 +5,13 @@ import {
   defaultModelFor,
   defaultModels,
   encodePng,
-  type GenerateOptions,
   type GenerateResult,
   infotext,
-  type LoadOptions,
   type ProgressEvent,
-  type Seeding,
   seedsOfPicture,
 } from "../index.js";
-import { ownUpscalerName } from "../options/upscaler-names.js";
 import { addGenerateOptions, type GenerateFlags } from "./flags/generate-flags.js";
+import { countOf, optionsOf, seedingOf } from "./flags/options-of-flags.js";
 import { makerOf, refinerOf } from "./flags/refiner.js";
 import { openFailures } from "./folder-failures.js";
 import { jobsOf, maskOf } from "./jobs.js";
@@ -138,61 +134,6 @@ export async function makePictures(
   const images = jobs.length - failed;
   const ms = Math.round(performance.now() - began);
   if (session.json) sayJson({ type: "done", images, ...(failed > 0 && { failed }), ms });
-}
-
-/** The options of flags, but for seeds, of which each picture has its own. */
-export function optionsOf(flags: GenerateFlags): GenerateOptions & LoadOptions & { model?: string } {
-  const { promptFile, negative, size, count, onlyMasked, onlyMaskedPadding, out, force, ...rest } = flags;
-  const { variationSeed, variationStrength, ...more } = rest;
-  const { hiresScale, hiresSize, hiresStrength, hiresSteps, hiresUpscaler, ...others } = more;
-  const { preview, quiet, json, debug, deepCache, unload, control, maskArea, ...remaining } = others;
-  const { refiner, refinerSwitch, ...passed } = remaining;
-  if (maskArea && (passed.mask !== undefined || passed.image === undefined))
-    throw new DiffusionError(
-      "BAD_OPTION",
-      passed.mask === undefined
-        ? "--mask-area needs --image"
-        : "--mask-area and --mask contradict each other",
-    );
-  if (size && (flags.width !== undefined || flags.height !== undefined))
-    throw new DiffusionError("BAD_OPTION", "--size and --width or --height contradict each other");
-  const hires = {
-    ...(hiresScale !== undefined && { scale: hiresScale }),
-    ...hiresSize,
-    ...(hiresStrength !== undefined && { strength: hiresStrength }),
-    ...(hiresSteps !== undefined && { steps: hiresSteps }),
-    ...(hiresUpscaler !== undefined && { upscaler: ownUpscalerName(hiresUpscaler) }),
-  };
-  return {
-    ...passed,
-    ...size,
-    ...(negative !== undefined && { negativePrompt: negative }),
-    ...(onlyMasked && { onlyMasked }),
-    ...(onlyMaskedPadding !== undefined && { onlyMasked: { padding: onlyMaskedPadding } }),
-    ...(Object.keys(hires).length > 0 && { hires }),
-    ...(deepCache !== undefined && { deepCache: { interval: deepCache } }),
-    ...(unload && { keepLoaded: false }),
-    ...(control && { controlnet: control }),
-    ...(preview && { preview: true }),
-  };
-}
-
-/** The seeds of the pictures, drawn where they are left open. */
-function seedingOf({ seed, variationSeed, variationStrength }: GenerateFlags): Seeding {
-  if (variationSeed !== undefined && variationStrength === undefined)
-    throw new DiffusionError("BAD_OPTION", "--variation-seed needs --variation-strength");
-  const drawn = () => randomInt(2 ** 32);
-  return {
-    seed: seed ?? drawn(),
-    ...(variationStrength !== undefined && {
-      variation: { seed: variationSeed ?? drawn(), strength: variationStrength },
-    }),
-  };
-}
-
-function countOf({ count = 1 }: GenerateFlags): number {
-  if (Number.isInteger(count) && count > 0) return count;
-  throw new DiffusionError("BAD_OPTION", `--count must be a whole number above 0, got ${count}`);
 }
 
 /** The model's name as a picture's text has it: no folders, no owner, no extension. */

@@ -8,6 +8,7 @@ import {
   isImageUpscaler,
   type UpscaleOptions,
   type UpscalerOptions,
+  upscalerOptionNames,
 } from "../index.js";
 import { readNumber } from "./arguments.js";
 import { addGenerateOptions, type GenerateFlags } from "./flags/generate-flags.js";
@@ -49,8 +50,7 @@ export function addUpscale(program: Command, session: Session): void {
 /** Flags that say something to such a network; all others would be dropped. */
 const used = new Set<keyof UpscaleFlags>([
   ...(["scale", "size", "width", "height", "out", "force", "quiet", "json", "debug", "model"] as const),
-  ...(["precision", "runtime", "threads", "cacheDir", "memoryLimit", "hangMs"] as const),
-  ...(["revision", "token", "offline"] as const),
+  ...upscalerOptionNames,
 ]);
 
 function refuseOthers(words: readonly string[], flags: UpscaleFlags): void {
@@ -68,10 +68,8 @@ function refuseOthers(words: readonly string[], flags: UpscaleFlags): void {
 const present = <T extends object>(values: T): Partial<T> =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
 
-function loadOptionsOf(flags: UpscaleFlags): UpscalerOptions {
-  const { precision, runtime, threads, cacheDir, memoryLimit, hangMs, revision, token, offline } = flags;
-  return present({ precision, runtime, threads, cacheDir, memoryLimit, hangMs, revision, token, offline });
-}
+const loadOptionsOf = (flags: UpscaleFlags): UpscalerOptions =>
+  present(Object.fromEntries(upscalerOptionNames.map((name) => [name, flags[name]])));
 
 function sizeOf({ scale, size, width, height }: UpscaleFlags): UpscaleOptions {
   if (size && (width !== undefined || height !== undefined))

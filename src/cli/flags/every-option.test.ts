@@ -2,8 +2,8 @@ import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { descriptions, type OptionName } from "../../options/options.js";
 import { type OptionCase, optionCases } from "../../testing/option-cases.js";
-import { optionsOf } from "../generate.js";
 import { addGenerateOptions, type GenerateFlags } from "./generate-flags.js";
+import { optionsOf } from "./options-of-flags.js";
 
 const cases = optionCases();
 const secondOf = (name: OptionName): unknown => (cases[name] as OptionCase).to[name];
