@@ -9,11 +9,12 @@ import type { ImageInput } from "../options/image-options.js";
 import { checkUpscalerOptions, type UpscalerOptions } from "../options/load.js";
 import { checkUpscaleOptions, type UpscaleOptions } from "../options/upscale.js";
 import { createUpscaler, readUpscaler, type Upscaler } from "../runtime/networks/upscaler.js";
-import { Engine } from "../runtime/process/engine.js";
+import type { Engine } from "../runtime/process/engine.js";
 import { unlessAborted } from "../runtime/process/given-up.js";
 import { cacheRoot } from "../weights/cache-root.js";
+import { engineOf } from "./engine-of.js";
 import { type Memory, memoryFor, refuseEnlargement } from "./memory.js";
-import { locateModel, ownWeights, requireModel } from "./model-source.js";
+import { located, locateModel, ownWeights, requireModel } from "./model-source.js";
 
 /**
  * A network that enlarges pictures: ESRGAN (Real-ESRGAN with it) or SRVGGNetCompact. It runs in a process of its own;
@@ -40,19 +41,12 @@ export class ImageUpscaler {
    */
   static async load(model: string = defaultUpscaler, options: UpscalerOptions = {}): Promise<ImageUpscaler> {
     checkUpscalerOptions(options);
-    const { runtime = "graph", precision = "fp32", cacheDir, threads, memoryLimit, hangMs, ...hub } = options;
-    const path = await locateUpscaler(model, hub);
+    const { runtime = "graph", precision = "fp32", cacheDir, memoryLimit } = options;
+    const path = await locateUpscaler(model, located(options));
     const file = readUpscaler(path);
-    const root = cacheRoot(cacheDir);
-    const settings = {
-      cacheRoot: root,
-      ...(threads !== undefined && { threads }),
-      ...(memoryLimit !== undefined && { memoryLimit }),
-      ...(hangMs !== undefined && { hangMs }),
-    };
-    const engine = precision === "bf16" ? await Engine.forBfloat16(settings) : new Engine(settings);
+    const engine = await engineOf(options);
     engine.start();
-    const networks = { runtime, precision, cacheRoot: root };
+    const networks = { runtime, precision, cacheRoot: cacheRoot(cacheDir) };
     const upscaler = createUpscaler(file, engine, networks);
     return new ImageUpscaler(parse(path).name, upscaler, engine, memoryFor(memoryLimit));
   }

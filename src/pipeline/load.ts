@@ -12,7 +12,7 @@ import { openIpAdapter } from "../runtime/networks/ip-adapter.js";
 import type { NetworksOptions } from "../runtime/networks/network-runner.js";
 import { createNetworks } from "../runtime/networks/networks.js";
 import type { Upscaler } from "../runtime/networks/upscaler.js";
-import { Engine } from "../runtime/process/engine.js";
+import type { Engine } from "../runtime/process/engine.js";
 import { unlessAborted } from "../runtime/process/given-up.js";
 import { createTurns, type Turns } from "../runtime/process/turns.js";
 import type { Tokenizer } from "../text/tokenizer.js";
@@ -22,6 +22,7 @@ import { openComponentFolder } from "../weights/folder.js";
 import { type ModelOpening, openComponent, openModel } from "../weights/model.js";
 import { loadTokenizer } from "../weights/tokenizer-files.js";
 import { componentNotes, configNotes } from "./config-notes.js";
+import { engineOf } from "./engine-of.js";
 import { listening } from "./listening.js";
 import { type Memory, memoryFor } from "./memory.js";
 import { clipTokenizerFolder, elsewhere, located, locateModel, variantOf } from "./model-source.js";
@@ -69,7 +70,7 @@ export async function load(model: string, options: LoadOptions): Promise<Opened>
     ...Object.values(autoencoders).flatMap(componentNotes),
   ];
   const read = readConfigs({ ...found, notes }, autoencoders);
-  const engine = await engineFor(read, options);
+  const engine = await engineOf(options, { sideBySide: isSideBySide(read, options) });
   try {
     const tokenizers = await readRest(read, engine, signal);
     const opened = assemble(read, tokenizers, engine, options);
@@ -141,18 +142,6 @@ function assemble(
 /** Graphs of small networks compute the samples of a batch side by side; tfjs gives its operations all threads. */
 const isSideBySide = (model: Model, { runtime = "graph" }: LoadOptions): boolean =>
   runtime === "graph" && isSmall(model);
-
-async function engineFor(model: Model, options: LoadOptions): Promise<Engine> {
-  const { threads, memoryLimit, hangMs, precision } = options;
-  const settings = {
-    sideBySide: isSideBySide(model, options),
-    cacheRoot: cacheRoot(options.cacheDir),
-    ...(threads !== undefined && { threads }),
-    ...(memoryLimit !== undefined && { memoryLimit }),
-    ...(hangMs !== undefined && { hangMs }),
-  };
-  return precision === "bf16" ? Engine.forBfloat16(settings) : new Engine(settings);
-}
 
 async function openingOf(options: LoadOptions): Promise<ModelOpening> {
   const { config, prediction, vae } = options;
