@@ -27,3 +27,34 @@ export interface ServiceOptions extends AdapterFolders {
   /** Lines for people, and what each is about for programs. */
   readonly log?: Log;
 }
+
+/** What a server is given beside that. */
+export interface ServeOptions extends ServiceOptions {
+  /** Default 7860, the web UI's. 0 takes a free one. */
+  readonly port?: number;
+  /** Address to listen on; default 127.0.0.1. Anything but loopback needs `auth`. */
+  readonly listen?: string;
+  /** "user:password" */
+  readonly auth?: string;
+  /**
+   * A secret in the URL of the page, against other users of this machine: `true` draws one. Programs send it as a Bearer
+   * token or as a password. In place of `auth`.
+   */
+  readonly token?: boolean | string;
+  /** Whether "Optimize model" takes paths of this machine. Default false: hub names, and what is on the list. */
+  readonly allowPaths?: boolean;
+  /** Further values of the Host header, such as "pictures.example:443" behind a proxy. */
+  readonly allowHosts?: readonly string[];
+  /** The model to begin with: one of the list, a folder or a file. Default: the one chosen last, else the default model. */
+  readonly model?: string;
+  /** A CSV file of styles, as the web UI writes it. */
+  readonly styles?: string;
+  /** A folder of lists that prompts draw from: a text file for each. */
+  readonly wildcards?: string;
+  /** redis://host:port of a queue that workers share; then this process loads no model. */
+  readonly queue?: string;
+  /** Milliseconds after which a job that has ended is forgotten, with its pictures; favourites stay. Default: never. */
+  readonly keepMs?: number;
+  /** Folder of the built page. Default: the package's own. */
+  readonly page?: string;
+}

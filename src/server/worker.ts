@@ -1,20 +1,17 @@
-import { join } from "node:path";
-import { foldersOf } from "./jobs/adapter-files.js";
-import { usualGuards } from "./jobs/guards.js";
+import { packageVersion } from "../disk/package.js";
 import { Jobs } from "./jobs/jobs.js";
-import { Models } from "./jobs/models.js";
+import type { Models } from "./jobs/models.js";
 import { lacking } from "./jobs/named-files.js";
 import type { Work } from "./jobs/running.js";
 import { libraryWork } from "./jobs/work.js";
 import { logJobs } from "./log.js";
-import { checkFolders, version } from "./main.js";
+import { openModels } from "./opening.js";
 import { openRedisQueue } from "./queue/redis/redis.js";
 import { defaultLimits, sharedLimits } from "./requests/limits.js";
 import type { ServiceOptions } from "./service-options.js";
 import { type OpenedThings, openedThings, startError, timeLeft } from "./starting.js";
 import { openDataFolder, usualFolder } from "./storage/data-folder.js";
 import { imageStore } from "./storage/images.js";
-import { openSettings } from "./storage/settings.js";
 import type { ImageStore } from "./storage/store.js";
 
 export interface WorkerOptions extends ServiceOptions {
@@ -55,19 +52,13 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 
 async function start(options: WorkerOptions, opened: OpenedThings): Promise<RunningWorker> {
   const { log = () => {}, lockMs, graceMs = 30_000 } = options;
-  const load = { ...usualGuards(), ...options.load };
-  const folders = foldersOf(options);
   const left = timeLeft(options.startMs);
-  checkFolders([...Object.values(folders), options.models]);
   // Of a worker that keeps pictures in a bucket it is only read, and need not be there.
   const dataDir =
     options.images === undefined
       ? await openDataFolder(options.dataDir, log)
       : (options.dataDir ?? usualFolder());
-  const settings = await openSettings(join(dataDir, "settings.json"));
-  const models = await Models.open(settings, load, folders);
-  opened.add(() => models.dispose());
-  if (options.models) await models.addFolder(options.models);
+  const { models } = await openModels(options, dataDir, opened);
   for (const [entry, problem] of models.unusable)
     log(`${entry} of ${options.models} cannot be used: ${problem}`, { level: "warn" });
   const lanes = [...(await labelsOf(options.model, models)), "upscale"];
@@ -82,7 +73,7 @@ async function start(options: WorkerOptions, opened: OpenedThings): Promise<Runn
     ...(lockMs !== undefined && { lockMs }),
   });
   const limits = { ...defaultLimits, ...sharedLimits, ...options.limits };
-  const work = options.work?.(images) ?? libraryWork({ models, images, limits, version });
+  const work = options.work?.(images) ?? libraryWork({ models, images, limits, version: packageVersion() });
   const { jobMs } = limits;
   const jobs = new Jobs(queue, work, {
     jobMs,

@@ -5,7 +5,8 @@ import { basename, join } from "node:path";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { build } from "tsup";
 import { pageBuild } from "../page/build.js";
-import { type RunningServer, type ServeOptions, serve } from "../server/main.js";
+import { type RunningServer, serve } from "../server/main.js";
+import type { ServeOptions } from "../server/service-options.js";
 import { goldenPath } from "./golden.js";
 
 const executablePath = "/usr/bin/chromium";
