@@ -33,6 +33,15 @@ export type NamesWith<Said extends object> = {
   [Name in OptionName]: Known[Name] extends Said ? Name : never;
 }[OptionName];
 
+/** Options that decide about the picture as they are given. */
+type Kept = NamesWith<{ kept: true }>;
+/** Those of them that have a value where none is given. */
+type KeptAlways = NamesWith<{ kept: true; fallback: unknown }>;
+
+/** What is kept of the options under their own names. */
+export type KeptOptions = Readonly<Required<Pick<GenerateOptions, KeptAlways>>> &
+  Readonly<Pick<GenerateOptions, Exclude<Kept, KeptAlways>>>;
+
 /** The same descriptions, for those who go through all of them. */
 export const descriptions = Object.entries(options) as readonly [OptionName, Described][];
 

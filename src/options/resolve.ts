@@ -3,6 +3,7 @@ import type { Size } from "../image/image.js";
 import { checkMargins } from "../image/outpaint.js";
 import type { Latents } from "../latents/latents.js";
 import type { Seed } from "../latents/rng.js";
+import { findsItsSteps } from "../schedulers/catalog.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import type { SamplerPair } from "../schedulers/names.js";
 import { schedulerConfig } from "../schedulers/scheduler.js";
@@ -11,7 +12,7 @@ import { maskedContents, usualStrengths } from "./choices.js";
 import { refuseContradictions, refuseOtherScaling } from "./contradictions.js";
 import type { IpAdapterInput } from "./control-options.js";
 import { usualGuidance, usualSteps, withGenerationDefaults } from "./generation-defaults.js";
-import { descriptions, type GenerateOptions, type NamesWith } from "./options.js";
+import { descriptions, type GenerateOptions, type KeptOptions } from "./options.js";
 import type { Mode, ModelTraits, ResolvedOptions, Upscaling, WholeOptions } from "./resolved.js";
 import { checkOptions } from "./schema.js";
 import { seedsOfPicture } from "./seeds.js";
@@ -87,11 +88,11 @@ function nameOf(
 const isPair = (scheduler: object): scheduler is SamplerPair => "sampler" in scheduler;
 
 /** Shares of a run need its length. */
-function refuseUnknownLength({ _class_name }: SchedulerConfig): void {
-  if (_class_name === "dpm_adaptive")
+function refuseUnknownLength(config: SchedulerConfig): void {
+  if (findsItsSteps(config))
     throw new DiffusionError(
       "BAD_OPTION",
-      "dpm_adaptive finds its steps on the way, so guidanceInterval means nothing to it",
+      `${config._class_name} finds its steps on the way, so guidanceInterval means nothing to it`,
     );
 }
 
@@ -247,10 +248,10 @@ function checkLatents(
 }
 
 /** What decides about the picture as it is given, or as it is without a word. */
-function kept(options: GenerateOptions) {
+function kept(options: GenerateOptions): KeptOptions {
   const values = descriptions.flatMap(([name, described]) => {
     const value = options[name] ?? described.fallback;
     return described.kept && value !== undefined ? [[name, value]] : [];
   });
-  return Object.fromEntries(values) as Pick<ResolvedOptions, NamesWith<{ kept: true }>>;
+  return Object.fromEntries(values) as KeptOptions;
 }

@@ -1,21 +1,17 @@
 import type { OnProgress } from "../events.js";
-import type { Size } from "../image/image.js";
 import type { Margins } from "../image/outpaint.js";
 import type { Preprocessor } from "../image/preprocess.js";
 import type { ResampleFilter } from "../image/resize.js";
 import type { Latents } from "../latents/latents.js";
-import type { RngName } from "../latents/rng.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
 import type { SamplerPair } from "../schedulers/names.js";
 import type { Run } from "../schedulers/plan.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
-import type { Emphasis } from "../text/emphasis.js";
-import type { PromptSyntax } from "../text/prompt.js";
-import type { ImageResizing, MaskedContent, Output } from "./choices.js";
+import type { ImageResizing, MaskedContent } from "./choices.js";
 import type { Conditioning } from "./conditioning.js";
 import type { ControlInput, IpAdapterInput } from "./control-options.js";
 import type { Hires, ImageInput, Tiles } from "./image-options.js";
-import type { GenerateOptions, GenerationDefaults } from "./options.js";
+import type { GenerateOptions, GenerationDefaults, KeptOptions } from "./options.js";
 
 export type Mode = "txt2img" | "img2img" | "inpaint" | "outpaint" | "instruct" | "upscale" | "unconditional";
 
@@ -50,8 +46,11 @@ export interface ModelTraits {
   readonly defaults?: GenerationDefaults;
 }
 
-/** Everything that decides about the pictures, with defaults filled in: enough to make them again. */
-export interface ResolvedOptions {
+/**
+ * Everything that decides about the pictures, with defaults filled in: enough to make them again. Beside the options that
+ * are kept as they are, those of which a default is the model's, or follows from others.
+ */
+export interface ResolvedOptions extends KeptOptions {
   readonly mode: Mode;
   /** One for each image. */
   readonly prompts: readonly string[];
@@ -61,46 +60,28 @@ export interface ResolvedOptions {
   readonly negativePrompts2?: readonly (string | undefined)[];
   readonly seeds: readonly (number | bigint)[];
   readonly variation?: { readonly seeds: readonly (number | bigint)[]; readonly strength: number };
-  readonly seedSize?: Size;
   /** The size generated at; outpainting: the size of the result. */
   readonly width: number;
   readonly height: number;
-  readonly sizes?: GenerateOptions["sizes"];
   /** Refiners: what the picture is to be worth, and what the negative prompt stands for. */
   readonly aestheticScore?: number;
   readonly negativeAestheticScore?: number;
   readonly steps: number;
   readonly guidance: number;
-  readonly guidanceInterval?: readonly [start: number, end: number];
-  readonly deepCache?: { readonly interval: number };
-  readonly tokenMerging?: number;
-  readonly freeu?: NonNullable<GenerateOptions["freeu"]>;
   readonly pag?: Required<NonNullable<GenerateOptions["pag"]>>;
-  readonly guidanceRescale: number;
   readonly imageGuidance?: number;
-  readonly eta?: number;
-  readonly clipSkip: number;
-  readonly promptSyntax: PromptSyntax;
-  readonly emphasis: Emphasis;
-  readonly padPrompts: boolean;
-  readonly rng: RngName;
   /** "custom" for the user's own factory. */
   readonly scheduler: SchedulerConfig | "custom";
   /** As the call or the model's own defaults name it: the configuration no longer tells the web UI's names from ours. */
   readonly schedulerName?: string | SamplerPair;
-  readonly denoisingStart?: number;
-  readonly denoisingEnd?: number;
   readonly strength?: number;
-  readonly exactSteps?: boolean;
   readonly resizeMode?: ImageResizing;
-  readonly softMask: boolean;
   readonly inpainting?: Inpainting;
   readonly outpainting?: { readonly margins: Margins; readonly step: number; readonly seamStrength: number };
   readonly hires?: Required<Omit<Hires, "scale" | "steps">> & Pick<Hires, "scale" | "steps">;
   readonly upscaling?: Upscaling;
   readonly controlnet?: readonly Omit<ControlInput, "image" | "mask">[];
   readonly ipAdapter?: readonly Omit<IpAdapterInput, "image">[];
-  readonly output: Output;
 }
 
 /** All that a generation goes by, resolved once: what stands behind the run reads this, never what was asked for. */

@@ -35,7 +35,7 @@ export interface Rule {
   readonly paper: string;
   readonly order: string;
   /** Evaluations of the network for N steps. */
-  readonly calls: string;
+  readonly calls: "N" | "2N - 1" | "N + 1 (with Runge-Kutta N + 9)" | "found on the way";
   /** What the rule adds at every step: nothing, independent noise, or increments of a Brownian path. */
   readonly noise: "none" | "gaussian" | "brownian" | "eta";
   /** Whether `eta` says how much noise; to the others it means nothing. */
