@@ -164,6 +164,35 @@ test("no barrel, no default export, no file for leftovers", () => {
   }
 });
 
+test("what is exported is used by another file, and not by tests alone while nothing else calls it", () => {
+  const all = ["src", "bench", "scripts", "examples"].flatMap((folder) =>
+    (readdirSync(join(src, "..", folder), { recursive: true }) as string[])
+      .filter((file) => /\.(tsx?|mjs)$/.test(file) && !file.includes("node_modules"))
+      .map((file) => join(src, "..", folder, file)),
+  );
+  const words = all.map((path) => {
+    const text = readFileSync(path, "utf8");
+    return {
+      path,
+      text,
+      isTest: /\.test\.|\/fixture\.ts$/.test(path),
+      named: new Set(text.match(/[\w$]+/g)),
+    };
+  });
+  const dead = sources.flatMap((file) => {
+    if (file.endsWith("/fixture.ts")) return [];
+    const own = words.find(({ path }) => path === join(src, file))!;
+    const exported = own.text.matchAll(/^export (?:async )?(?:const|function\*?|class) (\w+)/gm);
+    return [...exported].flatMap(([, name]) => {
+      const users = words.filter(({ path, named }) => path !== own.path && named.has(name!));
+      const calls = own.text.match(new RegExp(`\\b${name}\\b`, "g"))!.length - 1;
+      const isUsed = users.some(({ isTest }) => !isTest) || (users.length > 0 && calls > 0);
+      return isUsed ? [] : [`${file}: ${name}`];
+    });
+  });
+  expect(dead).toEqual([]);
+});
+
 test("no folder holds more than 30 files, and no file more than 350 lines, data and tests apart", () => {
   const counts = new Map<string, number>();
   for (const file of sources) counts.set(dirname(file), (counts.get(dirname(file)) ?? 0) + 1);

@@ -29,7 +29,7 @@ export async function readInputs({ image, mask, wildcards }: GenerateOptions): P
 }
 
 /** Whether an image is given as what a model has made of one. */
-export const isLatents = (image: NonNullable<GenerateOptions["image"]>): image is Latents =>
+const isLatents = (image: NonNullable<GenerateOptions["image"]>): image is Latents =>
   typeof image === "object" && "shape" in image;
 
 /** A mask as it came: alpha or luminance of a picture decide, see `maskFromImage`. */

@@ -1,4 +1,4 @@
-import { restoreKept } from "../latents/blend.js";
+import { restoreKept, restoreUnreleased } from "../latents/blend.js";
 import type { Latents } from "../latents/latents.js";
 import { isSecondOrder } from "../schedulers/catalog.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
@@ -8,7 +8,6 @@ import { type Denoising, type DenoisingStep, denoise } from "./denoise.js";
 import { type Generation, plannedOf, timed } from "./generation.js";
 import { type Pass, rangeOf, schedulerFor } from "./passes.js";
 import { guidancePlan, predictor } from "./predict.js";
-import { restoreUnreleased } from "./soft-mask.js";
 import type { ImageRun, PrepareStart, Start } from "./starts.js";
 import { stepNoise } from "./step-noise.js";
 

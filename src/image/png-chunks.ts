@@ -6,7 +6,7 @@ export interface Chunk {
   readonly data: Uint8Array;
 }
 
-export const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
+const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const FRAME = 12; // bytes of a chunk around its data
 
 export const badPng = (problem: string, cause?: unknown): DiffusionError =>

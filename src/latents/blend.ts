@@ -33,6 +33,12 @@ export interface KeptLatents {
   readonly mask: Values;
 }
 
+/** What is asked of a scheduler: the noise that belongs to each evaluation. */
+type KeepingScheduler = {
+  readonly timesteps: readonly number[];
+  addNoise(clean: Float32Array, noise: Float32Array, step: number): Float32Array;
+};
+
 /**
  * The latents that an evaluation has given, with the kept part put back at the noise level of the next one, or clean
  * after the last. This is how a UNet without mask channels inpaints.
@@ -40,10 +46,7 @@ export interface KeptLatents {
 export function restoreKept(
   latents: Latents,
   { original, noise, mask }: KeptLatents,
-  scheduler: {
-    readonly timesteps: readonly number[];
-    addNoise(clean: Float32Array, noise: Float32Array, step: number): Float32Array;
-  },
+  scheduler: KeepingScheduler,
   evaluation: number,
 ): Latents {
   const { batch } = axesOf(latents);
@@ -51,6 +54,32 @@ export function restoreKept(
   if (evaluation + 1 >= scheduler.timesteps.length) return blendLatents(latents, clean, mask);
   const data = scheduler.addNoise(clean.data, repeatBatch(noise, batch).data, evaluation + 1);
   return blendLatents(latents, { shape: latents.shape, data }, mask);
+}
+
+/**
+ * Differential diffusion (Levin and Fried 2023, "Differential Diffusion: Giving Each Pixel Its Strength", algorithm 1):
+ * the mask says from which share of the run on a cell is free: from the start where it is 1, at no time where it is 0.
+ * Cells that are not free yet stand at the noise level of the next evaluation. What the last one has made stays.
+ *
+ * @param evaluation the one that has given the latents
+ */
+export function restoreUnreleased(
+  latents: Latents,
+  kept: KeptLatents,
+  scheduler: KeepingScheduler,
+  evaluation: number,
+): Latents {
+  const next = evaluation + 1;
+  const total = scheduler.timesteps.length;
+  if (next >= total) return latents;
+  const share = Math.fround(next / total);
+  const free = kept.mask.data.map((mask) => (Math.fround(1 - mask) > share ? 0 : 1));
+  return restoreKept(
+    latents,
+    { ...kept, mask: { shape: kept.mask.shape, data: free } },
+    scheduler,
+    evaluation,
+  );
 }
 
 /** The nine channels of an inpainting UNet: latents (4), mask (1), latents of the masked picture (4). */

@@ -94,7 +94,7 @@ const timeEmbedding = layer((m: Module, time: Tensor, condition: Tensor, config:
 });
 
 /** Resnets, each with its attention; the last one has `last` channels. */
-export const kBlock = layer(
+const kBlock = layer(
   (
     m: Module,
     x: Tensor,

@@ -34,7 +34,7 @@ export const attention = layer(
  * Self-attention whose map is the identity: every token sees only itself (perturbed attention guidance, Ahn et al. 2024,
  * "Self-Rectifying Diffusion Sampling with Perturbed-Attention Guidance", eq. 14).
  */
-export const identityAttention = layer((m: Module, x: Tensor) => {
+const identityAttention = layer((m: Module, x: Tensor) => {
   const width = channels(x);
   return linear(m.at("to_out", 0), linear(m.at("to_v"), x, width, { bias: false }), width);
 });

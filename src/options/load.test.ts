@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { checkLayerOptions, checkLoadOptions, checkLocateOptions, loadOptionNames } from "./load.js";
+import { checkDescribeOptions, checkLayerOptions, checkLoadOptions, loadOptionNames } from "./load.js";
 
 describe("options of loading", () => {
   it("are taken where they are sound", () => {
@@ -45,7 +45,7 @@ describe("options of loading", () => {
     expect(() => checkLayerOptions({ widht: 64 } as never)).toThrow(
       expect.objectContaining({ message: "there is no option widht", hint: "did you mean width?" }),
     );
-    expect(() => checkLocateOptions({ ofline: true } as never)).toThrow(
+    expect(() => checkDescribeOptions({ ofline: true } as never)).toThrow(
       expect.objectContaining({ message: "there is no option ofline", hint: "did you mean offline?" }),
     );
   });

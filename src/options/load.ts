@@ -201,7 +201,6 @@ export const loadOptionNames: readonly string[] = Object.keys(loadOptions);
  * @throws DiffusionError BAD_OPTION with the nearest name
  */
 export const checkLoadOptions = (options: LoadOptions): void => check(loadSchema, options);
-export const checkLocateOptions = (options: LocateOptions): void => check(locateSchema, options);
 export const checkDescribeOptions = (options: DescribeOptions): void => check(describeSchema, options);
 export const checkUpscalerOptions = (options: UpscalerOptions): void => check(upscalerSchema, options);
 export const checkLayerOptions = (options: LayerOptions): void => check(layerSchema, options);

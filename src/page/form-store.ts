@@ -8,7 +8,7 @@ export type Mode = (typeof modes)[number];
 const isMode = (tab: Tab): tab is Mode => modes.some((mode) => mode === tab);
 
 /** The form that is open, or was before a tab without one. */
-export const openForm = createStore<Mode>(isMode(openTab.get()) ? (openTab.get() as Mode) : modes[0]);
+const openForm = createStore<Mode>(isMode(openTab.get()) ? (openTab.get() as Mode) : modes[0]);
 openTab.subscribe(() => {
   const tab = openTab.get();
   if (isMode(tab) && tab !== openForm.get()) openForm.set(tab);

@@ -158,7 +158,7 @@ export const readVae = (network: Component): VaeConfig =>
   parseVaeConfig(network.config, network.className, fileOf(network));
 
 /** Throws as `readModel`. */
-export function checkVae(network: Component, config: VaeConfig): void {
+function checkVae(network: Component, config: VaeConfig): void {
   const codebook: (readonly [string, Shape])[] =
     config.kind === "vq" ? [[codebookWeight, [config.codes, config.latentChannels]]] : [];
   check(network, vaeSpecs(config, 2), codebook);

@@ -12,7 +12,7 @@ export function betaQuantile(p: number, a: number, b: number): number {
 }
 
 /** The regularised incomplete beta function I_x(a, b): DLMF 8.17.22, by Lentz's method. */
-export function betaCumulative(x: number, a: number, b: number): number {
+function betaCumulative(x: number, a: number, b: number): number {
   if (x <= 0) return 0;
   if (x >= 1) return 1;
   if (x > (a + 1) / (a + b + 2)) return 1 - betaCumulative(1 - x, b, a);

@@ -23,7 +23,7 @@ export interface ServiceFlags extends AdapterFolders {
   readonly log: LogFormat;
 }
 
-export const predictionAbout = "what the UNets of its models predict, whatever they say";
+const predictionAbout = "what the UNets of its models predict, whatever they say";
 
 /** The flags that `serviceOptions` reads. */
 export const addServiceFlags = (command: Command): Command =>

@@ -3,7 +3,6 @@ import { createStore } from "../store.js";
 
 /** What follows a picture: a ControlNet (or T2I-Adapter), or an IP-Adapter. */
 export type UnitKind = "control" | "ipAdapter";
-export const unitKinds = ["control", "ipAdapter"] as const satisfies readonly UnitKind[];
 
 /** As many as the server takes of a kind. */
 export const mostUnits = 3;

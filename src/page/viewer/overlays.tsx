@@ -18,7 +18,7 @@ export function Overlays() {
 }
 
 /** For a few seconds after something was deleted. */
-export function Undoing() {
+function Undoing() {
   const t = useWords();
   const ids = useStore(removal);
   return (

@@ -47,7 +47,7 @@ export function readImageEncoder(network: Component): AdapterNetwork<ImageEncode
  * @param width of the context that its UNet takes
  * @throws DiffusionError MODEL_KIND, WEIGHT_SHAPE for another kind of model or another image encoder
  */
-export function readImageProjection(
+function readImageProjection(
   path: string,
   { encoder, width }: { encoder: AdapterNetwork<ImageEncoderConfig>; width: number },
 ): ImageProjectionConfig {
@@ -128,7 +128,7 @@ export function openIpAdapter(
   return createIpAdapter({ path: file, projection, encoder }, engine, options);
 }
 
-export function createIpAdapter(
+function createIpAdapter(
   { path, projection, encoder }: IpAdapterParts,
   engine: Engine,
   options: NetworksOptions,

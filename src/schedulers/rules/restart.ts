@@ -39,7 +39,7 @@ export function restart(c: Settings, run: Run): Plan {
 }
 
 /** Pairs of levels: the main descent, and behind the level nearest 0.1 the repeated descents from about 2. */
-export function restartSteps(sigmas: readonly number[]): [from: number, to: number][] {
+function restartSteps(sigmas: readonly number[]): [from: number, to: number][] {
   const n = sigmas.length - 1;
   const pairs = (levels: readonly number[]) =>
     levels.slice(0, -1).map((from, i): [number, number] => [from, levels[i + 1]!]);

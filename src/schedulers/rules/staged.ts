@@ -25,7 +25,7 @@ export type Sampler = Generator<Evaluation, Float32Array, Answer>;
 const nothing = new Float32Array(0);
 
 /** The evaluations of a sampler whose course does not depend on what the network says: a run on empty samples. */
-export function rehearse(sampler: (sample: Float32Array) => Sampler): Evaluation[] {
+function rehearse(sampler: (sample: Float32Array) => Sampler): Evaluation[] {
   const evaluations: Evaluation[] = [];
   const run = sampler(nothing);
   for (let next = run.next(); !next.done; ) {

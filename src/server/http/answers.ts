@@ -168,4 +168,4 @@ function requestView(request: StoredRequest): RequestView {
 
 const pictureView = (key: string): PictureView => ({ url: imageUrl(key) });
 
-export const imageUrl = (key: string): string => `/images/${key}.png`;
+const imageUrl = (key: string): string => `/images/${key}.png`;

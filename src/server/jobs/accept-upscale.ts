@@ -54,7 +54,7 @@ export async function acceptUpscale(
 }
 
 /** Labels of the models that enlarge. */
-export const upscalingModels = (models: Models): string[] =>
+const upscalingModels = (models: Models): string[] =>
   models.list().flatMap(({ info, label }) => (info.kind === "upscaling" ? [label] : []));
 
 /** What enlarges, by a name of the list; resampling at any scale, 2 unless one is asked for. */

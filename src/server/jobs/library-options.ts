@@ -96,7 +96,7 @@ export async function generateOptions(
  * The web UI runs int(strength * steps) + 1 steps on a picture (`setup_img2img_steps`), the library one less, as
  * diffusers does: the strength at which it runs as many.
  */
-export function webuiStrength(strength: number, steps = 20): number {
+function webuiStrength(strength: number, steps = 20): number {
   if (strength === 0) return 0; // the picture itself
   const run = Math.floor(Math.min(strength, 0.999) * steps) + 1;
   return Math.min(1, (run + 0.5) / steps);

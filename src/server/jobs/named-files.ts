@@ -11,7 +11,7 @@ import { fileKinds, notFound } from "./weight-files.js";
 type Named = Pick<NamedFile, "kind" | "name">;
 
 /** What a request names beside its model, each once. @param words that prompts may say */
-export function namedIn(request: StoredRequest, words: readonly string[] = []): readonly Named[] {
+function namedIn(request: StoredRequest, words: readonly string[] = []): readonly Named[] {
   const named: Named[] = [];
   if (request.kind === "upscale") named.push({ kind: "upscaler", name: request.upscaler });
   else {

@@ -27,7 +27,7 @@ export function options({ models, settings }: Parts) {
 }
 
 /** What a server goes by to which none of them was set. */
-export const webuiDefaults = {
+const webuiDefaults = {
   emphasis: "Original",
   eta_ancestral: 1,
   eta_ddim: 0,
