@@ -148,7 +148,7 @@ function readReplacement({ vae, path }: ModelSource, network: Component): VaeCon
   if (config.latentChannels === latentChannels && config.factor === factor) return config;
   throw new DiffusionError(
     "MODEL_KIND",
-    `${folderOf(network)} has latents of ${config.latentChannels} channels and ${config.factor} pixels a cell, ${path} of ${latentChannels} and ${factor}`,
+    `${placeOf(network)} has latents of ${config.latentChannels} channels and ${config.factor} pixels a cell, ${path} of ${latentChannels} and ${factor}`,
     { hint: "take an autoencoder that was made for this kind of model" },
   );
 }

@@ -90,9 +90,17 @@ const kinds: readonly Kind[] = [
     what: "a transformer of text and pictures (Stable Diffusion 3, Qwen-Image)",
   },
   { mark: at("(clip_txt_mapper|clip_txt_pooled_mapper|clip_mapper)\\."), what: "Stable Cascade (Würstchen)" },
-  { mark: at("(encoder_hid_proj|encoder_pooling)\\."), what: "Kandinsky, Kolors or DeepFloyd IF" },
+  { mark: /^vquantizer\./, what: "the autoencoder of Stable Cascade (its stage A)" },
+  {
+    mark: at("(encoder_hid_proj|encoder_pooling|clip_to_seq|to_model_dim_n|ln_model_n|ln_model)\\."),
+    what: "Kandinsky, Kolors or DeepFloyd IF",
+    beside: "the model",
+  },
   { mark: at("cap_embedder\\."), what: "Lumina or Z-Image" },
   { mark: /^net\.(blocks|x_embedder)\./, what: "Cosmos" },
+  { mark: at("(text|visual)_transformer_blocks\\."), what: "Kandinsky 5" },
+  { mark: /^(model\.)?double_layers\./, what: "AuraFlow" },
+  { mark: /^(llm\.|time_caption_embed\.|ref_image_patch_embedder\.)/, what: "OmniGen" },
   {
     mark: at("(transformer_)?blocks\\.\\d+\\.(attn|attn1|self_attn|cross_attn)\\."),
     what: "a diffusion transformer (PixArt, Hunyuan, Wan or the like)",

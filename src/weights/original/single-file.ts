@@ -15,6 +15,7 @@ import { openTensorFile } from "../formats/tensor-file.js";
 import { architectureNotes } from "./architecture.js";
 import { clipConfig, controlNetConfig, type Family, isDiffusersVae, isXl, vaeConfig } from "./config.js";
 import { mapped, textMapping } from "./mapping.js";
+import { refuseOtherKind } from "./other-kind.js";
 import { controlNetOf, type Found, familyOf, isWholeVae, type Parts, type TextPart, vaeOf } from "./parts.js";
 import { edmLatents, type Marks, samplingOf, scheduleTable } from "./prediction.js";
 import { findParts, incomplete, inGroups, leftOver } from "./recognise.js";
@@ -48,7 +49,10 @@ export type OpenVae = (pipeline: string) => Component;
 export function openSingleFile(path: string, options: SingleFileOptions, openVae?: OpenVae): ModelSource {
   const marks = readMarks(path);
   const base = options.config === undefined ? undefined : openFolder(options.config);
-  if (base && isDiffusersUNet(marks.stored)) return withUNet(path, base, options.prediction);
+  if (base && isDiffusersUNet(marks.stored)) {
+    named(path, () => refuseOtherKind(base, marks.stored));
+    return withUNet(path, base, options.prediction);
+  }
   return named(path, () => openParts(path, marks, { ...options, base, openVae }));
 }
 
@@ -63,6 +67,7 @@ function openParts(path: string, marks: Marks, { base, openVae, tokenizer, predi
   const { stored } = marks;
   const found = findParts(stored);
   const { unet, texts } = found;
+  if (base) refuseOtherKind(base, unet.part);
   // One that is given stands in for half a VAE; otherwise what it lacks is an error when it is read.
   const vae = found.vae && (isWholeVae(found.vae.part) || !openVae) ? found.vae : undefined;
   const parts = { unet, ...(vae && { vae }), texts };

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { readVae } from "../../runtime/model.js";
+import { readModel, readVae } from "../../runtime/model.js";
 import { goldenPath } from "../../testing/golden.js";
 import { originalVaeName, tensorsOf, writeOriginal } from "../../testing/original-layout.js";
 import { openComponentFolder, openFolder } from "../folder.js";
@@ -46,6 +46,14 @@ test.each([
   ["StableDiffusionUpscalePipeline", 0.08333],
 ])("for a model of %s without a VAE, latents are scaled by %d", (pipeline, factor) => {
   expect(openComponent(write(original), { pipeline }, {}).config.scaling_factor).toBe(factor);
+});
+
+test("one that does not fit is called by its file, not by the folder that it lies in", () => {
+  const [own, file] = [openFolder(goldenPath("models/tiny-x4-upscaler")), write(original)];
+  const alone = openComponent(file, own, {});
+  const groups = { norm_num_groups: vae.config.norm_num_groups! };
+  const fitting = { ...alone, config: { ...alone.config, ...groups, latent_channels: 16 } };
+  expect(() => readModel(own, { vae: fitting })).toThrow(`${file} has latents of 16 channels`);
 });
 
 test("how latents are scaled is the model's affair: Playground v2.5 takes another VAE's weights with its own numbers", () => {
