@@ -1,3 +1,4 @@
+import { ImageUp, Languages, SunMoon } from "lucide-preact";
 import { useEffect } from "preact/hooks";
 import { catalogState, models, watchModels } from "./catalog.js";
 import { connection, watchConnection } from "./connection.js";
@@ -62,7 +63,7 @@ export function App() {
         </button>
         <h1>tfjs-diffusion</h1>
         <LoadingState />
-        <FileButton quiet label={t("restorePng")} title={t("dropRestore")} onFile={restore} />
+        <FileButton quiet icon={ImageUp} label={t("restorePng")} title={t("dropRestore")} onFile={restore} />
         <LookSwitches />
         <HeaderTools />
       </header>
@@ -133,24 +134,30 @@ function LookSwitches() {
   const t = useWords();
   const { language, theme } = useStore(look);
   return (
-    <div class="row">
-      <select
-        aria-label={t("theme")}
-        value={theme}
-        onChange={(event) => look.update({ theme: event.currentTarget.value as Look["theme"] })}
-      >
-        <option value="auto">{t("themeAuto")}</option>
-        <option value="light">{t("themeLight")}</option>
-        <option value="dark">{t("themeDark")}</option>
-      </select>
-      <select
-        aria-label={t("language")}
-        value={language}
-        onChange={(event) => look.update({ language: event.currentTarget.value as Look["language"] })}
-      >
-        <option value="en">English</option>
-        <option value="zh">中文</option>
-      </select>
+    <div class="row looks">
+      <span class="look-switch">
+        <SunMoon />
+        <select
+          aria-label={t("theme")}
+          value={theme}
+          onChange={(event) => look.update({ theme: event.currentTarget.value as Look["theme"] })}
+        >
+          <option value="auto">{t("themeAuto")}</option>
+          <option value="light">{t("themeLight")}</option>
+          <option value="dark">{t("themeDark")}</option>
+        </select>
+      </span>
+      <span class="look-switch">
+        <Languages />
+        <select
+          aria-label={t("language")}
+          value={language}
+          onChange={(event) => look.update({ language: event.currentTarget.value as Look["language"] })}
+        >
+          <option value="en">English</option>
+          <option value="zh">中文</option>
+        </select>
+      </span>
     </div>
   );
 }
@@ -158,9 +165,9 @@ function LookSwitches() {
 /** One tab stop; arrow keys move between the tabs. */
 function TabList({ tab }: { readonly tab: Tab }) {
   const t = useWords();
-  // On a narrow screen the list scrolls.
+  // On a narrow screen the list scrolls: the open tab to its middle, so that those on both sides are seen.
   useEffect(() => {
-    document.getElementById(`tab-${tab}`)?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    document.getElementById(`tab-${tab}`)?.scrollIntoView({ block: "nearest", inline: "center" });
   }, [tab]);
   const onKeyDown = (event: KeyboardEvent) => {
     // Counted from the tab that has the focus: one that was clicked a moment ago may not be open yet.

@@ -60,6 +60,26 @@ describe.runIf(browserPresent)("drawing on a picture", () => {
     };
     const button = (await opened.page.locator("form .actions").boundingBox())!;
     expect(await bottom(canvas())).toBeLessThan(button.y);
+    // Also under the note on a large one, in its own shape, and with a message above the form.
+    for (const [width, height] of [
+      [1024, 768],
+      [768, 1024],
+      [1024, 1024],
+    ] as const) {
+      await take(width, height);
+      await opened.page.getByText("only the masked part is repainted").waitFor();
+      await expect.poll(() => canvas().getAttribute("height")).toBe(`${height}`);
+      expect(await bottom(canvas())).toBeLessThan(button.y);
+    }
+    await opened.page.locator('input[aria-label="Restore settings from a PNG"]').setInputFiles(pngOf(8, 8));
+    await opened.page.getByText("This picture carries no settings").waitFor();
+    expect(await bottom(opened.page.locator("form .actions"))).toBeLessThan(800);
+    expect(await bottom(canvas())).toBeLessThan(
+      (await opened.page.locator("form .actions").boundingBox())!.y,
+    );
+    await opened.shot("large-mask-1366");
+    await take(256, 256);
+    await expect.poll(() => canvas().getAttribute("height")).toBe("256");
     const tools = opened.page.getByRole("toolbar", { name: "Tools for the mask" });
     const rows = await tools
       .getByRole("button")
@@ -200,6 +220,8 @@ describe.runIf(browserPresent)("drawing on a picture", () => {
         return [documentElement.clientWidth, documentElement.scrollWidth];
       });
       expect(scroll).toBe(inner);
+      // The name and what stands beside it take one row, also on a phone.
+      if (width !== 683) expect((await page.locator("header").boundingBox())!.height).toBeLessThan(70);
       await opened.shot(`inpaint-${width}`);
       await page.setViewportSize({ width: 1366, height: 800 });
     },

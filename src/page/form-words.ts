@@ -39,8 +39,8 @@ export const formWords = {
     "{0} 超出模型擅长的尺寸：图片将缩放到 {1}。",
   ],
   largeMasked: [
-    "{0} is more than the model draws well: only the masked part is repainted, at {1}, and the rest stays as it is.",
-    "{0} 超出模型擅长的尺寸：仅以 {1} 重绘蒙版区域，其余保持不变。",
+    "{0} is more than the model draws well: only the masked part is repainted, at {1}.",
+    "{0} 超出模型擅长的尺寸：仅以 {1} 重绘蒙版区域。",
   ],
   keepOwnSize: ["Use its own size", "使用图片原尺寸"],
   useModelSize: ["Bring it to the model's size", "缩放到模型尺寸"],

@@ -1,3 +1,4 @@
+import type { LucideIcon } from "lucide-preact";
 import { useRef } from "preact/hooks";
 
 /** The types that the server reads. */
@@ -9,12 +10,15 @@ export function FileButton({
   onFile,
   types = pictureTypes,
   quiet = false,
+  icon: Icon,
   title,
 }: {
   readonly label: string;
   readonly onFile: (file: File) => void;
   readonly types?: readonly string[];
   readonly quiet?: boolean;
+  /** Where there is no room for the words. */
+  readonly icon?: LucideIcon;
   readonly title?: string;
 }) {
   const input = useRef<HTMLInputElement>(null);
@@ -26,7 +30,8 @@ export function FileButton({
         title={title}
         onClick={() => input.current?.click()}
       >
-        {label}
+        {Icon && <Icon />}
+        <span>{label}</span>
       </button>
       <input
         ref={input}

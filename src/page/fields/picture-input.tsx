@@ -74,8 +74,8 @@ function LargePicture({ mode }: { readonly mode: Mode }) {
       : t("largePicture", pixels(source), pixels(brought));
   return (
     <p class="large-picture" role="status">
-      <span>{said}</span>
-      <button type="button" class="quiet" onClick={() => sources.update({ ownSize: brought !== undefined })}>
+      {said}{" "}
+      <button type="button" class="link" onClick={() => sources.update({ ownSize: brought !== undefined })}>
         {t(brought ? "keepOwnSize" : "useModelSize")}
       </button>
     </p>
