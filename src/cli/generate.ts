@@ -57,17 +57,21 @@ export function addShortcuts(program: Command, session: Session): void {
   );
 }
 
-/** One word that is nearly a command is more likely a typing mistake than a prompt. */
+/** What stands behind a command rather than in a prompt: a file, or a model of the hub. */
+const isForCommand = (word: string): boolean => /^\S+\.\w{2,11}$|^[\w.-]+\/[\w.-]+$/.test(word);
+
+/** One word that is nearly a command, alone or before a file, is more likely a typing mistake than a prompt. */
 function refuseMistypedCommand(words: readonly string[], program: Command): void {
-  const [word] = words;
-  if (word === undefined || words.length > 1 || word.includes(" ")) return;
+  const [word, ...others] = words;
+  if (word === undefined || word.includes(" ")) return;
+  if (others.length > 0 && !others.some(isForCommand)) return;
   const near = nearest(
     word,
     program.commands.map((command) => command.name()),
   );
   if (!near) return;
   throw new DiffusionError("BAD_OPTION", `there is no command ${word}`, {
-    hint: `did you mean ${near}? For a picture of it: ${invocation} generate ${word}`,
+    hint: `did you mean ${near}? For a picture of it: ${invocation} generate ${words.join(" ")}`,
   });
 }
 

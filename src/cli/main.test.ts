@@ -32,10 +32,18 @@ test("unconditional takes no prompt, upscale enlarges", { timeout: minutes }, as
   // Without a model, the included network.
   const included = await run(["upscale", "b.png", "--json"], { cwd });
   expect(included.code, included.stderr).toBe(0);
+  const before = readPng(join(cwd, "b.png"));
+  expect(before.text.parameters).toMatch(/Steps: 2, /);
   expect(readPng(join(cwd, "b-large.png"))).toMatchObject({
     image: { width: 256, height: 256 },
-    text: { parameters: expect.stringMatching(/^Postprocess upscaler: emoji-x4-compact, Size: 256x256/) },
+    text: { parameters: `${before.text.parameters}, Postprocess upscaler: emoji-x4-compact` },
   });
+  // Of a picture that does not say how it was made.
+  writeFileSync(join(cwd, "plain.png"), encodePng(before.image));
+  expect((await run(["upscale", "plain.png"], { cwd })).code).toBe(0);
+  expect(readPng(join(cwd, "plain-large.png")).text.parameters).toMatch(
+    /^Postprocess upscaler: emoji-x4-compact, Size: 256x256, Version/,
+  );
   const file = goldenExtra("upscalers/compact-x2.pth");
   const other = await run(["upscale", "b.png", "--model", file, "--scale", "1.5", "--out", "c.png"], { cwd });
   expect(other.code, other.stderr).toBe(0);
@@ -256,6 +264,7 @@ test.each([
     "error: unknown option '--sed'\nhint: did you mean --seed?\n",
   ],
   ["a mistyped command", ["docter"], 2, "hint: did you mean doctor?"],
+  ["a mistyped command before a file", ["upscal", "dog.png"], 2, "hint: did you mean upscale?"],
   [
     "a width between multiples",
     ["a cat", "--width", "500"],

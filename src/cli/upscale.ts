@@ -1,11 +1,14 @@
+import { readFileSync } from "node:fs";
 import { parse, resolve } from "node:path";
 import type { Command } from "commander";
 import { DiffusionError } from "../errors.js";
 import {
   defaultUpscaler,
   encodePng,
+  type Image,
   ImageUpscaler,
   isImageUpscaler,
+  readImageTexts,
   type UpscaleOptions,
   type UpscalerOptions,
   upscalerOptionNames,
@@ -77,6 +80,15 @@ function sizeOf({ scale, size, width, height }: UpscaleFlags): UpscaleOptions {
   return present({ scale, width, height, ...size });
 }
 
+/** How the picture was made, where it says so, and what enlarged it: under the web UI's name for that. */
+async function textOf(image: string, upscaler: string, { width, height }: Image): Promise<string> {
+  const { parameters } = await readImageTexts(readFileSync(image));
+  const enlarged = `Postprocess upscaler: ${upscaler}`;
+  return parameters
+    ? `${parameters}, ${enlarged}`
+    : `${enlarged}, Size: ${width}x${height}, Version: tfjs-diffusion ${version}`;
+}
+
 /** Enlarges and writes one picture after the other, as `makePictures` makes them. */
 async function enlargePictures(
   image: string,
@@ -102,7 +114,7 @@ async function enlargePictures(
       const picture = many ? await failures.kept(making, own, i) : await making;
       if (!picture) continue;
       const { width, height } = picture;
-      const parameters = `Postprocess upscaler: ${upscaler.name}, Size: ${width}x${height}, Version: tfjs-diffusion ${version}`;
+      const parameters = await textOf(own, upscaler.name, picture);
       const { path, taken } = names.next(name);
       writePicture(path, encodePng(picture, { parameters }));
       if (taken && !session.json) note(`${taken} exists and stays (--force would replace it)`);

@@ -1,4 +1,5 @@
 import type { Locator } from "playwright-core";
+import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { encodePng } from "../index.js";
 import { grey } from "../server/fixture.js";
@@ -111,6 +112,58 @@ describe.runIf(browserPresent)("drawing on a picture", () => {
     await dab(0.5, 0.5);
     await expect.poll(painted).toBe(0);
     await press("Brush");
+  });
+
+  test("while a stroke is drawn it is seen as it will be, the eraser's as well", async () => {
+    const { page } = opened;
+    await press("Clear");
+    await expect.poll(painted).toBe(0);
+    const { x, y, width, height } = (await canvas().boundingBox())!;
+    const at = (right: number, down: number) => page.mouse.move(x + right * width, y + down * height);
+    await at(0.2, 0.3);
+    await page.mouse.down();
+    for (const [right, down] of [
+      [0.5, 0.3],
+      [0.5, 0.6],
+      [0.2, 0.3],
+    ] as const)
+      await at(right, down);
+    await expect.poll(painted).toBeGreaterThan(500);
+    const during = await alphas();
+    expect(Object.keys(during)).toHaveLength(2);
+    await page.mouse.up();
+    const whole = await painted();
+    expect(Math.abs(whole - Object.values(during).at(-1)!)).toBeLessThan(0.02 * whole);
+    await press("Eraser");
+    await at(0.2, 0.3);
+    await page.mouse.down();
+    await at(0.5, 0.3);
+    await expect.poll(painted).toBeLessThan(whole);
+    await page.mouse.up();
+    await press("Brush");
+    await press("Undo");
+    await expect.poll(painted).toBe(whole);
+    await press("Clear");
+  });
+
+  test("a photo of more pixels than the server takes is brought down upright, and that is said", async () => {
+    const { page } = opened;
+    const stored = { create: { width: 2400, height: 2000, channels: 3, background: "#c81e1e" } } as const;
+    const photo = await sharp(stored).jpeg().withMetadata({ orientation: 6 }).toBuffer();
+    await page
+      .locator(".picture-input input")
+      .setInputFiles({ name: "photo.jpg", mimeType: "image/jpeg", buffer: photo });
+    await page.getByText("1869 × 2243, brought down from 2000 × 2400").waitFor();
+    const bottom = (box: { y: number; height: number } | null) => box!.y + box!.height;
+    await expect.poll(() => canvas().getAttribute("height")).toBe("2243");
+    const button = (await page.locator("form .actions").boundingBox())!;
+    expect(bottom(await canvas().boundingBox())).toBeLessThan(button.y);
+    await opened.open("Upscale");
+    await page.getByText("brought down from 2000 × 2400").waitFor();
+    await opened.open("Inpaint");
+    await take(256, 256);
+    await expect.poll(() => page.getByText("brought down from").count()).toBe(0);
+    await dab(0.5, 0.5);
   });
 
   test("undo, redo, clear and invert, each step back and forth", async () => {

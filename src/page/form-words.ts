@@ -42,6 +42,10 @@ export const formWords = {
     "{0} is more than the model draws well: only the masked part is repainted, at {1}.",
     "{0} 超出模型擅长的尺寸：仅以 {1} 重绘蒙版区域。",
   ],
+  shrunk: [
+    "{0}, brought down from {1}: the server takes no more pixels",
+    "{0}，由 {1} 缩小：服务器接受的像素有限",
+  ],
   keepOwnSize: ["Use its own size", "使用图片原尺寸"],
   useModelSize: ["Bring it to the model's size", "缩放到模型尺寸"],
   ownSizeUsed: ["{0} is used as it is: slow.", "按原尺寸 {0} 处理：较慢。"],
@@ -53,6 +57,11 @@ export const formWords = {
     "{0} times the model's own size: slower, and things may repeat",
     "为模型尺寸的 {0} 倍：更慢，且可能重复",
   ],
+  padPrompts: [
+    "Pad the shorter of prompt and negative prompt to the other's length",
+    "将较短的提示词补齐到与另一个等长",
+  ],
+  controlMask: ["Mask: what is to be drawn anew", "蒙版：要重绘的区域"],
   refiner: ["Refiner: a second model that finishes", "精修模型：由第二个模型完成"],
   refinerSwitch: ["Refiner goes on at (share of the steps)", "精修切换点（步数比例）"],
   aestheticScore: ["Aesthetic score (0: the model's own)", "美学评分（0：模型默认）"],

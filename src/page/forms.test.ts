@@ -249,6 +249,19 @@ describe.runIf(browserPresent)("what the forms hold", () => {
     await page.getByText("The picture that it was made from is not in it").waitFor();
   });
 
+  test("a picture that was only enlarged has nothing to restore: the prompt stays", async () => {
+    const { page } = opened;
+    await opened.open("Text to image");
+    await page.getByLabel("Prompt", { exact: true }).fill("a dog");
+    const parameters = "Postprocess upscaler: emoji-x4-compact, Size: 256x256, Version: tfjs-diffusion 0.1.0";
+    const buffer = Buffer.from(encodePng(grey(8, 8), { parameters }));
+    await page
+      .locator('input[aria-label="Restore settings from a PNG"]')
+      .setInputFiles({ name: "x.png", mimeType: "image/png", buffer });
+    await page.getByText("This picture carries no settings.").waitFor();
+    expect(await page.getByLabel("Prompt", { exact: true }).inputValue()).toBe("a dog");
+  });
+
   test("all settings are reset at once, and the reset is undone", async () => {
     const { page } = opened;
     await opened.open("Text to image");

@@ -69,7 +69,7 @@ export function VariationSettings() {
 /** Ways to better pictures that cost time, or change them much. */
 export function QualitySettings() {
   const t = useWords();
-  const { freeu } = useStore(settings);
+  const { freeu, padPrompts } = useStore(settings);
   return (
     <>
       <SettingSlider name="pagScale" min={0} max={10} step={0.5} />
@@ -79,6 +79,7 @@ export function QualitySettings() {
         placeholder="1.5 1.6 0.9 0.2"
         onChange={(freeu) => change({ freeu })}
       />
+      <Check label={t("padPrompts")} value={padPrompts} onChange={(padPrompts) => change({ padPrompts })} />
     </>
   );
 }

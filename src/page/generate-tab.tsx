@@ -1,5 +1,5 @@
 import { Infinity as InfinityIcon } from "lucide-preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { maskedContents } from "../options/choices.js";
 import { axisOptions, type Grid, gridOf } from "./axes.js";
 import { upscalers } from "./catalog.js";
@@ -58,9 +58,11 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
     void submitJob(() => bodyOf(mode, sent, source, { model, followed, wildcards }), t("connectionLost"));
   };
   const [endless, setEndless] = useEndless(submit);
+  const place = useRef<HTMLFormElement>(null);
   return (
     <div class="columns">
       <form
+        ref={place}
         class="panel"
         data-mode={mode}
         noValidate // the server says it in words
@@ -108,21 +110,31 @@ export function GenerateTab({ mode }: { readonly mode: Mode }) {
             <button type="submit" class="primary" disabled={sending}>
               {t(mode === "upscale" ? "upscaleNow" : "generate")}
             </button>
-            <button
-              type="button"
-              class="icon"
-              aria-pressed={endless}
-              aria-label={t("endless")}
-              title={t("endless")}
-              onClick={() => setEndless(!endless)}
-            >
-              <InfinityIcon />
-            </button>
+            {mode !== "upscale" && ( // of which each time the same would come out
+              <button
+                type="button"
+                class="icon"
+                aria-pressed={endless}
+                aria-label={t("endless")}
+                title={t("endless")}
+                onClick={() => setEndless(!endless)}
+              >
+                <InfinityIcon />
+              </button>
+            )}
           </div>
           {tried && missing && <p role="alert">{t(missing)}</p>}
         </div>
       </form>
-      <ResultPanel />
+      <ResultPanel
+        {...(mode === "text" && {
+          onExample: (prompt: string) => {
+            change({ prompt });
+            // When the form has it.
+            setTimeout(() => place.current?.requestSubmit());
+          },
+        })}
+      />
     </div>
   );
 }
@@ -207,5 +219,5 @@ function UpscaleSettings() {
 
 const isResampler = (name: string): boolean => name === "Lanczos" || name === "Nearest";
 
-/** Letters that English is not written in. */
-const foreignScript = /(?!\p{Script=Latin})\p{L}/u;
+/** Letters that English is not written in, and emoji. */
+const foreignScript = /(?!\p{Script=Latin})\p{L}|\p{Emoji_Presentation}/u;

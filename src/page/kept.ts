@@ -1,5 +1,5 @@
 import { createStore, del, get, set } from "idb-keyval";
-import { type Followed, followedPictures } from "./followed/units.js";
+import { type Followed, followedPictures, maskOf } from "./followed/units.js";
 import { noSources, type Sources, settings, sources } from "./settings.js";
 
 /** What the browser keeps over a reload and is too large for the settings. */
@@ -32,7 +32,7 @@ export async function keepPictures(onMask: (mask: string) => Promise<void>): Pro
     if (before.mask) await onMask(before.mask).catch(() => {});
   }
   const { control, ipAdapter } = settings.get();
-  const ids = new Set([...control, ...ipAdapter].map(({ id }) => id));
+  const ids = new Set([...control, ...ipAdapter].flatMap(({ id }) => [id, maskOf(id)]));
   const there = Object.entries(followed ?? {}).filter(([id]) => ids.has(id));
   if (there.length > 0) followedPictures.set({ ...Object.fromEntries(there), ...followedPictures.get() });
   sources.subscribe(soon(() => void remember("sources", sources.get())));

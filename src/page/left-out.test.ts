@@ -28,7 +28,7 @@ test.each([
     "Hires prompt: a dog",
     "Hires sampler: Euler",
   ],
-  ...["Hires schedule type: Karras", "Hires checkpoint: other", "Pad conds: True", "Tiling: True"],
+  ...["Hires schedule type: Karras", "Hires checkpoint: other", "Tiling: True"],
   ...["SGM noise multiplier: True", "Face restoration: CodeFormer", "VAE: other.pt", "Emphasis: No norm"],
   ...["Downcast alphas_cumprod: True", "Skip Early CFG: 0.1", "Beta schedule alpha: 0.7"],
   ...[
@@ -70,8 +70,6 @@ test("options of a job that no form has are named, unless they are off", () => {
     "eta",
   ]);
   expect(leftOutOfJob({ ...job, mask: { url: "" }, aestheticScore: 7 })).toEqual(["aestheticScore"]);
-  const control = { model: "inpaint", image: { url: "" }, mask: { url: "" } };
-  expect(leftOutOfJob({ ...job, controlnet: [control] })).toEqual(["controlnet.mask"]);
   expect(leftOutOfJob({ ...job, strength: 0 })).toEqual(["strength"]);
   expect(leftOutOfJob({ ...job, strength: 0.5 })).toEqual([]);
   expect(leftOutOfJob({ ...job, promptSyntax: "compel" })).toEqual(["promptSyntax"]);

@@ -5,7 +5,7 @@ import type { Settings } from "./settings.js";
 /** Fields of a picture's text that the forms have, or whose loss changes no picture. */
 const takenOver: ReadonlySet<string> = new Set([
   ...["Prompt", "Negative prompt", "Steps", "CFG scale", "Seed", "Size", "Denoising strength"],
-  ...["Sampler", "Schedule type", "RNG", "Model", "Precision", "PAG", "FreeU", "Outpaint"],
+  ...["Sampler", "Schedule type", "RNG", "Model", "Precision", "PAG", "FreeU", "Outpaint", "Pad conds"],
   ...["Variation seed", "Variation seed strength"],
   ...["Mask blur", "Masked content", "Masked area padding", "Inpaint area", "Soft mask"],
   ...["Hires upscale", "Hires resize", "Hires steps", "Hires upscaler"],
@@ -48,7 +48,7 @@ export function leftOut(
 
 /** Options of a job that no form has: made again from it, the picture would come out differently. */
 const withoutField = [
-  ...(["vae", "emphasis", "padPrompts", "guidanceInterval", "tokenMerging", "deepCache"] as const),
+  ...(["vae", "emphasis", "guidanceInterval", "tokenMerging", "deepCache"] as const),
   ...(["eta", "exactSteps", "webuiSteps"] as const),
   ...(["maskInvert", "maskBlurSide", "maskBlurY", "seamStrength", "seedSize"] as const),
 ] satisfies readonly (keyof GenerateView)[];
@@ -62,7 +62,6 @@ export function leftOutOfJob(request: GenerateView): readonly string[] {
     ...withoutField.filter((name) => says(request[name])),
     // Only pictures that are made or changed as a whole have fields for them.
     ...(request.mask || request.expand ? scores.filter((name) => says(request[name])) : []),
-    ...(request.controlnet?.some(({ mask }) => mask) ? ["controlnet.mask"] : []),
     // Nothing is drawn then; the forms leave a strength of 0 to the library.
     ...(request.strength === 0 ? ["strength"] : []),
     // Prompts of the page have the web UI's weights.

@@ -1,5 +1,6 @@
 /** Words of pictures: looking at them, the history, keys. In English and Chinese. */
 export const pictureWords = {
+  examples: ["Try one:", "试一试："],
   actions: ["Actions", "操作"],
   viewer: ["Picture viewer", "图片查看器"],
   lookClosely: ["Look closely", "放大查看"],
@@ -83,8 +84,8 @@ export const pictureWords = {
     "更大、更好的图片；在处理器上慢很多倍。",
   ],
   includedCan: [
-    "The included model, 68 MB, draws emoji-like pictures of things, animals and faces at 256 x 256 in a few seconds, from English words. Its variant inpaints and outpaints. For photographs, scenes and other sizes add one of these:",
-    "自带模型（68 MB）可用英文词语在几秒内绘制 256 x 256 的表情风格图片（物品、动物、面孔），其变体可局部重绘和扩图。若要照片、场景或其他尺寸，可添加：",
+    "The included model, 68 MB, draws emoji-like pictures of things, animals and faces at 256 × 256 in a few seconds, from English words. Its variant inpaints and outpaints. For photographs, scenes and other sizes add one of these:",
+    "自带模型（68 MB）可用英文词语在几秒内绘制 256 × 256 的表情风格图片（物品、动物、面孔），其变体可局部重绘和扩图。若要照片、场景或其他尺寸，可添加：",
   ],
   download1: ["Download and prepare", "下载并准备"],
   toDownload: ["{0} to download", "下载 {0}"],
@@ -95,7 +96,7 @@ export const pictureWords = {
   onTheHub: ["Tags and licence on the hub", "Hub 上的标签与许可证"],
   otherOfHub: ["Another model of the hub", "Hub 上的其他模型"],
   scriptNote: [
-    "The model was trained on English: words in this script mean little to it.",
-    "模型以英文训练，难以理解此文字；请使用英文。",
+    "The model was trained on English words: other scripts and emoji mean little to it.",
+    "模型以英文训练，难以理解其他文字和表情符号；请使用英文。",
   ],
 } as const satisfies Record<string, readonly [string, string]>;

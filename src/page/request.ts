@@ -47,6 +47,7 @@ export function requestOf(mode: Mode, form: Settings, source: Sources, { model, 
     ...requestOfUnits(form, followed),
     ...Object.fromEntries(furtherNames.flatMap((name) => (form[name] > 0 ? [[name, form[name]]] : []))),
     ...(form.pagScale > 0 && { pag: { scale: form.pagScale } }),
+    ...(form.padPrompts && { padPrompts: true }),
     ...(form.freeu.trim() && { freeu: freeuOf(form.freeu) }),
   };
   const { maskBlur, maskedContent, padding, left, right, top, bottom } = form;

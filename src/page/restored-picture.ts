@@ -22,7 +22,9 @@ export interface Restored {
 export async function restorePicture(file: File): Promise<Restored> {
   const { parameters } = await ask("POST /sdapi/v1/png-info", { body: { image: await base64Of(file) } });
   const { Model = "", Precision = "FP32" } = parameters;
-  if (Object.keys(parameters).length === 0) return { word: "noParameters", model: "", leftOut: [] };
+  // Of one that was only enlarged there is nothing to make again.
+  const says = Object.keys(parameters).length > 0 && (parameters.Steps || parameters.Prompt);
+  if (!says) return { word: "noParameters", model: "", leftOut: [] };
   const entries = models.get().models.filter(({ name }) => name === Model);
   const entry = entries.find(({ label }) => label.endsWith(` ${Precision}`)) ?? entries[0];
   const mode = modeOf(parameters, entry);

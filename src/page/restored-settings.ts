@@ -49,6 +49,7 @@ export function settingsOf(request: GenerateView, list: SchedulerList): Partial<
     pagScale: pag?.scale ?? 0,
     freeu: freeu ? [freeu.b1, freeu.b2, freeu.s1, freeu.s2].join(" ") : "",
     softMask: rest.softMask ?? false,
+    padPrompts: rest.padPrompts ?? false,
     refiner: refiner?.model ?? "",
     ...(refiner && { refinerSwitch: refiner.switchAt }),
     aestheticScore: rest.aestheticScore ?? 0,
@@ -145,6 +146,7 @@ export function settingsOfFields(
     maskedContent: fields["Masked content"],
     padding: number("Masked area padding"),
     softMask: fields["Soft mask"] === "true",
+    padPrompts: fields["Pad conds"] === "True",
     onlyMasked: fields["Inpaint area"] === "Only masked",
     ...(fields.Sampler &&
       schedulerSettings({ sampler: fields.Sampler, schedule: fields["Schedule type"] }, list)),

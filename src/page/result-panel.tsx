@@ -9,7 +9,7 @@ import { removal } from "./viewer/removal.js";
 import { imagesOf } from "./viewer/viewed.js";
 
 /** The job that runs, and the pictures of the one that ran; these stay until the next one shows something. */
-export function ResultPanel() {
+export function ResultPanel({ onExample }: { readonly onExample?: (prompt: string) => void }) {
   const t = useWords();
   const { job, problem, sending } = useStore(currentJob);
   const removed = useStore(removal);
@@ -28,7 +28,12 @@ export function ResultPanel() {
   const shown = begun || (!sending && !active) ? job : former.current;
   return (
     <section ref={panel} class={`panel result ${sending || active ? "busy" : ""}`} aria-label={t("result")}>
-      <h2>{t("result")}</h2>
+      <div class="row result-head">
+        <h2>{t("result")}</h2>
+        <p role="status" class={active ? "visually-hidden" : "hint"}>
+          {outcome(t, job) ?? (sending || active ? "" : t("resultEmpty"))}
+        </p>
+      </div>
       {problem && <p role="alert">{problem}</p>}
       {job?.error && (
         <p role="alert">
@@ -38,15 +43,30 @@ export function ResultPanel() {
       )}
       {active && <Progress job={job} />}
       <QueuePanel except={own.current} />
-      <p role="status" class={active ? "visually-hidden" : "hint"}>
-        {outcome(t, job) ?? (sending || active ? "" : t("resultEmpty"))}
-      </p>
+      {onExample && !job && !sending && !former.current && <Examples onExample={onExample} />}
       {shown && !removed.includes(shown.id) && (
         <div class={shown === job ? "now" : "former"}>
           <JobPictures key={shown.id} job={shown} />
         </div>
       )}
     </section>
+  );
+}
+
+/** What every model knows, the included ones as well: for those who have not thought of anything yet. */
+const examples = ["a dog with glasses", "a panda with a crown", "a castle in the snow", "a rocket"] as const;
+
+function Examples({ onExample }: { readonly onExample: (prompt: string) => void }) {
+  const t = useWords();
+  return (
+    <div class="row">
+      <span class="hint">{t("examples")}</span>
+      {examples.map((prompt) => (
+        <button type="button" class="chip" key={prompt} onClick={() => onExample(prompt)}>
+          {prompt}
+        </button>
+      ))}
+    </div>
   );
 }
 

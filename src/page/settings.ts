@@ -51,6 +51,8 @@ export interface Settings extends Readonly<Record<FurtherNumber, number>> {
   readonly pagScale: number;
   /** The four factors of FreeU as they are typed; empty for none. */
   readonly freeu: string;
+  /** Prompt and negative prompt are brought to one length. */
+  readonly padPrompts: boolean;
   readonly rng: (typeof rngNames)[number];
   /** Of the steps, on pictures; 0 leaves it to the library. */
   readonly strength: number;
@@ -116,6 +118,7 @@ const initial: Settings = {
   ...noFurtherNumbers,
   pagScale: 0,
   freeu: "",
+  padPrompts: false,
   rng: rngNames[0],
   strength: 0,
   imageWidth: 0,
@@ -161,6 +164,8 @@ export interface Sources {
   readonly mask: string;
   /** It is worked on at its own size, however large it is for the model. */
   readonly ownSize: boolean;
+  /** What it was before it was made as small as the server takes pictures. */
+  readonly shrunkFrom?: Extent;
 }
 export const noSources: Sources = { image: "", width: 0, height: 0, mask: "", ownSize: false };
 export const sources = createStore<Sources>(noSources);

@@ -60,6 +60,7 @@ export function TextArea(
     <Field {...props} id={id}>
       <textarea
         id={id}
+        dir="auto"
         rows={props.rows}
         value={props.value}
         placeholder={props.placeholder}

@@ -16,13 +16,13 @@ import { useStore, useWords } from "../store.js";
 import type { Word } from "../words.js";
 import { Slider } from "./fields.js";
 import {
-  addStroke,
   keepStrokes,
   type Line,
   maskWork,
   type Point,
   paintedMask,
   type Stroke,
+  showEnd,
 } from "./mask-strokes.js";
 
 const tint = "rgba(255, 45, 85, 0.55)";
@@ -44,18 +44,14 @@ export function MaskEditor() {
   const [zoom, setZoom] = useState(1);
   const editor = useRef<HTMLDivElement>(null);
   const shown = useRef<HTMLCanvasElement>(null);
-  const kept = useRef<{ strokes: readonly Stroke[]; mask: HTMLCanvasElement }>();
   const drawing = useRef<Line>();
 
   const draw = () => {
     const canvas = shown.current;
     if (!canvas || maskWork.get().image !== image) return;
-    const all = maskWork.get().strokes;
-    if (kept.current?.strokes !== all) kept.current = { strokes: all, mask: paintedMask(all, width, height) };
     const context = canvas.getContext("2d")!;
     context.clearRect(0, 0, width, height);
-    context.drawImage(kept.current.mask, 0, 0);
-    if (drawing.current) addStroke(canvas, drawing.current);
+    context.drawImage(paintedMask(maskWork.get().strokes, { width, height }), 0, 0);
     context.globalCompositeOperation = "source-in";
     context.fillStyle = tint;
     context.fillRect(0, 0, width, height);
@@ -84,7 +80,7 @@ export function MaskEditor() {
     setZoom(1);
     if (image && maskWork.get().image !== image) keepStrokes({ image, strokes: [], undone: [] });
   }, [image]);
-  useEffect(draw);
+  useEffect(draw, [strokes, image, width, height]);
   // Only on a picture that is being worked on: elsewhere the wheel scrolls the page. Preact's listeners are passive.
   useEffect(() => {
     const canvas = shown.current;
@@ -185,14 +181,14 @@ export function MaskEditor() {
               if (event.button !== 0 || !event.isPrimary) return;
               event.currentTarget.setPointerCapture(event.pointerId);
               drawing.current = { tool, size, points: [at(event)] };
-              draw();
+              showEnd(event.currentTarget, drawing.current, tint);
             }}
             onPointerMove={(event) => {
               setRing(event.pointerType !== "touch");
               setCursor(at(event));
               if (!drawing.current || !event.isPrimary) return;
               drawing.current.points.push(at(event));
-              draw();
+              showEnd(event.currentTarget, drawing.current, tint);
             }}
             onPointerUp={(event) => {
               if (!event.isPrimary || !drawing.current) return;

@@ -1,5 +1,6 @@
 import { sources } from "../settings.js";
 import { createStore } from "../store.js";
+import type { Extent } from "./picture-fit.js";
 
 export interface Point {
   readonly x: number;
@@ -42,10 +43,21 @@ const readable = (canvas: HTMLCanvasElement): CanvasRenderingContext2D =>
 
 const scratch = document.createElement("canvas");
 
-/** The line in white, with edges as hard as the mask's: what half covers a pixel covers it, what covers less does not. */
-function hardLine({ size, points }: Line, width: number, height: number): HTMLCanvasElement {
-  Object.assign(scratch, { width, height });
+/**
+ * The line in white on a canvas no larger than it, with edges as hard as the mask's: what half covers a pixel covers it,
+ * what covers less does not.
+ */
+function hardLine({ size, points }: Line, { width, height }: Extent): Point {
+  const reach = size / 2 + 1;
+  const within = (value: number, most: number) => Math.min(most, Math.max(0, Math.round(value)));
+  const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
+  const left = within(Math.min(...xs) - reach, width - 1);
+  const top = within(Math.min(...ys) - reach, height - 1);
+  const right = within(Math.max(...xs) + reach, width);
+  const bottom = within(Math.max(...ys) + reach, height);
+  Object.assign(scratch, { width: Math.max(1, right - left), height: Math.max(1, bottom - top) });
   const context = readable(scratch);
+  context.translate(-left, -top);
   context.lineCap = "round";
   context.lineJoin = "round";
   context.strokeStyle = "white";
@@ -57,21 +69,30 @@ function hardLine({ size, points }: Line, width: number, height: number): HTMLCa
   context.lineTo(first!.x + 0.01, first!.y);
   for (const { x, y } of points) context.lineTo(x, y);
   context.stroke();
-  const reach = size / 2 + 1;
-  const within = (value: number, most: number) => Math.min(most, Math.max(0, Math.round(value)));
-  const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
-  const left = within(Math.min(...xs) - reach, width - 1);
-  const top = within(Math.min(...ys) - reach, height - 1);
-  const right = within(Math.max(...xs) + reach, width);
-  const bottom = within(Math.max(...ys) + reach, height);
-  const pixels = context.getImageData(left, top, Math.max(1, right - left), Math.max(1, bottom - top));
+  const pixels = context.getImageData(0, 0, scratch.width, scratch.height);
   for (let at = 3; at < pixels.data.length; at += 4) pixels.data[at] = pixels.data[at]! < 128 ? 0 : 255;
-  context.putImageData(pixels, left, top);
-  return scratch;
+  context.putImageData(pixels, 0, 0);
+  return { x: left, y: top };
+}
+
+/** Shows the last movement of a line while it is drawn: only where it went, so that large pictures take no longer. */
+export function showEnd(canvas: HTMLCanvasElement, { tool, size, points }: Line, tint: string): void {
+  const { x, y } = hardLine({ tool, size, points: points.slice(-2) }, canvas);
+  const context = canvas.getContext("2d")!;
+  context.globalCompositeOperation = "destination-out";
+  context.drawImage(scratch, x, y);
+  context.globalCompositeOperation = "source-over";
+  if (tool === "eraser") return;
+  const white = readable(scratch);
+  white.resetTransform();
+  white.globalCompositeOperation = "source-in";
+  white.fillStyle = tint;
+  white.fillRect(0, 0, scratch.width, scratch.height);
+  context.drawImage(scratch, x, y);
 }
 
 /** Adds a stroke to a mask, which is white on nothing: what is white will be repainted. */
-export function addStroke(canvas: HTMLCanvasElement, stroke: Stroke): void {
+function addStroke(canvas: HTMLCanvasElement, stroke: Stroke): void {
   const context = canvas.getContext("2d")!;
   const { width, height } = canvas;
   switch (stroke.tool) {
@@ -86,16 +107,28 @@ export function addStroke(canvas: HTMLCanvasElement, stroke: Stroke): void {
     case "restore":
       context.drawImage(stroke.mask, 0, 0);
       break;
-    default:
+    default: {
+      const { x, y } = hardLine(stroke, canvas);
       context.globalCompositeOperation = stroke.tool === "brush" ? "source-over" : "destination-out";
-      context.drawImage(hardLine(stroke, width, height), 0, 0);
+      context.drawImage(scratch, x, y);
+    }
   }
   context.globalCompositeOperation = "source-over";
 }
 
-export function paintedMask(strokes: readonly Stroke[], width: number, height: number): HTMLCanvasElement {
-  const canvas = canvasOf(width, height);
-  for (const stroke of strokes) addStroke(canvas, stroke);
+let painted = { strokes: [] as readonly Stroke[], canvas: canvasOf(0, 0) };
+
+/** The mask as it is now; a stroke more is added to what was painted before, anything else is painted anew. */
+export function paintedMask(strokes: readonly Stroke[], { width, height }: Extent): HTMLCanvasElement {
+  const before = painted.strokes;
+  const goesOn =
+    painted.canvas.width === width &&
+    painted.canvas.height === height &&
+    before.every((stroke, i) => stroke === strokes[i]);
+  const canvas = goesOn ? painted.canvas : canvasOf(width, height);
+  readable(canvas);
+  for (const stroke of goesOn ? strokes.slice(before.length) : strokes) addStroke(canvas, stroke);
+  painted = { strokes, canvas };
   return canvas;
 }
 
@@ -118,9 +151,8 @@ function maskUrl(mask: HTMLCanvasElement): string {
 
 /** Holds what is painted, and what the server is to get of it. */
 export function keepStrokes(work: MaskWork): void {
-  const { width, height } = sources.get();
   maskWork.set(work);
-  sources.update({ mask: maskUrl(paintedMask(work.strokes, width, height)) });
+  sources.update({ mask: maskUrl(paintedMask(work.strokes, sources.get())) });
 }
 
 /** A picture by its address, also a data: URL, which the page's policy lets nobody fetch. */

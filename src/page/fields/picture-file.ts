@@ -27,7 +27,9 @@ const isPicture = ({ type }: Blob): boolean => pictureTypes.some((known) => know
 const nameOf = (file: Blob): string => (file instanceof File && file.name) || file.type || "?";
 
 /** A file as a data: URL. Pictures that are too large for the server are made smaller here. @throws WrongFile */
-export async function readPicture(file: Blob): Promise<Pick<Sources, "image" | "width" | "height">> {
+export async function readPicture(
+  file: Blob,
+): Promise<Pick<Sources, "image" | "width" | "height" | "shrunkFrom">> {
   if (!isPicture(file)) throw new WrongFile(nameOf(file), "wrongFile");
   const bitmap = await createImageBitmap(file).catch(() => {
     throw new WrongFile(nameOf(file), "unreadableFile");
@@ -37,8 +39,9 @@ export async function readPicture(file: Blob): Promise<Pick<Sources, "image" | "
   const width = Math.max(1, Math.floor(bitmap.width * shrink));
   const height = Math.max(1, Math.floor(bitmap.height * shrink));
   const image = drawn(bitmap, { width, height });
+  const { width: across, height: down } = bitmap;
   bitmap.close();
-  return { image, width, height };
+  return { image, width, height, ...(shrink < 1 && { shrunkFrom: { width: across, height: down } }) };
 }
 
 function drawn(picture: CanvasImageSource, { width, height }: Extent): string {

@@ -6,10 +6,12 @@ import { FileButton } from "./file-button.js";
 import { fileIn, takePicture, useFileProblem } from "./picture-file.js";
 import { type Extent, isLarge } from "./picture-fit.js";
 
+const pixels = ({ width, height }: Extent): string => `${width} × ${height}`;
+
 /** Choosing, dropping or pasting the picture to work on. */
 export function PictureInput({ mode }: { readonly mode: Mode }) {
   const t = useWords();
-  const { image, width, height } = useStore(sources);
+  const { image, width, height, shrunkFrom } = useStore(sources);
   const [over, setOver] = useState(false);
   const [problem, setProblem] = useState("");
   const inWords = useFileProblem();
@@ -49,7 +51,13 @@ export function PictureInput({ mode }: { readonly mode: Mode }) {
             {t("removePicture")}
           </button>
         )}
-        <small class="hint">{image ? `${width} × ${height}` : t("dropPicture")}</small>
+        <small class={`hint ${shrunkFrom ? "shrunk" : ""}`}>
+          {!image
+            ? t("dropPicture")
+            : shrunkFrom
+              ? t("shrunk", pixels({ width, height }), pixels(shrunkFrom))
+              : pixels({ width, height })}
+        </small>
       </div>
       {problem && <p role="alert">{problem}</p>}
       {image && mode !== "upscale" && <LargePicture mode={mode} />}
@@ -64,7 +72,6 @@ function LargePicture({ mode }: { readonly mode: Mode }) {
   const { imageWidth, imageHeight } = useStore(settings);
   const model = useModel(mode);
   if (!isLarge(source, model) || (mode !== "outpaint" && (imageWidth > 0 || imageHeight > 0))) return null;
-  const pixels = ({ width, height }: Extent) => `${width} × ${height}`;
   const brought = broughtTo(source, model);
   const { size = 512 } = model ?? {};
   const said = !brought

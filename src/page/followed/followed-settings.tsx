@@ -6,7 +6,15 @@ import { note } from "../navigation.js";
 import { Cards } from "../pickers/cards.js";
 import { settings } from "../settings.js";
 import { useStore, useWords } from "../store.js";
-import { followedPictures, mostUnits, newUnit, type Unit, type UnitKind } from "./units.js";
+import {
+  type Followed,
+  followedPictures,
+  maskOf,
+  mostUnits,
+  newUnit,
+  type Unit,
+  type UnitKind,
+} from "./units.js";
 
 /** What follows pictures; nothing where the server has neither ControlNets nor IP-Adapters. */
 export function FollowedSettings() {
@@ -57,19 +65,26 @@ function UnitFields({
   const t = useWords();
   const known = { control: useStore(controls).controls, ipAdapter: useStore(ipAdapters) }[kind];
   const { preprocessors } = useStore(controls);
-  const pictures = useStore(followedPictures)[unit.id] ?? [];
+  const followed = useStore(followedPictures);
+  const pictures = followed[unit.id] ?? [];
+  const [mask] = followed[maskOf(unit.id)] ?? [];
+  // Nothing but its name tells such a ControlNet.
+  const takesMask = kind === "control" && (mask !== undefined || /inpaint/i.test(unit.model));
   const inWords = useFileProblem();
   const change = (changes: Partial<Unit>) =>
     settings.update({
       [kind]: settings.get()[kind].map((one) => (one.id === unit.id ? { ...one, ...changes } : one)),
     });
-  const take = (file: File) => {
+  const taking = (keep: (image: string) => void) => (file: File) => {
     readPicture(file).then(
-      ({ image }) =>
-        followedPictures.update({ [unit.id]: kind === "control" ? [image] : [...pictures, image] }),
+      ({ image }) => keep(image),
       (error: unknown) => note.set(inWords(error)),
     );
   };
+  const take = taking((image) =>
+    followedPictures.update({ [unit.id]: kind === "control" ? [image] : [...pictures, image] }),
+  );
+  const takeMask = taking((image) => followedPictures.update({ [maskOf(unit.id)]: [image] }));
   // What a picture names and this server lacks is shown as well: the server says what there is.
   const names = [...new Set([unit.model, ...known.map(({ name }) => name)])].sort();
   const steps = [...new Set([...preprocessors, unit.preprocess])].filter(Boolean);
@@ -99,6 +114,21 @@ function UnitFields({
           {t("removeUnit", title)}
         </button>
       </div>
+      {takesMask && (
+        <div class="row">
+          <FileButton label={t("controlMask")} onFile={takeMask} />
+          {mask && (
+            <button
+              type="button"
+              class="followed"
+              title={t("removePicture")}
+              onClick={() => followedPictures.set(without(followedPictures.get(), maskOf(unit.id)))}
+            >
+              <img src={mask} alt={t("controlMask")} />
+            </button>
+          )}
+        </div>
+      )}
       <Slider
         label={t("controlScale")}
         {...{ value: unit.scale, min: 0, max: 2, step: 0.05 }}
@@ -133,6 +163,8 @@ function UnitFields({
 
 function removeUnit(kind: UnitKind, { id }: Unit): void {
   settings.update({ [kind]: settings.get()[kind].filter((unit) => unit.id !== id) });
-  const { [id]: _, ...others } = followedPictures.get();
-  followedPictures.set(others);
+  followedPictures.set(without(followedPictures.get(), id, maskOf(id)));
 }
+
+const without = (followed: Followed, ...ids: readonly string[]): Followed =>
+  Object.fromEntries(Object.entries(followed).filter(([id]) => !ids.includes(id)));

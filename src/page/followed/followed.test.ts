@@ -17,7 +17,7 @@ describe.runIf(browserPresent)("ControlNets, IP-Adapters and learned words on th
   beforeAll(async () => {
     const folder = await mkdtemp(join(tmpdir(), "followed-"));
     const own = (name: string) => join(folder, name);
-    for (const name of ["edges", "depth"])
+    for (const name of ["edges", "depth", "inpaint"])
       await cp(goldenPath("models/tiny-controlnet"), join(own("controls"), name), { recursive: true });
     await writeFile(join(own("controls"), "edges.png"), encodePng(grey(64, 64)));
     await mkdir(own("words"));
@@ -154,6 +154,37 @@ describe.runIf(browserPresent)("ControlNets, IP-Adapters and learned words on th
     await page.getByText("Choose the picture to follow first").waitFor();
     for (const name of ["ControlNet 2", "ControlNet 1", "IP-Adapter 1"])
       await page.getByRole("button", { name: `Remove ${name}` }).click();
+  });
+
+  test("a ControlNet for inpainting takes a mask; prompts are padded where it is asked for; both come back", async () => {
+    const file = (value: number) => ({
+      name: "x.png",
+      mimeType: "image/png",
+      buffer: Buffer.from(encodePng(grey(64, 64, value))),
+    });
+    await page.locator("summary").filter({ hasText: "ControlNet" }).click();
+    await add("ControlNet", "edges");
+    expect(await unit("ControlNet 1").locator('input[type="file"]').count()).toBe(1);
+    await unit("ControlNet 1").getByLabel("ControlNet model").selectOption("inpaint");
+    await unit("ControlNet 1").locator('input[type="file"]').nth(0).setInputFiles(file(90));
+    await unit("ControlNet 1").locator('input[type="file"]').nth(1).setInputFiles(file(255));
+    await expect.poll(() => unit("ControlNet 1").locator("img").count()).toBe(2);
+    await page.getByText("More settings").click();
+    await page.getByLabel("Pad the shorter of").check();
+    const { request, parameters } = await made();
+    expect(request).toMatchObject({ padPrompts: true, controlnet: [{ model: "inpaint", mask: {} }] });
+    expect(parameters).toContain("Pad conds: True");
+    await page.getByRole("button", { name: "Remove ControlNet 1" }).click();
+    await page.getByLabel("Pad the shorter of").uncheck();
+    await opened.open("History");
+    await page.locator(".gallery .thumbnail").first().click();
+    await page.getByRole("dialog").getByRole("button", { name: "Use these settings" }).click();
+    await expect.poll(() => unit("ControlNet 1").locator("img").count()).toBe(2);
+    const again = (await made()).request;
+    expect([again.controlnet, again.padPrompts]).toEqual([request.controlnet, true]);
+    await page.getByRole("button", { name: "Remove ControlNet 1" }).click();
+    await page.getByText("More settings").click();
+    await page.getByLabel("Pad the shorter of").uncheck();
   });
 
   test("learned words go into the prompt or the negative prompt, and act", async () => {

@@ -22,6 +22,8 @@ export interface Unit {
 
 /** The pictures that are followed, as data: URLs, by the id of their unit: of an IP-Adapter several, else one. */
 export type Followed = Readonly<Record<string, readonly string[]>>;
+/** Where the mask of a ControlNet stands among them. */
+export const maskOf = (id: string): string => `${id} mask`;
 export const followedPictures = createStore<Followed>({});
 
 type Said = { readonly [Name in Exclude<keyof Unit, "id" | "model">]?: Unit[Name] | undefined };
@@ -41,6 +43,7 @@ export function requestOfUnits(
   const controlnet = control.map((unit) => ({
     ...common(unit),
     image: followed[unit.id]?.[0] ?? "",
+    ...(followed[maskOf(unit.id)]?.[0] && { mask: followed[maskOf(unit.id)]?.[0] }),
     ...(unit.preprocess && { preprocess: stepsOf(unit.preprocess) }),
     ...(unit.guess && { guess: true }),
   }));

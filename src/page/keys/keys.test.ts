@@ -50,6 +50,15 @@ describe.runIf(browserPresent)("keys, title and notifications", () => {
     await list.waitFor({ state: "hidden" });
   });
 
+  test("one who has nothing in mind presses an example", async () => {
+    await page.getByRole("button", { name: "a rocket", exact: true }).click();
+    await page.locator(".result .card img").waitFor({ timeout: 60_000 });
+    expect(await prompt().inputValue()).toBe("a rocket");
+    expect(await page.getByRole("button", { name: "a rocket", exact: true }).count()).toBe(0);
+    const { jobs } = await (await page.request.get(`${opened.server.url}/jobs`)).json();
+    expect(jobs.map(({ request }: { request: { prompt: string } }) => request.prompt)).toEqual(["a rocket"]);
+  });
+
   test("Ctrl+Enter generates from anywhere, once; title and icon show how far; Esc cancels", async () => {
     await prompt().fill("a dog");
     await page.getByRole("spinbutton", { name: "Sampling steps" }).fill("150");
@@ -61,7 +70,15 @@ describe.runIf(browserPresent)("keys, title and notifications", () => {
     expect(await icon()).toMatch(/^data:image\/png/);
     expect(await icon()).not.toBe(idle);
     const { jobs } = await (await page.request.get(`${opened.server.url}/jobs`)).json();
-    expect(jobs).toHaveLength(1);
+    expect(jobs).toHaveLength(2); // with that of the example
+    // Where it has a meaning of its own, it cancels nothing.
+    await page.getByLabel("Scheduler", { exact: true }).focus();
+    await page.keyboard.press("Escape");
+    await prompt().dispatchEvent("keydown", { key: "Escape", isComposing: true });
+    await page.waitForTimeout(300);
+    expect((await (await page.request.get(`${opened.server.url}/jobs`)).json()).jobs[0].status).toBe(
+      "running",
+    );
     await page.getByRole("heading", { name: "Result" }).click();
     await page.keyboard.press("Escape");
     await page.getByRole("status").filter({ hasText: "Cancelled." }).waitFor({ state: "attached" });

@@ -13,8 +13,14 @@ const isTyping = (target: EventTarget | null): boolean =>
   target instanceof Element &&
   target.matches("input:not([type=range], [type=checkbox], [type=radio]), textarea, select");
 
+/** Whether Esc has a meaning of its own there: it closes a list of choices, or empties a search. */
+const takesEscape = (target: EventTarget | null): boolean =>
+  target instanceof Element && target.matches("select, input[type=search]:not(:placeholder-shown)");
+
 /** The keys that hold everywhere. */
 function onKeyDown(event: KeyboardEvent): void {
+  // Where characters are put together from several keys, each of them belongs to that.
+  if (event.isComposing) return;
   const ctrl = event.ctrlKey || event.metaKey;
   if (ctrl && event.key === "Enter") {
     const form = document.querySelector<HTMLFormElement>("main form");
@@ -26,6 +32,7 @@ function onKeyDown(event: KeyboardEvent): void {
     if (event.target instanceof HTMLTextAreaElement) changeWeight(event.target, event);
   } else if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]")) {
     const { job } = currentJob.get();
+    if (takesEscape(event.target)) return;
     if (job?.status === "running" || job?.status === "queued")
       void ask("DELETE /jobs/:id", { at: job.id }).catch(() => {});
   } else if (event.key === "?" && !isTyping(event.target)) keysShown.set(true);

@@ -1,7 +1,7 @@
 import { models, schedulers } from "../catalog.js";
 import { restoreMask } from "../fields/mask-strokes.js";
 import { readPicture, takePicture } from "../fields/picture-file.js";
-import { followedPictures } from "../followed/units.js";
+import { followedPictures, maskOf } from "../followed/units.js";
 import { chooseNoStyles } from "../prompt-styles/prompt-styles.js";
 import { settingsOf } from "../restored-settings.js";
 import type { GenerateView } from "../server.js";
@@ -43,6 +43,8 @@ async function restoreFollowed({ controlnet = [], ipAdapter = [] }: GenerateView
   for (const [i, { id }] of [...control, ...seeing].entries()) {
     const read = pictures[i]!.map(async ({ url }) => (await readPicture(await load(url))).image);
     followedPictures.update({ [id]: await Promise.all(read) });
+    const { mask } = controlnet[i] ?? {};
+    if (mask) followedPictures.update({ [maskOf(id)]: [(await readPicture(await load(mask.url))).image] });
   }
 }
 

@@ -100,10 +100,17 @@ describe.runIf(browserPresent)("looking at pictures", () => {
     expect(close.x + close.width).toBeGreaterThan(350);
     const bar = (await viewer().locator(".viewer-bar").boundingBox())!;
     expect(bar.height).toBeLessThan(110);
-    // In a row that is scrolled, all the same in reach.
-    await viewer().getByRole("button", { name: "Delete" }).scrollIntoViewIfNeeded();
-    const last = (await viewer().getByRole("button", { name: "Delete" }).boundingBox())!;
-    expect(last.x + last.width).toBeLessThanOrEqual(390);
+    // All of them in one row, none over another one.
+    const toolbar = viewer().getByRole("toolbar", { name: "Actions" });
+    const boxes = await Promise.all(
+      (await toolbar.locator("button, a").all()).map(async (one) => (await one.boundingBox())!),
+    );
+    expect(boxes.length).toBeGreaterThan(9);
+    for (const [i, { x, y, width }] of boxes.entries()) {
+      expect(y).toBeCloseTo(boxes[0]!.y, 0);
+      expect(width).toBeGreaterThanOrEqual(24);
+      expect(x + width).toBeLessThanOrEqual((boxes[i + 1]?.x ?? 390) + 0.5);
+    }
     await opened.shot("viewer-390");
     await viewer().getByRole("button", { name: "Close" }).click();
     await viewer().waitFor({ state: "hidden" });
