@@ -57,10 +57,7 @@ export const formWords = {
     "{0} times the model's own size: slower, and things may repeat",
     "为模型尺寸的 {0} 倍：更慢，且可能重复",
   ],
-  padPrompts: [
-    "Pad the shorter of prompt and negative prompt to the other's length",
-    "将较短的提示词补齐到与另一个等长",
-  ],
+  padPrompts: ["Pad prompts to the same length", "将提示词补齐到相同长度"],
   controlMask: ["Mask: what is to be drawn anew", "蒙版：要重绘的区域"],
   refiner: ["Refiner: a second model that finishes", "精修模型：由第二个模型完成"],
   refinerSwitch: ["Refiner goes on at (share of the steps)", "精修切换点（步数比例）"],

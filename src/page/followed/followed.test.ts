@@ -170,12 +170,12 @@ describe.runIf(browserPresent)("ControlNets, IP-Adapters and learned words on th
     await unit("ControlNet 1").locator('input[type="file"]').nth(1).setInputFiles(file(255));
     await expect.poll(() => unit("ControlNet 1").locator("img").count()).toBe(2);
     await page.getByText("More settings").click();
-    await page.getByLabel("Pad the shorter of").check();
+    await page.getByLabel("Pad prompts to").check();
     const { request, parameters } = await made();
     expect(request).toMatchObject({ padPrompts: true, controlnet: [{ model: "inpaint", mask: {} }] });
     expect(parameters).toContain("Pad conds: True");
     await page.getByRole("button", { name: "Remove ControlNet 1" }).click();
-    await page.getByLabel("Pad the shorter of").uncheck();
+    await page.getByLabel("Pad prompts to").uncheck();
     await opened.open("History");
     await page.locator(".gallery .thumbnail").first().click();
     await page.getByRole("dialog").getByRole("button", { name: "Use these settings" }).click();
@@ -184,7 +184,7 @@ describe.runIf(browserPresent)("ControlNets, IP-Adapters and learned words on th
     expect([again.controlnet, again.padPrompts]).toEqual([request.controlnet, true]);
     await page.getByRole("button", { name: "Remove ControlNet 1" }).click();
     await page.getByText("More settings").click();
-    await page.getByLabel("Pad the shorter of").uncheck();
+    await page.getByLabel("Pad prompts to").uncheck();
   });
 
   test("learned words go into the prompt or the negative prompt, and act", async () => {
