@@ -21,8 +21,8 @@ export const sections: readonly {
       { name: "robot", command: '"a robot" --seed 7', about: "one thing" },
       { name: "panda", command: '"a panda with a crown" --seed 7', about: "a thing that wears another" },
       { name: "frog", command: '"a frog" --seed 7', about: "an animal" },
-      { name: "car", command: '"a red car on the street" --seed 7', about: "a colour and a place" },
-      { name: "cactus", command: '"a cactus in the desert" --seed 7', about: "another place" },
+      { name: "car", command: '"a red car" --seed 7', about: "a colour" },
+      { name: "cactus", command: '"a cactus in the desert" --seed 7', about: "a thing in its place" },
       {
         name: "strawberry",
         command: '"a flat illustration of a strawberry" --seed 7',

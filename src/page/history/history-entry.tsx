@@ -25,7 +25,7 @@ export function HistoryEntry({
   const ended = job.error?.message ?? (job.status === "cancelled" ? t("cancelled") : t("lost"));
   const caption = (
     <span class="caption">
-      {name}
+      <bdi>{name}</bdi>
       <small>
         {new Date(job.created).toLocaleString()}
         {images.length > 1 && ` · ${images.length}`}
