@@ -10,6 +10,7 @@ import {
   planDelta,
 } from "./lora-delta.js";
 import type { AdaptedTensor, LoraPart } from "./lora-keys.js";
+import { planForLatents } from "./lora-latents.js";
 
 /** One tensor that an adapter changes. */
 export interface LoraTarget extends AdaptedTensor {
@@ -51,8 +52,10 @@ export function targetOf(
   const shapes: PartShapes = Object.fromEntries(
     [...keys].map(([part, key]) => [part, file.tensors.get(key)!.shape]),
   );
-  const plan = planDelta(shapes, tensor.shape);
   const axis = magnitudeAxis(shapes, tensor.shape);
+  const isInput = tensor.network === "unet" && tensor.name === "conv_in.weight" && axis === undefined;
+  const plan =
+    planDelta(shapes, tensor.shape) ?? (isInput ? planForLatents(shapes, tensor.shape) : undefined);
   if (!plan || axis === "misfit") return undefined;
 
   const read = (part: LoraPart): Values | undefined => {

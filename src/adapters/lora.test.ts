@@ -172,6 +172,36 @@ const one = (
   return { target: targets[0]!, unmatched };
 };
 
+describe("the first convolution of a UNet that is shown a mask, too", () => {
+  const unet = new Map([
+    ["conv_in.weight", { shape: [2, 9, 1, 2] }],
+    ["conv_out.weight", { shape: [2, 9, 1, 2] }],
+  ]);
+  const plain: Numbers = { shape: [1, 4, 1, 2], data: [1, 2, 3, 4, 5, 6, 7, 8] };
+  const rows: Numbers = { shape: [2, 1, 1, 1], data: [1, -2] };
+  const wide = [...plain.data, ...Array(10).fill(0)];
+  const want = [...wide, ...wide.map((value) => -2 * value)];
+  const whole: Numbers = {
+    shape: [2, 4, 1, 2],
+    data: [...plain.data, ...plain.data.map((value) => -2 * value)],
+  };
+
+  it.each<[string, Record<string, Numbers>]>([
+    ["LoRA", { "lora_unet_conv_in.lora_down.weight": plain, "lora_unet_conv_in.lora_up.weight": rows }],
+    ["whole difference", { "lora_unet_conv_in.diff": whole }],
+  ])("a %s of a plain one changes what is done to the latents", (_, tensors) => {
+    const { targets } = matchLora(memory(tensors), { unet });
+    expect(targets).toHaveLength(1);
+    expect(targets[0]!.lowRank).toBeUndefined();
+    expect([...deltaOf(targets[0]!)].map((value) => value + 0)).toEqual(want.map((value) => value + 0));
+  });
+
+  it("other layers must fit", () => {
+    const error = thrown(() => matchLora(memory({ "lora_unet_conv_out.diff": whole }), { unet }));
+    expect(error.code).toBe("WEIGHT_SHAPE");
+  });
+});
+
 describe("layouts", () => {
   const attention = "down_blocks.0.attentions.0.transformer_blocks.0.attn2";
   it.each([

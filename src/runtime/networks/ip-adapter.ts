@@ -65,7 +65,9 @@ function readImageProjection(
       throw new DiffusionError(
         "WEIGHT_SHAPE",
         `${path} takes ${config.embedding} channels, the image encoder in ${encoder.weights.path} gives ${given}`,
-        { hint: "the IP-Adapter was made for another image encoder: name its folder (imageEncoder)" },
+        {
+          hint: "the IP-Adapter was made for another image encoder: name its folder (imageEncoder); those called vit-h, also of XL, take h94/IP-Adapter:models/image_encoder",
+        },
       );
     checkWeights(checkpoint, [{ kind: "image_projection", config, size: { batch: 1, length: 1 } }]);
     return config;
