@@ -24,12 +24,27 @@ export function takeMentions(prompt: string): TakenMentions {
 }
 
 /**
- * A LoRA acts on the whole picture, so SDXL's second prompt may repeat those of the first, and name no other.
+ * A LoRA acts on the whole picture, so SDXL's second prompt may repeat those of the first, and name no other, nor the same
+ * in another strength.
  *
  * @throws DiffusionError BAD_OPTION
  */
 export function refuseOtherMentions(second: TakenMentions, first: TakenMentions): void {
-  const other = second.mentions.find(({ name }) => !first.mentions.some((known) => known.name === name));
+  const named = ({ name }: NetworkMention) => first.mentions.filter((known) => known.name === name);
+  const stronger = second.mentions.find(
+    (mention) =>
+      named(mention).length > 0 &&
+      named(mention).every(
+        ({ weight, unetWeight }) => weight !== mention.weight || unetWeight !== mention.unetWeight,
+      ),
+  );
+  if (stronger)
+    throw new DiffusionError(
+      "BAD_OPTION",
+      `a LoRA acts on the whole picture, so prompt2 cannot give ${stronger.name} another strength than prompt`,
+      { hint: "leave it out of prompt2" },
+    );
+  const other = second.mentions.find((mention) => named(mention).length === 0);
   if (!other) return;
   throw new DiffusionError(
     "BAD_OPTION",

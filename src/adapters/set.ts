@@ -256,7 +256,11 @@ function checkScale(scale: LoraScale): void {
 
 function unknown(what: string, name: string, known: readonly string[]): DiffusionError {
   const near = nearest(name, known);
-  const there = known.length > 0 ? `there are ${known.slice(0, 20).join(", ")}` : "none is loaded";
+  const none =
+    what === "LoRA"
+      ? "none is loaded; load it, or give the folder that it lies in as loraDir"
+      : "none is loaded";
+  const there = known.length > 0 ? `there are ${known.slice(0, 20).join(", ")}` : none;
   return new DiffusionError("BAD_OPTION", `there is no ${what} ${name}`, {
     hint: near ? `did you mean ${near}?` : there,
   });

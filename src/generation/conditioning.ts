@@ -1,6 +1,7 @@
 import { DiffusionError } from "../errors.js";
 import type { Conditioning } from "../options/conditioning.js";
 import type { WholeOptions } from "../options/resolved.js";
+import { unreadSyntax } from "../text/unread-syntax.js";
 import type { Loaded } from "./loaded.js";
 import {
   createEmbedder,
@@ -73,6 +74,7 @@ function conditionsOf(model: Loaded, embedder: Embedder, options: WholeOptions, 
   const known = new Map<string, ReturnType<Conditions["over"]>>();
   return {
     notes: [
+      ...(options.promptSyntax === "plain" ? plainNotes([...texts.prompt, ...texts.negative]) : []),
       ...cutNotes("prompt", placed(prompts, steps), room),
       ...cutNotes("negative prompt", placed(against, steps), room),
     ],
@@ -92,6 +94,12 @@ function conditionsOf(model: Loaded, embedder: Embedder, options: WholeOptions, 
     },
   };
 }
+
+/** Weights that are drawn as words: diffusers does so, too, and who writes them means the web UI's. */
+const plainNotes = (texts: readonly string[]): string[] =>
+  [...new Set(texts.flatMap((text) => unreadSyntax(text) ?? []))].map(
+    (found) => `${found} is plain text, as promptSyntax is "plain"; "a1111" reads it as the web UI does`,
+  );
 
 /** The texts of an image for each text encoder, and those to keep away from. */
 function textsOf({ prompts, prompts2, negativePrompts, negativePrompts2 }: WholeOptions, image: number) {

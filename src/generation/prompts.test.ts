@@ -112,12 +112,31 @@ describe("prompt syntax", () => {
     await expect(draw({ promptEmbeds: short, negativePromptEmbeds }, name)).rejects.toThrow(/promptEmbeds/);
   });
 
+  it("says which weights and editing are drawn as words", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const noted = async (options: GenerateOptions) =>
+      (await model.generate({ steps: 1, width: 16, height: 16, output: "latents", ...options })).notes;
+    const asked = { prompt: "a (red fox:1.3) on [grass:snow:0.5]", negativePrompt: "[x:y:3]" };
+    expect(await noted(asked)).toEqual([
+      '(red fox:1.3) is plain text, as promptSyntax is "plain"; "a1111" reads it as the web UI does',
+      '[x:y:3] is plain text, as promptSyntax is "plain"; "a1111" reads it as the web UI does',
+    ]);
+    expect(await noted({ ...asked, promptSyntax: "a1111" })).toEqual([]);
+    expect(await noted({ prompt: "a fox (16:9), [wide] and (small: 3 cm)" })).toEqual([
+      expect.stringMatching(/^\(16:9\) is plain text/),
+    ]);
+  });
+
   it("refuses what contradicts itself, and networks that it cannot use", async () => {
     await expect(draw({ prompt: "a <hypernet:x:1>" })).rejects.toThrow(/hypernet/);
     await expect(draw({ prompt: "a <lora:none:1>" })).rejects.toThrow(/no LoRA none/);
     await expect(draw({ prompt: "a", negativePrompt: "<lora:none:1>" })).rejects.toThrow(/negativePrompt/);
     const onlySecond = draw({ prompt: "a", prompt2: "a <lora:none:1>" }, "models/tiny-sdxl");
     await expect(onlySecond).rejects.toThrow(/prompt2 cannot name none by itself/);
+    const stronger = { prompt: "a <lora:none:1>", prompt2: "a <lora:none:0.3>" };
+    await expect(draw(stronger, "models/tiny-sdxl")).rejects.toThrow(
+      /prompt2 cannot give none another strength than prompt/,
+    );
     const promptEmbeds = { context: { shape: [1, 77, 32], data: new Float32Array(77 * 32) } };
     await expect(draw({ prompt: "a", promptEmbeds })).rejects.toThrow(/contradict/);
   });
