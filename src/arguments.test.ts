@@ -29,6 +29,7 @@ const calls: readonly [name: keyof typeof library, ...args: readonly (readonly u
   ["decodePng", [undefined], [new Uint8Array(9), undefined]],
   ["defaultModelFor", [undefined]],
   ["describeHubModel", [undefined]],
+  ["describeLearnedWord", [undefined]],
   ["describeModel", [undefined]],
   ["encodePng", [undefined], [picture, undefined]],
   ["findLora", [undefined, "a"], [".", undefined]],
@@ -39,6 +40,12 @@ const calls: readonly [name: keyof typeof library, ...args: readonly (readonly u
     [picture, { width: 4, height: 4 }, undefined],
   ],
   ["formatParameters", [undefined]],
+  [
+    "generateRefined",
+    [undefined, { generate() {} }, { switchAt: 0.5 }],
+    [{ generate() {} }, undefined, { switchAt: 0.5 }],
+    [{ generate() {} }, { generate() {} }, undefined],
+  ],
   ["hashWeights", [undefined]],
   ["infotext", [undefined], [{ options: undefined }]],
   ["loadTokenizer", [undefined]],
@@ -119,6 +126,44 @@ describe("a slip in an argument is an error of ours, in words, or none", () => {
       code: "BAD_OPTION",
       ...(hint && { hint }),
     });
+  });
+
+  it.each<[string, () => unknown, string]>([
+    // The bytes of the numbers would be a picture of noise.
+    [
+      "pixels that are no bytes",
+      () => library.encodePng({ width: 1, height: 1, data: new Float32Array(3) as never }),
+      "Image: expected data as bytes (Uint8Array), got Float32Array",
+    ],
+    [
+      "a picture to come",
+      () => library.readImage(Promise.resolve() as never),
+      "Image: expected a picture, got a promise",
+    ],
+    ["a folder", () => library.readImage("."), "Image: . is a folder"],
+    ["a shape", () => library.createRng("torch", 1).normal([2, -1]), "shape: expected whole numbers, got -1"],
+    [
+      "no shape",
+      () => library.createRng("torch", 1).normal(undefined as never),
+      "shape: expected a list, got nothing",
+    ],
+    [
+      "a run's setting",
+      () => library.createScheduler("euler", { step: 20 } as never),
+      "a run of a scheduler has no step",
+    ],
+    [
+      "a listener",
+      () => library.generate({ prompt: "", onProgress: true as never }),
+      "onProgress: expected a function, got true",
+    ],
+    [
+      "a signal",
+      () => library.generate({ prompt: "", signal: {} as never }),
+      "signal: expected an AbortSignal, got an object",
+    ],
+  ])("%s is told in words", async (_, call, message) => {
+    await expect(async () => call()).rejects.toMatchObject({ name: "DiffusionError", message });
   });
 
   it("says what was expected and what came", () => {

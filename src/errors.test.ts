@@ -16,5 +16,7 @@ it("an error of another copy of the library is one, and nothing else is", async 
 
 it("the nearest name is one that may be a slip", () => {
   expect(nearest("stpes", ["steps", "seed"])).toBe("steps");
+  // Letters in each other's place are one slip, and two wrong letters are two.
+  expect(nearest("stpes", ["sizes", "steps"])).toBe("steps");
   expect(nearest("colour", ["steps", "seed"])).toBeUndefined();
 });

@@ -85,7 +85,10 @@ export function kindInWords(value: unknown): string {
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
-/** The candidate closest to `name` by edit distance, if it is close enough to be a typing mistake. */
+/**
+ * The candidate closest to `name` by edit distance, if it is close enough to be a typing mistake. Two letters that stand
+ * in each other's place are one.
+ */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   demand("nearest", name, "text");
   demand("candidates", candidates, "iterable");
@@ -102,12 +105,16 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
 
 function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  let before: readonly number[] = [];
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
       const substitution = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(previous[j]! + 1, row[j - 1]! + 1, substitution));
+      const isSwapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swap = isSwapped ? before[j - 2]! + 1 : substitution;
+      row.push(Math.min(previous[j]! + 1, row[j - 1]! + 1, substitution, swap));
     }
+    before = previous;
     previous = row;
   }
   return previous[b.length]!;

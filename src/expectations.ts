@@ -53,7 +53,7 @@ function expectedBy(issue: Issue): string | undefined {
     case "too_small":
       return bound(issue, Number(issue.minimum), "at least", "more than");
     case "invalid_type":
-      return nouns[issue.expected] ?? `a ${issue.expected}`;
+      return nouns[issue.expected] ?? `${/^[aeiou]/i.test(issue.expected) ? "an" : "a"} ${issue.expected}`;
     case "invalid_value":
       return oneOf(issue.values.map((one) => JSON.stringify(one)));
     case "invalid_union": {

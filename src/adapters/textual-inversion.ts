@@ -1,5 +1,5 @@
 import { basename, extname } from "node:path";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import type { Values } from "../latents/latents.js";
 import { looksLike } from "../weights/file-kinds.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
@@ -85,6 +85,7 @@ export interface LearnedWord {
  * @throws DiffusionError FILE_FORMAT for what is none
  */
 export function describeLearnedWord(path: string): LearnedWord {
+  demand("path", path, "text");
   const file = openTensorFile(path);
   try {
     const names = [...file.tensors.keys()].filter((name) => !ignored.test(name));

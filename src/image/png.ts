@@ -12,11 +12,19 @@ export const MAX_PIXELS = 2 ** 26;
 /** A PNG with 8 bits a channel, RGB or RGBA as the image is. Each text becomes a chunk in front of the pixels. */
 export function encodePng(image: Image, text: Readonly<Record<string, string>> = {}): Uint8Array {
   const isPromise = (image as unknown) instanceof Promise;
-  if (isPromise || !ArrayBuffer.isView(image?.data))
+  const given: unknown = image?.data;
+  if (isPromise || !ArrayBuffer.isView(given))
     throw new DiffusionError(
       "BAD_IMAGE",
       `Image: expected width, height and data, got ${isPromise ? "a promise" : typeof image}`,
       isPromise ? { hint: "await it first" } : {},
+    );
+  // Of others the bytes that numbers consist of would be taken for pixels.
+  if (!(given instanceof Uint8Array || given instanceof Uint8ClampedArray))
+    throw new DiffusionError(
+      "BAD_IMAGE",
+      `Image: expected data as bytes (Uint8Array), got ${given.constructor.name}`,
+      { hint: "bring the numbers to 0 to 255 first: Uint8Array.from(numbers, (value) => …)" },
     );
   demand("texts", text, "object");
   for (const [keyword, value] of Object.entries(text)) demand(`text ${keyword}`, value, "text");

@@ -115,6 +115,6 @@ describe("readImage", () => {
     ])
       await expect(readImage(image as never)).rejects.toMatchObject({ code: "BAD_IMAGE" });
     await expect(readImage(join(folder, "nothing.png"))).rejects.toMatchObject({ code: "FILE_MISSING" });
-    await expect(readImage(folder)).rejects.toMatchObject({ code: "DISK" });
+    await expect(readImage(folder)).rejects.toMatchObject({ code: "BAD_IMAGE", hint: "give a file in it" });
   });
 });

@@ -91,6 +91,11 @@ async function readPath(path: string): Promise<Uint8Array> {
   } catch (cause) {
     if (cause instanceof DiffusionError) throw cause;
     const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === "EISDIR")
+      throw new DiffusionError("BAD_IMAGE", `Image: ${path} is a folder`, {
+        cause,
+        hint: "give a file in it",
+      });
     throw code === "ENOENT"
       ? new DiffusionError("FILE_MISSING", `Image: there is no file ${path}`, { cause })
       : new DiffusionError("DISK", `Image: ${path} cannot be read: ${message}`, { cause });
@@ -165,6 +170,10 @@ function withoutBlack(cmyk: Uint8Array): Uint8Array {
 }
 
 function checkedImage(image: Image | ClampedImage): Image {
+  if ((image as unknown) instanceof Promise)
+    throw new DiffusionError("BAD_IMAGE", "Image: expected a picture, got a promise", {
+      hint: "await it first",
+    });
   const { width, height, data } = image ?? {};
   const pixels = width * height;
   const sound =

@@ -1,5 +1,5 @@
 import seedrandom from "seedrandom";
-import { DiffusionError, nearest } from "../errors.js";
+import { DiffusionError, demand, nearest } from "../errors.js";
 import { boxMuller } from "./box-muller.js";
 import { size } from "./latents.js";
 import { philox } from "./philox.js";
@@ -39,7 +39,19 @@ export function createRng(name: RngName, seed: Seed): Rng {
       },
     );
   }
-  return generators[name](seed);
+  const rng = generators[name](seed);
+  return {
+    normal: (shape) => rng.normal(checkedShape(shape)),
+    normalInPieces: (shape) => rng.normalInPieces(checkedShape(shape)),
+    uniform: (shape) => rng.uniform(checkedShape(shape)),
+  };
+}
+
+function checkedShape(shape: readonly number[]): readonly number[] {
+  demand("shape", shape, "list");
+  const odd = shape.find((extent) => !(Number.isInteger(extent) && extent >= 0));
+  if (odd === undefined) return shape;
+  throw new DiffusionError("BAD_OPTION", `shape: expected whole numbers, got ${odd}`);
 }
 
 /** The seed as a number: text becomes the first 32 bits that seedrandom draws from it. */

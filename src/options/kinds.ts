@@ -9,7 +9,8 @@ export const size = z.strictObject({ width: whole.min(1), height: whole.min(1) }
 export const seed = z.union([z.number(), z.bigint(), z.string()]);
 
 /** Checked where it is read. */
-export const given = <T>() => z.custom<T>((value) => value !== null && value !== undefined);
+export const given = <T>() =>
+  z.custom<T>((value) => value !== null && value !== undefined, { error: "expected a value" });
 
 /** Plain numbers and their shape, of so many sides. */
 export const values = (rank: number) =>

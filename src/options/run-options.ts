@@ -25,6 +25,8 @@ export const runOptions = {
   output: { schema: z.enum(outputs), kept: true, fallback: outputs[0] },
   signal: { schema: z.instanceof(AbortSignal) },
   stop: { schema: z.instanceof(AbortSignal) },
-  onProgress: { schema: z.custom<OnProgress>((value) => typeof value === "function") },
+  onProgress: {
+    schema: z.custom<OnProgress>((value) => typeof value === "function", { error: "expected a function" }),
+  },
   preview: { schema: z.union([z.boolean(), z.strictObject({ every: whole.min(1) })]) },
 } as const satisfies Descriptions<RunOptions>;

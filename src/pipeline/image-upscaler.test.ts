@@ -66,6 +66,19 @@ describe("the included upscaler", () => {
     const signal = AbortSignal.abort();
     await expect(included.upscale(picture, { signal })).rejects.toThrow(/abort/i);
   });
+
+  it.each([
+    [
+      "throws",
+      () => {
+        throw new Error("my own");
+      },
+    ],
+    ["is rejected", async () => Promise.reject(new Error("my own"))],
+  ])("ends with the error of a listener that %s", async (_, onProgress) => {
+    await expect(included.upscale(picture, { onProgress })).rejects.toThrow("my own");
+    expect((await included.upscale(picture)).width).toBe(192);
+  });
 });
 
 it("in one call, with another file", async () => {

@@ -13,6 +13,7 @@ import type { Engine } from "../runtime/process/engine.js";
 import { unlessAborted } from "../runtime/process/given-up.js";
 import { cacheRoot } from "../weights/cache-root.js";
 import { engineOf } from "./engine-of.js";
+import { listening } from "./listening.js";
 import { type Memory, memoryFor, refuseEnlargement } from "./memory.js";
 import { located, locateModel, ownWeights, requireModel } from "./model-source.js";
 
@@ -75,8 +76,11 @@ export class ImageUpscaler {
         Math.max(1, Math.round(width ? (source.height * width) / source.width : source.height * factor)),
     };
     refuseEnlargement(this.#upscaler.config, source, size, this.#memory);
-    const how = { size, ...(signal && { signal }), ...(onProgress && { onTile: onProgress }) };
-    return unlessAborted(signal, () => enlarge(this.#upscaler, source, how));
+    const heard = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
+    return listening(heard, ({ signal, onProgress }) => {
+      const how = { size, ...(signal && { signal }), ...(onProgress && { onTile: onProgress }) };
+      return unlessAborted(signal, () => enlarge(this.#upscaler, source, how));
+    });
   }
 
   async dispose(): Promise<void> {

@@ -1,8 +1,7 @@
-import type { OnProgress } from "../events.js";
-
+/** What work is given that can be aborted, and that says how far it is. */
 interface Heard {
   signal?: AbortSignal;
-  onProgress?: OnProgress;
+  onProgress?: (...told: never[]) => unknown;
 }
 
 /**
@@ -20,10 +19,10 @@ export async function listening<Options extends Heard, Result>(
   const failing = new AbortController();
   const fail = (error: unknown) => failing.abort(error);
   const answers = new Set<Promise<void>>();
-  const heard: OnProgress = (event) => {
+  const heard = (...told: never[]): void => {
     if (failing.signal.aborted) return;
     try {
-      const answer: unknown = onProgress(event);
+      const answer: unknown = onProgress(...told);
       if (!(answer instanceof Promise)) return;
       const ended = answer.then(() => void answers.delete(ended), fail);
       answers.add(ended);

@@ -79,6 +79,31 @@ describe("a slip in a call", () => {
       async (model) => model.setLoras("x" as never),
       "setLoras: expected a list of LoRAs, each with its name",
     ],
+    [
+      "encodePrompt()",
+      (model) => model.encodePrompt(undefined as never),
+      "prompt: expected text, got nothing",
+    ],
+    [
+      "removeLora()",
+      async (model) => model.removeLora(undefined as never),
+      "name: expected text, got nothing",
+    ],
+    ["noise(1, 64)", async (model) => model.noise(1, 64 as never), "options: expected an object, got 64"],
+    // Each of these would be another picture than the one that was meant, without a word.
+    ...(
+      [
+        [{ promtSyntax: "a1111" }, "promtSyntax", (model, options) => model.encodePrompt("(a:2)", options)],
+        [{ scael: 0.5 }, "scael", (model, options) => model.loadLora("x", options)],
+        [{ wrod: "x" }, "wrod", (model, options) => model.loadTextualInversion("x", options)],
+        [{ encoder: "x" }, "encoder", (model, options) => model.loadIpAdapter("x", options)],
+        [{ widht: 64 }, "widht", async (model, options) => model.noise(1, options)],
+      ] satisfies [object, string, (model: StableDiffusion, options: object) => Promise<unknown>][]
+    ).map(([options, name, call]): [string, (model: StableDiffusion) => unknown, string] => [
+      `the option ${name}`,
+      (model) => call(model, options),
+      `there is no option ${name}`,
+    ]),
   ])("%s is told in words", async (_, call, message) => {
     const model = await tinyModel("models/tiny-sd1");
     await expect(call(model)).rejects.toMatchObject({ name: "DiffusionError", message });

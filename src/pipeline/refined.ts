@@ -1,3 +1,4 @@
+import { demand } from "../errors.js";
 import type { ProgressEvent } from "../events.js";
 import { notRefined } from "../options/contradictions.js";
 import type { GenerateOptions, OptionName } from "../options/options.js";
@@ -26,8 +27,14 @@ const ofBase = ["latents", "variation", "seedSize", "width", "height"] as const;
 export async function generateRefined(
   base: Pick<StableDiffusion, "generate">,
   refiner: Pick<StableDiffusion, "generate">,
-  { switchAt, ...options }: RefinedOptions,
+  asked: RefinedOptions,
 ): Promise<GenerateResult> {
+  for (const [name, model] of Object.entries({ base, refiner })) {
+    demand(name, model, "object");
+    demand(`${name}.generate`, model.generate, "function");
+  }
+  demand("options", asked, "object");
+  const { switchAt, ...options } = asked;
   if (!(switchAt > 0 && switchAt < 1))
     throw refusal(`switchAt: expected a share above 0 and below 1, got ${switchAt}`);
   for (const name of notRefined)
@@ -42,7 +49,7 @@ export async function generateRefined(
       onProgress: (event: ProgressEvent) => {
         if (event.type !== "step") return onProgress(event);
         done = event.step;
-        onProgress(
+        return onProgress(
           asPart(event, { before: 0, after: Math.round((event.steps * (1 - switchAt)) / switchAt) }),
         );
       },

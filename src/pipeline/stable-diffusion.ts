@@ -1,7 +1,7 @@
 import { basename, extname } from "node:path";
 import { locateAdapter } from "../adapters/locate.js";
 import type { LoraInfo, LoraScale, WordInfo } from "../adapters/set.js";
-import { DiffusionError } from "../errors.js";
+import { DiffusionError, demand } from "../errors.js";
 import type { ProgressEvent } from "../events.js";
 import { type EncodeOptions, encodePrompt } from "../generation/encode-prompt.js";
 import type { IpAdapterInfo } from "../generation/ip-adapter.js";
@@ -12,6 +12,13 @@ import type { Latents } from "../latents/latents.js";
 import { createRng, type RngName, type Seed } from "../latents/rng.js";
 import type { Conditioning } from "../options/conditioning.js";
 import { checkLoadOptions, type LoadOptions } from "../options/load.js";
+import {
+  checkEncodeOptions,
+  checkIpAdapterOptions,
+  checkLoraOptions,
+  checkNoiseSize,
+  checkWordOptions,
+} from "../options/model-calls.js";
 import type { GenerateOptions } from "../options/options.js";
 import { checkOptions } from "../options/schema.js";
 import { checkedSize } from "../options/sizes.js";
@@ -78,6 +85,8 @@ export class StableDiffusion {
    * @returns `context` [1, 77 for each chunk, channels]; SDXL: `pooled` [1, channels]
    */
   async encodePrompt(prompt: string, options: EncodeOptions = {}): Promise<Conditioning> {
+    demand("prompt", prompt, "text");
+    checkEncodeOptions(options);
     return encodePrompt((mentions) => this.#adapted(mentions, [prompt]), prompt, options);
   }
 
@@ -87,7 +96,8 @@ export class StableDiffusion {
   }
 
   /**
-   * The unit noise that `generate` begins a picture of this seed with, for loops of your own and for its `latents`.
+   * The unit noise that `generate` begins a picture of this seed with, for loops of your own and for its `latents`. With a
+   * scheduler that adds noise on the way the picture is then another one: that noise is drawn from the seed's beginning.
    *
    * @param size pixels, multiples of the VAE's factor; default: the model's own
    * @returns [1, height / f, width / f, channels]
@@ -95,6 +105,7 @@ export class StableDiffusion {
    */
   noise(seed: Seed, size: Partial<Size> = {}, rng: RngName = "torch"): Latents {
     const { loaded } = this.#opened;
+    checkNoiseSize(size);
     const shape = latentShape(loaded, checkedSize(size, loaded.traits));
     return { shape, data: drawNoise(createRng(rng, seed), shape) };
   }
@@ -113,6 +124,7 @@ export class StableDiffusion {
    * @throws DiffusionError WEIGHT_SHAPE for one that was made for another base, MODEL_KIND for what is none
    */
   async loadLora(path: string, options: { name?: string; scale?: LoraScale } = {}): Promise<LoraInfo> {
+    checkLoraOptions(options);
     const found = await locateAdapter(path, this.#opened.locate);
     return this.#opened.adapters.addLora(found, { name: basename(path, extname(path)), ...options });
   }
@@ -128,6 +140,7 @@ export class StableDiffusion {
 
   /** Forgets a LoRA; the model is then exactly as it was without it. */
   removeLora(name: string): void {
+    demand("name", name, "text");
     this.#opened.adapters.removeLora(name);
   }
 
@@ -145,11 +158,13 @@ export class StableDiffusion {
     path: string,
     options: { name?: string; imageEncoder?: string } = {},
   ): Promise<IpAdapterInfo> {
+    checkIpAdapterOptions(options);
     return this.#opened.ipAdapters.add(path, options);
   }
 
   /** Forgets an IP-Adapter, and unloads its image encoder. */
   async removeIpAdapter(name: string): Promise<void> {
+    demand("name", name, "text");
     await this.#opened.ipAdapters.remove(name);
   }
 
@@ -169,10 +184,12 @@ export class StableDiffusion {
    * @throws DiffusionError WEIGHT_SHAPE for another model family's, FILE_FORMAT for what is none
    */
   async loadTextualInversion(path: string, options: { word?: string } = {}): Promise<WordInfo> {
+    checkWordOptions(options);
     return this.#opened.adapters.addWord(await locateAdapter(path, this.#opened.locate), options);
   }
 
   removeTextualInversion(word: string): void {
+    demand("word", word, "text");
     this.#opened.adapters.removeWord(word);
   }
 

@@ -1,4 +1,4 @@
-import { DiffusionError, demand } from "../errors.js";
+import { DiffusionError, demand, nearest } from "../errors.js";
 import { type SchedulerConfig, steppingClass } from "./config.js";
 import { edmKeys, type Named, namedKeys, parsedName, type SamplerPair, type SchedulerName } from "./names.js";
 import type { NoiseRange, NoiseSource, Plan, Run, Step } from "./plan.js";
@@ -63,11 +63,26 @@ export const stableDiffusion: SchedulerConfig = {
  */
 export function createScheduler(scheduler: SchedulerChoice, run: Run = {}): Scheduler {
   demand("run", run, "object");
+  for (const name of Object.keys(run)) if (!Object.hasOwn(runNames, name)) throw unknownOfRun(name);
   const config = isConfig(scheduler) ? scheduler : schedulerConfig(scheduler, modelOf(parsedName(scheduler)));
   const rule = ruleOf(config);
   if (run.eta !== undefined && !(run.eta >= 0 && run.eta < Number.POSITIVE_INFINITY))
     throw new DiffusionError("BAD_OPTION", `eta must be a number of at least 0, not ${run.eta}`);
   return running(rule.plan(settings(rule.defaults, config), run));
+}
+
+/** What a run may say. */
+const runNames: Readonly<Record<keyof Run, true>> = {
+  ...({ steps: true, timesteps: true, sigmas: true, strength: true, eta: true, shape: true } as const),
+  ...({ churn: true, order: true, useClippedModelOutput: true } as const),
+  ...({ originalSteps: true, scheduleStrength: true } as const),
+};
+
+function unknownOfRun(name: string): DiffusionError {
+  const near = nearest(name, Object.keys(runNames));
+  return new DiffusionError("BAD_OPTION", `a run of a scheduler has no ${name}`, {
+    hint: near ? `did you mean ${near}?` : `it has ${Object.keys(runNames).join(", ")}`,
+  });
 }
 
 /** The model behind a scheduler that is made from a bare name. */
