@@ -93,6 +93,31 @@ describe.runIf(browserPresent)("the page and its server", () => {
     await page.locator(".result .card img").first().waitFor();
   });
 
+  test("each of two tabs shows its own job again", async () => {
+    const context = await opened.browser.newContext({ locale: "en-GB" });
+    const card = async (tab: number) => {
+      const page = context.pages()[tab]!;
+      await page.locator(".result .card img").first().waitFor({ timeout: 60_000 });
+      return page.locator(".result .card img").first().getAttribute("src");
+    };
+    const made: (string | null)[] = [];
+    for (const tab of [0, 1]) {
+      const page = await context.newPage();
+      await page.goto(server.url);
+      if (tab === 1) expect(await card(1)).toBe(made[0]); // that of the first, until it has its own
+      await page.getByRole("spinbutton", { name: "Sampling steps" }).fill("2");
+      await page.locator("form").getByRole("button", { name: "Generate", exact: true }).click();
+      const former = made[0] ? `:not([src="${made[0]}"])` : "";
+      await page.locator(`.result .now .card img${former}`).first().waitFor({ timeout: 60_000 });
+      made.push(await card(tab));
+    }
+    for (const tab of [0, 1]) {
+      await context.pages()[tab]!.reload();
+      expect(await card(tab)).toBe(made[tab]);
+    }
+    await context.close();
+  });
+
   test("while the catalogue is on a slow way, the page says that it opens", async () => {
     const slow = await opened.browser.newPage({ locale: "en-GB" });
     let answer = () => {};

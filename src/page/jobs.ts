@@ -1,5 +1,5 @@
 import { connection, lookForServer } from "./connection.js";
-import { forget, kept, remember } from "./kept.js";
+import { forget, kept, keptShown, remember, rememberShown } from "./kept.js";
 import { ask, followJob, type JobView, ServerError } from "./server.js";
 import { createStore } from "./store.js";
 
@@ -32,6 +32,7 @@ function follow(job: JobView, lost: string): void {
   const show = (job: JobView) => currentJob.set({ job, sending: false });
   show(job);
   void remember("result", { id: job.id });
+  rememberShown(job.id);
   if (!isActive(job)) return;
   const stop = followJob(job.id, show, async () => {
     await lookForServer();
@@ -59,8 +60,11 @@ async function again(id: string, lost: string): Promise<void> {
   }
 }
 
-/** After a reload: shows the job that still runs or waits, else the one that was shown last. */
+/** After a reload: shows this tab's job; in a new tab the one that runs or waits, else the one that was shown last. */
 export async function resumeJob(lost: string): Promise<void> {
+  const own = keptShown();
+  const mine = own && (await ask("GET /jobs/:id", { at: own }).catch(() => undefined));
+  if (mine && !currentJob.get().job && !currentJob.get().sending) return follow(mine, lost);
   const { jobs } = await ask("GET /jobs", { query: { status: "running,queued", limit: "1" } });
   const last = await kept("result");
   if (currentJob.get().job || currentJob.get().sending) return;

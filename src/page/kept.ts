@@ -24,6 +24,21 @@ export const forget = (name: keyof Kept): Promise<void> => del(name, store()).ca
 export const kept = <Name extends keyof Kept>(name: Name): Promise<Kept[Name] | undefined> =>
   get<Kept[Name]>(name, store()).catch(() => undefined);
 
+/** The job that this tab has shown last: others have their own. Where that is forbidden, nothing is kept. */
+const shownHere = "tfjs-diffusion job";
+export function rememberShown(id: string): void {
+  try {
+    sessionStorage.setItem(shownHere, id);
+  } catch {}
+}
+export function keptShown(): string | undefined {
+  try {
+    return sessionStorage.getItem(shownHere) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Brings back the pictures of before the reload, and keeps those that come. @param onMask told of a mask that is back */
 export async function keepPictures(onMask: (mask: string) => Promise<void>): Promise<void> {
   const [before, followed] = await Promise.all([kept("sources"), kept("followed")]);
