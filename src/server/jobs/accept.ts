@@ -300,8 +300,11 @@ function refinerOf(
         hint: "it finishes pictures that are made from noise",
       });
   const { label, info } = models.resolve(model);
-  const { sees, factor, channels, hasText } = info.traits;
-  const isAlike = factor === traits.factor && channels === traits.channels;
+  const { sees, hasText } = info.traits;
+  const isAlike = (["factor", "channels", "scaling"] as const).every((key) => {
+    const [own, given] = [info.traits[key], traits[key]];
+    return own === given || own === undefined || given === undefined;
+  });
   if (!isAlike || !hasText || !traits.hasText || sees !== "latents" || traits.sees !== "latents")
     throw new Refusal(400, "BAD_OPTION", `refiner: ${info.name} cannot go on with latents of ${traits.name}`);
   return { model: label, switchAt };

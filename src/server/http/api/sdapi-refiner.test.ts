@@ -31,7 +31,7 @@ const body = {
 };
 
 test("refiner_checkpoint goes on at refiner_switch_at; one that would change nothing is none", async () => {
-  const { send, ran, base, refiner } = await serverWithBoth();
+  const { send, ran, parts, base, refiner } = await serverWithBoth();
   const post = async (more: object, route = "txt2img") => {
     const answer = await send("POST", `/sdapi/v1/${route}`, { ...body, ...more });
     return [answer.status, await answer.text()];
@@ -64,8 +64,13 @@ test("refiner_checkpoint goes on at refiner_switch_at; one that would change not
   expect((await send("POST", "/jobs", job)).status).toBe(202);
   const wrong = await send("POST", "/jobs", { ...job, hires: {} });
   expect([wrong.status, await wrong.text()]).toEqual([400, expect.stringContaining("refiner and hires")]);
-  const unlike = await post({ ...asked, refiner_checkpoint: "emoji-diffusion-256-inpaint" });
-  expect(unlike).toEqual([400, expect.stringContaining("cannot go on with latents of tiny-sdxl")]);
+  // The first is shown a mask, the latents of the second are scaled otherwise.
+  await parts.models.addPath(goldenPath("models/tiny-sd1"));
+  for (const unlike of ["emoji-diffusion-256-inpaint", "tiny-sd1"])
+    expect(await post({ ...asked, refiner_checkpoint: unlike })).toEqual([
+      400,
+      expect.stringContaining("cannot go on with latents of tiny-sdxl"),
+    ]);
 });
 
 // Two models are compiled, twice.
