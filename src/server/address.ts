@@ -29,6 +29,14 @@ export function checkAccess(
     });
 }
 
+/** 0 takes a free one. @throws DiffusionError BAD_OPTION */
+export function checkPort(port: number): void {
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new DiffusionError("BAD_OPTION", `there is no port ${port}`, {
+      hint: "choose one from 1 to 65535",
+    });
+}
+
 const isLoopback = (address: string): boolean =>
   address === "localhost" || address === "::1" || (isIP(address) === 4 && address.startsWith("127."));
 

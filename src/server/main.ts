@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { HeldLock } from "../disk/file-lock.js";
 import { packageFolder, packageVersion } from "../disk/package.js";
 import { DiffusionError } from "../index.js";
-import { allowedHosts, checkAccess, listening, urlOf } from "./address.js";
+import { allowedHosts, checkAccess, checkPort, listening, urlOf } from "./address.js";
 import { createListener } from "./http/handler.js";
 import type { Parts } from "./jobs/accept.js";
 import type { Models } from "./jobs/models.js";
@@ -43,10 +43,11 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
 }
 
 async function start(options: ServeOptions, opened: OpenedThings): Promise<RunningServer> {
-  const { listen = "127.0.0.1", auth, log = () => {} } = options;
+  const { port = 7860, listen = "127.0.0.1", auth, log = () => {} } = options;
   const token = options.token === true ? randomBytes(24).toString("base64url") : options.token || undefined;
   checkAccess(listen, { auth, token });
-  refuseQuotaOfShared(options);
+  checkPort(port);
+  checkQuota(options);
   const dataDir = await openDataFolder(options.dataDir, log);
   // Servers on a queue share the folder: only a journal has one writer.
   const lock = options.queue === undefined ? await lockDataFolder(dataDir) : undefined;
@@ -84,7 +85,11 @@ async function start(options: ServeOptions, opened: OpenedThings): Promise<Runni
 }
 
 /** @throws DiffusionError BAD_OPTION */
-function refuseQuotaOfShared({ limits, queue, images }: ServeOptions): void {
+function checkQuota({ limits, queue, images }: ServeOptions): void {
+  if (limits?.storedBytes === 0)
+    throw new DiffusionError("BAD_OPTION", "--quota 0 leaves no room for a picture", {
+      hint: "give gigabytes, or leave it out for 32",
+    });
   if (limits?.storedBytes !== undefined && (queue ?? images) !== undefined)
     throw new DiffusionError("BAD_OPTION", "--quota: pictures that others may keep as well are not counted", {
       hint: "leave it out with --queue or --images; --keep forgets old jobs with their pictures",

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { packageVersion } from "../disk/package.js";
 import { DiffusionError, type LoadOptions, readWildcards } from "../index.js";
+import { checkLoadOptions } from "../options/load.js";
 import { Foreign } from "./foreign/foreign.js";
 import type { Parts } from "./jobs/accept.js";
 import { foldersOf } from "./jobs/adapter-files.js";
@@ -19,8 +20,21 @@ import { imageStore } from "./storage/images.js";
 import { openSettings, type Settings } from "./storage/settings.js";
 import { noStyles, openStyles } from "./storage/styles.js";
 
-/** How servers and workers load models. */
-export const loadOptionsOf = ({ load }: ServiceOptions): LoadOptions => ({ ...usualGuards(), ...load });
+/**
+ * How servers and workers load models, checked before anything is opened: found at the first model, a mistake would leave
+ * a service that runs and can make nothing.
+ *
+ * @throws DiffusionError BAD_OPTION, FILE_MISSING
+ */
+export function loadOptionsOf({ load }: ServiceOptions): LoadOptions {
+  const all = { ...usualGuards(), ...load };
+  checkLoadOptions(all);
+  const { config } = all;
+  // Names of the hub have no place on disk.
+  if (config !== undefined && /^(\.{0,2}|~|[a-z]:)[\\/]/i.test(config) && !existsSync(config))
+    throw new DiffusionError("FILE_MISSING", `config: there is no folder ${config}`);
+  return all;
+}
 
 /**
  * The settings, and the models on the list of a server or worker.

@@ -169,6 +169,12 @@ describe.skipIf(!hasRedis)("a start that fails", () => {
       [[...serve, String(port), ...queue], {}, "EADDRINUSE"],
       [[...serve, free, ...queue, "--images", "s3://pictures"], s3Env, "SignatureDoesNotMatch"],
       [[...serve, free, "--model", "nonsense"], {}, "no model nonsense"],
+      // What would be found at the first model, and leave a service that can make nothing.
+      [[...serve, free, "--threads", "0"], {}, "threads must be a whole number above 0, got 0"],
+      [[...worker, "--memory", "0"], {}, "memoryLimit must be above 0, got 0"],
+      [[...worker, "--config", "/nowhere"], {}, "there is no folder /nowhere"],
+      [[...serve, "70000"], {}, "there is no port 70000"],
+      [[...serve, free, "--quota", "0"], {}, "--quota 0"],
       [[...serve, free, "--queue", "localhost"], {}, "address of the queue"],
       [[...serve, free, ...queue, "--quota", "3"], {}, "--quota"],
     ];
