@@ -16,7 +16,7 @@ import {
   storedRequest,
 } from "../requests/request.js";
 import type { Settings } from "../storage/settings.js";
-import { type ImageStore, imageKey } from "../storage/store.js";
+import { type ImageStore, imageKey, storageAway } from "../storage/store.js";
 import type { Styles } from "../storage/styles.js";
 import { removeUnneeded } from "./images-of-jobs.js";
 import type { Jobs } from "./jobs.js";
@@ -226,11 +226,17 @@ export async function kept(
   made: ReadonlyMap<string, Plain>,
   { images, jobs }: Parts,
 ): Promise<Accepted> {
-  const refused = () => removeUnneeded([...made.keys()], { images, queue: jobs.queue });
+  const tried: string[] = [];
+  const refused = () => removeUnneeded(tried, { images, queue: jobs.queue });
   try {
-    for (const [key, { png }] of made) await images.put(png, key);
+    for (const [key, { png }] of made) {
+      tried.push(key);
+      await images.put(png, key, { briefly: true });
+    }
   } catch (error) {
-    await refused().catch(() => {});
+    const removed = refused().catch(() => {});
+    // The client has waited long enough for a store that is away.
+    if (!(error instanceof Refusal) || error.code !== storageAway) await removed;
     throw error;
   }
   return { ...job, refused };

@@ -128,4 +128,19 @@ describe("pictures in S3", () => {
     expect(await store.get("1".repeat(64))).toBeUndefined();
     expect(refusals).toBe(-2);
   });
+
+  test("a client is not kept waiting as long as a job's picture is: what it brings is 503 after a moment", async () => {
+    const budgets = { read: 300, write: 3_600_000 };
+    const store = await s3Store("s3://pictures/brief", { env, budgets });
+    onTestFinished(() => server.state("up"));
+    server.state("cut off");
+    await expect(store.put(png, undefined, { briefly: true })).rejects.toMatchObject({
+      status: 503,
+      code: "STORAGE",
+      headers: { "Retry-After": "10" },
+    });
+    const patient = store.put(png);
+    server.state("up");
+    expect(await store.get(await patient)).toEqual(Uint8Array.from(png));
+  });
 });

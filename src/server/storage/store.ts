@@ -2,8 +2,11 @@ import { createHash } from "node:crypto";
 
 /** PNG files under the hash of their content. A folder here; an object store across machines. */
 export interface ImageStore {
-  /** The key, `imageKey` of the bytes: for whoever has it already. */
-  put(png: Uint8Array, key?: string): Promise<string>;
+  /**
+   * @param key `imageKey` of the bytes, for whoever has it already
+   * @param options.briefly a client waits: a store that is away is not waited for as long as for what a job has made
+   */
+  put(png: Uint8Array, key?: string, options?: { readonly briefly?: boolean }): Promise<string>;
   get(key: string): Promise<Uint8Array | undefined>;
   remove(key: string): Promise<void>;
   /** Keys of what was last put longer ago. Absent where others may keep pictures, too. */
