@@ -31,8 +31,10 @@ const CLOSING: Readonly<Record<string, string>> = { "(": ")", '"': '"' };
 /** Groups that stand deeper are ordinary text. */
 const MAX_DEPTH = 64;
 
+type Weighted = Exclude<Piece, "break">;
+
 interface Parsed {
-  readonly pieces: Exclude<Piece, "break">[];
+  readonly pieces: Weighted[];
   readonly end: number;
 }
 
@@ -43,7 +45,7 @@ function parse(prompt: string): Piece[] {
 
   /** What stands from `start` to the closing character or the end. */
   function sequence(start: number, closing: string | undefined, depth: number): Parsed {
-    const pieces: Exclude<Piece, "break">[] = [];
+    const pieces: Weighted[] = [];
     let at = start;
     while (at < prompt.length && prompt[at] !== closing) {
       const group = groupAt(at, depth);
@@ -51,16 +53,16 @@ function parse(prompt: string): Piece[] {
       WORD.lastIndex = at;
       const word = WORD.exec(prompt)?.[0];
       if (group) {
-        for (const piece of group.pieces) pieces.push(piece); // as arguments they may be too many
+        for (const piece of group.pieces) append(pieces, piece);
         at = group.end;
       } else if (word) {
         const after = weightAt(AFTER_WORD, prompt, at + word.length);
-        pieces.push({ text: word, weight: after?.weight ?? 1 });
+        append(pieces, { text: word, weight: after?.weight ?? 1 });
         at = after?.end ?? at + word.length;
       } else {
         const escaped = prompt[at] === "\\" && /^[()"\\]/.test(prompt[at + 1] ?? "");
         if (escaped) at++;
-        pieces.push({ text: prompt[at]!, weight: 1 });
+        append(pieces, { text: prompt[at]!, weight: 1 });
         at++;
       }
     }
@@ -92,6 +94,14 @@ function parse(prompt: string): Piece[] {
   }
 
   return sequence(0, undefined, 0).pieces;
+}
+
+/** Joins equals at once: each bracket around a long text weighs all its pieces anew. */
+function append(pieces: Weighted[], piece: Weighted): void {
+  const last = pieces.at(-1);
+  if (last?.weight === piece.weight)
+    pieces[pieces.length - 1] = { text: last.text + piece.text, weight: last.weight };
+  else pieces.push(piece);
 }
 
 function weightAt(pattern: RegExp, prompt: string, at: number): { weight: number; end: number } | undefined {
