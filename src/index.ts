@@ -23,7 +23,7 @@ export { type Preprocessor, preprocess, preprocessors } from "./image/preprocess
 export type { ClampedImage } from "./image/read.js";
 export { readImage } from "./image/read.js";
 export { fitImage, type ResampleFilter, type ResizeMode, resize } from "./image/resize.js";
-export type { KeptLatents } from "./latents/blend.js";
+export type { KeepingScheduler, KeptLatents } from "./latents/blend.js";
 export { type BrownianOptions, brownianNoise } from "./latents/brownian.js";
 export type { Region } from "./latents/extent.js";
 export type { Latents, Values } from "./latents/latents.js";

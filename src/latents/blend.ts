@@ -33,11 +33,11 @@ export interface KeptLatents {
   readonly mask: Values;
 }
 
-/** What is asked of a scheduler: the noise that belongs to each evaluation. */
-type KeepingScheduler = {
+/** What `restoreKept` asks of a scheduler: the noise that belongs to each evaluation. */
+export interface KeepingScheduler {
   readonly timesteps: readonly number[];
   addNoise(clean: Float32Array, noise: Float32Array, step: number): Float32Array;
-};
+}
 
 /**
  * The latents that an evaluation has given, with the kept part put back at the noise level of the next one, or clean
