@@ -8,15 +8,8 @@ import {
   type UpscaleRequest,
 } from "../requests/request.js";
 import { imageKey } from "../storage/store.js";
-import {
-  type Accepted,
-  acceptGenerate,
-  filesFor,
-  kept,
-  type Parts,
-  type Picture,
-  plainOf,
-} from "./accept.js";
+import { type Accepted, acceptGenerate, filesFor, kept, type Parts } from "./accept.js";
+import { type Picture, plainOf } from "./brought.js";
 import type { Models } from "./models.js";
 import { type NamedUpscaler, resamplers } from "./upscalers.js";
 

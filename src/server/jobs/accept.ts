@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { hiresUpscalers, namedLists, samplerPair, type WildcardLists } from "../../index.js";
 import { notRefined } from "../../options/contradictions.js";
-import { decodeBase64, type Foreign, type ForeignPictures, type Plain } from "../foreign/foreign.js";
+import type { Foreign, ForeignPictures, Plain } from "../foreign/foreign.js";
 import type { NewJob } from "../queue/queue.js";
 import { Refusal } from "../refusal.js";
 import { checkGrid, gridCells } from "../requests/grid.js";
@@ -16,8 +16,9 @@ import {
   storedRequest,
 } from "../requests/request.js";
 import type { Settings } from "../storage/settings.js";
-import { type ImageStore, imageKey, storageAway } from "../storage/store.js";
+import { type ImageStore, storageAway } from "../storage/store.js";
 import type { Styles } from "../storage/styles.js";
+import { type Brought, takePictures } from "./brought.js";
 import { removeUnneeded } from "./images-of-jobs.js";
 import type { Jobs } from "./jobs.js";
 import type { ModelOption } from "./model-option.js";
@@ -41,27 +42,15 @@ export interface Parts {
 }
 
 /** A request of any API: pictures may have been decoded already. */
-export type Incoming = Omit<GenerateRequest, Pictures> & {
-  readonly image?: Picture | undefined;
-  readonly images?: readonly Picture[] | undefined;
-  readonly mask?: Picture | undefined;
-  /** Name of the autoencoder, null for the model's own; default: the chosen one. */
-  readonly vae?: string | null | undefined;
-  /** Steps of image to image are counted as in the web UI. */
-  readonly webuiSteps?: boolean | undefined;
-  /** LoRAs that there are not are left out, and told. */
-  readonly missingLoras?: "ignore" | undefined;
-  readonly controlnet?:
-    | readonly (Omit<Control, "image" | "mask"> & {
-        readonly image: Picture;
-        readonly mask?: Picture | undefined;
-      })[]
-    | undefined;
-};
-type Pictures = "image" | "images" | "mask" | "controlnet";
-/** Base64, the bytes of a file, or what was made of one. */
-export type Picture = string | Uint8Array | Plain;
-type Control = NonNullable<GenerateRequest["controlnet"]>[number];
+export type Incoming = Omit<GenerateRequest, keyof Brought> &
+  Brought & {
+    /** Name of the autoencoder, null for the model's own; default: the chosen one. */
+    readonly vae?: string | null | undefined;
+    /** Steps of image to image are counted as in the web UI. */
+    readonly webuiSteps?: boolean | undefined;
+    /** LoRAs that there are not are left out, and told. */
+    readonly missingLoras?: "ignore" | undefined;
+  };
 
 export interface Accepted extends Pick<NewJob, "lane" | "request"> {
   /** Takes back what was stored for it. */
@@ -159,66 +148,12 @@ export async function acceptGenerate(
     if (one.scheduler !== undefined) checkScheduler(one.scheduler);
   }
   checkCounts(stored, limits);
-  const brought = [image, ...(several ?? []), mask, ...(controlnet ?? []).map((control) => control.image)];
-  const seen = (ipAdapter ?? []).flatMap((prompt) => prompt.image);
-  await pictures.checkSizes(
-    [...brought, ...seen].flatMap((given) =>
-      given === undefined || isPlain(given) ? [] : [() => bytesOf(given)],
-    ),
-  );
-  const made = new Map<string, Plain>();
-  const take = async (given: Picture): Promise<Taken> => {
-    const plain = await plainOf(given, pictures);
-    const key = imageKey(plain.png);
-    made.set(key, plain);
-    return { key, width: plain.width, height: plain.height };
-  };
-  const start = image === undefined ? undefined : await take(image);
-  const starts = several && (await inOrder(several, take));
-  const keys: Partial<StoredGenerate> = {
-    ...(start && { image: start.key }),
-    ...(starts && { images: starts.map(({ key }) => key) }),
-    ...(mask !== undefined && { mask: (await take(mask)).key }),
-    ...(controlnet && {
-      controlnet: await inOrder(controlnet, async ({ mask: holes, ...control }) => ({
-        ...control,
-        image: (await take(control.image)).key,
-        ...(holes !== undefined && { mask: (await take(holes)).key }),
-      })),
-    }),
-    ...(ipAdapter && {
-      ipAdapter: await inOrder(ipAdapter, async (prompt) => ({
-        ...prompt,
-        image: (await inOrder([prompt.image].flat(), take)).map(({ key }) => key),
-      })),
-    }),
-  };
+  const { keys, starts, made } = await takePictures(request, pictures);
   const whole = { ...stored, ...keys };
-  await checkPlan(whole, { option, models, starts: { image: start, images: starts } }, limits);
+  await checkPlan(whole, { option, models, starts }, limits);
   const named = { ...whole, ...(await filesFor(whole, parts)) };
   return kept({ lane: option.label, request: named }, made, parts);
 }
-
-interface Taken {
-  readonly key: string;
-  readonly width: number;
-  readonly height: number;
-}
-
-/** One after the other: not all of them are in memory at once. */
-async function inOrder<T, Result>(all: readonly T[], work: (one: T) => Promise<Result>): Promise<Result[]> {
-  const results: Result[] = [];
-  for (const one of all) results.push(await work(one));
-  return results;
-}
-
-export async function plainOf(given: Picture, pictures: ForeignPictures): Promise<Plain> {
-  return isPlain(given) ? given : pictures.make("plain", bytesOf(given));
-}
-
-const isPlain = (given: Picture): given is Plain => typeof given !== "string" && "png" in given;
-const bytesOf = (given: string | Uint8Array): Uint8Array =>
-  typeof given === "string" ? decodeBase64(given) : given;
 
 /** Stores the pictures of a job that has been found good. */
 export async function kept(
