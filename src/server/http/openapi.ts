@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { generateRequest, upscaleRequest } from "../requests/request.js";
 import { chooseBody, prepareBody, tokensBody } from "./api/catalog.js";
-import { editsBody, generationsBody, variationsBody } from "./api/openai.js";
+import { editsBody, generationsBody, variationsBody } from "./api/openai-bodies.js";
 import {
   extraBatchImages,
   extraSingleImage,

@@ -1,52 +1,22 @@
 import { type Context, Hono } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
-import { z } from "zod";
-import { firstProblem, inWords } from "../../../expectations.js";
-import { nearest } from "../../../index.js";
 import type { ForeignPictures } from "../../foreign/foreign.js";
 import { acceptGenerate, admitted, type Incoming, type Parts, usualWildcards } from "../../jobs/accept.js";
 import type { Job, JobImage } from "../../queue/queue.js";
-import { isOfRequest, publicRefusalOf, Refusal } from "../../refusal.js";
+import { isOfRequest, Refusal } from "../../refusal.js";
 import { inFormat } from "../../storage/images.js";
 import { clientOf } from "../security.js";
+import {
+  type Body,
+  badBody,
+  check,
+  editsBody,
+  files,
+  generationsBody,
+  variationsBody,
+} from "./openai-bodies.js";
+import { envelope, openaiError, ParameterRefusal } from "./openai-errors.js";
 import { linkTo } from "./openai-links.js";
-
-const numeric = z.coerce.number();
-
-/** What generations, edits and variations share. Forms send numbers as text, so they are coerced. */
-const shared = {
-  model: z.string().max(200).nullish(),
-  n: numeric.int().min(1).max(10).nullish(),
-  size: z
-    .string()
-    .regex(/^(auto|\d{1,5}x\d{1,5})$/, 'must be "auto" or like "512x512"')
-    .nullish(),
-  quality: z.enum(["auto", "low", "medium", "high", "standard", "hd"]).nullish(),
-  response_format: z.enum(["b64_json", "url"]).nullish(),
-  output_format: z.enum(["png", "jpeg", "webp"]).nullish(),
-  output_compression: numeric.int().min(0).max(100).nullish(),
-  background: z.enum(["auto", "opaque", "transparent"]).nullish(),
-  stream: z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")]).nullish(),
-  partial_images: numeric.int().min(0).max(3).nullish(),
-  // Beyond OpenAI's API: the knobs of diffusion models.
-  negative_prompt: z.string().nullish(),
-  steps: numeric.int().min(1).max(1000).nullish(),
-  guidance: numeric.min(0).max(100).nullish(),
-  seed: numeric.int().min(0).nullish(),
-  scheduler: z.string().max(100).nullish(),
-  strength: numeric.min(0).max(1).nullish(),
-};
-
-export const generationsBody = z.object({ prompt: z.string(), ...shared });
-export const editsBody = z
-  .object({ prompt: z.string(), ...shared })
-  .describe("multipart/form-data with image (or image[]), and mask to repaint a part only");
-export const variationsBody = z.object({ ...shared }).describe("multipart/form-data with image");
-type Body = z.infer<typeof variationsBody> & { readonly prompt?: string };
-
-/** What clients send that decides nothing here; the files of forms are read elsewhere. */
-const withoutMeaning = ["user", "style", "moderation", "safety_identifier", "input_fidelity"];
-const files = ["image", "image[]", "mask"];
 
 /** OpenAI's images API, for clients that speak it already. */
 export function openaiApi(parts: Parts): Hono {
@@ -188,6 +158,7 @@ function streamAnswer(
         const b64_json = await inBase64(Buffer.from(preview, "base64"), body);
         await send(`${kind}.partial_image`, { b64_json, ...described(body, []), ...event });
       });
+      told.catch(() => {}); // it is told below, where it is waited for
     });
     try {
       const job = completed(await submit(left.signal, partials));
@@ -267,57 +238,3 @@ const described = (body: Body, [first]: readonly JobImage[]) => ({
   background: "opaque",
   size: first ? `${first.width}x${first.height}` : (body.size ?? "auto"),
 });
-
-/** @param others further names that a body may have */
-function check<T>(schema: z.ZodObject & z.ZodType<T>, value: unknown, others: readonly string[] = []): T {
-  const result = schema.safeParse(value);
-  if (result.success) {
-    const names = [...Object.keys(schema.shape), ...withoutMeaning, ...others];
-    const unknown = Object.keys(value as object).find((name) => !names.includes(name));
-    if (unknown === undefined) return result.data;
-    const near = nearest(unknown, names);
-    // In OpenAI's words.
-    throw new ParameterRefusal(unknown, `Unknown parameter: '${unknown.slice(0, 100)}'.`, {
-      code: "unknown_parameter",
-      ...(near && { hint: `did you mean ${near}?` }),
-    });
-  }
-  const problem = firstProblem(result.error, value);
-  throw new ParameterRefusal(problem.path, inWords(problem, "body"));
-}
-
-/** OpenAI's errors name the parameter. */
-class ParameterRefusal extends Refusal {
-  readonly param: string;
-  constructor(
-    param: string,
-    message: string,
-    { code = "invalid_value", ...options }: { code?: string; hint?: string } = {},
-  ) {
-    super(400, code, message, options);
-    this.param = param;
-  }
-}
-
-const badBody = (): never => {
-  throw new Refusal(400, "BAD_JSON", "the body cannot be read");
-};
-
-function envelope(error: unknown) {
-  const refusal = publicRefusalOf(error);
-  const { status, code, message, hint } = refusal;
-  const type = status === 429 ? "rate_limit_error" : status >= 500 ? "server_error" : "invalid_request_error";
-  return {
-    error: {
-      message: hint ? `${message}; ${hint}` : message,
-      type,
-      param: refusal instanceof ParameterRefusal ? refusal.param || null : null,
-      code: code.toLowerCase(),
-    },
-  };
-}
-
-export function openaiError(error: unknown, c: Context): Response {
-  const { status, headers } = publicRefusalOf(error);
-  return c.json(envelope(error), status as 400, headers);
-}
