@@ -1,6 +1,13 @@
 import { convolve, convolveTurned, convolveUpsampled } from "./direct-convolution.js";
 import type { Node, NodeType } from "./graph-def.js";
-import { type GraphTensor, type GraphTensors, halfOf, isWeight, tensorOf } from "./graph-tensors.js";
+import {
+  type ElementwisePass,
+  type GraphTensor,
+  type GraphTensors,
+  halfOf,
+  isWeight,
+  tensorOf,
+} from "./graph-tensors.js";
 import { im2col } from "./im2col.js";
 import * as infer from "./infer.js";
 import { type NodeWriter, rowsOf } from "./node-writer.js";
@@ -103,8 +110,8 @@ function byFusedWinograd({ w, tensors, x, kernel, shape }: Place, bias?: Tensor)
   const [, , input, output] = kernel.shape as [number, number, number, number];
   const kernels = tensors.stored(kernel, { layout: "winograd4", shape: [36, input, output] });
   const image = tensors.node(x);
-  const finish = (others: readonly Node[]) =>
-    fusedWinograd(w, image, kernels, { ...(bias && { bias: tensors.node(bias) }), others });
+  const finish = (others: readonly Node[], activation?: ElementwisePass) =>
+    fusedWinograd(w, image, kernels, { ...(bias && { bias: tensors.node(bias) }), others, activation });
   return takesAddends(shape) ? { shape, dtype: "float32", finish } : tensorOf(finish([]));
 }
 

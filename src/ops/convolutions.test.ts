@@ -20,14 +20,14 @@ interface Given {
   readonly functions?: boolean;
   readonly stride?: number;
   readonly padding?: readonly [number, number, number, number];
+  /** Of its results. */
+  readonly slope?: number;
 }
 
 /** The convolution as the graph writes it, and by tfjs. */
-function convolve(
-  shape: [number, number, number, number],
-  output: number,
-  { scale = 1, directConvolution = true, functions = false, stride = 1, padding = [1, 1, 1, 1] }: Given = {},
-) {
+function convolve(shape: [number, number, number, number], output: number, given: Given = {}) {
+  const { scale = 1, directConvolution = true, functions = false, slope } = given;
+  const { stride = 1, padding = [1, 1, 1, 1] } = given;
   const [batch, height, width, input] = shape;
   const stored = [output, input, 3, 3];
   const kernel = pseudoRandom(output * input * 9, 3).map((v) => v / Math.sqrt(9 * input));
@@ -44,12 +44,12 @@ function convolve(
       return { path, type: "DT_FLOAT" };
     },
   });
-  const given = graph.input("x", shape, "float32");
+  const image = graph.input("x", shape, "float32");
   const [high, wide] = [height * scale, width * scale];
-  const seen = scale === 1 ? given : graph.upsample(given, high, wide);
-  const body = graph.body({
-    y: graph.conv2d(seen, graph.weight("kernel", [3, 3, input, output]), undefined, { stride, padding }),
-  });
+  const seen = scale === 1 ? image : graph.upsample(image, high, wide);
+  const kernels = graph.weight("kernel", [3, 3, input, output]);
+  const sum = graph.conv2d(seen, kernels, undefined, { stride, padding });
+  const body = graph.body({ y: slope === undefined ? sum : graph.leakyRelu(sum, slope) });
   const { binding, tf } = native;
   const session = openSession(native, body);
   const fed = binding.createTensor(shape, binding.TF_FLOAT, x);
@@ -65,10 +65,12 @@ function convolve(
       [left, right],
       [0, 0],
     ]);
-    return tf.conv2d(around, tf.tensor4d(hwio, [3, 3, input, output]), stride, "valid").dataSync();
+    const sum = tf.conv2d(around, tf.tensor4d(hwio, [3, 3, input, output]), stride, "valid");
+    return (slope === undefined ? sum : tf.leakyRelu(sum, slope)).dataSync();
   });
   const bodies = [body, ...(body.functions?.values() ?? [])];
-  return { got, want, ops: bodies.flatMap(({ nodes }) => nodes.map(({ op }) => op)) };
+  const opsOf = (some: typeof bodies) => some.flatMap(({ nodes }) => nodes.map(({ op }) => op));
+  return { got, want, ops: opsOf(bodies), fusedOps: opsOf(bodies.filter(({ isFused }) => isFused)) };
 }
 
 test.each([
@@ -135,8 +137,8 @@ test("a large kernel at stride 2 is one product, also where Conv2D is fast", () 
 test.each([
   [[2, 16, 16, 128], 96, {}], // all tiles at once
   [[2, 14, 15, 100], 97, {}], // sizes that are no multiples of a tile
-  [[1, 96, 100, 96], 128, {}], // in strips
-  [[2, 94, 96, 96], 96, {}], // in strips of each sample
+  [[1, 92, 92, 512], 96, {}], // in strips, the last one shorter
+  [[2, 94, 96, 512], 96, {}], // in strips of each sample
 ] as [[number, number, number, number], number, Given][])(
   "%j to %i channels by F(4x4) is Conv2D's result",
   (shape, output, given) => {
@@ -146,6 +148,14 @@ test.each([
     expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
   },
 );
+
+test("an activation is computed where the results are written, not in a pass of its own", () => {
+  const written = (functions: boolean) => convolve([1, 16, 20, 96], 96, { functions, slope: 0.2 });
+  const { got, want, ops, fusedOps } = written(true);
+  for (const all of [ops, fusedOps]) expect(all.filter((op) => op === "LeakyRelu")).toHaveLength(1);
+  expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
+  expect(written(false).got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
+});
 
 test("only convolutions that gain by it take Winograd's form", () => {
   expect(suitsWinograd([2, 64, 64, 320], 320, true)).toBe(true);

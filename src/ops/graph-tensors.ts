@@ -32,10 +32,17 @@ interface StoredWeight {
   readonly columns?: WeightView["columns"];
 }
 
-/** A result whose last pass over memory adds further tensors, if they come before it is used. */
+/** What is computed of each element by itself. */
+export interface ElementwisePass {
+  /** Names what `write` writes. */
+  readonly name: string;
+  readonly write: (w: NodeWriter, x: Node) => Node;
+}
+
+/** A result whose last pass over memory does more to it, if that comes before it is used. */
 interface Unfinished {
-  /** Writes it with these added, each of its shape or [B, 1, 1, C]. */
-  readonly finish: (others: readonly Node[]) => Node;
+  /** Writes it with these added, each of its shape or [B, 1, 1, C], and with this activation. */
+  readonly finish: (others: readonly Node[], activation?: ElementwisePass) => Node;
 }
 
 /**
@@ -98,6 +105,8 @@ export interface GraphTensors {
   valuesOf(x: Tensor): Float32Array | undefined;
   /** `sum` and x, if the pass that writes `sum` can add x. */
   addedTo(sum: Tensor, x: Tensor): GraphTensor | undefined;
+  /** x with this activation, if the pass that writes x can compute it. */
+  activated(x: Tensor, activation: ElementwisePass): GraphTensor | undefined;
   /** A weight in the type in which it is stored: what rows are looked up in, or is cast part by part. */
   stored(x: Tensor, form?: Form): Node;
 }
@@ -165,9 +174,11 @@ export function graphTensors(w: NodeWriter, store: WeightStore, compute: NodeTyp
       return {
         shape: sum.shape,
         dtype: sum.dtype,
-        finish: (others) => sum.finish([other, ...others]),
+        finish: (others, activation) => sum.finish([other, ...others], activation),
       };
     },
+    activated: (x, activation) =>
+      isUnfinished(x) && !finished.has(x) ? tensorOf(x.finish([], activation)) : undefined,
     stored: (x, { layout, shape } = { layout: "same", shape: x.shape }) =>
       isWeight(x) ? weightNode(x, layout, shape) : node(x, shape),
   };

@@ -95,7 +95,7 @@ interface Writing {
 }
 
 /** What is computed element by element, and norms. */
-function arithmetic({ w, tensors: { node, addedTo, valuesOf }, options }: Writing) {
+function arithmetic({ w, tensors: { node, addedTo, activated, valuesOf }, options }: Writing) {
   const { fused } = options;
   const binary = (op: string) => (a: Tensor, b: Tensor) =>
     tensorOf(w.elementwise(op, [node(a), node(b)], infer.broadcast(a.shape, b.shape)));
@@ -105,13 +105,17 @@ function arithmetic({ w, tensors: { node, addedTo, valuesOf }, options }: Writin
     add: (a, b) => addedTo(a, b) ?? addedTo(b, a) ?? binary("AddV2")(a, b),
     sub: binary("Sub"),
     mul: binary("Mul"),
-    activate: (x, activation) => tensorOf(activate(w, node(x), activation, fused.swish)),
-    leakyRelu: (x, slope) =>
-      tensorOf(
-        typeof slope === "number"
-          ? leakyRelu(w, node(x), slope)
-          : prelu(w, node(x), node(slope), valuesOf(slope)),
-      ),
+    activate: (x, activation) =>
+      activated(x, { name: activation, write: (v, y) => activate(v, y, activation, false) }) ??
+      tensorOf(activate(w, node(x), activation, fused.swish)),
+    leakyRelu(x, slope) {
+      if (typeof slope !== "number") return tensorOf(prelu(w, node(x), node(slope), valuesOf(slope)));
+      const name = `leaky_relu_${String(slope).replaceAll(/\W/g, "_")}`;
+      return (
+        activated(x, { name, write: (v, y) => leakyRelu(v, y, slope) }) ??
+        tensorOf(leakyRelu(w, node(x), slope))
+      );
+    },
     groupNorm(x, scale, shift, { groups, epsilon, activation }) {
       const [b, h, wd, c] = infer.groupNorm(x.shape, groups) as [number, number, number, number];
       const rows = node(x, [b, h * wd, c]);

@@ -2,6 +2,7 @@ import { afterEach, expect, test } from "vitest";
 import { loadNative } from "../runtime/native.js";
 import { openSession } from "../runtime/session.js";
 import { pseudoRandom } from "../testing/tiny.js";
+import { activate } from "./activate.js";
 import type { Node } from "./graph-def.js";
 import { toTensorFlow, viewShape, type WeightView } from "./layout.js";
 import { NodeWriter } from "./node-writer.js";
@@ -179,12 +180,12 @@ test.each([
   },
 );
 
-/** Bias, time embedding and residual are added in the pass that writes the results. */
+/** Bias, time embedding and residual are added, and activations computed, in the pass that writes the results. */
 test.each([
   ["all tiles at once", [2, 16, 12, 96]],
-  ["in strips of each sample", [2, 96, 96, 96]],
+  ["in strips of each sample", [2, 224, 224, 96]],
   ["a width that is no multiple of a tile", [1, 32, 30, 96]],
-])("what is added, %s", (_, shape) => {
+])("the last pass, %s", (_, shape) => {
   const [batch, , , channels] = shape as [number, number, number, number];
   const given = {
     x: drawn(shape, 5),
@@ -193,17 +194,19 @@ test.each([
     time: drawn([batch, 1, 1, channels], 8),
     residual: drawn(shape, 9),
   };
+  const activation = { name: "relu", write: (w: NodeWriter, y: Node) => activate(w, y, "relu", false) };
   const got = compute(given, (w, { x, kernels, bias, time, residual }) =>
-    fusedWinograd(w, x!, kernels!, { bias: bias!, others: [time!, residual!] }),
+    fusedWinograd(w, x!, kernels!, { bias: bias!, others: [time!, residual!], activation }),
   );
   const want = compute(given, (w, { x, kernels, bias, time, residual }) => {
     const sum = w.biasAdd(fusedWinograd(w, x!, kernels!), bias!);
-    return [time!, residual!].reduce((a, b) => w.elementwise("AddV2", [a, b], shape), sum);
+    const whole = [time!, residual!].reduce((a, b) => w.elementwise("AddV2", [a, b], shape), sum);
+    return activation.write(w, whole);
   });
   expect(got).toBeCloseTo32(want, { abs: 1e-5, rel: 1e-5 });
 });
 
-test.each([16, 80])("kernels in half precision are cast up, at once or part by part: side %i", (side) => {
+test.each([16, 224])("kernels in half precision are cast up, at once or part by part: side %i", (side) => {
   const given = { x: drawn([2, side, side, 96], 5), kernels: kernelIn("winograd4", 96, 96) };
   const half = (write: (w: NodeWriter, x: Node, kernels: Node) => Node) =>
     compute(given, (w, { x, kernels }) => write(w, x!, w.cast(kernels!, "DT_HALF")));

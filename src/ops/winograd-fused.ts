@@ -1,7 +1,7 @@
 import type { Node } from "./graph-def.js";
+import type { ElementwisePass } from "./graph-tensors.js";
 import type { NodeWriter } from "./node-writer.js";
 import { elements, type Shape } from "./ops.js";
-import { rowsPerStrip } from "./strips.js";
 import { filter4 } from "./winograd-filters.js";
 
 /**
@@ -18,15 +18,19 @@ const [TILE, PLACES] = [4, 6];
  * channels apart, and then the sum of the parts, lose half as many; but every part is a further array of products.
  */
 const [MOST_GROUPS, CHANNELS_OF_GROUP] = [4, 80];
-/** Tiles that are transformed at a time, so that they stay in the cache (bench/NOTES.md). */
-const TILES_PER_STRIP = 512;
+/**
+ * Tiles that are transformed at a time, so that they stay in the cache, and values of each of their places: with few
+ * channels more tiles have room, and threads are woken less often for little work (bench/NOTES.md).
+ */
+const perStrip = { leastTiles: 512, values: 2 ** 18 };
 
-/** What is added to the results in the pass that writes them. */
-export interface Addends {
+/** What happens to the results in the pass that writes them. */
+export interface LastPass {
   /** [O] */
   readonly bias?: Node;
-  /** [B, 1, 1, O] or the results' shape */
+  /** What is added: [B, 1, 1, O] or the results' shape */
   readonly others?: readonly Node[];
+  readonly activation?: ElementwisePass | undefined;
 }
 
 /** Below them transforms, or the larger kernels, do not pay (bench/NOTES.md). */
@@ -58,7 +62,7 @@ export function suitsFusedWinograd(
   return tiles >= least.tiles * waste && waste <= 2 && Math.min(input, output!) >= channels;
 }
 
-/** Whether `Addends.others` may be given for results of this shape. */
+/** Whether `LastPass.others` may be given for results of this shape. */
 export const takesAddends = ([, height]: Shape): boolean => height! % TILE === 0;
 
 /**
@@ -66,33 +70,42 @@ export const takesAddends = ([, height]: Shape): boolean => height! % TILE === 0
  * @param kernels [36, I, O], transformed, in the type in which they are stored
  * @returns [B, H, W, O]
  */
-export function fusedWinograd(w: NodeWriter, x: Node, kernels: Node, addends: Addends = {}): Node {
+export function fusedWinograd(w: NodeWriter, x: Node, kernels: Node, last: LastPass = {}): Node {
   const [batch, height, width] = x.shape as [number, number, number, number];
   const [down, across] = [tilesOf(height), tilesOf(width)];
-  if (batch * down * across <= TILES_PER_STRIP)
-    return cropped(w, convolveStrip(w, x, kernels, { from: 0, rows: down, addends }), height);
+  const widest = Math.max(x.shape[3]!, kernels.shape[2]!);
+  const mostTiles = Math.max(perStrip.leastTiles, Math.floor(perStrip.values / widest));
+  if (batch * down * across <= mostTiles)
+    return cropped(w, convolveStrip(w, x, kernels, { from: 0, rows: down, last }), height);
   // Cast once for all strips.
   const factors = w.cast(kernels, x.type, x);
-  const rows = rowsPerStrip(down, Math.ceil((down * across) / TILES_PER_STRIP));
+  const rows = rowsOfStrip(down, Math.max(1, Math.floor(mostTiles / across)));
   const strips: Node[] = [];
   for (let sample = 0; sample < batch; sample++) {
     const ofSample = (y: Node, after?: Node) =>
       y.shape[0] === 1 ? y : w.slice(y, [sample, 0, 0, 0], [1, ...y.shape.slice(1)], after);
     for (let from = 0; from < down; from += rows) {
       // One after the other, as they would not fit the cache side by side.
-      const others = addends.others?.map((y) => rowsOf(w, ofSample(y), from * TILE, rows * TILE));
+      const here = Math.min(rows, down - from);
+      const others = last.others?.map((y) => rowsOf(w, ofSample(y), from * TILE, here * TILE));
       const strip = convolveStrip(w, ofSample(x, strips.at(-1)), factors, {
         from,
-        rows,
-        addends: { ...addends, ...(others && { others }) },
+        rows: here,
+        last: { ...last, ...(others && { others }) },
         after: strips.at(-1),
       });
-      strips.push(cropped(w, strip, Math.min(height - from * TILE, rows * TILE)));
+      strips.push(cropped(w, strip, Math.min(height - from * TILE, here * TILE)));
     }
   }
   const lines = strips.map((strip) => w.reshape(strip, [strip.shape[1]!, width, strip.shape[3]!]));
   const shape = [batch, height, width, kernels.shape[2]!];
   return w.reshape(w.concat(lines, 0, [batch * height, ...shape.slice(2)]), shape);
+}
+
+/** Rows of tiles at a time, at most `most`: as many each time, so that all share their functions, or fewer the last time. */
+function rowsOfStrip(down: number, most: number): number {
+  for (let rows = most; rows > most / 2; rows--) if (down % rows === 0) return rows;
+  return Math.ceil(down / Math.ceil(down / most));
 }
 
 /** Rows of a picture, or what is the same for all of them. */
@@ -106,12 +119,12 @@ interface Strip {
   readonly from: number;
   /** Rows of tiles. */
   readonly rows: number;
-  readonly addends: Addends;
+  readonly last: LastPass;
   /** Not begun before this is there. */
   readonly after?: Node | undefined;
 }
 
-function convolveStrip(w: NodeWriter, x: Node, kernels: Node, { from, rows, addends, after }: Strip): Node {
+function convolveStrip(w: NodeWriter, x: Node, kernels: Node, { from, rows, last, after }: Strip): Node {
   const [batch, height, width, input] = x.shape as [number, number, number, number];
   const output = kernels.shape[2]!;
   const across = tilesOf(width);
@@ -151,7 +164,7 @@ function convolveStrip(w: NodeWriter, x: Node, kernels: Node, { from, rows, adde
       },
     ),
   );
-  return image(w, alongColumns, { line: [batch, rows, 1, across * TILE, output], width, addends });
+  return image(w, alongColumns, { line: [batch, rows, 1, across * TILE, output], width, last });
 }
 
 /**
@@ -181,21 +194,21 @@ function groupsFirst(v: NodeWriter, x: Node): Node {
   return v.reshape(apart, [a, 1, groups, b, wide, channels]);
 }
 
-/** The last pass: results along rows, and what is added to them. */
+/** The last pass: results along rows, and what becomes of them. */
 function image(
   w: NodeWriter,
   alongColumns: readonly Node[],
-  { line, width, addends }: { line: Shape; width: number; addends: Addends },
+  { line, width, last }: { line: Shape; width: number; last: LastPass },
 ): Node {
   const [batch, rows, , , output] = line as [number, number, number, number, number];
   const shape = [1, batch, rows, TILE, width, output];
   const seen = alongColumns.map((z) => w.reshape(z, [elements(z.shape) / elements(line), ...line]));
-  const { bias, others = [] } = addends;
+  const { bias, others = [], activation } = last;
   const more = others.map((y) =>
     w.reshape(y, y.shape[1] === 1 ? [1, batch, 1, 1, 1, output] : [1, batch, rows, TILE, width, output]),
   );
   const inputs = [...seen, ...(bias ? [bias] : []), ...more];
-  const name = `winograd_result_rows_${bias ? "bias" : "plain"}`;
+  const name = `winograd_result_rows_${bias ? "bias" : "plain"}${activation ? `_${activation.name}` : ""}`;
   const y = w.fused(name, inputs, (v, given) => {
     const parts = given.slice(0, seen.length).flatMap((z) => planes(v, z, 0));
     const inside = [1, ...line.slice(0, 3), width, output];
@@ -205,7 +218,8 @@ function image(
       filter4.results,
       3,
     );
-    return given.slice(seen.length).reduce((sum, y) => v.elementwise("AddV2", [sum, y], shape), sums);
+    const whole = given.slice(seen.length).reduce((sum, y) => v.elementwise("AddV2", [sum, y], shape), sums);
+    return activation ? activation.write(v, whole) : whole;
   });
   return w.reshape(y, [batch, rows * TILE, width, output]);
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import { encodePng } from "../../index.js";
+import { goldenPath } from "../../testing/golden.js";
 import { base64Png, grey, type TestServer, testServer } from "../fixture.js";
 import { decodeBase64, Foreign } from "./foreign.js";
 
@@ -20,6 +21,11 @@ const storedIn = async ({ folder }: TestServer): Promise<string[]> => {
   const all = await readdir(join(folder, "images"), { recursive: true }).catch(() => []);
   return all.filter((name) => name.endsWith(".png"));
 };
+/** What is refused by what the headers say is not decoded. */
+function forbidDecoding({ parts: { foreign } }: TestServer): void {
+  const ofRequest = foreign.ofRequest.bind(foreign);
+  foreign.ofRequest = () => ({ ...ofRequest(), make: () => expect.fail("a picture was decoded") });
+}
 const posted = (server: TestServer, body: object) =>
   server.send("POST", "/jobs", { prompt: "", steps: 2, ...body });
 
@@ -49,19 +55,26 @@ test("256 pictures are refused by their number, and by their pixels together", a
     400,
     { error: { code: "TOO_LARGE", message: "256 pictures in one job are too many" } },
   ]);
-  // By what their headers say: not one of them is decoded.
-  const { foreign } = server.parts;
-  const ofRequest = foreign.ofRequest.bind(foreign);
-  foreign.ofRequest = () => ({
-    ...ofRequest(),
-    make: () => expect.fail("a picture was decoded"),
-  });
+  forbidDecoding(server);
   const fewer = await posted(server, { images: Array<string>(32).fill(huge), width: 64, height: 64 });
   expect([fewer.status, await fewer.json()]).toMatchObject([
     400,
     { error: { code: "TOO_LARGE", message: expect.stringContaining("pixels together") } },
   ]);
   expect(await storedIn(server)).toEqual([]);
+});
+
+test("the mask of a ControlNet counts among the pixels of a request", async () => {
+  const controlDir = goldenPath("models");
+  const server = await started({ controlDir, limits: { requestPixels: 1.5 * 2048 ** 2 } });
+  const picture = base64Png(grey(2048, 2048));
+  forbidDecoding(server);
+  const control = { model: "tiny-controlnet", image: picture, mask: picture };
+  const answer = await posted(server, { controlnet: [control], width: 64, height: 64 });
+  expect([answer.status, await answer.json()]).toMatchObject([
+    400,
+    { error: { code: "TOO_LARGE", message: expect.stringContaining("pixels together") } },
+  ]);
 });
 
 test("there are at most as many images as pictures", async () => {

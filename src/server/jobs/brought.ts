@@ -38,7 +38,8 @@ export async function takePictures(
   { image, images, mask, controlnet, ipAdapter }: Brought & Pick<GenerateRequest, "ipAdapter">,
   pictures: ForeignPictures,
 ): Promise<Taken> {
-  const brought = [image, ...(images ?? []), mask, ...(controlnet ?? []).map((control) => control.image)];
+  const controls = (controlnet ?? []).flatMap((control) => [control.image, control.mask]);
+  const brought = [image, ...(images ?? []), mask, ...controls];
   const seen = (ipAdapter ?? []).flatMap((prompt) => prompt.image);
   await pictures.checkSizes(
     [...brought, ...seen].flatMap((given) =>
