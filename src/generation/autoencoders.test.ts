@@ -3,7 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { ProgressEvent } from "../events.js";
+import { valuesToImages } from "../image/convert.js";
 import { StableDiffusion } from "../pipeline/stable-diffusion.js";
+import { createScheduler, schedulerConfig } from "../schedulers/scheduler.js";
 import { goldenPath } from "../testing/golden.js";
 import { tensorsOf } from "../testing/original-layout.js";
 import {
@@ -61,17 +63,26 @@ describe("autoencoders from elsewhere", () => {
     await expect(load).rejects.toThrow(/only decodes, and is no whole VAE/);
   });
 
-  it("previews are what the small decoder makes of the latents", async () => {
+  it("previews are what the small decoder makes of the latents without their noise", async () => {
     const model = await tinyModel(c.config.model, { taesd });
+    const decoder = await tinyModel(c.config.model, { vae: taesd });
     const events: ProgressEvent[] = [];
-    const { images } = await model.generate({
-      ...optionsOf(c),
-      preview: true,
-      onProgress: (event) => events.push(event),
-    });
+    const onProgress = (event: ProgressEvent) => void events.push(event);
+    const asked = { ...optionsOf(c), steps: 4, scheduler: "euler", preview: true } as const;
+    const { images } = await model.generate({ ...asked, onProgress });
     const steps = events.filter((event) => event.type === "step");
     expect(steps.at(-1)!.previews).toEqual(images);
-    expect(steps[0]!.previews![0]!.width).toBe(images[0]!.width);
+    const { sigmas } = createScheduler(schedulerConfig("euler", model.schedulerConfig), { steps: 4 });
+    for (let i = 1; i < 3; i++) {
+      // Euler's step goes straight towards the clean sample: how far, the levels say.
+      const left = sigmas![i + 1]! / sigmas![i]!;
+      const [before, after] = [steps[i - 1]!.latents.data, steps[i]!.latents.data];
+      const data = after.map((x, k) => (x - left * before[k]!) / (1 - left));
+      const [clean] = valuesToImages(await decoder.vae.decode({ shape: steps[i]!.latents.shape, data }));
+      const shown = steps[i]!.previews![0]!;
+      expect([shown.width, shown.height]).toEqual([clean!.width, clean!.height]);
+      expect(Math.max(...shown.data.map((value, k) => Math.abs(value - clean!.data[k]!)))).toBeLessThan(2);
+    }
   });
 
   it("previews alone are its work where that is asked for: results stay the VAE's", {

@@ -34,6 +34,11 @@ export interface DenoisingStep {
   readonly evaluation: number;
   readonly timestep: number;
   readonly latents: Latents;
+  /**
+   * What the network takes the sample to be without its noise, by now; the latents after the last evaluation, and where
+   * the scheduler does not say.
+   */
+  readonly clean: () => Latents;
 }
 
 /** From noise to a sample: asks the network, guides, steps, and yields after each evaluation. */
@@ -55,9 +60,15 @@ export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, La
     signal?.throwIfAborted();
     const output = guide(apart(answers));
     await run.ahead?.(index, output.length / latents.data.length);
-    latents = { shape: latents.shape, data: scheduler.step(output, index, latents.data, run.noise) };
+    const { shape, data: seen } = latents;
+    latents = { shape, data: scheduler.step(output, index, seen, run.noise) };
     if (restore) latents = restore(latents, index);
-    yield { evaluation: index, timestep, latents };
+    const clean = (): Latents => {
+      if (!scheduler.clean || index + 1 >= scheduler.timesteps.length) return latents;
+      const whole = { shape, data: scheduler.clean(output, index, seen) };
+      return restore ? restore(whole, scheduler.timesteps.length - 1) : whole;
+    };
+    yield { evaluation: index, timestep, latents, clean };
   }
   return latents;
 }

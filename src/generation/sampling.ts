@@ -39,7 +39,7 @@ async function sample(generation: Generation, pass: Pass, run: ImageRun, start: 
     generation.meter.evaluations += found - foundBefore;
     const event = stepEvent(generation, run.index, next.value, { ms: now - before, sofar: now - began });
     before = now;
-    generation.options.onProgress(await withPreview(generation, event));
+    generation.options.onProgress(await withPreview(generation, event, next.value));
   }
 }
 
@@ -96,9 +96,13 @@ function stepEvent(
   return { type: "step" as const, image, step, steps: meter.evaluations, timestep, ms, etaMs, latents };
 }
 
-async function withPreview({ options, preview }: Generation, event: ReturnType<typeof stepEvent>) {
+async function withPreview(
+  { options, preview }: Generation,
+  event: ReturnType<typeof stepEvent>,
+  { clean }: DenoisingStep,
+) {
   if (!options.preview || event.step % options.preview.every !== 0) return event;
-  return { ...event, previews: await preview(event.latents) };
+  return { ...event, previews: await preview(clean()) };
 }
 
 /** The steps that prompt editing counts: as the web UI's, twice as many where each asks the network twice. */

@@ -38,9 +38,16 @@ export function keepingContract(own: Scheduler): Scheduler {
     step: (output, step, sample, noise) => like("step", own.step(output, step, sample, noise), sample),
     addNoise: (clean, noise, step) => like("addNoise", own.addNoise(clean, noise, step), clean),
   };
-  const { sigmas, brownian } = own;
+  const { sigmas, brownian, clean } = own;
   return Object.defineProperties(kept, {
     ...(sigmas && { sigmas: { get: () => own.sigmas, enumerable: true } }),
+    ...(clean && {
+      clean: {
+        value: (...[output, step, sample]: Parameters<typeof clean>) =>
+          like("clean", clean.call(own, output, step, sample), sample),
+        enumerable: true,
+      },
+    }),
     ...(brownian && { brownian: { value: brownian, enumerable: true } }),
   });
 }

@@ -65,6 +65,8 @@ export interface Plan {
   inputScale(evaluation: number): number;
   /** A sample at this evaluation is signal * clean + noise * noise. */
   mix(evaluation: number): readonly [signal: number, noise: number];
+  /** The clean sample that the network's output means, where that is not what the kind of its prediction says. */
+  clean?(evaluation: number, sample: Float32Array, output: Float32Array): Float32Array;
   /** Opens a history of its own. */
   start(): Step;
 }

@@ -20,6 +20,21 @@ export function cleanOf(
   return output;
 }
 
+/**
+ * The same where sample = signal * clean + noise * noise with any factors. Where nothing of the clean image is left, a
+ * prediction of the noise says nothing about it: then the sample itself.
+ */
+export function cleanIn(
+  type: Prediction,
+  sample: Float32Array,
+  output: Float32Array,
+  [signal, noise]: readonly [signal: number, noise: number],
+): Float32Array {
+  if (signal === 0 && type === "epsilon") return sample;
+  const norm = f32(Math.hypot(signal, noise));
+  return cleanOf(type, divided(sample, norm), output, f32(signal / norm), f32(noise / norm));
+}
+
 /** The noise that the network's output means, where sample = alpha * clean + sigma * noise. */
 export function noiseOf(
   type: Prediction,

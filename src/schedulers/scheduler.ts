@@ -1,7 +1,8 @@
 import { DiffusionError, demand, nearest } from "../errors.js";
-import { type SchedulerConfig, steppingClass } from "./config.js";
+import { type SchedulerConfig, type Settings, steppingClass } from "./config.js";
 import { edmKeys, type Named, namedKeys, parsedName, type SamplerPair, type SchedulerName } from "./names.js";
 import type { NoiseRange, NoiseSource, Plan, Run, Step } from "./plan.js";
+import { cleanIn, splitVariance } from "./prediction.js";
 import { type Rule, rules } from "./registry.js";
 import { settings } from "./settings.js";
 import { divided, linear } from "./vector.js";
@@ -38,6 +39,11 @@ export interface Scheduler {
    * @throws {DiffusionError} BAD_OPTION when the configuration has no solution at this step.
    */
   step(output: Float32Array, step: number, sample: Float32Array, noise?: NoiseSource): Float32Array;
+  /**
+   * The clean sample that the network's output means (diffusers' `pred_original_sample`), which previews show; without
+   * it they show the noisy one.
+   */
+  clean?(output: Float32Array, step: number, sample: Float32Array): Float32Array;
   /** A clean sample brought to the noise level of a step. */
   addNoise(clean: Float32Array, noise: Float32Array, step: number): Float32Array;
 }
@@ -68,7 +74,8 @@ export function createScheduler(scheduler: SchedulerChoice, run: Run = {}): Sche
   const rule = ruleOf(config);
   if (run.eta !== undefined && !(run.eta >= 0 && run.eta < Number.POSITIVE_INFINITY))
     throw new DiffusionError("BAD_OPTION", `eta must be a number of at least 0, not ${run.eta}`);
-  return running(rule.plan(settings(rule.defaults, config), run));
+  const whole = settings(rule.defaults, config);
+  return running(rule.plan(whole, run), whole, run.shape?.at(-1));
 }
 
 /** What a run may say. */
@@ -137,7 +144,7 @@ export function ruleOf(config: SchedulerConfig): Rule {
 }
 
 /** Brings a plan to life: opens a history at step 0, shifts indices by what image to image leaves out. */
-function running(plan: Plan): Scheduler {
+function running(plan: Plan, { prediction_type }: Settings, channels: number | undefined): Scheduler {
   let step: Step | undefined;
   let expected = 0;
   const { begin } = plan;
@@ -164,6 +171,13 @@ function running(plan: Plan): Scheduler {
       if (!step || i === 0 || i !== expected) step = plan.start();
       expected = i + 1;
       return step(output, evaluation, sample, noise);
+    },
+    clean(output, i, sample) {
+      const evaluation = checked(i);
+      fitting("output", output, sample, 2);
+      const answer = splitVariance(output, sample.length, channels).output;
+      if (plan.clean) return plan.clean(evaluation, sample, answer);
+      return cleanIn(prediction_type, sample, answer, plan.mix(evaluation));
     },
     addNoise(clean, noise, i) {
       fitting("noise", noise, clean, 1);

@@ -38,6 +38,10 @@ export function edm(name: string, c: Settings, run: Run, dialect: EdmDialect): E
   const data = f32(c.sigma_data ** 2);
   const norm = (sigma: number) => f32(f32(sigma * sigma) + data);
   const sign = c.prediction_type === "v_prediction" ? -1 : 1;
+  const clean: Edm["clean"] = (sample, output, sigma) => {
+    const out = f32(f32(sign * sigma * c.sigma_data) / f32(Math.sqrt(norm(sigma))));
+    return linear([f32(data / norm(sigma)), sample], [out, output]);
+  };
   return {
     sigmas,
     frame: {
@@ -47,11 +51,9 @@ export function edm(name: string, c: Settings, run: Run, dialect: EdmDialect): E
       begin: firstStep(n, run.strength),
       inputScale: (evaluation) => f32(Math.sqrt(norm(sigmas[evaluation]!))),
       mix: (evaluation) => [1, sigmas[evaluation]!],
+      clean: (evaluation, sample, output) => clean(sample, output, sigmas[evaluation]!),
     },
-    clean(sample, output, sigma) {
-      const out = f32(f32(sign * sigma * c.sigma_data) / f32(Math.sqrt(norm(sigma))));
-      return linear([f32(data / norm(sigma)), sample], [out, output]);
-    },
+    clean,
   };
 }
 

@@ -36,6 +36,8 @@ export function ipndm(c: Settings, run: Run): Plan {
     begin: firstStep(n, run.strength),
     inputScale: () => 1,
     mix: (evaluation) => [alphas[evaluation]!, betas[evaluation]!],
+    clean: (evaluation, sample, output) =>
+      linear([alphas[evaluation]!, sample], [-betas[evaluation]!, output]),
     start,
   };
 }
