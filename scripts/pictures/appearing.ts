@@ -1,4 +1,4 @@
-/** A picture that appears, as an animated WebP: npx tsx scripts/pictures/appearing.ts docs/appearing.webp 40 */
+/** A picture that appears, as an animated WebP: npx tsx scripts/pictures/appearing.ts docs/appearing.webp */
 import sharp from "sharp";
 import { encodePng, type Latents, StableDiffusion } from "../../src/index.js";
 

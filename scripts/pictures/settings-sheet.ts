@@ -77,12 +77,13 @@ async function pictureOf(
   prompt: string,
   { name, template = "{}", ...options }: Setting,
 ): Promise<string | undefined> {
+  const drawn = { seed, ...options };
   const folder = join(flags.pictures, name.replaceAll(/[^\w.-]+/g, "-"));
-  const file = join(folder, `${prompt.replaceAll(/\W+/g, "-")}-${seed}.png`);
+  const file = join(folder, `${prompt.replaceAll(/\W+/g, "-")}-${drawn.seed}.png`);
   if (existsSync(file)) return file;
   if (flags["only-drawn"]) return undefined;
   mkdirSync(folder, { recursive: true });
-  const { images } = await model.generate({ ...options, prompt: template.replace("{}", prompt), seed });
+  const { images } = await model.generate({ ...drawn, prompt: template.replace("{}", prompt) });
   writeFileSync(file, encodePng(images[0]!));
   return file;
 }
