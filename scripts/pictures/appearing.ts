@@ -16,7 +16,7 @@ const { images } = await model.generate({
   },
 });
 
-// About 20 of the steps, each decoded as the last one is, which is the picture itself.
+// At most 20 of the steps, each decoded as the last one is, which is the picture itself.
 const every = Math.ceil(states.length / 20);
 const frames: Buffer[] = [];
 for (const latents of states.slice(0, -1).filter((_, i) => i % every === 0))

@@ -18,6 +18,8 @@ export interface Denoising {
   readonly beside?: Values;
   /** Puts back what is kept after an evaluation, for networks that do not see the mask. */
   readonly restore?: (latents: Latents, evaluation: number) => Latents;
+  /** The same for a sample without noise, which is only shown. */
+  readonly restoreClean?: (clean: Latents, evaluation: number) => Latents;
   /** Unit noise, as many numbers as the sample has, for schedulers that add some. */
   readonly noise: (sigmaFrom: number, sigmaTo: number) => Float32Array;
   /** Draws what the step of an evaluation will ask of `noise`. @param answers numbers of the output for each of the sample */
@@ -25,7 +27,7 @@ export interface Denoising {
   /** The evaluations that are run, of the scheduler's: from the first to before the last. Default all. */
   readonly range?: { readonly from: number; readonly to: number };
   readonly signal?: AbortSignal;
-  /** Ends it with what there is by then. */
+  /** Ends it with what the network takes the sample to be by then. */
   readonly stop?: AbortSignal;
 }
 
@@ -35,21 +37,22 @@ export interface DenoisingStep {
   readonly timestep: number;
   readonly latents: Latents;
   /**
-   * What the network takes the sample to be without its noise, by now; the latents after the last evaluation, and where
-   * the scheduler does not say.
+   * What the network takes the sample to be without its noise, by now; the latents after the scheduler's last evaluation,
+   * and where it does not say.
    */
   readonly clean: () => Latents;
 }
 
 /** From noise to a sample: asks the network, guides, steps, and yields after each evaluation. */
 export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, Latents> {
-  const { scheduler, guidance, predict, beside, restore, signal, stop } = run;
+  const { scheduler, guidance, predict, beside, restore, restoreClean, signal, stop } = run;
   const { from, to } = run.range ?? { from: 0, to: Number.POSITIVE_INFINITY };
   let latents = run.start;
+  let clean = (): Latents => latents;
   // Read anew each time: adaptive schedulers find their timesteps on the way.
   for (let index = from; index < Math.min(to, scheduler.timesteps.length); index++) {
     signal?.throwIfAborted();
-    if (stop?.aborted) break;
+    if (stop?.aborted) return clean();
     const timestep = scheduler.timesteps[index]!;
     const scaled: Values = { shape: latents.shape, data: scheduler.scaleInput(latents.data, index) };
     const { rows, guide } = guidance(index);
@@ -63,10 +66,10 @@ export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, La
     const { shape, data: seen } = latents;
     latents = { shape, data: scheduler.step(output, index, seen, run.noise) };
     if (restore) latents = restore(latents, index);
-    const clean = (): Latents => {
+    clean = () => {
       if (!scheduler.clean || index + 1 >= scheduler.timesteps.length) return latents;
       const whole = { shape, data: scheduler.clean(output, index, seen) };
-      return restore ? restore(whole, scheduler.timesteps.length - 1) : whole;
+      return restoreClean ? restoreClean(whole, index) : whole;
     };
     yield { evaluation: index, timestep, latents, clean };
   }

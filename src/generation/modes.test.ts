@@ -3,6 +3,7 @@ import type { ProgressEvent } from "../events.js";
 import { crop, type Image, type Mask } from "../image/image.js";
 import { createRng } from "../latents/rng.js";
 import type { GenerateOptions } from "../options/options.js";
+import { createScheduler, schedulerConfig } from "../schedulers/scheduler.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
 afterAll(disposeTinyModels);
@@ -61,6 +62,23 @@ describe("inpainting changes nothing outside the mask, to the bit", () => {
     const { images, options } = await (await sd1()).generate({ ...base, image: odd, mask: oddMask });
     expect(options).toMatchObject({ width: 48, height: 40 });
     expect(changes(odd, images[0]!, oddMask)).toEqual({ outside: 0, inside: expect.any(Number) });
+  });
+
+  it.each([
+    ["a hard mask", {}],
+    ["a soft one", { softMask: true }],
+  ])("nor in previews, whose corner is the picture's own at every step: %s", async (_, options) => {
+    const corners: number[][] = [];
+    await (await sd1()).generate({
+      ...{ ...base, image, mask, steps: 5, strength: 1, preview: true, ...options },
+      onProgress: (event) => {
+        if (event.type === "step") corners.push([...event.previews![0]!.data.slice(0, 3)]);
+      },
+    });
+    // After the last evaluation a soft mask keeps what that has made.
+    const [first, ...others] = corners.slice(0, -1);
+    expect(others.length).toBeGreaterThan(2);
+    for (const corner of others) expect(corner).toEqual(first);
   });
 
   it("nor in the previews, where only the mask's surroundings are worked on", async () => {
@@ -309,11 +327,11 @@ describe("text to image", () => {
     expect((await made({ width: 64 })).shape).toEqual([1, 16, 8, 4]);
   });
 
-  it("stops with what there is, before a second pass", async () => {
+  it("stops with what the network expects by then, before a second pass", async () => {
     const stop = new AbortController();
     const seen: Float32Array[] = [];
     const { images, latents } = await (await sd1()).generate({
-      ...{ ...base, ...size, steps: 4, hires: {}, stop: stop.signal },
+      ...{ ...base, ...size, scheduler: "euler", steps: 4, hires: {}, stop: stop.signal },
       onProgress: (event) => {
         if (event.type !== "step") return;
         seen.push(event.latents.data);
@@ -321,7 +339,12 @@ describe("text to image", () => {
       },
     });
     expect([seen.length, images[0]!.width]).toEqual([2, size.width]);
-    expect(latents.data).toEqual(seen[1]);
+    // Euler's step goes straight towards it: how far, the levels say.
+    const model = (await sd1()).schedulerConfig;
+    const { sigmas } = createScheduler(schedulerConfig("euler", model), { steps: 4 });
+    const left = sigmas![2]! / sigmas![1]!;
+    const expected = seen[1]!.map((x, i) => (x - left * seen[0]![i]!) / (1 - left));
+    expect(latents.data).toBeCloseTo32(expected, { abs: 1e-4, rel: 1e-4 });
   });
 
   it("repeats schedulers whose noise is one Brownian path", async () => {

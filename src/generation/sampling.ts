@@ -1,4 +1,4 @@
-import { restoreKept, restoreUnreleased } from "../latents/blend.js";
+import { blendLatents, releasedBy, restoreKept, restoreUnreleased } from "../latents/blend.js";
 import type { Latents } from "../latents/latents.js";
 import { isSecondOrder } from "../schedulers/catalog.js";
 import type { SchedulerConfig } from "../schedulers/config.js";
@@ -78,10 +78,18 @@ async function denoisingOf(
 }
 
 /** What puts the kept part back: all of it after each evaluation, or with a soft mask what is not released yet. */
-function restorer({ kept, isSoft }: Start, scheduler: Scheduler): Pick<Denoising, "restore"> {
+function restorer(
+  { kept, isSoft }: Start,
+  scheduler: Scheduler,
+): Pick<Denoising, "restore" | "restoreClean"> {
   if (!kept) return {};
+  const { original, mask } = kept;
   const restore = isSoft ? restoreUnreleased : restoreKept;
-  return { restore: (latents, evaluation) => restore(latents, kept, scheduler, evaluation) };
+  return {
+    restore: (latents, evaluation) => restore(latents, kept, scheduler, evaluation),
+    restoreClean: (clean, evaluation) =>
+      blendLatents(clean, original, isSoft ? releasedBy(mask, scheduler, evaluation) : mask),
+  };
 }
 
 function stepEvent(

@@ -69,17 +69,15 @@ export function restoreUnreleased(
   scheduler: KeepingScheduler,
   evaluation: number,
 ): Latents {
-  const next = evaluation + 1;
-  const total = scheduler.timesteps.length;
-  if (next >= total) return latents;
-  const share = Math.fround(next / total);
-  const free = kept.mask.data.map((mask) => (Math.fround(1 - mask) > share ? 0 : 1));
-  return restoreKept(
-    latents,
-    { ...kept, mask: { shape: kept.mask.shape, data: free } },
-    scheduler,
-    evaluation,
-  );
+  if (evaluation + 1 >= scheduler.timesteps.length) return latents;
+  const mask = releasedBy(kept.mask, scheduler, evaluation);
+  return restoreKept(latents, { ...kept, mask }, scheduler, evaluation);
+}
+
+/** Of the cells of a soft mask: 1 for those that are free after an evaluation, else 0. */
+export function releasedBy({ shape, data }: Values, scheduler: KeepingScheduler, evaluation: number): Values {
+  const share = Math.fround((evaluation + 1) / scheduler.timesteps.length);
+  return { shape, data: data.map((mask) => (Math.fround(1 - mask) > share ? 0 : 1)) };
 }
 
 /** The nine channels of an inpainting UNet: latents (4), mask (1), latents of the masked picture (4). */

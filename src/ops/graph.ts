@@ -3,6 +3,7 @@ import { attend } from "./attend.js";
 import { type ConvolutionTraits, convolution } from "./convolution.js";
 import type { FunctionBody, Node } from "./graph-def.js";
 import {
+  type ElementwisePass,
   type GivenWeight,
   type GraphTensor,
   type GraphTensors,
@@ -105,16 +106,15 @@ function arithmetic({ w, tensors: { node, addedTo, activated, valuesOf }, option
     add: (a, b) => addedTo(a, b) ?? addedTo(b, a) ?? binary("AddV2")(a, b),
     sub: binary("Sub"),
     mul: binary("Mul"),
+    // XLA has no swish of its own.
     activate: (x, activation) =>
       activated(x, { name: activation, write: (v, y) => activate(v, y, activation, false) }) ??
       tensorOf(activate(w, node(x), activation, fused.swish)),
     leakyRelu(x, slope) {
       if (typeof slope !== "number") return tensorOf(prelu(w, node(x), node(slope), valuesOf(slope)));
       const name = `leaky_relu_${String(slope).replaceAll(/\W/g, "_")}`;
-      return (
-        activated(x, { name, write: (v, y) => leakyRelu(v, y, slope) }) ??
-        tensorOf(leakyRelu(w, node(x), slope))
-      );
+      const pass: ElementwisePass = { name, write: (v, y) => leakyRelu(v, y, slope) };
+      return activated(x, pass) ?? tensorOf(pass.write(w, node(x)));
     },
     groupNorm(x, scale, shift, { groups, epsilon, activation }) {
       const [b, h, wd, c] = infer.groupNorm(x.shape, groups) as [number, number, number, number];

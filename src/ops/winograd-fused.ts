@@ -2,6 +2,7 @@ import type { Node } from "./graph-def.js";
 import type { ElementwisePass } from "./graph-tensors.js";
 import type { NodeWriter } from "./node-writer.js";
 import { elements, type Shape } from "./ops.js";
+import { rowsAtATime } from "./strips.js";
 import { filter4 } from "./winograd-filters.js";
 
 /**
@@ -19,10 +20,10 @@ const [TILE, PLACES] = [4, 6];
  */
 const [MOST_GROUPS, CHANNELS_OF_GROUP] = [4, 80];
 /**
- * Tiles that are transformed at a time, so that they stay in the cache, and values of each of their places: with few
- * channels more tiles have room, and threads are woken less often for little work (bench/NOTES.md).
+ * At least so many tiles are transformed at a time, if there are; more, as long as each of their places has at most so
+ * many values. They should stay in the cache, but threads should not be woken for little work (bench/NOTES.md).
  */
-const perStrip = { leastTiles: 512, values: 2 ** 18 };
+const perStrip = { leastTiles: 512, mostValues: 2 ** 18 };
 
 /** What happens to the results in the pass that writes them. */
 export interface LastPass {
@@ -74,12 +75,12 @@ export function fusedWinograd(w: NodeWriter, x: Node, kernels: Node, last: LastP
   const [batch, height, width] = x.shape as [number, number, number, number];
   const [down, across] = [tilesOf(height), tilesOf(width)];
   const widest = Math.max(x.shape[3]!, kernels.shape[2]!);
-  const mostTiles = Math.max(perStrip.leastTiles, Math.floor(perStrip.values / widest));
+  const mostTiles = Math.max(perStrip.leastTiles, Math.floor(perStrip.mostValues / widest));
   if (batch * down * across <= mostTiles)
     return cropped(w, convolveStrip(w, x, kernels, { from: 0, rows: down, last }), height);
   // Cast once for all strips.
   const factors = w.cast(kernels, x.type, x);
-  const rows = rowsOfStrip(down, Math.max(1, Math.floor(mostTiles / across)));
+  const rows = rowsAtATime(down, Math.max(1, Math.floor(mostTiles / across)));
   const strips: Node[] = [];
   for (let sample = 0; sample < batch; sample++) {
     const ofSample = (y: Node, after?: Node) =>
@@ -100,12 +101,6 @@ export function fusedWinograd(w: NodeWriter, x: Node, kernels: Node, last: LastP
   const lines = strips.map((strip) => w.reshape(strip, [strip.shape[1]!, width, strip.shape[3]!]));
   const shape = [batch, height, width, kernels.shape[2]!];
   return w.reshape(w.concat(lines, 0, [batch * height, ...shape.slice(2)]), shape);
-}
-
-/** Rows of tiles at a time, at most `most`: as many each time, so that all share their functions, or fewer the last time. */
-function rowsOfStrip(down: number, most: number): number {
-  for (let rows = most; rows > most / 2; rows--) if (down % rows === 0) return rows;
-  return Math.ceil(down / Math.ceil(down / most));
 }
 
 /** Rows of a picture, or what is the same for all of them. */
@@ -208,7 +203,10 @@ function image(
     w.reshape(y, y.shape[1] === 1 ? [1, batch, 1, 1, 1, output] : [1, batch, rows, TILE, width, output]),
   );
   const inputs = [...seen, ...(bias ? [bias] : []), ...more];
-  const name = `winograd_result_rows_${bias ? "bias" : "plain"}${activation ? `_${activation.name}` : ""}`;
+  // The width is in no input's shape: tiles may reach beyond it.
+  const name = ["winograd_result_rows", width, bias ? "bias" : "plain", activation?.name ?? "as_is"].join(
+    "_",
+  );
   const y = w.fused(name, inputs, (v, given) => {
     const parts = given.slice(0, seen.length).flatMap((z) => planes(v, z, 0));
     const inside = [1, ...line.slice(0, 3), width, output];

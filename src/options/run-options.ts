@@ -13,10 +13,10 @@ export interface RunOptions {
   output?: Output;
   /** Ends the run, before the next step at the latest, with the signal's reason. */
   signal?: AbortSignal;
-  /** Ends the denoising after the step that runs, without an error: the picture is what there is by then. */
+  /** Ends the denoising after the step that runs, without an error: the picture is what the network expects by then. */
   stop?: AbortSignal;
   onProgress?: OnProgress;
-  /** Small pictures of the state in step events. */
+  /** Small pictures in step events, of what the network expects by then; `latents` there still have their noise. */
   preview?: boolean | { every: number };
 }
 

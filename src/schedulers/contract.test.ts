@@ -14,11 +14,13 @@ it("a scheduler that keeps the contract is as it was", () => {
     own.step(sample, 0, own.scaleInput(sample, 0)),
   );
   expect(kept.addNoise(sample, sample, 0)).toEqual(own.addNoise(sample, sample, 0));
+  expect(kept.clean!(sample, 1, sample)).toEqual(own.clean!(sample, 1, sample));
   expect(keepingContract(createScheduler("dpmpp_sde", { steps: 2 })).brownian).toBeDefined();
 });
 
 it.each<[string, Partial<Record<keyof Scheduler, unknown>>, string]>([
   ["no step", { step: undefined }, "scheduler: step is no function"],
+  ["a clean that is no function", { clean: 5 }, "scheduler: clean is no function"],
   ["no timesteps", { timesteps: [] }, "scheduler: timesteps must be a list with at least one number"],
   ["a timestep that is no number", { timesteps: [9, Number.NaN] }, "scheduler: timesteps[1] is NaN"],
   [

@@ -39,11 +39,12 @@ export function keepingContract(own: Scheduler): Scheduler {
     addNoise: (clean, noise, step) => like("addNoise", own.addNoise(clean, noise, step), clean),
   };
   const { sigmas, brownian, clean } = own;
+  if (clean !== undefined && typeof clean !== "function") throw wrong("clean is no function");
   return Object.defineProperties(kept, {
     ...(sigmas && { sigmas: { get: () => own.sigmas, enumerable: true } }),
     ...(clean && {
       clean: {
-        value: (...[output, step, sample]: Parameters<typeof clean>) =>
+        value: (output: Float32Array, step: number, sample: Float32Array) =>
           like("clean", clean.call(own, output, step, sample), sample),
         enumerable: true,
       },

@@ -66,7 +66,9 @@ export interface Plan {
   /** A sample at this evaluation is signal * clean + noise * noise. */
   mix(evaluation: number): readonly [signal: number, noise: number];
   /** The clean sample that the network's output means, where that is not what the kind of its prediction says. */
-  clean?(evaluation: number, sample: Float32Array, output: Float32Array): Float32Array;
+  clean?(output: Float32Array, evaluation: number, sample: Float32Array): Float32Array;
+  /** Whether the output may be twice as long as the sample, for networks that also predict the variance. */
+  readonly takesVariance?: true;
   /** Opens a history of its own. */
   start(): Step;
 }

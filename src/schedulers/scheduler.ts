@@ -40,8 +40,8 @@ export interface Scheduler {
    */
   step(output: Float32Array, step: number, sample: Float32Array, noise?: NoiseSource): Float32Array;
   /**
-   * The clean sample that the network's output means (diffusers' `pred_original_sample`), which previews show; without
-   * it they show the noisy one.
+   * The clean sample that the network's output means, before anything is clipped, which previews show; without it they
+   * show the noisy one.
    */
   clean?(output: Float32Array, step: number, sample: Float32Array): Float32Array;
   /** A clean sample brought to the noise level of a step. */
@@ -148,6 +148,7 @@ function running(plan: Plan, { prediction_type }: Settings, channels: number | u
   let step: Step | undefined;
   let expected = 0;
   const { begin } = plan;
+  const mostAnswers = plan.takesVariance ? 2 : 1;
   const live = begin === 0 ? plan.timesteps : plan.timesteps.slice(begin);
   const checked = (i: number): number => {
     if (Number.isInteger(i) && i >= 0 && i < live.length) return i + begin;
@@ -167,16 +168,16 @@ function running(plan: Plan, { prediction_type }: Settings, channels: number | u
     },
     step(output, i, sample, noise = missingNoise) {
       const evaluation = checked(i);
-      fitting("output", output, sample, 2);
+      fitting("output", output, sample, mostAnswers);
       if (!step || i === 0 || i !== expected) step = plan.start();
       expected = i + 1;
       return step(output, evaluation, sample, noise);
     },
     clean(output, i, sample) {
       const evaluation = checked(i);
-      fitting("output", output, sample, 2);
+      fitting("output", output, sample, mostAnswers);
       const answer = splitVariance(output, sample.length, channels).output;
-      if (plan.clean) return plan.clean(evaluation, sample, answer);
+      if (plan.clean) return plan.clean(answer, evaluation, sample);
       return cleanIn(prediction_type, sample, answer, plan.mix(evaluation));
     },
     addNoise(clean, noise, i) {

@@ -126,7 +126,7 @@ function addOutputOptions(command: Command): void {
     .optionsGroup("Output:")
     .option("--out <path>", "PNG file, or a folder (default: named after the prompt)")
     .option("--force", "overwrite existing files, which otherwise stay: new ones get the next number")
-    .option("--preview <file>", "PNG that shows the state, small, after every step")
+    .option("--preview <file>", "PNG that shows the expected picture, small, after every step")
     .option("--no-preview", "a terminal does not show the pictures")
     .option("--quiet", "no progress");
 }

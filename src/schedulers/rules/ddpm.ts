@@ -15,6 +15,7 @@ export function ddpm(c: Settings, run: Run): Plan {
 
   return {
     ...alphaFrame(timesteps, alphas, firstStep(n, run.strength)),
+    takesVariance: true,
     start: () => (output, evaluation, sample, noise) => {
       const t = timesteps[evaluation]!;
       const [now, next] = [alphas[t]!, evaluation + 1 < n ? alphas[timesteps[evaluation + 1]!]! : 1];

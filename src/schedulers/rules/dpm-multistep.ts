@@ -26,6 +26,7 @@ export function dpmMultistep(c: Settings, run: Run): Plan {
   return {
     ...solverFrame(c, timesteps, sigmas, first),
     ...(brownian && { brownian: rangeOf(sigmas) }),
+    takesVariance: true,
     start,
   };
 }

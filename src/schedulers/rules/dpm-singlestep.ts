@@ -57,7 +57,7 @@ export function dpmSinglestep(c: Settings, run: Run): Plan {
       return solved(k, base, terms, fresh);
     };
   };
-  return { ...solverFrame(c, timesteps, sigmas, first), start };
+  return { ...solverFrame(c, timesteps, sigmas, first), takesVariance: true, start };
 }
 
 /**

@@ -51,7 +51,7 @@ export function edm(name: string, c: Settings, run: Run, dialect: EdmDialect): E
       begin: firstStep(n, run.strength),
       inputScale: (evaluation) => f32(Math.sqrt(norm(sigmas[evaluation]!))),
       mix: (evaluation) => [1, sigmas[evaluation]!],
-      clean: (evaluation, sample, output) => clean(sample, output, sigmas[evaluation]!),
+      clean: (output, evaluation, sample) => clean(sample, output, sigmas[evaluation]!),
     },
     clean,
   };

@@ -36,7 +36,7 @@ export function ipndm(c: Settings, run: Run): Plan {
     begin: firstStep(n, run.strength),
     inputScale: () => 1,
     mix: (evaluation) => [alphas[evaluation]!, betas[evaluation]!],
-    clean: (evaluation, sample, output) =>
+    clean: (output, evaluation, sample) =>
       linear([alphas[evaluation]!, sample], [-betas[evaluation]!, output]),
     start,
   };

@@ -1,6 +1,7 @@
 import { internal } from "../../errors.js";
 import type { Settings } from "../config.js";
 import { initialSigma, inputScaleOf, type NoiseSource, type Plan, type Step } from "../plan.js";
+import { denoised } from "../prediction.js";
 
 /** What a sampler wants the network to see next. */
 export interface Evaluation {
@@ -71,6 +72,8 @@ export function stagedPlan(
     begin: 0,
     inputScale: (evaluation) => inputScaleOf(evaluations[evaluation]!.sigma),
     mix: (evaluation) => [1, levels[evaluation]!],
+    clean: (output, evaluation, sample) =>
+      denoised(c.prediction_type, sample, output, evaluations[evaluation]!.sigma),
     start: () => steps(sampler),
   };
 }
