@@ -70,16 +70,16 @@ test("settings-sheet: a row a setting, a column a prompt, the rows anew below; w
   writeFileSync(join(work, "prompts.txt"), "a dog\na cat\n");
   const settings = [
     { name: "two", steps: 2 },
-    { name: "one, ddim", steps: 1, scheduler: "ddim", template: "a sticker of {}" },
+    { name: "one, ddim", steps: 1, seed: 9, scheduler: "ddim", template: "a sticker of {}" },
   ];
   writeFileSync(join(work, "settings.json"), JSON.stringify(settings));
   const given = ["prompts.txt", "settings.json", "drawn"].map((name) => join(work, name));
   const args = ["--prompts", given[0]!, "--settings", given[1]!, "--pictures", given[2]!];
   await run("settings-sheet.ts", join(work, "sheet.webp"), ...args);
-  expect(await sizeOf("sheet.webp")).toMatchObject({ width: 150 + 2 * 128, height: 2 * 128 });
-  expect(existsSync(join(work, "drawn/one-ddim/a-cat-7.png"))).toBe(true);
+  expect(await sizeOf("sheet.webp")).toMatchObject({ width: 180 + 2 * 128, height: 2 * 128 });
+  expect(existsSync(join(work, "drawn/one-ddim/a-cat-9.png"))).toBe(true);
   await run("settings-sheet.ts", join(work, "narrow.webp"), ...args, "--only-drawn", "--columns", "1");
-  expect(await sizeOf("narrow.webp")).toMatchObject({ width: 150 + 128, height: 4 * 128 });
+  expect(await sizeOf("narrow.webp")).toMatchObject({ width: 180 + 128, height: 4 * 128 });
 });
 
 test.runIf(existsSync("/usr/bin/chromium"))(

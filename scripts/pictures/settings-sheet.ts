@@ -40,7 +40,7 @@ if (sheet === undefined || flags.prompts === undefined || flags.settings === und
 const prompts = readFileSync(flags.prompts, "utf8").split("\n").filter(Boolean);
 const settings = JSON.parse(readFileSync(flags.settings, "utf8")) as Setting[];
 const [seed, side, columns] = [Number(flags.seed), Number(flags.side), Number(flags.columns)];
-const label = 150;
+const label = 180;
 const bandHeight = settings.length * side;
 
 const model = await StableDiffusion.load(
