@@ -8,8 +8,8 @@ import { type Loaded, vaeOf } from "./loaded.js";
 import { drawNoise } from "./noise.js";
 
 /**
- * Pictures of latents without their noise. A small decoder makes them where there is one; a VAE would take too long, so that
- * only its colours are learned, and the pictures are as small as the latents.
+ * Pictures of latents without their noise. A small decoder makes them where there is one; a VAE would take too long, so
+ * that only its colours are learned, and the pictures are as small as the latents.
  */
 export type Previewer = (latents: Latents) => Promise<Image[]>;
 

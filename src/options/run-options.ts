@@ -13,7 +13,10 @@ export interface RunOptions {
   output?: Output;
   /** Ends the run, before the next step at the latest, with the signal's reason. */
   signal?: AbortSignal;
-  /** Ends the denoising after the step that runs, without an error: the picture is what the network expects by then. */
+  /**
+   * Ends the denoising after the step that runs, without an error: the picture is what the network expects by then, or
+   * the noisy one with a scheduler of your own that has no `clean`.
+   */
   stop?: AbortSignal;
   onProgress?: OnProgress;
   /** Small pictures in step events, of what the network expects by then; `latents` there still have their noise. */

@@ -65,7 +65,7 @@ export interface Plan {
   inputScale(evaluation: number): number;
   /** A sample at this evaluation is signal * clean + noise * noise. */
   mix(evaluation: number): readonly [signal: number, noise: number];
-  /** The clean sample that the network's output means, where that is not what the kind of its prediction says. */
+  /** The clean sample that the network's output means, where `mix` and the kind of its prediction do not say it. */
   clean?(output: Float32Array, evaluation: number, sample: Float32Array): Float32Array;
   /** Whether the output may be twice as long as the sample, for networks that also predict the variance. */
   readonly takesVariance?: true;
