@@ -38,12 +38,19 @@ const parts = [
 ];
 const more = ["a+", "a.", '"', "BREAK", " BREAK ", "AND ", "a AND b :", "<lora:", "<a", "0", ".", "a, "];
 
-/** Eight times as long a text may take 30 times as long: quadratic would be 64. Less than 150 ms is not worth a look. */
+/**
+ * Eight times as long a text may take 30 times as long: quadratic would be 64. A busy machine can spoil one comparison
+ * (the collector runs, the other core takes the cache away), so one of ten has to hold. Less than 150 ms is not worth
+ * a look.
+ */
 function expectLinear(read: (prompt: string) => unknown, textOf: (share: number) => string): void {
   const [few, many] = [textOf(1 / 8), textOf(1)];
+  const inProportion = () => {
+    const short = timeOf(() => read(few));
+    return timeOf(() => read(many)) < Math.max(150, 30 * short);
+  };
   read(textOf(1 / 100));
-  const short = Math.min(...Array.from({ length: 3 }, () => timeOf(() => read(few))));
-  expect(timeOf(() => read(many))).toBeLessThan(Math.max(150, 30 * short));
+  expect(Array.from({ length: 10 }).some(inProportion)).toBe(true);
 }
 
 describe.each(Object.entries(readers))("%s takes time in proportion to the length", (_, read) => {

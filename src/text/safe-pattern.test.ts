@@ -55,10 +55,14 @@ test("whatever is safe is linear: ten times the text takes no more than ten time
   fc.assert(
     fc.property(pattern, (source) => {
       fc.pre(isSafePattern(source));
-      const began = performance.now();
-      for (const text of texts) text.match(new RegExp(source, "gu"));
       // Quadratic time is hundreds of millions of steps here, seconds on any machine; linear time a few milliseconds.
-      expect(performance.now() - began).toBeLessThan(1000);
+      // A busy machine may stop the clock once, not three times in a row.
+      const quick = () => {
+        const began = performance.now();
+        for (const text of texts) text.match(new RegExp(source, "gu"));
+        return performance.now() - began < 1000;
+      };
+      expect(quick() || quick() || quick()).toBe(true);
     }),
     { numRuns: 200 },
   );
