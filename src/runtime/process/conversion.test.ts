@@ -5,7 +5,7 @@ import { afterAll, expect, test } from "vitest";
 import { pseudoRandom } from "../../testing/tiny.js";
 import type { WeightsPlace } from "../../weights/component.js";
 import { writeSafetensors } from "../../weights/formats/safetensors.js";
-import { type Conversion, convertShare, convertTogether } from "./conversion.js";
+import { type Conversion, convertShare, convertTogether, waitForOthers } from "./conversion.js";
 
 const scratch = mkdtempSync(join(tmpdir(), "tfjs-diffusion-test-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
@@ -40,7 +40,7 @@ function converted(name: string): Record<string, string> {
 }
 
 test("threads take a weight each in turn, and convert every weight once", () => {
-  const shared = new SharedArrayBuffer(12);
+  const shared = new SharedArrayBuffer(16);
   const took: string[] = [];
   // The second begins in the middle of the first.
   const first = { ...options("both"), weights, shared };
@@ -49,10 +49,22 @@ test("threads take a weight each in turn, and convert every weight once", () => 
     if (took.length === 1) convertShare(first, () => took.push("second"));
   });
   expect(took).toEqual(["first", "second", "second"]);
-  expect([...new Int32Array(shared)]).toEqual([5, 3, 0]);
-  convertShare({ ...options("one"), weights, shared: new SharedArrayBuffer(12) });
+  expect([...new Int32Array(shared)]).toEqual([5, 3, 0, 7]);
+  convertShare({ ...options("one"), weights, shared: new SharedArrayBuffer(16) });
   expect(Object.keys(converted("one"))).toHaveLength(3);
   expect(converted("both")).toEqual(converted("one"));
+});
+
+test("a thread that ends while others look is not waited for", () => {
+  const state = new Int32Array(new SharedArrayBuffer(16));
+  const looks: number[] = [];
+  state[2] = 2; // at work
+  waitForOthers(state, () => {
+    looks.push(state[2]!);
+    state[2]!--;
+    state[3]!++;
+  });
+  expect(looks).toEqual([2, 1]);
 });
 
 test("threads that do not start are done without", () => {
@@ -67,14 +79,14 @@ test("threads that do not start are done without", () => {
 });
 
 test("what cannot be converted is left to who needs it, and little is, too", () => {
-  const shared = new SharedArrayBuffer(12);
+  const shared = new SharedArrayBuffer(16);
   convertShare({
     ...options("gone"),
     place: { ...place, path: join(scratch, "gone.safetensors") },
     weights,
     shared,
   });
-  expect([...new Int32Array(shared)]).toEqual([0, 0, 0]);
+  expect([...new Int32Array(shared)]).toEqual([0, 0, 0, 2]);
   let told = 0;
   const entry = new URL("file:///nowhere/at/all.js");
   convertTogether({ ...options("little"), weights }, { threads: 3, entry, onWeight: () => told++ });

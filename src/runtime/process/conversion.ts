@@ -9,7 +9,7 @@ export interface Conversion extends Pick<WeightOptions, "precision" | "cacheRoot
   readonly place: WeightsPlace;
   /** The largest first, so that no thread begins with one when the others end. */
   readonly weights: readonly GivenWeight[];
-  /** Int32 at `NEXT` and so on. */
+  /** Four of Int32, at `NEXT` and so on. */
   readonly shared: SharedArrayBuffer;
 }
 
@@ -24,7 +24,8 @@ export interface Helpers {
   readonly leastNumbers?: number;
 }
 
-const [NEXT, DONE, AT_WORK] = [0, 1, 2];
+/** The next weight, how many are done and threads are at work, and a number that grows whenever one of the last two changes. */
+const [NEXT, DONE, AT_WORK, NEWS] = [0, 1, 2, 3];
 
 /** Fewer numbers are converted before another thread has started. */
 const LEAST_NUMBERS = 16e6;
@@ -47,7 +48,7 @@ export function convertTogether(
   const total = [...sizes.values()].reduce((a, b) => a + b, 0);
   const helpers = Math.min(threads, MOST_THREADS) - 1;
   if (helpers < 1 || total < leastNumbers) return;
-  const shared = new SharedArrayBuffer(12);
+  const shared = new SharedArrayBuffer(16);
   const weights = [...options.weights].sort((a, b) => sizes.get(b)! - sizes.get(a)!);
   const conversion: Conversion = { ...options, weights, place, shared };
   for (let i = 0; i < helpers; i++) {
@@ -56,18 +57,24 @@ export function convertTogether(
     helper.on("error", () => {});
     helper.unref();
   }
-  let told = 0;
   const state = new Int32Array(shared);
+  let told = 0;
   const tell = () => {
     for (; told < Atomics.load(state, DONE); told++) onWeight();
   };
   convertShare(conversion, tell);
-  while (Atomics.load(state, AT_WORK) > 0) {
-    const seen = Atomics.load(state, DONE);
+  waitForOthers(state, tell);
+}
+
+/** Until no thread is at work. */
+export function waitForOthers(state: Int32Array, tell: () => void): void {
+  for (;;) {
+    // Read before all that it tells of, so that the wait ends at once when something has happened since.
+    const seen = Atomics.load(state, NEWS);
     tell();
-    if (Atomics.wait(state, DONE, seen, PATIENCE_MS) === "timed-out") return;
+    if (Atomics.load(state, AT_WORK) === 0) return;
+    if (Atomics.wait(state, NEWS, seen, PATIENCE_MS) === "timed-out") return;
   }
-  tell();
 }
 
 /** What a thread does: takes the next weight until none is left. */
@@ -76,7 +83,12 @@ export function convertShare(
   onWeight: () => void = () => {},
 ): void {
   const state = new Int32Array(shared);
-  Atomics.add(state, AT_WORK, 1);
+  const change = (what: number, by: number) => {
+    Atomics.add(state, what, by);
+    Atomics.add(state, NEWS, 1);
+    Atomics.notify(state, NEWS);
+  };
+  change(AT_WORK, 1);
   try {
     const checkpoint = openWeights(place);
     try {
@@ -85,8 +97,7 @@ export function convertShare(
         const weight = weights[Atomics.add(state, NEXT, 1)];
         if (!weight) return;
         convert(weight);
-        Atomics.add(state, DONE, 1);
-        Atomics.notify(state, DONE);
+        change(DONE, 1);
         onWeight();
       }
     } finally {
@@ -95,7 +106,6 @@ export function convertShare(
   } catch {
     // Who needs the weight meets the same fault, and can tell of it.
   } finally {
-    Atomics.sub(state, AT_WORK, 1);
-    Atomics.notify(state, DONE);
+    change(AT_WORK, -1);
   }
 }

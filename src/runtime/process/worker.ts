@@ -1,7 +1,6 @@
 /**
  * The process that computes. TensorFlow's calls block their thread, take its memory and can abort the whole
  * process, so all of it lives here: the caller's event loop stays free, and a crash is an error, not the end.
-
  */
 import { isMainThread, workerData } from "node:worker_threads";
 import { DiffusionError, internal } from "../../errors.js";
