@@ -1,5 +1,6 @@
 import { internal } from "../errors.js";
-import { axes, isTransformed, kernelTransforms, transformKernels, type WeightView } from "./layout.js";
+import { isTransformed, kernelTransforms, transformKernels } from "./kernel-transforms.js";
+import { axes, type WeightView } from "./layout.js";
 import { elements } from "./ops.js";
 
 /** Values as a checkpoint stores them. */

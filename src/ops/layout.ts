@@ -1,5 +1,5 @@
 import { internal } from "../errors.js";
-import { filter4 } from "./winograd-filters.js";
+import { isTransformed, kernelTransforms, transformKernels } from "./kernel-transforms.js";
 
 /**
  * PyTorch's memory layouts become TensorFlow's here and nowhere else: a convolution [out, in, height, width] is
@@ -133,91 +133,6 @@ function transpose<T extends Numbers>(values: T, outputs: number, inputs: number
     }
   }
   return out;
-}
-
-/** Along one axis of a kernel: sums of its three taps. */
-type AxisTransform = readonly (readonly [number, number, number])[];
-
-export const kernelTransforms = {
-  /** Lavin and Gray 2015, section 4.1. */
-  winograd: [
-    [1, 0, 0],
-    [1 / 2, 1 / 2, 1 / 2],
-    [1 / 2, -1 / 2, 1 / 2],
-    [0, 0, 1],
-  ],
-  winograd4: filter4.taps,
-  /** Without the place that is zero where pixels stand twice; ops/winograd.ts has the other two transforms. */
-  "upsampled-winograd": [
-    [1, 0, 0],
-    [1, 1, 1],
-    [0, 0, 1],
-  ],
-  /**
-   * Of the turned kernel: a pixel that stands twice adds to four results, from one before it to one behind, and each sums
-   * the taps that see it.
-   */
-  upsampled: [
-    [1, 0, 0],
-    [1, 1, 0],
-    [0, 1, 1],
-    [0, 0, 1],
-  ],
-} as const satisfies Partial<Record<WeightView["layout"], AxisTransform>>;
-
-export const isTransformed = (layout: WeightView["layout"]): layout is keyof typeof kernelTransforms =>
-  layout in kernelTransforms;
-
-/** Kernels that are transformed at a time: planes lie multiples of 4 KB apart, and would push each other out of the cache. */
-const kernelsAtATime = 512;
-
-/** 3x3 kernels, tap by tap [9, …], to n x n ones [n * n, …]: the transform along both axes. */
-export function transformKernels(
-  taps: Float32Array,
-  transform: AxisTransform,
-  out: Float32Array = new Float32Array((taps.length / 9) * transform.length ** 2),
-): Float32Array {
-  const plane = taps.length / 9;
-  const size = transform.length;
-  const between = Array.from({ length: 3 * size }, () => new Float64Array(kernelsAtATime));
-  for (let from = 0; from < plane; from += kernelsAtATime) {
-    const length = Math.min(kernelsAtATime, plane - from);
-    const part = (of: Float32Array, i: number) => of.subarray(i * plane + from, i * plane + from + length);
-    for (let c = 0; c < 3; c++) {
-      const rows = transform.map((_, r) => between[3 * r + c]!);
-      transformAxis(rows, transform, [part(taps, c), part(taps, 3 + c), part(taps, 6 + c)]);
-    }
-    for (let r = 0; r < size; r++) {
-      const columns = transform.map((_, c) => part(out, size * r + c));
-      transformAxis(columns, transform, [between[3 * r]!, between[3 * r + 1]!, between[3 * r + 2]!]);
-    }
-  }
-  return out;
-}
-
-type Floats = Float32Array | Float64Array;
-
-/** Rows of points that are opposites differ in the sign of the middle tap, and are made in one pass. */
-function transformAxis(
-  out: readonly Floats[],
-  transform: AxisTransform,
-  [first, second, third]: readonly [Floats, Floats, Floats],
-): void {
-  const length = Math.min(first.length, out[0]!.length);
-  for (let r = 0; r < transform.length; r++) {
-    const [a, b, c] = transform[r]!;
-    const [row, next] = [out[r]!, transform[r + 1]];
-    if (next && b !== 0 && next[0] === a && next[1] === -b && next[2] === c) {
-      const opposite = out[++r]!;
-      for (let i = 0; i < length; i++) {
-        const [even, odd] = [a * first[i]! + c * third[i]!, b * second[i]!];
-        row[i] = even + odd;
-        opposite[i] = even - odd;
-      }
-    } else if (b === 0 && c === 0) for (let i = 0; i < length; i++) row[i] = a * first[i]!;
-    else if (a === 0 && b === 0) for (let i = 0; i < length; i++) row[i] = c * third[i]!;
-    else for (let i = 0; i < length; i++) row[i] = a * first[i]! + b * second[i]! + c * third[i]!;
-  }
 }
 
 /** [outputs, inputs, positions] to [positions, outputs, inputs], the last position first. */

@@ -34,7 +34,9 @@ export function filterOf(points: readonly number[]): Filter {
     pixels: [...others.map((at) => [...vanishing(at), 0]), vanishing(points)].map((row) => row.map(exact)),
     taps: [
       ...points.map((point, i): [number, number, number] => {
-        const scale = others[i]!.reduce((product, other) => product * (point - other), 1);
+        // By size, so that opposite points have the same to the last bit.
+        const differences = others[i]!.map((other) => point - other);
+        const scale = differences.sort((a, b) => Math.abs(a) - Math.abs(b)).reduce((a, b) => a * b, 1);
         return [1 / scale, point / scale, point ** 2 / scale];
       }),
       [0, 0, 1],
