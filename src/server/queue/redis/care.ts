@@ -14,12 +14,12 @@ const SILENCE_MS = 5000;
  * @returns what stops it
  */
 export function careForQueue(shared: Shared, lanes: readonly string[]): () => void {
-  const { records, redis, lockMs, log, name, health } = shared;
-  const watchLoss = lossWatch(records.order, log);
+  const { lists, workers, redis, lockMs, log, name, health } = shared;
+  const watchLoss = lossWatch(lists.order, log);
   let looking = false;
   const look = async () => {
     await watchLoss();
-    if (lanes.length > 0) await records.alive(name, lanes);
+    if (lanes.length > 0) await workers.alive(name, lanes);
     await redeliver(shared);
   };
   const everyMoment = async () => {

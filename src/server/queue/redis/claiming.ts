@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Worker } from "bullmq";
 import { type Claim, cancelled, type Interruption, type JobQueue } from "../queue.js";
+import { createSleepers } from "../sleepers.js";
 import { claimOf, type Ends, take } from "./claims.js";
 import { problemOf, type Shared } from "./connection.js";
 import { bullWorker } from "./deliveries.js";
@@ -22,26 +23,12 @@ export function claiming(shared: Shared, lanes: readonly string[]): Claiming {
   // How long a job may wait whose addition nobody heard of: of a dead worker, or told while Redis was away.
   const { redis, health, missedMs } = shared;
   const workers = new Map(lanes.map((lane) => [lane, bullWorker(lane, shared)]));
-  const sleepers = new Set<() => void>();
+  const sleepers = createSleepers();
   /** Lanes in which nothing was found since somebody last added to them. */
   const empty = new Set<string>();
   const claims = new Map<string, Ends>();
   let turn = 0;
   let forgotten = 0;
-
-  /** Sleeps until a job may be there: told by who adds one, or after `missedMs`. */
-  const pause = (signal: AbortSignal) =>
-    new Promise<void>((resolve) => {
-      const timer = setTimeout(() => woken(), missedMs);
-      const woken = () => {
-        clearTimeout(timer);
-        sleepers.delete(woken);
-        signal.removeEventListener("abort", woken);
-        resolve();
-      };
-      sleepers.add(woken);
-      signal.addEventListener("abort", woken);
-    });
 
   const claimFrom = async (lane: string): Promise<Claim | "again" | undefined> => {
     const token = randomUUID();
@@ -63,7 +50,7 @@ export function claiming(shared: Shared, lanes: readonly string[]): Claiming {
     bullWorkers: [...workers.values()],
     wake(lane) {
       empty.delete(lane);
-      for (const wake of sleepers) wake();
+      sleepers.wake();
     },
     cancel: (id) => claims.get(id)?.stop.abort(cancelled),
     finish: (id, what) => claims.get(id)?.interrupt.abort(what),
@@ -87,7 +74,7 @@ export function claiming(shared: Shared, lanes: readonly string[]): Claiming {
           else if (found) return found;
         }
         const added = lanes.some((lane) => !empty.has(lane) && accepts(lane));
-        if (!again && !added) await pause(signal);
+        if (!again && !added) await sleepers.sleep(signal, missedMs);
       }
     },
   };

@@ -114,7 +114,7 @@ export function claimOf(
       await sleep(PROGRESS_MS);
       const next = latest;
       latest = undefined;
-      if (next) await records.progress(job, next);
+      if (next) await shared.progress.tell(job, next);
     }
   };
   const close = () => {
@@ -126,7 +126,7 @@ export function claimOf(
   const tellPart = async ({ result }: Outcome): Promise<void> => {
     latest = undefined;
     if (!job.shard || !said || !result) return;
-    await records.progress(job, { ...said, share: 1, finished: result.images });
+    await shared.progress.tell(job, { ...said, share: 1, finished: result.images });
   };
   const finish = async (outcome: Outcome): Promise<Job> => {
     const done: RecordedJob = { ...job, ...outcome, finished: Date.now() };

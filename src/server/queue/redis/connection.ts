@@ -6,12 +6,21 @@ import type { Log } from "../../log.js";
 import { Refusal } from "../../refusal.js";
 import type { StoredRequest } from "../../requests/request.js";
 import type { Lack } from "../queue.js";
+import type { FoundRecords } from "./found-by.js";
 import type { Health } from "./health.js";
+import type { JobLists } from "./lists.js";
+import type { ProgressRecords } from "./progress.js";
 import type { Records } from "./records.js";
+import type { WorkerRecords } from "./workers.js";
 
 /** What all that belongs to one queue in Redis works with. */
 export interface Shared {
+  /** How each job stands; beside them what jobs are found by, in which lists they are, how far they are, and who runs them. */
   readonly records: Records;
+  readonly found: FoundRecords;
+  readonly lists: JobLists;
+  readonly progress: ProgressRecords;
+  readonly workers: WorkerRecords;
   /** BullMQ's commands go over it as well: Redis carries out all commands of a process in the order in which they were given. */
   readonly redis: Redis;
   readonly bull: typeof import("bullmq");

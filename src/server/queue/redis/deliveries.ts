@@ -76,17 +76,17 @@ export async function redeliver(shared: Shared): Promise<void> {
 }
 
 /** Jobs and parts that run, and the oldest hundred of each lane that wait: no lane hides another one's. */
-async function atTheHead({ records }: Shared): Promise<ReadonlySet<string>> {
-  const lanes = await records.lanes();
+async function atTheHead({ records, lists }: Shared): Promise<ReadonlySet<string>> {
+  const lanes = await lists.lanes();
   const [all, running, ...oldest] = await Promise.all([
-    records.oldestWaiting(100),
-    records.running(),
-    ...lanes.map((lane) => records.oldestWaiting(100, lane)),
+    lists.oldestWaiting(100),
+    lists.running(),
+    ...lanes.map((lane) => lists.oldestWaiting(100, lane)),
   ]);
   for (const [i, ids] of oldest.entries())
     for (const id of ids) {
       const status = (await records.read(id))?.job.status;
-      if (status !== "queued") await records.leaveLane(lanes[i]!, id);
+      if (status !== "queued") await lists.leaveLane(lanes[i]!, id);
     }
   return new Set([...all, ...running, ...oldest.flat()]);
 }
@@ -98,8 +98,8 @@ async function atTheHead({ records }: Shared): Promise<ReadonlySet<string>> {
  * does.
  */
 async function endOldLocks(leftMs: number, shared: Shared): Promise<void> {
-  const { records, redis, prefix, lockMs } = shared;
-  const running = await Promise.all((await records.running()).map((id) => records.read(id)));
+  const { records, lists, redis, prefix, lockMs } = shared;
+  const running = await Promise.all((await lists.running()).map((id) => records.read(id)));
   await Promise.all(
     running.map(async (record) => {
       if (!record) return;

@@ -3,6 +3,12 @@ import type { Redis } from "ioredis";
 import type { QueueEvent } from "../queue.js";
 import { readRecorded } from "./recorded.js";
 
+/** The place in the stream from which on a reader misses nothing. */
+export async function latestEvent(redis: Redis, stream: string): Promise<string> {
+  const [latest] = await redis.xrevrange(stream, "+", "-", "COUNT", 1);
+  return latest?.[0] ?? "0-0";
+}
+
 /** Everything that has happened since `last`, in order, also over lost connections. */
 export async function readEvents(
   reader: Redis,

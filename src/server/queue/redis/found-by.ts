@@ -55,6 +55,8 @@ return 1`;
 /** Jobs that are looked at in one go. */
 const PAGE = 500;
 
+export type FoundRecords = ReturnType<typeof foundRecords>;
+
 /** Jobs by what they are found by. */
 export function foundRecords(
   redis: Redis,

@@ -12,7 +12,11 @@ export interface Listening {
 }
 
 /** @param listener a connection that only listens @param lastEvent of before the queue was opened */
-export function listening({ records, redis, prefix }: Shared, listener: Redis, lastEvent: string): Listening {
+export function listening(
+  { records, progress, redis, prefix }: Shared,
+  listener: Redis,
+  lastEvent: string,
+): Listening {
   const listeners = new Set<(event: QueueEvent) => void>();
   const closing = new AbortController();
   let events: Promise<void> | undefined;
@@ -22,8 +26,7 @@ export function listening({ records, redis, prefix }: Shared, listener: Redis, l
   };
   const tellProgress = async (id: string) => {
     const record = await records.read(id);
-    if (record?.job.status === "running")
-      tell({ type: "progress", job: await records.withProgress(record.job) });
+    if (record?.job.status === "running") tell({ type: "progress", job: await progress.addedTo(record.job) });
   };
   return {
     subscribe(listen) {

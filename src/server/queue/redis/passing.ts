@@ -12,10 +12,10 @@ const LEFT_MS = 3000;
 /** Whether all others that are alive and take jobs of its lane have passed it. */
 export async function isLeftAlone(
   { lane, passedBy = [] }: Pick<RecordedJob, "lane" | "passedBy">,
-  { records, name }: Pick<Shared, "records" | "name">,
+  { workers, name }: Pick<Shared, "workers" | "name">,
 ): Promise<boolean> {
-  const workers = await records.workers();
-  return workers.every(
+  const all = await workers.list();
+  return all.every(
     (worker) => worker.name === name || !worker.lanes.includes(lane) || passedBy.includes(worker.name),
   );
 }

@@ -1,10 +1,21 @@
 import { z } from "zod";
-import { hasEnded, type Job } from "../queue.js";
+import { hasEnded, type Job, type NewJob } from "../queue.js";
 import type { Sharded } from "../shards.js";
 import { readJson, storedJob } from "../stored-job.js";
 
 /** A job as its record has it. */
 export type RecordedJob = Job & Sharded;
+
+/** @param created milliseconds since 1970 */
+export const newlyRecorded = (job: NewJob & Sharded, created: number): RecordedJob => ({
+  ...job,
+  status: "queued",
+  attempt: 0,
+  created,
+});
+
+/** The whole that a part belongs to; any other job is one itself. */
+export const rootOf = ({ id, shard }: RecordedJob): string => shard?.of ?? id;
 
 const text = z.string();
 const size = z.number().int().min(0);

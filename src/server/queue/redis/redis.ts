@@ -17,10 +17,15 @@ import {
   type Shared,
 } from "./connection.js";
 import { durabilityWarnings } from "./durability.js";
+import { latestEvent } from "./events.js";
+import { foundRecords } from "./found-by.js";
 import { watchHealth } from "./health.js";
 import { listening } from "./listening.js";
+import { jobLists } from "./lists.js";
+import { progressRecords } from "./progress.js";
 import { queueReads } from "./reads.js";
 import { createRecords } from "./records.js";
+import { workerRecords } from "./workers.js";
 
 export interface RedisQueueOptions {
   /** Jobs and parts of jobs that may wait. */
@@ -73,11 +78,10 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
   const listener = redis.duplicate();
   listener.on("error", () => {});
   const prefix = `{${namespace}}:`;
-  const records = createRecords(redis, prefix, log);
   const connected = async () => {
     await redis.connect();
     await listener.subscribe(`${prefix}wake`, `${prefix}cancel`, `${prefix}finish`);
-    return records.lastEvent();
+    return latestEvent(redis, `${prefix}events`);
   };
   const end = (error: unknown): never => {
     redis.disconnect();
@@ -89,8 +93,14 @@ export async function openRedisQueue(url: string, options: RedisQueueOptions): P
   for (const warning of await durabilityWarnings(redis)) log(warning, { level: "warn" });
   const { name = processName(), lacking = async () => undefined } = options;
   const health = watchHealth(redis, log);
+  const records = createRecords(redis, prefix, log);
   const shared: Shared = {
-    ...{ records, redis, bull, prefix, lockMs, missedMs, log, name, health, lacking },
+    ...{ redis, bull, prefix, lockMs, missedMs, log, name, health, lacking },
+    records,
+    found: foundRecords(redis, prefix, records.read),
+    lists: jobLists(redis, prefix),
+    progress: progressRecords(redis, prefix),
+    workers: workerRecords(redis, prefix),
     bullQueues: new Map(),
   };
   return redisQueue(shared, listener, { lanes, limit: options.queued, lastEvent });
@@ -105,13 +115,13 @@ function redisQueue(
     lastEvent,
   }: { readonly lanes: readonly string[]; readonly limit: number; readonly lastEvent: string },
 ): JobQueue {
-  const { records, redis, name } = shared;
-  const { changing, ...reads } = queueReads(records);
+  const { records, found, workers, redis, name } = shared;
+  const { changing, ...reads } = queueReads(shared);
   const { claim, bullWorkers, ...claims } = claiming(shared, lanes);
   const ears = listening(shared, listener, lastEvent);
   const endCare = careForQueue(shared, lanes);
   // Whoever answers clients knows early what earlier versions have made; the first to ask for it tries again.
-  if (lanes.length === 0) records.havingPictures([]).catch(() => {});
+  if (lanes.length === 0) found.havingPictures([]).catch(() => {});
   let closed = false;
 
   listener.on("message", (channel: string, message: string) => {
@@ -152,7 +162,7 @@ function redisQueue(
       shared.health.end();
       endCare();
       // A worker that has left is not waited for; without an answer it is forgotten after a while.
-      if (lanes.length > 0) await Promise.race([records.left(name).catch(() => {}), sleep(500)]);
+      if (lanes.length > 0) await Promise.race([workers.left(name).catch(() => {}), sleep(500)]);
       listener.disconnect();
       await ears.close();
       const all = [...bullWorkers, ...shared.bullQueues.values()];

@@ -1,7 +1,15 @@
+import type { Redis } from "ioredis";
+
 /*
  * What Redis does in one piece, in Lua, with the keys that `records.ts` describes. The first argument is what stands
  * before each of them.
  */
+
+/** Runs scripts that answer with a number. @param prefix what stands before each key */
+export const scriptRunner =
+  (redis: Redis, prefix: string) =>
+  (text: string, ...args: readonly (string | number)[]): Promise<number> =>
+    redis.eval(text, 1, prefix, prefix, ...args) as Promise<number>;
 
 /** What the whole job is found by (found-by.ts), divided by spaces. @param status that its record has then */
 const findable = (foundBy: string, id: string, status: string): string => `
