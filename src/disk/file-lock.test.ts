@@ -1,6 +1,16 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -102,6 +112,19 @@ describe("holdFileLock", () => {
     await lock.tell("late");
     await lock.release();
     expect(readFileSync(path, "utf8")).toBe("another's");
+  });
+
+  it("is not lost by a file that cannot be read for a moment", async () => {
+    const lock = await holdFileLock(path, refusal);
+    const aside = `${path}.aside`;
+    renameSync(path, aside);
+    mkdirSync(path); // what stands there is no file
+    await lock.tell("port 1").catch(() => {});
+    expect(lock.signal.aborted).toBe(false);
+    rmdirSync(path);
+    renameSync(aside, path);
+    await lock.release();
+    expect(left()).toEqual([]);
   });
 });
 

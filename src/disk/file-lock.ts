@@ -120,7 +120,9 @@ function keepFresh(path: string, content: string): HeldLock {
     return last;
   };
   const check = async () => {
-    const found = await readFile(path, "utf8").catch(() => undefined);
+    // What cannot be read now (too many open files, a network disk that is away) says nothing.
+    const unread = ({ code }: NodeJS.ErrnoException) => (code === "ENOENT" ? undefined : mine);
+    const found = await readFile(path, "utf8").catch(unread);
     if (found !== mine) lost.abort(new LockLost(path));
   };
   const beat = async () => {

@@ -86,6 +86,14 @@ describe("aborting", () => {
     expect(after.latents).toEqual(want.latents);
   });
 
+  it("of loading says nothing of what is opened later", async () => {
+    const loading = new AbortController();
+    const model = await tinyModel("models/tiny-sd1", { signal: loading.signal, offline: true });
+    loading.abort(new Error("too long for loading"));
+    const hires = { scale: 2, upscaler: "somebody/upscaler" };
+    await expect(model.generate({ ...base, hires })).rejects.toMatchObject({ code: "FILE_MISSING" });
+  });
+
   it("before the call runs nothing at all", async () => {
     const signal = AbortSignal.abort(new Error("too late"));
     const events: ProgressEvent[] = [];

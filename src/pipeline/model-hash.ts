@@ -3,7 +3,7 @@ import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { DiffusionError, demand } from "../errors.js";
 import { cacheRoot } from "../weights/cache-root.js";
-import { foundFile, readShardIndex } from "../weights/checkpoint.js";
+import { type FoundFile, foundFile, readShardIndex } from "../weights/checkpoint.js";
 import { contentLater } from "../weights/content-key.js";
 import { openComponentFolder } from "../weights/folder.js";
 import { openTensorFile } from "../weights/formats/tensor-file.js";
@@ -28,10 +28,7 @@ export async function hashWeights(
   const root = cacheRoot(cacheDir);
   const contents = new Set<string>();
   for (const file of filesOf(path)) {
-    const tensors = openTensorFile(file);
-    const found = foundFile(tensors);
-    tensors.close();
-    contents.add(await contentLater(root, found, signal));
+    contents.add(await contentLater(root, asFound(file), signal));
   }
   const [first] = contents;
   if (first === undefined)
@@ -43,6 +40,15 @@ export async function hashWeights(
     : createHash("sha256")
         .update([...contents].sort().join("\n"))
         .digest("hex");
+}
+
+function asFound(path: string): FoundFile {
+  const tensors = openTensorFile(path);
+  try {
+    return foundFile(tensors);
+  } finally {
+    tensors.close();
+  }
 }
 
 /** The files that are read when it is loaded. */

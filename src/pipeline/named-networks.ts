@@ -23,8 +23,9 @@ export function controlOpener(
   options: LoadOptions,
 ): Open<OpenedControl> {
   const variant = variantOf(options);
+  const { signal: _, ...hub } = elsewhere(options); // of loading, which is over
   return once(async (name) => {
-    const path = await locateModel(name, { ...elsewhere(options), ...variant });
+    const path = await locateModel(name, { ...hub, ...variant });
     const component = openComponent(path, source, variant);
     const net =
       component.className === "T2IAdapter"
@@ -39,10 +40,12 @@ export const upscalerOpener = (
   engine: Engine,
   networksOptions: NetworksOptions,
   options: LoadOptions,
-): Open<Upscaler> =>
-  once(async (name) =>
-    createUpscaler(readUpscaler(await locateUpscaler(name, elsewhere(options))), engine, networksOptions),
+): Open<Upscaler> => {
+  const { signal: _, ...hub } = elsewhere(options);
+  return once(async (name) =>
+    createUpscaler(readUpscaler(await locateUpscaler(name, hub)), engine, networksOptions),
   );
+};
 
 /** Opens each name once; one that could not be opened is tried anew the next time. */
 function once<Opened>(open: Open<Opened>): Open<Opened> {

@@ -1,7 +1,8 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import {
   lstatSync,
   lutimesSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -44,13 +45,32 @@ export interface Compilation {
 export const compiledIn = (folder: string): number =>
   list(folder).filter((name) => name.endsWith(".pb")).length;
 
+/** The variable in which a process that computes is told where to lay out compiled functions. */
+const layOutVariable = "TFJS_DIFFUSION_LAYOUT";
+
+/** A place for one process to lay them out: its caller clears it away, as one that is killed cannot. */
+export function layOutPlace(): { readonly variables: NodeJS.ProcessEnv; clear(): void } {
+  const folder = join(tmpdir(), `tfjs-diffusion-compiled-${randomUUID()}`);
+  return {
+    variables: { [layOutVariable]: folder },
+    clear() {
+      try {
+        rmSync(folder, { recursive: true, force: true });
+      } catch {
+        // The system clears its temporary files, too.
+      }
+    },
+  };
+}
+
 const flag = "--tf_xla_persistent_cache_directory";
 
 /**
  * @param folder for one CPU and one library
+ * @param place to lay them out, not there yet; default: a temporary folder
  * @returns undefined where there is no place for temporary files, or where it cannot be named in flags
  */
-export function openCompiledFunctions(folder: string): CompiledFunctions | undefined {
+export function openCompiledFunctions(folder: string, place?: string): CompiledFunctions | undefined {
   if (/\s/.test(tmpdir())) return undefined; // flags are divided at spaces
   const known = new Set<string>();
   /** Links that TensorFlow has not followed yet, and where they lead. */
@@ -58,7 +78,8 @@ export function openCompiledFunctions(folder: string): CompiledFunctions | undef
   let own: string;
   let isLaidOut = false;
   try {
-    own = mkdtempSync(join(tmpdir(), "tfjs-diffusion-compiled-"));
+    own = place ?? mkdtempSync(join(tmpdir(), "tfjs-diffusion-compiled-"));
+    if (place !== undefined) mkdirSync(place, { mode: 0o700 });
   } catch {
     return undefined;
   }
@@ -121,7 +142,8 @@ export function useCompiledFunctions(env: NodeJS.ProcessEnv = process.env): void
   const given = env.TF_XLA_FLAGS ?? "";
   const key = machineKey();
   if (given.includes(flag) || key === undefined) return;
-  inUse = openCompiledFunctions(join(compiledFolder(cacheRoot(undefined, env)), key));
+  const folder = join(compiledFolder(cacheRoot(undefined, env)), key);
+  inUse = openCompiledFunctions(folder, env[layOutVariable]);
   if (inUse) env.TF_XLA_FLAGS = `${given} ${inUse.flags}`.trim();
 }
 

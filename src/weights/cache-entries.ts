@@ -66,6 +66,9 @@ function statOf(path: string): Stats | undefined {
   }
 }
 
+/** What a folder of a saved graph holds. Its time is that of the last use. */
+const graphFile = "saved_model.pb";
+
 /** A saved graph: small, but there is one for each network and size. */
 export interface CachedGraph {
   readonly bytes: number;
@@ -77,7 +80,7 @@ export function listGraphs(root: string): CachedGraph[] {
   const graphs: CachedGraph[] = [];
   for (const name of list(graphsFolder(root))) {
     const folder = join(graphsFolder(root), name);
-    const file = statOf(join(folder, "saved_model.pb"));
+    const file = statOf(join(folder, graphFile));
     if (file) graphs.push({ bytes: file.size, lastUsed: file.mtime, folder });
   }
   return graphs;
@@ -170,12 +173,19 @@ const recentMs = 3600 * 1000;
  * @throws DiffusionError BAD_OPTION for a bound that is none
  */
 export function trimCache(root: string, limit = cacheLimit(), now = Date.now()): void {
-  const entries = [...listModels(root), ...listGraphs(root), ...listCompiled(root)];
+  const entries = [
+    ...listModels(root).map((entry) => ({ ...entry, touched: join(entry.folder, modelFile) })),
+    ...listGraphs(root).map((entry) => ({ ...entry, touched: join(entry.folder, graphFile) })),
+    ...listCompiled(root).map((entry) => ({ ...entry, touched: entry.folder })),
+  ];
   let bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
   entries.sort((a, b) => a.lastUsed.getTime() - b.lastUsed.getTime());
   for (const entry of entries) {
     if (bytes <= limit || now - entry.lastUsed.getTime() < recentMs) return;
     try {
+      // Removing those before it took a while, in which another process may have begun to use this one.
+      const { mtime = entry.lastUsed } = statOf(entry.touched) ?? {};
+      if (mtime > entry.lastUsed) continue;
       remove(entry.folder);
       bytes -= entry.bytes;
     } catch {

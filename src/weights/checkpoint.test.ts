@@ -115,6 +115,18 @@ test("a tensor that is not there is named, with the nearest", () => {
   });
 });
 
+test.runIf(process.platform === "linux")("a refused file is closed", () => {
+  const path = join(folder, "integers.safetensors");
+  const header = Buffer.from(JSON.stringify({ a: { dtype: "I64", shape: [1], data_offsets: [0, 8] } }));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  writeFileSync(path, Buffer.concat([length, header, Buffer.alloc(8)]));
+  const open = () => readdirSync("/proc/self/fd").length;
+  const before = open();
+  for (let i = 0; i < 20; i++) expect(() => openCheckpoint(path)).toThrow("I64");
+  expect(open()).toBeLessThan(before + 20);
+});
+
 test("the id follows place, time, header, values and mapping", () => {
   const idOf = (path: string, mapping?: Mapping) => using(openCheckpoint(path, mapping), ({ id }) => id);
   const time = new Date(1e12);

@@ -67,8 +67,13 @@ export type Mapping = (stored: Tensors) => ReadonlyMap<string, Origin>;
  */
 export function openCheckpoint(path: string, mapping: Mapping = currentNames): Checkpoint {
   const file = openTensorFile(path);
-  const stored = new Map([...file.tensors.keys()].map((name) => [name, file]));
-  return assemble(path, [file], stored, mapping);
+  try {
+    const stored = new Map([...file.tensors.keys()].map((name) => [name, file]));
+    return assemble(path, [file], stored, mapping);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
 }
 
 /**

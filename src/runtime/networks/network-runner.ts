@@ -71,17 +71,10 @@ export function runnerOf(
     }
     if (isAny(now)) adaptedBy.set(used, name);
   };
-  const run = async <Kind extends NetworkKind>(
-    spec: SpecOf<Kind>,
-    inputs: Given<NetworkOf<Kind>>,
-    adapters: Adapters = noAdapters,
-  ): Promise<Results<NetworkOf<Kind>>> => {
-    const { batch, deep, perturbed, ...rest } = spec.size as UNetSize;
-    const isAdapted = isAny(adapters);
-    const key = `${spec.kind} ${JSON.stringify(rest)}`;
+  /** The network at a size and in a form of it; the size used longest ago makes room. */
+  const held = async (key: string, form: string, create: () => RemoteRunner): Promise<RemoteRunner> => {
     const forms = loaded.get(key) ?? new Map<string, RemoteRunner>();
-    const form = `${batch} ${deep} ${perturbed}`;
-    const network = forms.get(form) ?? engine.runner(requestOf(spec, reference, options));
+    const network = forms.get(form) ?? create();
     forms.set(form, network);
     loaded.delete(key);
     loaded.set(key, forms);
@@ -90,8 +83,25 @@ export function runnerOf(
       loaded.delete(oldest[0]);
       for (const old of oldest[1].values()) await old.unload();
     }
-    await leaveOthers(adapters, network);
-    await turns?.enter(stage);
+    return network;
+  };
+  const run = async <Kind extends NetworkKind>(
+    spec: SpecOf<Kind>,
+    inputs: Given<NetworkOf<Kind>>,
+    adapters: Adapters = noAdapters,
+  ): Promise<Results<NetworkOf<Kind>>> => {
+    const { batch, deep, perturbed, ...rest } = spec.size as UNetSize;
+    const isAdapted = isAny(adapters);
+    const key = `${spec.kind} ${JSON.stringify(rest)}`;
+    const form = `${batch} ${deep} ${perturbed}`;
+    const create = () => engine.runner(requestOf(spec, reference, options));
+    let network: RemoteRunner;
+    do {
+      network = await held(key, form, create);
+      await leaveOthers(adapters, network);
+      await turns?.enter(stage);
+      // Another call's turn may have come in between; what is loaded but held no more, nobody would unload.
+    } while (loaded.get(key)?.get(form) !== network);
     return network.run(inputs, {
       ...(isAdapted && { adapters }),
       onProgress: (done, total) => onLoad?.(label, done, total),

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { isMainThread } from "node:worker_threads";
+import { layOutPlace } from "../compiled-functions.js";
 import type { Reply, Request } from "./messages.js";
 import { variablesOf, type WorkerSettings, workerEntry } from "./worker-process.js";
 
@@ -27,28 +28,37 @@ export interface Computing {
 }
 
 /** One in the middle of a step would not notice for a while that its caller is gone. */
-const running = new Set<Computing>();
+const running = new Set<() => void>();
 let isWatched = false;
 
-function endWithCaller(computing: Computing): void {
-  running.add(computing);
-  void computing.ended.then(() => running.delete(computing));
+/** @param clear what it leaves behind */
+function endWithCaller(computing: Computing, clear: () => void): void {
+  const end = () => {
+    computing.kill();
+    clear();
+  };
+  running.add(end);
+  void computing.ended.then(() => {
+    running.delete(end);
+    clear();
+  });
   if (isWatched) return;
   isWatched = true;
   process.once("exit", () => {
-    for (const one of running) one.kill();
+    for (const end of running) end();
   });
 }
 
 /** Starts a process that computes (`worker.ts`). */
 export function startComputing(settings: WorkerSettings, events: ComputingEvents): Computing {
   const start = isMainThread || !systemReaps() ? startAttached : startDetached;
+  const { variables, clear } = layOutPlace();
   let end = (): void => {};
   const ended = new Promise<void>((resolve) => {
     end = resolve;
   });
   let isOver = false;
-  const computing = start(settings, ended, {
+  const computing = start({ ...variablesOf(settings), ...variables }, ended, {
     ...events,
     onEnd(how) {
       if (isOver) return;
@@ -57,19 +67,19 @@ export function startComputing(settings: WorkerSettings, events: ComputingEvents
       events.onEnd(how);
     },
   });
-  endWithCaller(computing);
+  endWithCaller(computing, clear);
   return computing;
 }
 
-type Start = (settings: WorkerSettings, ended: Promise<void>, events: ComputingEvents) => Computing;
+type Start = (variables: NodeJS.ProcessEnv, ended: Promise<void>, events: ComputingEvents) => Computing;
 
-const startAttached: Start = (settings, ended, events) => {
+const startAttached: Start = (variables, ended, events) => {
   const { path, execArgv } = workerEntry();
   const child = fork(path, [], {
     serialization: "advanced",
     stdio: ["ignore", "ignore", "pipe", "ipc"],
     execArgv,
-    env: { ...process.env, ...variablesOf(settings) },
+    env: { ...process.env, ...variables },
   });
   listen(child, events);
   child.on("exit", (code, signal) => events.onEnd(endInWords(code, signal)));
@@ -94,14 +104,14 @@ const BEHIND = '{ "$0" "$@" >/dev/null & echo $!; exec 2>/dev/null 3>&-; wait $!
  * From a thread: one that is terminated waits for none of its children, and they would stay as zombies for as long as
  * the program runs. So the process is nobody's child here; the system's first process cleans up after it.
  */
-const startDetached: Start = (settings, ended, events) => {
+const startDetached: Start = (variables, ended, events) => {
   const { path, execArgv } = workerEntry();
   const shell = fork(path, [], {
     serialization: "advanced",
     stdio: ["ignore", "pipe", "pipe", "ipc"],
     execPath: "/bin/sh",
     execArgv: ["-c", BEHIND, process.execPath, ...execArgv],
-    env: { ...process.env, ...variablesOf(settings) },
+    env: { ...process.env, ...variables },
   });
   let told = "";
   let isOver = false;
@@ -117,12 +127,12 @@ const startDetached: Start = (settings, ended, events) => {
       // It has just ended by itself.
     }
   };
-  shell.stdout!.on("data", (chunk: Buffer) => {
+  shell.stdout?.on("data", (chunk: Buffer) => {
     told += chunk;
     if (isKilled) kill();
   });
   const status = () => Number.parseInt(told.split("\n")[1] ?? "", 10);
-  shell.stdout!.on("close", () => {
+  shell.stdout?.on("close", () => {
     // Whoever waited for it is gone, so it is not left alone.
     if (Number.isNaN(status())) kill();
     isOver = true;
@@ -142,15 +152,16 @@ const startDetached: Start = (settings, ended, events) => {
 };
 
 function listen(child: ChildProcess, { onReply, onStderr, onEnd }: ComputingEvents): void {
-  child.stderr!.on("data", (chunk: Buffer) => onStderr(String(chunk)));
+  // First of all: where not even pipes can be made, the process has nothing else, and an error that nobody hears ends us.
+  child.on("error", (error) => onEnd(`could not be started: ${error.message}`));
+  child.stderr?.on("data", (chunk: Buffer) => onStderr(String(chunk)));
   child.on("message", (reply: Reply) => onReply(reply));
-  child.on("error", (error) => onEnd(error.message));
 }
 
 const sending =
   (child: ChildProcess): Computing["send"] =>
   (request, onFailure) =>
-    void child.send(request, (error) => error && onFailure(error));
+    void child.send?.(request, (error) => error && onFailure(error));
 
 function holding(child: ChildProcess, streams: readonly unknown[]): Computing["hold"] {
   type Handle = { ref(): void; unref(): void } | null | undefined;

@@ -42,9 +42,7 @@ export function convertTogether(
   { place, ...options }: Omit<Conversion, "shared">,
   { threads, entry, onWeight, leastNumbers = LEAST_NUMBERS }: Helpers,
 ): void {
-  const checkpoint = openWeights(place);
-  const sizes = new Map(options.weights.map((weight) => [weight, elements(shapeOf(checkpoint, weight))]));
-  checkpoint.close();
+  const sizes = sizesOf(place, options.weights);
   const total = [...sizes.values()].reduce((a, b) => a + b, 0);
   const helpers = Math.min(threads, MOST_THREADS) - 1;
   if (helpers < 1 || total < leastNumbers) return;
@@ -64,6 +62,16 @@ export function convertTogether(
   };
   convertShare(conversion, tell);
   waitForOthers(state, tell);
+}
+
+/** How many numbers each weight has. */
+function sizesOf(place: WeightsPlace, weights: Conversion["weights"]): Map<GivenWeight, number> {
+  const checkpoint = openWeights(place);
+  try {
+    return new Map(weights.map((weight) => [weight, elements(shapeOf(checkpoint, weight))]));
+  } finally {
+    checkpoint.close();
+  }
 }
 
 /** Until no thread is at work. */

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -263,6 +263,17 @@ test("bf16 stays close to fp32, or is refused where the CPU lacks it", async () 
   await half.dispose();
   expect(got).toBeCloseTo32(want, { abs: 0.05 });
   expect(got).not.toEqual(want);
+});
+
+test("a process that is disposed of leaves no temporary folder", async () => {
+  const laidOut = () => readdirSync(tmpdir()).filter((name) => name.startsWith("tfjs-diffusion-compiled-"));
+  const before = new Set(laidOut());
+  const one = new Engine();
+  await one.status();
+  const during = laidOut().filter((name) => !before.has(name));
+  await one.dispose();
+  await expect.poll(() => laidOut().filter((name) => during.includes(name))).toEqual([]);
+  expect(during.length).toBeGreaterThan(0);
 });
 
 test("await dispose() as the last thing ends a script well", () => {

@@ -56,7 +56,7 @@ export function remoteRunner<Kind extends NetworkKind>(
     turn = result.catch(() => undefined);
     return result;
   };
-  const isLoaded = (): boolean => loaded !== undefined && loaded.child === child();
+  const isLoaded = (): boolean => loaded?.child !== undefined && loaded.child === child();
   const load = async ({ adapters, onProgress }: RunnerUse): Promise<void> => {
     const name = JSON.stringify(adapters);
     if (isLoaded() && loaded?.adapters === name) return;
@@ -82,11 +82,12 @@ export function remoteRunner<Kind extends NetworkKind>(
           return results as Results<NetworkOf<Kind>>;
         }),
       ),
-    unload: async () => {
-      const wasLoaded = isLoaded();
-      // Before the answer: whoever runs it from now on loads it first.
-      loaded = undefined;
-      if (wasLoaded) await untilAnswered(async () => child() && call("unload", { key }));
-    },
+    // In its turn: one that is being loaded would stay for good, as nobody knows of it any more.
+    unload: () =>
+      inTurn(async () => {
+        if (!isLoaded()) return;
+        loaded = undefined;
+        await untilAnswered(async () => child() && call("unload", { key }));
+      }),
   };
 }

@@ -66,15 +66,19 @@ function makeRunner(request: RunnerRequest, progress: Progress, before?: Runner)
   try {
     const checkpoint = openReference(native, request.weights);
     const { spec, precision, runtime } = request;
-    // An eager runner reads the checkpoint until it is disposed of.
-    if (runtime === "eager") return eagerRunner(native.tf, buildNetwork(spec), checkpoint, precision);
+    let isRead = false;
     try {
+      if (runtime === "eager") {
+        const runner = eagerRunner(native.tf, buildNetwork(spec), checkpoint, precision);
+        isRead = true; // until it is disposed of
+        return runner;
+      }
       const adapted = old?.adapt?.(checkpoint) ? old : undefined;
       if (!adapted) old?.dispose();
       old = undefined;
       return adapted ?? makeGraphRunner(native, checkpoint, request, progress);
     } finally {
-      checkpoint.close();
+      if (!isRead) checkpoint.close();
     }
   } finally {
     old?.dispose();

@@ -86,6 +86,25 @@ test("pictures of no job are swept once they are old, those of jobs stay", async
   expect((await storedIn(server)).sort()).toEqual([...kept, join(young.slice(0, 2), `${young}.png`)].sort());
 });
 
+test("a picture that is sent again while others are swept stays", async () => {
+  const server = await started();
+  const { images, queue } = { images: server.parts.images, queue: server.parts.jobs.queue };
+  const png = encodePng(grey(8, 8, 7));
+  const key = await images.put(png);
+  const [file] = await storedIn(server);
+  const long = new Date(Date.now() - 3 * 60 * 60_000);
+  await utimes(join(server.folder, "images", file!), long, long);
+  const asked = {
+    jobsWith: async (keys: readonly string[]) => {
+      const found = await queue.jobsWith(keys);
+      await images.put(png);
+      return found;
+    },
+  };
+  await sweep(images, asked, 60 * 60_000);
+  expect(await images.get(key)).toBeDefined();
+});
+
 test("jobs that ended long ago are forgotten with their pictures; favourites stay, and what other jobs have", async () => {
   const server = await started();
   const { images, jobs } = server.parts;

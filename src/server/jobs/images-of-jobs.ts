@@ -27,7 +27,8 @@ export async function sweep(
   if (old.length === 0) return 0;
   const needed = await queue.jobsWith(old);
   const orphans = old.filter((key) => !needed.has(key));
-  for (const key of orphans) await images.remove(key);
+  // One may have been sent again since it was looked at, for a job that is on its way in.
+  for (const key of orphans) await images.remove(key, olderThanMs);
   return orphans.length;
 }
 

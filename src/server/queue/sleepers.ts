@@ -19,6 +19,8 @@ export function createSleepers(): Sleepers {
         };
         sleepers.add(woken);
         signal.addEventListener("abort", woken);
+        // While it was asked whether there is anything to do.
+        if (signal.aborted) woken();
       }),
     wake() {
       for (const woken of sleepers) woken();

@@ -96,9 +96,10 @@ describe.skipIf(!mounted)("a full disk", () => {
     fill();
     // Longer than what is left of the journal's last page: the line is cut short.
     const long = { ...job.request, prompt: "x".repeat(10_000) };
-    await expect(
-      queue.enqueue({ ...job, request: long, id: "refused", attended: false }),
-    ).rejects.toMatchObject({ code: "DISK" });
+    const refused = { ...job, request: long, id: "refused", attended: false };
+    // Sent twice at the same time, as a client does that has heard nothing.
+    for (const sent of [queue.enqueue(refused), queue.enqueue(refused)])
+      await expect(sent).rejects.toMatchObject({ code: "DISK" });
     rmSync(filler);
     await queue.enqueue({ ...job, id: "later", attended: false });
     await queue.close();

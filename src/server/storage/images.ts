@@ -25,7 +25,8 @@ export function folderStore(folder: string, { own = false }: { readonly own?: bo
       return key;
     },
     get: (key) => readFile(path(key)).catch(whenMissing),
-    async remove(key) {
+    async remove(key, unusedMs) {
+      if (unusedMs !== undefined && !(await isOlder(path(key), unusedMs))) return;
       await rm(path(key), { force: true });
       count?.set(key, 0);
     },
@@ -51,6 +52,11 @@ function counter(folder: string) {
   };
   void countAll().catch(() => {}); // a folder that cannot be read is told by whoever reads a picture of it
   return { set, total: () => total };
+}
+
+async function isOlder(path: string, ms: number): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found !== undefined && Date.now() - found.mtimeMs > ms;
 }
 
 async function olderThan(folder: string, ms: number): Promise<string[]> {

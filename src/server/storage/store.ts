@@ -8,7 +8,8 @@ export interface ImageStore {
    */
   put(png: Uint8Array, key?: string, options?: { readonly briefly?: boolean }): Promise<string>;
   get(key: string): Promise<Uint8Array | undefined>;
-  remove(key: string): Promise<void>;
+  /** @param unusedMs only if it was not put in so long a time; where others may keep pictures, too, this is not known */
+  remove(key: string, unusedMs?: number): Promise<void>;
   /** Keys of what was last put longer ago. Absent where others may keep pictures, too. */
   olderThan?(ms: number): Promise<readonly string[]>;
   /** Bytes of all pictures, as far as they have been counted. Absent where nobody counts them here. */

@@ -34,11 +34,13 @@ export async function generate(
   const pictures = parts.foreign.ofRequest();
   const accepted = await admitted(parts, { client: clientOf(c) }, async () => {
     const request = { ...(await requestOf(pictures)), ...(await usualWildcards(parts)) };
-    return acceptGenerate(request, parts, pictures).catch((error: unknown) => {
+    const accepted = await acceptGenerate(request, parts, pictures).catch((error: unknown) => {
       throw asToldHere(error);
     });
+    // In here: where it fails, the client's place is free again.
+    if (!body.override_settings_restore_afterwards) await setOptions(parts, overrideOf(body));
+    return accepted;
   });
-  if (!body.override_settings_restore_afterwards) await setOptions(parts, overrideOf(body));
   const task = body.force_task_id;
   const job = await parts.jobs.run(
     { ...accepted, via: "sdapi", ...(task && { task: task.slice(0, 200) }) },

@@ -1,3 +1,4 @@
+import { mkdirSync, rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -189,4 +190,20 @@ test("settings of a request that mean nothing here are named in its info", async
 test("what stands behind # in a prompt is left out, as the web UI does", async () => {
   const server = await testServer();
   expect(await jobOf(server, { value: 0 })).toMatchObject({ prompt: "a dog \nand a cat" });
+});
+
+test("a client whose settings cannot be kept has its place in the queue again", async () => {
+  const { send, folder } = await testServer({ limits: { queuedPerClient: 2 } });
+  const settings = join(folder, "settings.json");
+  rmSync(settings, { force: true });
+  mkdirSync(join(settings, "no file"), { recursive: true });
+  const kept = {
+    ...{ prompt: "", steps: 1, width: 64, height: 64 },
+    override_settings: { samples_format: "webp" },
+    override_settings_restore_afterwards: false,
+  };
+  for (let i = 0; i < 3; i++)
+    expect((await send("POST", "/sdapi/v1/txt2img", kept)).status).toBeGreaterThanOrEqual(500);
+  rmSync(settings, { recursive: true });
+  expect((await send("POST", "/sdapi/v1/txt2img", kept)).status).toBe(200);
 });

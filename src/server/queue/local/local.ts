@@ -46,6 +46,8 @@ function localQueue(
   const line = createWaitingLine(
     [...records.all()].flatMap(({ id, status }) => (status === "queued" ? [id] : [])),
   );
+  /** Jobs whose first record is on its way to the disk: they have their place, and are not begun yet. */
+  const accepting = new Map<string, Promise<Job>>();
   const runs = createRuns();
   /** Those who would take a job, and have found none. */
   const sleepers = createSleepers();
@@ -94,7 +96,8 @@ function localQueue(
   return {
     ...queueReads({ records, line, runs }),
     async enqueue(job) {
-      const known = records.get(job.id);
+      // A job that is sent twice is accepted twice, or not at all.
+      const known = accepting.get(job.id) ?? records.get(job.id);
       if (known) return known;
       if (closed) throw new Refusal(503, "CLOSING", "the server is shutting down");
       if (line.length >= queued)
@@ -102,22 +105,24 @@ function localQueue(
           hint: "try again later",
           headers: { "Retry-After": "10" },
         });
-      line.enter(job.id);
+      line.putLast(job.id);
+      const accepted = change({ ...job, status: "queued", attempt: 0, created: now() });
+      accepting.set(job.id, accepted);
       try {
-        return await change({ ...job, status: "queued", attempt: 0, created: now() });
+        return await accepted;
       } catch (error) {
         line.leave(job.id);
         records.takeBack(job.id);
         throw error;
       } finally {
-        line.admit(job.id);
+        accepting.delete(job.id);
         sleepers.wake();
       }
     },
     async claim(accepts, signal) {
       for (;;) {
         signal.throwIfAborted();
-        const id = line.find((id) => accepts(records.get(id)!.lane));
+        const id = line.find((id) => !accepting.has(id) && accepts(records.get(id)!.lane));
         if (id !== undefined) return take(id);
         await sleepers.sleep(signal);
       }

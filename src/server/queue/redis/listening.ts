@@ -32,8 +32,10 @@ export function listening(
     subscribe(listen) {
       listeners.add(listen);
       if (!reader) listener.subscribe(`${prefix}progress`).catch(() => {});
-      reader ??= redis.duplicate();
-      reader.on("error", () => {});
+      if (!reader) {
+        reader = redis.duplicate();
+        reader.on("error", () => {});
+      }
       events ??= readEvents(reader, `${prefix}events`, lastEvent, tell, closing.signal);
       return () => listeners.delete(listen);
     },

@@ -4,6 +4,7 @@ import type { Log } from "../../log.js";
 import { Refusal } from "../../refusal.js";
 import { processName } from "../process-name.js";
 import { hasEnded, type Interruption, type JobQueue } from "../queue.js";
+import { readJson } from "../stored-job.js";
 import { accept } from "./accepting.js";
 import { careForQueue } from "./care.js";
 import { cancel, first, interrupt, skip } from "./changes.js";
@@ -127,8 +128,11 @@ function redisQueue(
   listener.on("message", (channel: string, message: string) => {
     if (channel.endsWith("wake")) claims.wake(message);
     else if (channel.endsWith("cancel")) claims.cancel(message);
-    else if (channel.endsWith("finish")) claims.finish(...(JSON.parse(message) as [string, Interruption]));
-    else ears.progress(message);
+    else if (channel.endsWith("finish")) {
+      // Anybody may write there; an error here would end the process.
+      const said = readJson(message);
+      if (Array.isArray(said)) claims.finish(String(said[0]), said[1] as Interruption);
+    } else ears.progress(message);
   });
 
   return {
