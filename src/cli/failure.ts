@@ -1,6 +1,7 @@
 import { CommanderError } from "commander";
 import { DiffusionError } from "../errors.js";
 import { note, type Session, sayJson } from "./session.js";
+import { namesInWords } from "./wording.js";
 
 /** What the shell gets. */
 export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -28,9 +29,12 @@ export function reportFailure(error: unknown, session: Session, exit?: number): 
   return exitCode;
 }
 
-function failureOf(error: unknown, { signal, debug }: Session): Failure {
+function failureOf(error: unknown, { signal, debug, written }: Session): Failure {
   // Whatever an interrupted call fails with: the processes that it started may be hit by Ctrl-C, too.
-  if (signal.aborted) return { code: "ABORTED", message: "interrupted", exitCode: exitCodes.interrupted };
+  if (signal.aborted) {
+    const kept = written.length > 0 ? `; finished before, and kept: ${namesInWords(written)}` : "";
+    return { code: "ABORTED", message: `interrupted${kept}`, exitCode: exitCodes.interrupted };
+  }
   if (error instanceof CommanderError) {
     const [message = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
     const hint = suggestion?.replace(/^\((.*)\)$/, "$1").replace(/^Did/, "did");

@@ -130,6 +130,7 @@ export async function makePictures(
       const picture = result.images[0]!;
       if (!session.json && flags.preview !== false) showPicture(picture);
       if (jobs.length === 1) sayAfter?.({ path, prompt: jobs[0]!.prompt ?? "", ms, size: picture });
+      session.written.push(path);
     }
   } finally {
     progress.pause();

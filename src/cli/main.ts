@@ -30,6 +30,7 @@ const session: Session = {
   json: process.argv.includes("--json"),
   debug: process.argv.includes("--debug") || Boolean(process.env.TFJS_DIFFUSION_DEBUG),
   signal: interrupt.signal,
+  written: [],
 };
 
 const program = new Command("tfjs-diffusion")

@@ -7,6 +7,8 @@ export interface Session {
   readonly debug: boolean;
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
+  /** Paths of the finished pictures, in their order: whoever interrupts the call is told that they stay. */
+  readonly written: string[];
 }
 
 /** Results, on standard output. */

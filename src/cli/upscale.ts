@@ -117,6 +117,7 @@ async function enlargePictures(
       const parameters = await textOf(own, upscaler.name, picture);
       const { path, taken } = names.next(name);
       writePicture(path, encodePng(picture, { parameters }));
+      session.written.push(path);
       if (taken && !session.json) note(`${taken} exists and stays (--force would replace it)`);
       const ms = Math.round(performance.now() - start);
       if (session.json)

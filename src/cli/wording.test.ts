@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { bytesInWords, countInWords, durationInWords, tableOf } from "./wording.js";
+import { bytesInWords, countInWords, durationInWords, namesInWords, tableOf } from "./wording.js";
 
 test("bytes, durations and counts in words", () => {
   expect([0, 999, 1500, 70.4e6, 1.72e9, 3e15].map(bytesInWords)).toEqual([
@@ -21,6 +21,12 @@ test("bytes, durations and counts in words", () => {
     "2 h 5 min",
   ]);
   expect([12, 8_923_648, 2.6e9].map(countInWords)).toEqual(["12", "8.9 M", "2.6 G"]);
+});
+
+test("names, of which many are counted", () => {
+  const names = Array.from({ length: 11 }, (_, i) => `${i}`);
+  expect(namesInWords(names.slice(1))).toBe("1, 2, 3, 4, 5, 6, 7, 8, 9, 10");
+  expect(namesInWords(names)).toBe("0, 1, 2, 3, 4, 5, 6, 7, 8 and 2 more");
 });
 
 test("columns are as wide as their widest cell", () => {

@@ -27,6 +27,12 @@ export function countInWords(count: number): string {
   return `${unit > 0 ? value.toFixed(1) : value}${units[unit]}`;
 }
 
+/** a.png, b.png; of more than ten the first nine, and how many others there are. */
+export function namesInWords(names: readonly string[]): string {
+  if (names.length <= 10) return names.join(", ");
+  return `${names.slice(0, 9).join(", ")} and ${names.length - 9} more`;
+}
+
 /** Rows under each other, columns two spaces apart. */
 export function tableOf(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
