@@ -6,6 +6,7 @@ import {
   defaultModels,
   encodePng,
   type GenerateResult,
+  type Image,
   infotext,
   type ProgressEvent,
   seedsOfPicture,
@@ -16,6 +17,7 @@ import { makerOf, refinerOf } from "./flags/refiner.js";
 import { openFailures } from "./folder-failures.js";
 import { jobsOf, maskOf } from "./jobs.js";
 import { pictureNames, writePicture } from "./pictures.js";
+import { openPreview } from "./preview.js";
 import { openProgress, type Progress } from "./progress.js";
 import { readPrompts } from "./prompts.js";
 import { invocation, note, type Session, say, sayJson, version } from "./session.js";
@@ -96,6 +98,10 @@ export async function makePictures(
     jobs.map(({ name }) => name),
     { out: flags.out, force: flags.force, many },
   );
+  const preview =
+    typeof flags.preview === "string"
+      ? openPreview(flags.preview, { force: flags.force, outputs: names.planned() })
+      : undefined;
   const progress = openProgress(session, { pictures: jobs.length, quiet: flags.quiet ?? false });
   const failures = openFailures(session, jobs.length);
   const began = performance.now();
@@ -111,7 +117,7 @@ export async function makePictures(
           ...(maskArea && { mask: await maskOf(maskArea, String(own.image ?? image)) }),
           ...seedsOfPicture(seeding, i),
           signal: session.signal,
-          onProgress: listener(progress, flags.preview),
+          onProgress: listener(progress, preview?.show),
         });
       const result = many ? await failures.kept(make(), own.image!, i) : await make();
       progress.pause();
@@ -124,18 +130,19 @@ export async function makePictures(
       });
       const { path, taken } = names.next(name);
       writePicture(path, encodePng(result.images[0]!, { parameters: text }));
+      session.written.push(path);
       if (taken && !session.json) note(`${taken} exists and stays (--force would replace it)`);
       const ms = performance.now() - start;
       report({ session, result, image: i, path, text, ms });
       const picture = result.images[0]!;
       if (!session.json && flags.preview !== false) showPicture(picture);
       if (jobs.length === 1) sayAfter?.({ path, prompt: jobs[0]!.prompt ?? "", ms, size: picture });
-      session.written.push(path);
     }
   } finally {
     progress.pause();
   }
   const failed = failures.report();
+  preview?.keep();
   const images = jobs.length - failed;
   const ms = Math.round(performance.now() - began);
   if (session.json) sayJson({ type: "done", images, ...(failed > 0 && { failed }), ms });
@@ -152,10 +159,10 @@ function lastOf(model: string): string {
   return last.replace(/\.(safetensors|ckpt)$/, "");
 }
 
-function listener(progress: Progress, preview: string | false | undefined) {
+function listener(progress: Progress, show?: (picture: Image) => void) {
   return (event: ProgressEvent) => {
     const [picture] = (event.type === "step" && event.previews) || [];
-    if (picture && preview) writePicture(preview, encodePng(picture));
+    if (picture) show?.(picture);
     progress.event(event);
   };
 }

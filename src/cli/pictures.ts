@@ -8,6 +8,8 @@ import { DiffusionError } from "../errors.js";
 export interface PictureNames {
   /** The path of the next picture, and the existing file that had its first choice. */
   next(name: string): { path: string; taken?: string };
+  /** The paths of all pictures of the call, if no file comes or goes until then. */
+  planned(): string[];
 }
 
 /**
@@ -25,47 +27,54 @@ export function pictureNames(
 ): PictureNames {
   const isFolder =
     out === undefined || /[/\\]$/.test(out) || isExistingFolder(out) || (many && extname(out) === "");
-  if (!isFolder) checkExtension(out);
+  if (!isFolder) checkExtension(out, "--out");
   const folder = out === undefined ? "." : isFolder ? out : dirname(out);
-  checkWritable(folder);
+  checkWritable(folder, "--out");
   const baseOf = (name: string) => join(folder, isFolder ? name : parse(out).name);
   const bases = pictures.map(baseOf);
+  const choose = (name: string, given: Set<string>) => {
+    const base = baseOf(name);
+    const several = bases.indexOf(base) !== bases.lastIndexOf(base);
+    let taken: string | undefined;
+    for (let number = 1; ; number++) {
+      const path = `${base}${several || number > 1 ? `-${number}` : ""}.png`;
+      if (given.has(path)) continue;
+      if (force || !existsSync(path)) {
+        given.add(path);
+        return { path, ...(taken && { taken }) };
+      }
+      taken ??= path;
+    }
+  };
   const given = new Set<string>();
   return {
-    next(name) {
-      const base = baseOf(name);
-      const several = bases.indexOf(base) !== bases.lastIndexOf(base);
-      let taken: string | undefined;
-      for (let number = 1; ; number++) {
-        const path = `${base}${several || number > 1 ? `-${number}` : ""}.png`;
-        if (given.has(path)) continue;
-        if (force || !existsSync(path)) {
-          given.add(path);
-          return { path, ...(taken && { taken }) };
-        }
-        taken ??= path;
-      }
+    next: (name) => choose(name, given),
+    planned() {
+      const supposed = new Set(given);
+      return pictures.map((name) => choose(name, supposed).path);
     },
   };
 }
 
-const isExistingFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
+export const isExistingFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
-function checkExtension(out: string): void {
-  const extension = extname(out);
+/** @param flag the one that names the file */
+export function checkExtension(file: string, flag: string): void {
+  const extension = extname(file);
   if (extension === "" || extension.toLowerCase() === ".png") return;
-  throw new DiffusionError("BAD_OPTION", `--out ${out}: pictures are written as PNG`, {
-    hint: `--out ${out.slice(0, -extension.length)}.png`,
+  throw new DiffusionError("BAD_OPTION", `${flag} ${file}: pictures are written as PNG`, {
+    hint: `${flag} ${file.slice(0, -extension.length)}.png`,
   });
 }
 
 /**
  * Writes a file so that it is either complete or not there.
  *
+ * @param flag the one that says where
  * @throws DiffusionError DISK
  */
-export function writePicture(path: string, png: Uint8Array): void {
-  writeWholeSync(path, png, { hint: "free some space, or choose another place with --out" });
+export function writePicture(path: string, png: Uint8Array, flag = "--out"): void {
+  writeWholeSync(path, png, { hint: `free some space, or choose another place with ${flag}` });
 }
 
 /** A file name from a prompt: letters and digits of any script. */
@@ -80,14 +89,24 @@ export function slug(prompt: string): string {
   return name || "picture";
 }
 
-/** Before the work, not after it: the closest existing folder must take new entries. */
-function checkWritable(folder: string): void {
+/** The folder itself, or the closest one above it that is there. */
+export function closestExisting(folder: string): string {
   let existing = resolve(folder);
   while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
+  return existing;
+}
+
+/**
+ * Before the work, not after it: the closest existing folder must take new entries.
+ *
+ * @param flag the one that names the folder, or a file in it
+ */
+export function checkWritable(folder: string, flag: string): void {
+  const existing = closestExisting(folder);
   try {
     if (!statSync(existing).isDirectory()) throw Object.assign(new Error(), { code: "ENOTDIR" });
     accessSync(existing, constants.W_OK | constants.X_OK);
   } catch (error) {
-    throw diskError(folder, error, "choose another place with --out");
+    throw diskError(folder, error, `choose another place with ${flag}`);
   }
 }
