@@ -15,6 +15,7 @@ export interface Answers {
   "DELETE /jobs/:id": JobView;
   "POST /jobs/:id/first": undefined;
   "POST /jobs/:id/skip": undefined;
+  "POST /jobs/:id/stop": undefined;
   "DELETE /history/:id": undefined;
   "GET /favourites": { readonly keys: readonly string[] };
   "PUT /favourites/:key": undefined;

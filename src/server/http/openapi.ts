@@ -39,7 +39,14 @@ export const routes: Readonly<Record<string, Described>> = {
   "POST /jobs/:id/first": {
     summary: "Lets a waiting job be the next one",
   },
-  "POST /jobs/:id/skip": { summary: "Skips the picture that is being made" },
+  "POST /jobs/:id/skip": {
+    summary:
+      "Skips the picture that is being made, and goes on with the next; 409 for a job that does not run",
+  },
+  "POST /jobs/:id/stop": {
+    summary:
+      "Ends a running job and keeps the picture that is being made, as it is by then: the job is cancelled, with a result. A picture before its first step is left out. 409 for a job that does not run",
+  },
   "DELETE /history/:id": { summary: "Deletes a job that has ended, with its pictures" },
   "GET /images/:file": { summary: "A picture as PNG" },
   "GET /thumbnails/:size/:file": {

@@ -175,6 +175,12 @@ export class Jobs {
     await Promise.all(elsewhere.map((id) => ids.has(id) || this.queue.interrupt?.(id)));
   }
 
+  /** The same of one job, here or elsewhere. */
+  async interruptOne(id: string): Promise<void> {
+    if (this.#running.ids.has(id)) this.#running.interrupt(id);
+    else await this.queue.interrupt?.(id);
+  }
+
   /**
    * Takes no more jobs and waits for those that run. What still runs near the end of `graceMs` is stopped; if nobody
    * waits for it, the journal has it run again at the next start. It takes no longer than that, also where the queue

@@ -82,10 +82,10 @@ export class Running {
     for (const [of, running] of this.#running) if (id === undefined || id === of) running.endPicture(keep);
   }
 
-  /** Ends all jobs with what there is by then. */
-  interrupt(): void {
+  /** Ends the given job, or all, with what there is by then. */
+  interrupt(id?: string): void {
     this.#interruptions = { ...this.#interruptions, interrupted: true };
-    for (const { finish } of this.#running.values()) finish.abort();
+    for (const [of, { finish }] of this.#running) if (id === undefined || id === of) finish.abort();
   }
 
   /** Stops all jobs. */

@@ -74,8 +74,12 @@ export function nativeApi(parts: Parts): Hono {
   });
 
   app.post("/jobs/:id/skip", async (c) => {
-    const { id } = await find(c.req.param("id"), jobs.queue);
-    jobs.skip(id);
+    jobs.skip(await findRunning(c.req.param("id"), jobs.queue));
+    return c.body(null, 204);
+  });
+
+  app.post("/jobs/:id/stop", async (c) => {
+    await jobs.interruptOne(await findRunning(c.req.param("id"), jobs.queue));
     return c.body(null, 204);
   });
 
@@ -228,6 +232,17 @@ async function find(id: string, queue: Pick<JobQueue, "get">): Promise<Job> {
   const job = await queue.get(id);
   if (job) return job;
   throw new Refusal(404, "NOT_FOUND", "there is no such job");
+}
+
+/** The id of a job of which something is being made: of others there is nothing to skip or to keep. */
+async function findRunning(id: string, queue: Pick<JobQueue, "get">): Promise<string> {
+  const job = await find(id, queue);
+  if (job.status === "running") return job.id;
+  throw hasEnded(job)
+    ? new Refusal(409, "ENDED", `the job has ended: it is ${job.status}`)
+    : new Refusal(409, "WAITING", "the job still waits: nothing of it is there yet", {
+        hint: `DELETE /jobs/${id} cancels it`,
+      });
 }
 
 const viewOf = async (job: Job, queue: Places): Promise<JobView> =>
