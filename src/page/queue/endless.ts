@@ -12,10 +12,13 @@ export function useEndless(submit: () => void): readonly [boolean, (on: boolean)
   const [on, setOn] = useState(false);
   const { job } = useStore(currentJob);
   const seen = useRef<string>();
+  // What was cancelled or has failed ends the round. It may still be shown when the next one is begun.
+  useEffect(() => {
+    if (job?.status === "cancelled" || job?.status === "failed") setOn(false);
+  }, [job?.id, job?.status]);
   useEffect(() => {
     if (job?.status === "running" || job?.status === "queued") seen.current = job.id;
-    // What was cancelled or has failed ends the round; so does what somebody else had begun.
-    if (job?.status === "cancelled" || job?.status === "failed") setOn(false);
+    // What somebody else had begun is no round of ours.
     if (!on || job?.status !== "completed" || seen.current !== job.id) return;
     seen.current = undefined;
     const { seed } = settings.get();
