@@ -6,6 +6,8 @@ import { createStore } from "./store.js";
 /** The job that the page shows, and what went wrong with it. */
 export interface CurrentJob {
   readonly job?: JobView;
+  /** How far it was last seen to be: what has ended no longer tells. */
+  readonly reached?: JobView["progress"];
   readonly problem?: string;
   readonly sending: boolean;
 }
@@ -29,7 +31,12 @@ export async function submitJob(bodyOf: () => Promise<object>, lost: string): Pr
 
 function follow(job: JobView, lost: string): void {
   stopFollowing();
-  const show = (job: JobView) => currentJob.set({ job, sending: false });
+  const { job: former, reached } = currentJob.get();
+  let last = former?.id === job.id ? reached : undefined;
+  const show = (job: JobView) => {
+    last = job.progress ?? last;
+    currentJob.set({ job, reached: last, sending: false });
+  };
   show(job);
   void remember("result", { id: job.id });
   rememberShown(job.id);
@@ -81,6 +88,9 @@ export async function act(asking: Promise<unknown>, lost: string): Promise<void>
   try {
     await asking;
   } catch (error) {
+    // What was asked of a job that had ended by the time the server heard of it needs no answer.
+    const { job } = currentJob.get();
+    if (error instanceof ServerError && job && !isActive(job)) return;
     const problem = problemOf(error, lost);
     // Above the tab it is said that the server is gone, and what that means.
     if (error instanceof ServerError || connection.get() !== "gone") currentJob.update({ problem });

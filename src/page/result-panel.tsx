@@ -1,7 +1,8 @@
 import { useEffect, useRef } from "preact/hooks";
 import { JobPictures } from "./job-pictures.js";
-import { act, currentJob } from "./jobs.js";
+import { act, currentJob, isActive } from "./jobs.js";
 import { partName } from "./progress-words.js";
+import { outcome } from "./queue/outcome.js";
 import { QueuePanel } from "./queue/queue-panel.js";
 import { ask, type JobView } from "./server.js";
 import { type Translate, useStore, useWords } from "./store.js";
@@ -11,9 +12,9 @@ import { imagesOf } from "./viewer/viewed.js";
 /** The job that runs, and the pictures of the one that ran; these stay until the next one shows something. */
 export function ResultPanel({ onExample }: { readonly onExample?: (prompt: string) => void }) {
   const t = useWords();
-  const { job, problem, sending } = useStore(currentJob);
+  const { job, reached, problem, sending } = useStore(currentJob);
   const removed = useStore(removal);
-  const active = job?.status === "queued" || job?.status === "running";
+  const active = job && isActive(job);
   // Below the form on a narrow screen: what was asked for is brought into view. Elsewhere it stays there by itself.
   const panel = useRef<HTMLElement>(null);
   useEffect(() => {
@@ -31,7 +32,7 @@ export function ResultPanel({ onExample }: { readonly onExample?: (prompt: strin
       <div class="row result-head">
         <h2>{t("result")}</h2>
         <p role="status" class={active ? "visually-hidden" : "hint"}>
-          {outcome(t, job) ?? (sending || active ? "" : t("resultEmpty"))}
+          {outcome(t, job, reached) ?? (sending || active ? "" : t("resultEmpty"))}
         </p>
       </div>
       {problem && <p role="alert">{problem}</p>}
@@ -70,14 +71,6 @@ function Examples({ onExample }: { readonly onExample: (prompt: string) => void 
   );
 }
 
-function outcome(t: Translate, job: JobView | undefined): string | undefined {
-  if (job?.status === "cancelled") return t("cancelled");
-  if (job?.status === "lost") return t("lost");
-  if (job?.status !== "completed") return undefined;
-  const { width, height } = job.result ?? {};
-  return `${width} × ${height} · ${t("took", (((job.finished ?? 0) - (job.started ?? 0)) / 1000).toFixed(1))}`;
-}
-
 function Progress({ job }: { readonly job: JobView }) {
   const t = useWords();
   const { progress } = job;
@@ -100,6 +93,16 @@ function Progress({ job }: { readonly job: JobView }) {
               onClick={() => void act(ask("POST /jobs/:id/skip", { at: job.id }), t("connectionLost"))}
             >
               {t("skip")}
+            </button>
+          )}
+          {job.request.kind === "generate" && (progress?.step ?? 0) > 0 && (
+            <button
+              type="button"
+              class="quiet"
+              title={t("stopHint")}
+              onClick={() => void act(ask("POST /jobs/:id/stop", { at: job.id }), t("connectionLost"))}
+            >
+              {t("stopHere")}
             </button>
           )}
           <button

@@ -1,4 +1,5 @@
 import { Heart, Trash2 } from "lucide-preact";
+import { endInWords } from "../queue/outcome.js";
 import { type JobView, promptOf } from "../server.js";
 import { useWords } from "../store.js";
 import { remove } from "../viewer/removal.js";
@@ -22,7 +23,7 @@ export function HistoryEntry({
   const images = job.result?.images ?? [];
   const [first] = images;
   const name = promptOf(job) || (job.request.kind === "upscale" ? t("upscale") : job.model);
-  const ended = job.error?.message ?? (job.status === "cancelled" ? t("cancelled") : t("lost"));
+  const ended = job.error?.message ?? endInWords(t, job);
   const caption = (
     <span class="caption">
       <bdi>{name}</bdi>
