@@ -9,7 +9,7 @@ import { type Translate, useStore, useWords } from "./store.js";
 import { removal } from "./viewer/removal.js";
 import { imagesOf } from "./viewer/viewed.js";
 
-/** The job that runs, and the pictures of the one that ran; these stay until the next one shows something. */
+/** The job that runs, and the pictures of the one that ran; these stay until another one has something to show. */
 export function ResultPanel({ onExample }: { readonly onExample?: (prompt: string) => void }) {
   const t = useWords();
   const { job, reached, problem, sending } = useStore(currentJob);
@@ -26,13 +26,14 @@ export function ResultPanel({ onExample }: { readonly onExample?: (prompt: strin
   const former = useRef<JobView>();
   if (job && imagesOf(job).length > 0) former.current = job;
   const begun = job && (imagesOf(job).length > 0 || job.progress?.preview !== undefined);
-  const shown = begun || (!sending && !active) ? job : former.current;
+  // What was cancelled before there was a picture gives the place back.
+  const shown = begun ? job : former.current;
   return (
     <section ref={panel} class={`panel result ${sending || active ? "busy" : ""}`} aria-label={t("result")}>
       <div class="row result-head">
         <h2>{t("result")}</h2>
         <p role="status" class={active ? "visually-hidden" : "hint"}>
-          {outcome(t, job, reached) ?? (sending || active ? "" : t("resultEmpty"))}
+          {outcome(t, job, reached) ?? (sending || active || shown ? "" : t("resultEmpty"))}
         </p>
       </div>
       {problem && <p role="alert">{problem}</p>}
@@ -46,7 +47,7 @@ export function ResultPanel({ onExample }: { readonly onExample?: (prompt: strin
       <QueuePanel except={own.current} />
       {onExample && !job && !sending && !former.current && <Examples onExample={onExample} />}
       {shown && !removed.includes(shown.id) && (
-        <div class={shown === job ? "now" : "former"}>
+        <div class={shown !== job && (sending || active) ? "former" : "now"}>
           <JobPictures key={shown.id} job={shown} />
         </div>
       )}

@@ -74,6 +74,16 @@ describe.runIf(browserPresent)("jobs that end early", () => {
     expect(await width(picture())).toBe(64);
   });
 
+  test("cancelling brings back what was shown before", async () => {
+    const before = await picture().getAttribute("src");
+    await begin();
+    await panel().locator("img.preview").waitFor();
+    await button("Cancel").click();
+    await said("Cancelled.");
+    expect(await picture().getAttribute("src")).toBe(before);
+    await opened.shot("cancelled");
+  });
+
   test("a job whose pictures were all skipped says so, there and in the history", async () => {
     await page.getByRole("spinbutton", { name: "Pictures" }).fill("2");
     await begin();
