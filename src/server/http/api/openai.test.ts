@@ -1,10 +1,11 @@
 import { expect, test, vi } from "vitest";
 import { encodePng, readImage } from "../../../index.js";
-import { grey, testServer } from "../../fixture.js";
+import { grey, plainWork, type TestServer, testServer } from "../../fixture.js";
+import type { JobImage } from "../../queue/queue.js";
 
 interface Answer {
   created: number;
-  data: { b64_json?: string; url?: string; seed?: string }[];
+  data: { b64_json?: string; url?: string; seed?: string; notes?: string[] }[];
 }
 const body = { prompt: "a dog", size: "64x64" };
 const bytes = (answer: Answer, i = 0) => Buffer.from(answer.data[i]!.b64_json!, "base64");
@@ -136,6 +137,36 @@ test("streaming: partial pictures, then the picture", async () => {
     size: "64x64",
     b64_json: expect.stringMatching(/^iVBOR/),
   });
+});
+
+/** The events of a stream. */
+const eventsOf = (text: string) =>
+  [...text.matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data!) as Record<string, unknown>);
+
+/** Grey pictures of which the library has told something. */
+async function toldServer(notes: string[]) {
+  const server: TestServer = await testServer({
+    work: (job, hooks) => {
+      const finished = (image: JobImage) => hooks.finished({ ...image, notes });
+      return plainWork(server.parts.images)(job, { ...hooks, finished });
+    },
+  });
+  return server;
+}
+
+test("what the library tells of a picture stands beside it, in answers and in streams", async () => {
+  const told = ["the mask of 32x32 was resized to 64x64"];
+  const { send } = await toldServer(told);
+  const post = async (changes: object) => send("POST", "/v1/images/generations", { ...body, ...changes });
+  const { data } = (await (await post({ n: 2 })).json()) as Answer;
+  expect(data.map(({ notes }) => notes)).toEqual([told, told]);
+  const linked = (await (await post({ response_format: "url" })).json()) as Answer;
+  expect(linked.data[0]).toMatchObject({ url: expect.any(String), notes: told });
+  const [completed] = eventsOf(await (await post({ stream: true })).text());
+  expect(completed).toMatchObject({ type: "image_generation.completed", notes: told });
+  const silent = await toldServer([]);
+  const none = await (await silent.send("POST", "/v1/images/generations", body)).text();
+  expect(none).not.toContain("notes");
 });
 
 test("partial pictures have the format that is asked for", async () => {

@@ -165,7 +165,12 @@ function streamAnswer(
       await told;
       for (const image of job.result?.images ?? []) {
         const b64_json = await base64Of(parts, body, image);
-        await send(`${kind}.completed`, { b64_json, created_at: seconds(job), ...described(body, [image]) });
+        await send(`${kind}.completed`, {
+          b64_json,
+          created_at: seconds(job),
+          ...described(body, [image]),
+          ...notesOf(image),
+        });
       }
     } catch (error) {
       await sendError(stream, error);
@@ -209,7 +214,7 @@ const asUrl = ({ response_format, model }: Body): boolean =>
   response_format ? response_format === "url" : /^dall-e-[23]$/.test(model ?? "");
 
 async function dataOf(c: Context, parts: Parts, body: Body, image: JobImage) {
-  const extra = image.seed === undefined ? {} : { seed: image.seed };
+  const extra = { ...(image.seed !== undefined && { seed: image.seed }), ...notesOf(image) };
   const { key } = image;
   if (asUrl(body)) {
     const quality = body.output_compression ?? undefined;
@@ -217,6 +222,10 @@ async function dataOf(c: Context, parts: Parts, body: Body, image: JobImage) {
   }
   return { b64_json: await base64Of(parts, body, image), ...extra };
 }
+
+/** Beyond OpenAI's API: what of the request had no effect on a picture, or was read otherwise than it may be meant. */
+const notesOf = ({ notes = [] }: JobImage): { readonly notes?: readonly string[] } =>
+  notes.length > 0 ? { notes } : {};
 
 async function base64Of({ images }: Parts, body: Body, { key }: JobImage): Promise<string> {
   const png = await images.get(key);
