@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
-import { encodePng, readImage } from "../../../index.js";
-import { grey, plainWork, type TestServer, testServer } from "../../fixture.js";
+import { encodePng, formatParameters, readImage } from "../../../index.js";
+import { grey, plainWork, type TestServer, testServer, untilAborted } from "../../fixture.js";
 import type { JobImage } from "../../queue/queue.js";
 
 interface Answer {
@@ -130,6 +130,8 @@ test("streaming: partial pictures, then the picture", async () => {
   expect(events[0]!.data).toMatchObject({
     type: "image_generation.partial_image",
     partial_image_index: 0,
+    // Of the preview itself.
+    size: "2x2",
     b64_json: expect.stringMatching(/^iVBOR/),
   });
   expect(events[1]!.data).toMatchObject({
@@ -167,6 +169,47 @@ test("what the library tells of a picture stands beside it, in answers and in st
   const silent = await toldServer([]);
   const none = await (await silent.send("POST", "/v1/images/generations", body)).text();
   expect(none).not.toContain("notes");
+});
+
+test("an interrupted job gives the picture as it was by then, and says so", async () => {
+  const server: TestServer = await testServer({
+    work: async ({ request: { width, height } }, hooks) => {
+      // Two are wanted: one is finished, and the other one is on its way.
+      const parameters = formatParameters({ prompt: "grey", steps: 20, sampler: "Euler", seed: 7 });
+      const key = await server.parts.images.put(encodePng(grey(width!, height!), { parameters }));
+      const image = { key, width: width!, height: height!, seed: "7" };
+      hooks.finished({ ...image, parameters });
+      void server.send("POST", "/sdapi/v1/interrupt");
+      await untilAborted(hooks.finish).catch(() => {});
+      hooks.finished({ ...image, parameters: `${parameters}, Interrupted: true` });
+      return { width: width!, height: height!, ms: { encode: 0, denoise: 0, decode: 0 } };
+    },
+  });
+  const note = "the job was interrupted: the picture is as far as it was by then";
+  const asked = { ...body, n: 2 };
+  const stream = await server.send("POST", "/v1/images/generations", { ...asked, stream: true });
+  const [first, second, ...more] = eventsOf(await stream.text());
+  expect(first).toMatchObject({ type: "image_generation.completed", b64_json: expect.any(String) });
+  expect(first).not.toHaveProperty("notes");
+  expect(second).toMatchObject({ type: "image_generation.completed", size: "64x64", notes: [note] });
+  expect(more).toEqual([]);
+  const answer = await server.send("POST", "/v1/images/generations", asked);
+  expect(answer.status).toBe(200);
+  const { data } = (await answer.json()) as Answer;
+  expect(data.map(({ notes }) => notes)).toEqual([undefined, [note]]);
+});
+
+test("an interrupted job without any picture is an error", async () => {
+  const server: TestServer = await testServer({
+    work: async (_job, hooks) => {
+      void server.send("POST", "/sdapi/v1/interrupt");
+      return untilAborted(hooks.finish);
+    },
+  });
+  const stream = await server.send("POST", "/v1/images/generations", { ...body, stream: true });
+  expect(eventsOf(await stream.text())).toMatchObject([
+    { type: "error", error: { message: "the job was cancelled" } },
+  ]);
 });
 
 test("partial pictures have the format that is asked for", async () => {

@@ -1,5 +1,6 @@
 import { type Context, Hono } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
+import { parseFields, type Size } from "../../../index.js";
 import type { ForeignPictures } from "../../foreign/foreign.js";
 import { acceptGenerate, admitted, type Incoming, type Parts, usualWildcards } from "../../jobs/accept.js";
 import type { Job, JobImage } from "../../queue/queue.js";
@@ -137,7 +138,7 @@ async function answer(
   const job = completed(await submit(c.req.raw.signal));
   const made = job.result?.images ?? [];
   const data = await Promise.all(made.map((image) => dataOf(c, parts, body, image)));
-  return c.json({ created: seconds(job), ...described(body, made), data });
+  return c.json({ created: seconds(job), ...described(body, made[0]), data });
 }
 
 function streamAnswer(
@@ -155,8 +156,9 @@ function streamAnswer(
     let told: Promise<unknown> = Promise.resolve();
     const partials = partialImages(body.partial_images ?? 0, ({ preview, ...event }) => {
       told = told.then(async () => {
-        const b64_json = await inBase64(Buffer.from(preview, "base64"), body);
-        await send(`${kind}.partial_image`, { b64_json, ...described(body, []), ...event });
+        const png = Buffer.from(preview, "base64");
+        const b64_json = await inBase64(png, body);
+        await send(`${kind}.partial_image`, { b64_json, ...described(body, sizeOfPng(png)), ...event });
       });
       told.catch(() => {}); // it is told below, where it is waited for
     });
@@ -168,7 +170,7 @@ function streamAnswer(
         await send(`${kind}.completed`, {
           b64_json,
           created_at: seconds(job),
-          ...described(body, [image]),
+          ...described(body, image),
           ...notesOf(image),
         });
       }
@@ -203,8 +205,10 @@ function partialImages(wanted: number, tell: (event: PartialImage) => void) {
   };
 }
 
+/** A job that was interrupted gives what there was by then, as in the web UI's API. */
 function completed(job: Job): Job {
-  if (job.status === "completed") return job;
+  const kept = job.status === "cancelled" && (job.result?.images ?? []).length > 0;
+  if (job.status === "completed" || kept) return job;
   const { code = "CANCELLED", message = "the job was cancelled", hint } = job.error ?? {};
   throw new Refusal(isOfRequest(code) ? 400 : 500, code, message, hint ? { hint } : {});
 }
@@ -223,9 +227,14 @@ async function dataOf(c: Context, parts: Parts, body: Body, image: JobImage) {
   return { b64_json: await base64Of(parts, body, image), ...extra };
 }
 
-/** Beyond OpenAI's API: what of the request had no effect on a picture, or was read otherwise than it may be meant. */
-const notesOf = ({ notes = [] }: JobImage): { readonly notes?: readonly string[] } =>
-  notes.length > 0 ? { notes } : {};
+/** Beyond OpenAI's API: what its owner should know of a picture, such as what of the request had no effect. */
+function notesOf({ notes = [], parameters }: JobImage): { readonly notes?: readonly string[] } {
+  const isStopped = parseFields(parameters).Interrupted === "true";
+  const told = isStopped
+    ? [...notes, "the job was interrupted: the picture is as far as it was by then"]
+    : notes;
+  return told.length > 0 ? { notes: told } : {};
+}
 
 async function base64Of({ images }: Parts, body: Body, { key }: JobImage): Promise<string> {
   const png = await images.get(key);
@@ -241,9 +250,12 @@ async function inBase64(png: Uint8Array, { output_format, output_compression }: 
 
 const seconds = ({ finished, created }: Job): number => Math.floor((finished ?? created) / 1000);
 
-const described = (body: Body, [first]: readonly JobImage[]) => ({
+/** Its first chunk says so; previews are smaller than what they become. */
+const sizeOfPng = (png: Buffer): Size => ({ width: png.readUInt32BE(16), height: png.readUInt32BE(20) });
+
+const described = (body: Body, size: Size | undefined) => ({
   output_format: body.output_format ?? "png",
   quality: body.quality ?? "auto",
   background: "opaque",
-  size: first ? `${first.width}x${first.height}` : (body.size ?? "auto"),
+  size: size ? `${size.width}x${size.height}` : (body.size ?? "auto"),
 });
