@@ -75,7 +75,7 @@ export async function generateOptions(
   }));
   const options = {
     ...rest,
-    ...(webuiSteps && rest.strength !== undefined && { strength: webuiStrength(rest.strength, rest.steps) }),
+    ...(webuiSteps !== undefined && rest.strength !== undefined && webuiStrength(request, rest.strength)),
     ...(seed !== undefined && { seed: parseSeed(seed) }),
     ...(image && { image: await picture(image) }),
     ...(mask && { mask: await picture(mask) }),
@@ -93,11 +93,21 @@ export async function generateOptions(
 }
 
 /**
- * The web UI runs int(strength * steps) + 1 steps on a picture (`setup_img2img_steps`), the library one less, as
- * diffusers does: the strength at which it runs as many.
+ * The web UI runs int(min(strength, 0.999) * steps) + 1 steps on a picture (`setup_img2img_steps`), the library one less,
+ * as diffusers does: what has it run as many. Under a mask, too, the web UI begins with the picture under noise, where
+ * diffusers begins a strength of 1 with nothing but noise: it stays below.
+ *
+ * @param webuiSteps false for those of its samplers that run one less themselves
  */
-function webuiStrength(strength: number, steps = 20): number {
-  if (strength === 0) return 0; // the picture itself
-  const run = Math.floor(Math.min(strength, 0.999) * steps) + 1;
-  return Math.min(1, (run + 0.5) / steps);
+function webuiStrength(
+  { webuiSteps, mask, steps = 20 }: Pick<StoredGenerate, "webuiSteps" | "mask" | "steps">,
+  strength: number,
+): Pick<GenerateOptions, "strength" | "exactSteps"> {
+  if (strength === 0) return { strength }; // the picture itself
+  const most = 0.999;
+  // A single step has nothing that could be left out.
+  if (!webuiSteps) return { strength: mask && steps > 1 ? Math.min(strength, most) : strength };
+  const run = Math.floor(Math.min(strength, most) * steps) + 1;
+  if (run < steps) return { strength: (run + 0.5) / steps };
+  return mask ? { strength: most, exactSteps: true } : { strength: 1 };
 }

@@ -135,7 +135,7 @@ async function generatePictures(
       options: {
         ...result.options,
         // What was asked for, where steps are counted otherwise, and a LoRA was left out.
-        ...(one.webuiSteps && { strength: one.strength! }),
+        ...(one.webuiSteps !== undefined && { strength: one.strength! }),
         ...(makeable.sent !== undefined && { prompts: [makeable.sent] }),
       },
       model: option.name,
