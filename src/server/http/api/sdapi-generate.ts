@@ -3,6 +3,7 @@ import { packageVersion } from "../../../disk/package.js";
 import { DiffusionError, parseFields, parseParameters } from "../../../index.js";
 import type { ForeignPictures } from "../../foreign/foreign.js";
 import { acceptGenerate, admitted, type Incoming, type Parts, usualWildcards } from "../../jobs/accept.js";
+import type { ModelOption } from "../../jobs/model-option.js";
 import { shortHash } from "../../jobs/weight-hashes.js";
 import type { Job, JobImage } from "../../queue/queue.js";
 import { isOfRequest, Refusal } from "../../refusal.js";
@@ -118,6 +119,7 @@ function infoOf(
       ...unknownUnitFields(body.alwayson_scripts ?? {}),
     ].map((name) => `${name.slice(0, 150)} means nothing here: ignored`),
     ...new Set(made.flatMap(({ notes = [] }) => notes)),
+    ...guidanceComments(body, option),
     ...(option.info.traits.ignoresWebuiClipSkip && (overrideOf(body).CLIP_stop_at_last_layers ?? 1) > 1
       ? [`${option.name} takes no clip skip, as in the web UI: ignored`]
       : []),
@@ -166,6 +168,14 @@ function infoOf(
     is_using_inpainting_conditioning: option.info.kind === "inpainting",
     version: `tfjs-diffusion ${packageVersion()}`,
   };
+}
+
+/** The web UI goes on below 1, towards the negative prompt; guidance is off there as in diffusers. */
+function guidanceComments({ cfg_scale, prompt }: Txt2img | Img2img, { info }: ModelOption): string[] {
+  const { hasText, guidanceEmbedding } = info.traits;
+  // Prompts that AND combines are guided whatever the scale, and such networks are told it.
+  if (cfg_scale >= 1 || !hasText || guidanceEmbedding || /\bAND\b/.test(prompt)) return [];
+  return [`cfg_scale ${cfg_scale} acts as 1: the picture is made from the prompt alone`];
 }
 
 /** What has a field of its own in the info, or is no setting. */

@@ -628,3 +628,18 @@ test("fields that this API does not have are ignored as there, and named", async
   });
   expect(ran).toHaveLength(1);
 });
+
+test("a cfg_scale below 1 acts as 1, and the info says so", async () => {
+  const { send, ran } = await testServer();
+  const commentsOf = async (more: object) => {
+    const answer = await send("POST", "/sdapi/v1/txt2img", { ...body, ...more });
+    return (JSON.parse(((await answer.json()) as Answer).info) as { comments?: string[] }).comments;
+  };
+  expect(await commentsOf({ cfg_scale: 0.5 })).toEqual([
+    "cfg_scale 0.5 acts as 1: the picture is made from the prompt alone",
+  ]);
+  expect(ran[0]).toMatchObject({ guidance: 0.5 });
+  expect(await commentsOf({ cfg_scale: 0 })).toEqual([expect.stringContaining("cfg_scale 0 acts as 1")]);
+  expect(await commentsOf({ cfg_scale: 1 })).toBeUndefined();
+  expect(await commentsOf({ cfg_scale: 0.5, prompt: "a dog AND a cat" })).toBeUndefined();
+});
