@@ -160,7 +160,7 @@ export const samplingOptions = {
   imageGuidance: {
     schema: z.number().min(0),
     about: "InstructPix2Pix: how close to stay to the image (default: 1.5)",
-    ...{ only: "instruct", flag: "<scale>" },
+    ...{ only: "instruct", flag: "<scale>", served: true },
   },
   eta: {
     schema: share,

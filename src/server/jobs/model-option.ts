@@ -20,5 +20,8 @@ export interface ModelState {
   readonly error?: { readonly code: string; readonly message: string; readonly hint?: string };
 }
 
+/** Models that see the picture as it is start from noise. */
+export const takesStrength = ({ kind }: ModelInfo): boolean => kind !== "instruct" && kind !== "upscaling";
+
 export const optionLabel = (name: string, precision: Precision): string =>
   `${name} CPU ${precision.toUpperCase()}`;

@@ -3,6 +3,7 @@ import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import { parseFields, type Size } from "../../../index.js";
 import type { ForeignPictures } from "../../foreign/foreign.js";
 import { acceptGenerate, admitted, type Incoming, type Parts, usualWildcards } from "../../jobs/accept.js";
+import { takesStrength } from "../../jobs/model-option.js";
 import type { Job, JobImage } from "../../queue/queue.js";
 import { isOfRequest, Refusal } from "../../refusal.js";
 import { inFormat } from "../../storage/images.js";
@@ -58,7 +59,9 @@ export function openaiApi(parts: Parts): Hono {
     const body = check(variationsBody, form, files);
     const image = await file(form, "image");
     if (!image) throw new Refusal(400, "BAD_IMAGE", "image is missing");
-    const request = { prompt: "", strength: 0.7, ...requestOf(body, parts), image };
+    const asked = requestOf(body, parts);
+    const strength = takesStrength(parts.models.resolve(asked.model).info) ? { strength: 0.7 } : {};
+    const request = { prompt: "", ...strength, ...asked, image };
     return answer(c, parts, "image_variation", body, async () => request);
   });
   return app;

@@ -17,10 +17,13 @@ export async function read<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
   );
 }
 
-/** Fields of a body that the schema has no word for: the web UI ignores them, and so do we, but not in silence. */
-export async function unknownFields(c: Context, schema: z.ZodObject): Promise<readonly string[]> {
-  const body: unknown = await c.req.json().catch(badJson);
-  return Object.keys(body as object).filter((name) => !(name in schema.shape));
+/**
+ * The body as it came, and its fields that the schema has no word for: the web UI ignores them, and so do we, but not in
+ * silence.
+ */
+export async function sentFields(c: Context, schema: z.ZodObject) {
+  const sent: Record<string, unknown> = await c.req.json().catch(badJson);
+  return { sent, fields: Object.keys(sent).filter((name) => !(name in schema.shape)) };
 }
 
 class Invalid extends Error {

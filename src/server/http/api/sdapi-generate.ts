@@ -3,7 +3,7 @@ import { packageVersion } from "../../../disk/package.js";
 import { DiffusionError, parseFields, parseParameters } from "../../../index.js";
 import type { ForeignPictures } from "../../foreign/foreign.js";
 import { acceptGenerate, admitted, type Incoming, type Parts, usualWildcards } from "../../jobs/accept.js";
-import type { ModelOption } from "../../jobs/model-option.js";
+import { type ModelOption, takesStrength } from "../../jobs/model-option.js";
 import { shortHash } from "../../jobs/weight-hashes.js";
 import type { Job, JobImage } from "../../queue/queue.js";
 import { isOfRequest, Refusal } from "../../refusal.js";
@@ -22,6 +22,8 @@ interface Asked extends Styled<Txt2img | Img2img> {
   readonly asked: Txt2img | Img2img;
   /** Names of fields that are not among those of this API. */
   readonly fields: readonly string[];
+  /** The body as it came, without defaults. */
+  readonly sent: Readonly<Record<string, unknown>>;
 }
 
 /** Runs a request to its end, and tells what came of it as the web UI does. */
@@ -96,7 +98,7 @@ function echo(body: Txt2img | Img2img): object {
 
 /** @param vaePath of the autoencoder that was taken in place of the model's own */
 function infoOf(
-  { body, unknown, fields }: Asked,
+  { body, unknown, fields, sent }: Asked,
   job: Job,
   made: readonly JobImage[],
   { settings, models }: Parts,
@@ -120,6 +122,9 @@ function infoOf(
     ].map((name) => `${name.slice(0, 150)} means nothing here: ignored`),
     ...new Set(made.flatMap(({ notes = [] }) => notes)),
     ...guidanceComments(body, option),
+    ...(sent.denoising_strength != null && "init_images" in body && !takesStrength(option.info)
+      ? [`denoising_strength has no effect: ${option.name} starts from noise and sees the whole picture`]
+      : []),
     ...(option.info.traits.ignoresWebuiClipSkip && (overrideOf(body).CLIP_stop_at_last_layers ?? 1) > 1
       ? [`${option.name} takes no clip skip, as in the web UI: ignored`]
       : []),

@@ -11,7 +11,7 @@ let server: TestServer;
 let model: string;
 beforeAll(async () => {
   server = await testServer({ work: "library" });
-  model = await server.parts.models.addPath(goldenPath("models/tiny-sd1"));
+  model = (await server.parts.models.addPath(goldenPath("models/tiny-sd1")))!;
 });
 afterAll(() => server.parts.models.dispose());
 

@@ -3,7 +3,7 @@ import { emphases, emphasisLabels } from "../../../options/choices.js";
 import { ownUpscalerName } from "../../../options/upscaler-names.js";
 import { decodeBase64, type ForeignPictures } from "../../foreign/foreign.js";
 import type { Incoming, Parts } from "../../jobs/accept.js";
-import type { ModelOption } from "../../jobs/model-option.js";
+import { type ModelOption, takesStrength } from "../../jobs/model-option.js";
 import { Refusal } from "../../refusal.js";
 import type { SettingsData, WebuiSettings } from "../../storage/settings.js";
 import { controlsOf } from "./sdapi-controlnet.js";
@@ -114,15 +114,18 @@ export async function img2imgRequest(
     ...commonRequest(request, open, info, parts.settings.data),
     ...mergedTokens(settings, "img2img"),
     ...(settings.img2img_fix_steps && takesStrength(info) && { exactSteps: true }),
-    ...(info.kind === "instruct" &&
-      request.image_cfg_scale != null && { imageGuidance: request.image_cfg_scale }),
+    // Where nothing is said, the picture is not guided by itself there.
+    ...(info.kind === "instruct" && { imageGuidance: request.image_cfg_scale ?? 1 }),
     ...(given.length > 1
       ? { images: given.map(decodeBase64), count: given.length * request.n_iter }
       : { image: decodeBase64(first) }),
     ...(await controlsOf({ ...request, ...sizeOf(request, info) }, pictures, first)),
-    strength: request.denoising_strength,
-    webuiSteps: !settings.img2img_fix_steps && !onTimesteps.includes(labelOf(request)),
-    resizeMode,
+    ...(takesStrength(info) && {
+      strength: request.denoising_strength,
+      webuiSteps: !settings.img2img_fix_steps && !onTimesteps.includes(labelOf(request)),
+    }),
+    // An enlarged picture has its size from its own.
+    ...((info.kind !== "upscaling" || resizeMode !== "stretch") && { resizeMode }),
     ...(painted && {
       mask: painted,
       maskBlur: blur.x,
@@ -194,9 +197,6 @@ function mergedTokens(settings: WebuiSettings, mode: "txt2img" | "img2img"): Pic
   const tokenMerging = own || settings.token_merging_ratio;
   return tokenMerging ? { tokenMerging } : {};
 }
-
-/** Models that see the picture as it is start from noise. */
-const takesStrength = ({ kind }: ModelOption["info"]): boolean => kind !== "instruct" && kind !== "upscaling";
 
 /** Without what stands behind #, as the web UI reads it, and without the networks that it names when they are switched off. */
 function promptOf(

@@ -5,7 +5,7 @@ import { sendPolled } from "../polled.js";
 import { pngInfo } from "./png-info.js";
 import { addControlNet } from "./sdapi-controlnet.js";
 import { filled } from "./sdapi-defaults.js";
-import { read, sdapiError, unknownFields } from "./sdapi-errors.js";
+import { read, sdapiError, sentFields } from "./sdapi-errors.js";
 import { extra, extraBatch } from "./sdapi-extra.js";
 import { generate } from "./sdapi-generate.js";
 import { addLists } from "./sdapi-lists.js";
@@ -43,9 +43,9 @@ export function sdapi(parts: Parts): Hono {
     const request = filled(await read(c, txt2img), parts.models);
     const styled = await styledRequest(request.body, parts);
     const { body } = styled;
-    const fields = await unknownFields(c, txt2img);
+    const came = await sentFields(c, txt2img);
     return c.json(
-      await generate(c, parts, { asked: request.body, fields, ...styled }, (pictures) =>
+      await generate(c, parts, { asked: request.body, ...came, ...styled }, (pictures) =>
         txt2imgRequest({ ...request, body }, parts, pictures),
       ),
     );
@@ -54,9 +54,9 @@ export function sdapi(parts: Parts): Hono {
     const request = filled(await read(c, img2img), parts.models);
     const styled = await styledRequest(request.body, parts);
     const { body } = styled;
-    const fields = await unknownFields(c, img2img);
+    const came = await sentFields(c, img2img);
     return c.json(
-      await generate(c, parts, { asked: request.body, fields, ...styled }, (pictures) =>
+      await generate(c, parts, { asked: request.body, ...came, ...styled }, (pictures) =>
         img2imgRequest({ ...request, body }, parts, pictures),
       ),
     );
