@@ -122,6 +122,9 @@ function infoOf(
     ].map((name) => `${name.slice(0, 150)} means nothing here: ignored`),
     ...new Set(made.flatMap(({ notes = [] }) => notes)),
     ...guidanceComments(body, option),
+    ...(sent.cfg_scale != null && !option.info.traits.hasText
+      ? [`cfg_scale has no effect: ${option.name} has no text encoder`]
+      : []),
     ...(sent.denoising_strength != null && "init_images" in body && !takesStrength(option.info)
       ? [`denoising_strength has no effect: ${option.name} starts from noise and sees the whole picture`]
       : []),

@@ -155,20 +155,21 @@ function commonRequest(
   const { seed, subseed, subseed_strength } = request;
   const eta = request.eta ?? (labelOf(request) === "DDIM" ? settings.eta_ddim : settings.eta_ancestral);
   const emphasis = emphases.find((name) => emphasisLabels[name] === settings.emphasis);
-  const clipSkip = info.traits.ignoresWebuiClipSkip ? null : override.CLIP_stop_at_last_layers;
+  const { hasText, ignoresWebuiClipSkip } = info.traits;
+  const clipSkip = ignoresWebuiClipSkip ? null : override.CLIP_stop_at_last_layers;
   return {
     ...(override.sd_model_checkpoint && { model: override.sd_model_checkpoint }),
     // Automatic is what an empty list of choices says, and leaves it to the settings.
     ...(override.sd_vae && { vae: ownVae(override.sd_vae) ? null : override.sd_vae }),
-    prompt: promptOf(request.prompt, request, settings),
-    promptSyntax: "a1111",
-    missingLoras: "ignore",
+    // Words are refused by a model without a text encoder; that there are none says nothing.
+    ...((hasText || request.prompt !== "") && { prompt: promptOf(request.prompt, request, settings) }),
+    ...(hasText && { promptSyntax: "a1111" as const, missingLoras: "ignore" as const }),
     ...((request.negative_prompt !== "" || own.negativePrompt !== undefined) && {
       negativePrompt: promptOf(request.negative_prompt, request, settings),
     }),
     ...sizeOf(request, info),
     steps: request.steps,
-    guidance: request.cfg_scale,
+    ...(hasText && { guidance: request.cfg_scale }),
     count: request.batch_size * request.n_iter,
     ...(!ownSampler && { scheduler: samplerOf(request) }),
     ...(seed !== -1 && { seed }),
@@ -180,10 +181,10 @@ function commonRequest(
         seedSize: { width: request.seed_resize_from_w, height: request.seed_resize_from_h },
       }),
     ...(eta != null && { eta }),
-    ...(clipSkip != null && { clipSkip: clipSkip - 1 }),
+    ...(clipSkip != null && (hasText || clipSkip > 1) && { clipSkip: clipSkip - 1 }),
     ...(override.randn_source && { rng: rngOf(override.randn_source) }),
-    ...(emphasis && { emphasis }),
-    ...(settings.pad_cond_uncond && { padPrompts: true }),
+    ...(emphasis && hasText && { emphasis }),
+    ...(settings.pad_cond_uncond && hasText && { padPrompts: true }),
     ...((info.traits.isRefiner || hasRefiner(request)) && {
       aestheticScore: settings.sdxl_refiner_high_aesthetic_score ?? undefined,
       negativeAestheticScore: settings.sdxl_refiner_low_aesthetic_score ?? undefined,

@@ -643,3 +643,27 @@ test("a cfg_scale below 1 acts as 1, and the info says so", async () => {
   expect(await commentsOf({ cfg_scale: 1 })).toBeUndefined();
   expect(await commentsOf({ cfg_scale: 0.5, prompt: "a dog AND a cat" })).toBeUndefined();
 });
+
+test("a model without a text encoder draws without a prompt, and refuses words", async () => {
+  const { send, ran, parts } = await testServer();
+  const { label } = parts.models.resolve("butterflies-64");
+  // Settings of the server about prompts mean nothing to it, either.
+  await send("POST", "/sdapi/v1/options", { emphasis: "No norm", pad_cond_uncond: true });
+  const post = (more: object) =>
+    send("POST", "/sdapi/v1/txt2img", {
+      ...{ steps: 2, width: 64, height: 64, sampler_name: "DDIM" },
+      ...{ override_settings: { sd_model_checkpoint: label, CLIP_stop_at_last_layers: 1 }, ...more },
+    });
+  for (const empty of [{}, { prompt: "", negative_prompt: "" }]) expect((await post(empty)).status).toBe(200);
+  const [, asked] = ran;
+  expect(asked).toMatchObject({ model: label, steps: 2, scheduler: { sampler: "DDIM" } });
+  for (const name of ["prompt", "negativePrompt", "guidance", "clipSkip"])
+    expect(asked).not.toHaveProperty(name);
+  const { info } = (await (await post({ cfg_scale: 7 })).json()) as Answer;
+  const comment = expect.stringMatching(/^cfg_scale has no effect: butterflies-64/);
+  expect(JSON.parse(info)).toMatchObject({ prompt: "", comments: [comment] });
+  for (const words of [{ prompt: "a dog" }, { negative_prompt: "red" }]) {
+    const refused = await post(words);
+    expect([refused.status, await refused.text()]).toEqual([422, expect.stringContaining("no text encoder")]);
+  }
+});
