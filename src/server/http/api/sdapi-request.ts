@@ -94,6 +94,7 @@ export async function img2imgRequest(
     resize_mode: resizeMode === undefined,
     inpainting_fill: maskedContent === undefined,
     "mask_round: false with an inpainting_fill other than 1": softMask && maskedContent !== "original",
+    "mask_round: false with a mask_blur_y other than mask_blur_x": softMask && blur.y !== blur.x,
     refiner_checkpoint: hasRefiner(request),
     latent_mask: Boolean(request.latent_mask),
     // 0 stands in the example that the web UI's own documentation shows.
@@ -130,7 +131,7 @@ export async function img2imgRequest(
       mask: painted,
       maskBlur: blur.x,
       ...(!softMask && { maskBlurSide: "both" as const }),
-      ...(!softMask && blur.y !== blur.x && { maskBlurY: blur.y }),
+      ...(blur.y !== blur.x && { maskBlurY: blur.y }),
       ...(softMask ? { softMask } : { maskedContent }),
       onlyMasked: request.inpaint_full_res && { padding: request.inpaint_full_res_padding },
     }),

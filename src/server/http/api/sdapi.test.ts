@@ -191,6 +191,12 @@ test("mask_round: false is a soft mask, on a model that does not see it, from th
     422,
     expect.stringContaining("mask_round: false with an inpainting_fill other than 1"),
   ]);
+  const blurred = { ...soft, inpainting_fill: 1, mask_blur_x: 2, mask_blur_y: 6 };
+  const other = await send("POST", "/sdapi/v1/img2img", blurred);
+  expect([other.status, await other.text()]).toEqual([
+    422,
+    expect.stringContaining("mask_round: false with a mask_blur_y other than mask_blur_x"),
+  ]);
   expect((await send("POST", "/sdapi/v1/img2img", { ...soft, inpainting_fill: 1 })).status).toBe(200);
   expect(ran).toMatchObject([{ softMask: true, model: "emoji-diffusion-256 CPU FP32" }]);
   expect(ran[0]).not.toHaveProperty("maskedContent");
