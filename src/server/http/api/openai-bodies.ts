@@ -21,6 +21,8 @@ const shared = {
   background: z.enum(["auto", "opaque", "transparent"]).nullish(),
   stream: z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")]).nullish(),
   partial_images: numeric.int().min(0).max(3).nullish(),
+  style: z.string().nullish(),
+  input_fidelity: z.string().nullish(),
   // Beyond OpenAI's API: the knobs of diffusion models.
   negative_prompt: z.string().nullish(),
   steps: numeric.int().min(1).max(1000).nullish(),
@@ -37,8 +39,10 @@ export const editsBody = z
 export const variationsBody = z.object({ ...shared }).describe("multipart/form-data with image");
 export type Body = z.infer<typeof variationsBody> & { readonly prompt?: string };
 
-/** What clients send that decides nothing here. */
-const withoutMeaning = ["user", "style", "moderation", "safety_identifier", "input_fidelity"];
+/** What decides about pictures at OpenAI and not here, which is told. */
+export const withoutEffect = ["style", "input_fidelity"] as const;
+/** What clients send that decides nothing about pictures. */
+const withoutMeaning = ["user", "moderation", "safety_identifier"];
 /** Fields of forms that hold files, which are read by themselves. */
 export const files = ["image", "image[]", "mask"];
 

@@ -210,6 +210,8 @@ test("an interrupted job without any picture is an error", async () => {
   expect(eventsOf(await stream.text())).toMatchObject([
     { type: "error", error: { message: "the job was cancelled" } },
   ]);
+  // Not 500, after which clients ask again.
+  expect((await server.send("POST", "/v1/images/generations", body)).status).toBe(400);
 });
 
 test("partial pictures have the format that is asked for", async () => {
@@ -226,7 +228,10 @@ test("partial pictures have the format that is asked for", async () => {
 test("a field that there is not is refused in OpenAI's words; those that decide nothing are taken", async () => {
   const { send, ran } = await testServer();
   const usual = { user: "somebody", style: "vivid", moderation: "low", background: "opaque" };
-  expect((await send("POST", "/v1/images/generations", { ...body, ...usual })).status).toBe(200);
+  const taken = (await (
+    await send("POST", "/v1/images/generations", { ...body, ...usual })
+  ).json()) as Answer;
+  expect(taken.data[0]!.notes).toEqual(["style has no effect here: it is for models of OpenAI's"]);
   const answer = await send("POST", "/v1/images/generations", { ...body, guidence: 3 });
   expect([answer.status, await answer.json()]).toEqual([
     400,
@@ -245,7 +250,9 @@ test("a field that there is not is refused in OpenAI's words; those that decide 
     "/v1/images/edits",
     form({ prompt: "a cat", image, input_fidelity: "high" }),
   );
-  expect(edit.status).toBe(200);
+  expect(((await edit.json()) as Answer).data[0]!.notes).toEqual([
+    "input_fidelity has no effect here: it is for models of OpenAI's",
+  ]);
   const other = await send("POST", "/v1/images/edits", form({ prompt: "a cat", image, images: image }));
   expect(await other.json()).toMatchObject({ error: { param: "images" } });
   expect(ran).toHaveLength(2);

@@ -16,6 +16,7 @@ import {
   files,
   generationsBody,
   variationsBody,
+  withoutEffect,
 } from "./openai-bodies.js";
 import { envelope, openaiError, ParameterRefusal } from "./openai-errors.js";
 import { linkTo } from "./openai-links.js";
@@ -174,7 +175,7 @@ function streamAnswer(
           b64_json,
           created_at: seconds(job),
           ...described(body, image),
-          ...notesOf(image),
+          ...notesOf(body, image),
         });
       }
     } catch (error) {
@@ -213,7 +214,13 @@ function completed(job: Job): Job {
   const kept = job.status === "cancelled" && (job.result?.images ?? []).length > 0;
   if (job.status === "completed" || kept) return job;
   const { code = "CANCELLED", message = "the job was cancelled", hint } = job.error ?? {};
-  throw new Refusal(isOfRequest(code) ? 400 : 500, code, message, hint ? { hint } : {});
+  // Of a fault of the server's, clients send the request again.
+  throw new Refusal(
+    isOfRequest(code) || job.status === "cancelled" ? 400 : 500,
+    code,
+    message,
+    hint ? { hint } : {},
+  );
 }
 
 /** Where nothing is said, as OpenAI's models of that name do: gpt-image has no addresses. */
@@ -221,7 +228,7 @@ const asUrl = ({ response_format, model }: Body): boolean =>
   response_format ? response_format === "url" : /^dall-e-[23]$/.test(model ?? "");
 
 async function dataOf(c: Context, parts: Parts, body: Body, image: JobImage) {
-  const extra = { ...(image.seed !== undefined && { seed: image.seed }), ...notesOf(image) };
+  const extra = { ...(image.seed !== undefined && { seed: image.seed }), ...notesOf(body, image) };
   const { key } = image;
   if (asUrl(body)) {
     const quality = body.output_compression ?? undefined;
@@ -231,11 +238,15 @@ async function dataOf(c: Context, parts: Parts, body: Body, image: JobImage) {
 }
 
 /** Beyond OpenAI's API: what its owner should know of a picture, such as what of the request had no effect. */
-function notesOf({ notes = [], parameters }: JobImage): { readonly notes?: readonly string[] } {
+function notesOf(body: Body, { notes = [], parameters }: JobImage): { readonly notes?: readonly string[] } {
   const isStopped = parseFields(parameters).Interrupted === "true";
-  const told = isStopped
-    ? [...notes, "the job was interrupted: the picture is as far as it was by then"]
-    : notes;
+  const told = [
+    ...withoutEffect.flatMap((name) =>
+      body[name] == null ? [] : [`${name} has no effect here: it is for models of OpenAI's`],
+    ),
+    ...notes,
+    ...(isStopped ? ["the job was interrupted: the picture is as far as it was by then"] : []),
+  ];
   return told.length > 0 ? { notes: told } : {};
 }
 
