@@ -29,7 +29,13 @@ export async function extra(c: Context, parts: Parts, body: ExtraSingleImage) {
   const job = await parts.jobs.run({ ...accepted, via: "sdapi" }, c.req.raw.signal);
   const [made] = job.result?.images ?? [];
   const png = made && (await parts.images.get(made.key));
-  const { code = "LOST", message = "the job was cancelled" } = job.error ?? {};
+  if (!png && job.status === "cancelled")
+    throw new Refusal(
+      409,
+      "CANCELLED",
+      "the job was interrupted: there is no picture that is enlarged in part",
+    );
+  const { code = "LOST", message = "the job was lost" } = job.error ?? {};
   if (!png) throw new Refusal(isOfRequest(code) ? 422 : 500, code, message);
   return { html_info: made.parameters, image: Buffer.from(png).toString("base64") };
 }

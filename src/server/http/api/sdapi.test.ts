@@ -673,3 +673,18 @@ test("a model without a text encoder draws without a prompt, and refuses words",
     expect([refused.status, await refused.text()]).toEqual([422, expect.stringContaining("no text encoder")]);
   }
 });
+
+test("extra-single-image that is interrupted is no fault of the server", async () => {
+  const server = await testServer({
+    work: async (_job, hooks) => {
+      void server.send("POST", "/sdapi/v1/interrupt");
+      return untilAborted(hooks.finish);
+    },
+  });
+  const request = { image: base64Png(grey(8, 4)), upscaler_1: "Lanczos" };
+  const answer = await server.send("POST", "/sdapi/v1/extra-single-image", request);
+  expect([answer.status, await answer.json()]).toEqual([
+    409,
+    expect.objectContaining({ detail: expect.stringContaining("the job was interrupted") }),
+  ]);
+});
