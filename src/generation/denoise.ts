@@ -43,8 +43,16 @@ export interface DenoisingStep {
   readonly clean: () => Latents;
 }
 
+/** What became of a sample. */
+export interface Denoised {
+  /** Absent where it was stopped before its first evaluation: there is only noise. */
+  readonly latents?: Latents;
+  /** Evaluations were left out. */
+  readonly isStopped: boolean;
+}
+
 /** From noise to a sample: asks the network, guides, steps, and yields after each evaluation. */
-export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, Latents> {
+export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, Denoised> {
   const { scheduler, guidance, predict, beside, restore, restoreClean, signal, stop } = run;
   const { from, to } = run.range ?? { from: 0, to: Number.POSITIVE_INFINITY };
   let latents = run.start;
@@ -52,7 +60,7 @@ export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, La
   // Read anew each time: adaptive schedulers find their timesteps on the way.
   for (let index = from; index < Math.min(to, scheduler.timesteps.length); index++) {
     signal?.throwIfAborted();
-    if (stop?.aborted) return clean();
+    if (stop?.aborted) return { ...(index > from && { latents: clean() }), isStopped: true };
     const timestep = scheduler.timesteps[index]!;
     const scaled: Values = { shape: latents.shape, data: scheduler.scaleInput(latents.data, index) };
     const { rows, guide } = guidance(index);
@@ -73,7 +81,7 @@ export async function* denoise(run: Denoising): AsyncGenerator<DenoisingStep, La
     };
     yield { evaluation: index, timestep, latents, clean };
   }
-  return latents;
+  return { latents, isStopped: false };
 }
 
 /** What was said for each condition. */

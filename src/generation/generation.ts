@@ -35,6 +35,8 @@ export interface Meter {
   /** Evaluations of the network for all images and passes, and those that are done. */
   evaluations: number;
   done: number;
+  /** Images of which `stop` has left out evaluations. */
+  readonly stopped: Set<number>;
 }
 
 /** Does a piece of work, unless the generation has been aborted before or is meanwhile, and books its time. */

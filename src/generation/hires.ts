@@ -23,8 +23,16 @@ export function hiresPass({ options: { hires, steps } }: Pick<Planned, "options"
   };
 }
 
-/** Enlarges latents and denoises them once more, with noise from a new stream of the image's seed. */
-export async function hiresFix(generation: Generation, latents: Latents, index: number): Promise<Latents> {
+/**
+ * Enlarges latents and denoises them once more, with noise from a new stream of the image's seed.
+ *
+ * @returns nothing where it was stopped before the first step of that
+ */
+export async function hiresFix(
+  generation: Generation,
+  latents: Latents,
+  index: number,
+): Promise<Latents | undefined> {
   const { loaded, options } = generation;
   const pass = hiresPass(generation);
   const { upscaler } = options.hires!;

@@ -26,22 +26,26 @@ import {
 } from "./starts.js";
 import { fromLowRes } from "./upscale.js";
 
-/** Image `index` of a generation: its latents, and the picture unless latents were asked for. */
-type MakeImage = (index: number, rng: Rng) => Promise<{ latents: Latents; image?: Image }>;
+/**
+ * Image `index` of a generation: its latents, and the picture unless latents were asked for; nothing where it was stopped
+ * before its first step.
+ */
+type MakeImage = (index: number, rng: Rng) => Promise<{ latents: Latents; image?: Image } | undefined>;
 
-/** Makes the images of a generation, one after the other. */
+/** Makes the images of a generation, one after the other. Once it is stopped, those that were not begun are left out. */
 export async function makeImages(
   generation: Generation,
   inputs: Inputs,
 ): Promise<{ images: Image[]; latents: Latents[] }> {
   const { options } = generation;
-  const { signal, seeds, onProgress } = options;
+  const { signal, stop, seeds, onProgress } = options;
   const makeImage = await imageMaker(generation, inputs);
   const images: Image[] = [];
   const latents: Latents[] = [];
   for (const [i, seed] of seeds.entries()) {
     signal?.throwIfAborted();
-    const made = await makeImage(i, createRng(options.rng, seed));
+    const made = stop?.aborted ? undefined : await makeImage(i, createRng(options.rng, seed));
+    if (!made) break;
     latents.push(made.latents);
     if (options.output === "latents" || !made.image) continue;
     images.push(made.image);
@@ -123,11 +127,14 @@ function single(generation: Generation, prepare: PrepareStart, finish = (image: 
   const [pass] = passesOf(plannedOf(generation));
   return async (index, rng) => {
     let latents = await runPass(generation, pass!, { index, rng }, prepare);
-    // A picture that is stopped in its first pass stays as large as that.
-    if (options.hires && !options.stop?.aborted) latents = await hiresFix(generation, latents, index);
+    if (!latents) return undefined;
+    // A picture that is stopped before its second pass stays as large as the first one.
+    if (options.hires && options.stop?.aborted) generation.meter.stopped.add(index);
+    else if (options.hires) latents = (await hiresFix(generation, latents, index)) ?? latents;
     if (options.output === "latents") return { latents };
+    const made = latents;
     const image = await timed(generation, "decode", () =>
-      decodeLatents(loaded, latents, tileWise(generation, index)),
+      decodeLatents(loaded, made, tileWise(generation, index)),
     );
     return { latents, image: finish(image) };
   };

@@ -97,12 +97,17 @@ interface Painting {
   readonly pass: Pass;
 }
 
-/** Grows the picture side by side; each pass sees what the passes before it have made. */
+/**
+ * Grows the picture side by side; each pass sees what the passes before it have made. Once it is stopped, sides that were
+ * not begun do not grow.
+ *
+ * @returns nothing where it was stopped before the first step
+ */
 export async function outpaint(
   generation: Generation,
   image: Image,
   run: { index: number; rng: Rng },
-): Promise<{ image: Image; latents: Latents }> {
+): Promise<{ image: Image; latents: Latents } | undefined> {
   const { options, loaded } = generation;
   const inpainting = options.inpainting!;
   // Noise for the canvas comes from a stream of its own, so that the run's is drawn as without it.
@@ -131,6 +136,7 @@ export async function outpaint(
       const { content } = inpainting;
       const masked = { image: from, ...masks, rule: "touch", content, strength: pass.strength! } as const;
       const painted = await runPass(shown, pass, run, await fromMasked(generation, masked));
+      if (!painted) return undefined;
       latents = painted;
       const decoded = await timed(generation, "decode", () => decodeLatents(loaded, painted));
       // Without a soft edge, the result is what the model made.
@@ -142,11 +148,14 @@ export async function outpaint(
       ...{ from: canvas.image, mask, overlay, released },
       pass: paintingPass(generation, canvas.image),
     });
-    if (options.outpainting!.seamStrength > 0)
-      grown = await paint({ from: grown, ...seam(canvas), pass: seamPass(generation, canvas.image) });
+    if (!grown) break;
+    if (options.outpainting!.seamStrength > 0) {
+      const pass = seamPass(generation, canvas.image);
+      grown = (await paint({ from: grown, ...seam(canvas), pass })) ?? grown;
+    }
     picture = join(crop(grown, canvas.crop));
   }
-  return { image: picture, latents: latents! };
+  return latents && { image: picture, latents };
 }
 
 function seam(canvas: OutpaintCanvas): Pick<Painting, "mask" | "overlay"> {

@@ -11,27 +11,39 @@ import { guidancePlan, predictor } from "./predict.js";
 import type { ImageRun, PrepareStart, Start } from "./starts.js";
 import { stepNoise } from "./step-noise.js";
 
-/** One pass: from noise, or from what a start was prepared of, to latents [1, h, w, C]. */
+/**
+ * One pass: from noise, or from what a start was prepared of, to latents [1, h, w, C].
+ *
+ * @returns nothing where it was stopped before its first step
+ */
 export async function runPass(
   generation: Generation,
   pass: Pass,
   { index, rng }: Omit<ImageRun, "scheduler">,
   prepare: PrepareStart,
-): Promise<Latents> {
+): Promise<Latents | undefined> {
   const scheduler = schedulerFor(plannedOf(generation), pass);
   const start = await prepare({ index, rng, scheduler });
   return timed(generation, "denoise", () => sample(generation, pass, { index, rng, scheduler }, start));
 }
 
 /** One pass of one image, from its start to its latents; each step is told. */
-async function sample(generation: Generation, pass: Pass, run: ImageRun, start: Start): Promise<Latents> {
+async function sample(
+  generation: Generation,
+  pass: Pass,
+  run: ImageRun,
+  start: Start,
+): Promise<Latents | undefined> {
   const steps = denoise(await denoisingOf(generation, pass, run, start));
   const planned = run.scheduler.timesteps.length;
   const began = performance.now();
   let before = began;
   for (let found = 0; ; ) {
     const next = await steps.next();
-    if (next.done) return next.value;
+    if (next.done) {
+      if (next.value.isStopped) generation.meter.stopped.add(run.index);
+      return next.value.latents;
+    }
     const now = performance.now();
     // Adaptive schedulers find their steps on the way.
     const foundBefore = found;

@@ -63,8 +63,9 @@ describe("upscaling, against diffusers", () => {
     });
     let next = await run.next();
     while (!next.done) next = await run.next();
-    expectLatents(next.value, c);
-    expectPictures([await decodeLatents({ networks }, next.value)], c);
+    const latents = next.value.latents!;
+    expectLatents(latents, c);
+    expectPictures([await decodeLatents({ networks }, latents)], c);
   });
 });
 

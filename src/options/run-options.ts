@@ -15,7 +15,8 @@ export interface RunOptions {
   signal?: AbortSignal;
   /**
    * Ends the denoising after the step that runs, without an error: the picture is what the network expects by then, or
-   * the noisy one with a scheduler of your own that has no `clean`.
+   * the noisy one with a scheduler of your own that has no `clean`. Pictures that were not begun are left out; before the
+   * first step of the first one there is none. The result's `notes` say that it was stopped.
    */
   stop?: AbortSignal;
   onProgress?: OnProgress;

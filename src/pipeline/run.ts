@@ -7,7 +7,7 @@ import { readControl } from "../generation/control.js";
 import { type Generation, timed } from "../generation/generation.js";
 import { makeImages } from "../generation/images.js";
 import { type Inputs, readInputs } from "../generation/inputs.js";
-import { type Loaded, withAdapters } from "../generation/loaded.js";
+import { type Loaded, latentShape, withAdapters } from "../generation/loaded.js";
 import type { Image, Size } from "../image/image.js";
 import { batched } from "../latents/batch.js";
 import type { Latents } from "../latents/latents.js";
@@ -15,13 +15,14 @@ import { namesNetwork } from "../options/choices.js";
 import type { GenerateOptions } from "../options/options.js";
 import { resolveOptions } from "../options/resolve.js";
 import type { ResolvedOptions, WholeOptions } from "../options/resolved.js";
-import { takesEta } from "../schedulers/catalog.js";
+import { findsItsSteps, takesEta } from "../schedulers/catalog.js";
 import type { NetworkMention } from "../text/prompt.js";
 import type { Opened } from "./load.js";
 import { refuseWhatCannotFit } from "./memory.js";
+import { ofBegun, stoppedNote } from "./stopped.js";
 
 export interface GenerateResult {
-  /** Empty when `output` is "latents". */
+  /** Empty when `output` is "latents", and when `stop` came before the first step; without those that it left out. */
   readonly images: readonly Image[];
   /** [images, height / f, width / f, channels], scaled as the UNet sees them. */
   readonly latents: Latents;
@@ -52,12 +53,14 @@ export async function run(opened: Opened, asked: GenerateOptions): Promise<Gener
     const { notes, meter } = generation;
     const { printable, seeds } = options;
     const { scaling } = loaded.traits;
+    const begun = latents.length;
+    const none = { shape: [0, ...latentShape(loaded, options).slice(1)], data: new Float32Array() };
     return {
       images,
-      latents: { ...batched(latents), ...(scaling !== undefined && { scaling }) },
-      seeds,
-      options: printable,
-      notes,
+      latents: { ...(begun > 0 ? batched(latents) : none), ...(scaling !== undefined && { scaling }) },
+      seeds: seeds.slice(0, begun),
+      options: ofBegun(printable, begun),
+      notes: [...notes, ...stoppedNotes(generation, begun)],
       ms: meter.ms,
     };
   } finally {
@@ -71,7 +74,12 @@ export async function run(opened: Opened, asked: GenerateOptions): Promise<Gener
 async function prepared(opened: Opened, options: WholeOptions, inputs: Inputs): Promise<Generation> {
   const { loaded, ipAdapters, preview, sideBySide } = opened;
   const { signal, onProgress } = options;
-  const meter = { ms: { encode: 0, denoise: 0, decode: 0 }, evaluations: 0, done: 0 };
+  const meter = {
+    ms: { encode: 0, denoise: 0, decode: 0 },
+    evaluations: 0,
+    done: 0,
+    stopped: new Set<number>(),
+  };
   const controls = await Promise.all(
     options.controls.map(async (control) => readControl(control, await opened.control(control.model))),
   );
@@ -120,6 +128,15 @@ async function prepared(opened: Opened, options: WholeOptions, inputs: Inputs): 
 /** Of the image with the most rows: AND combines prompts. */
 const widest = (conditions: readonly Conditions[]): Conditions["rows"] =>
   conditions.map(({ rows }) => rows).sort((a, b) => b.length - a.length)[0] ?? [];
+
+/** What is to be known of a generation that was stopped. */
+function stoppedNotes({ options, meter }: Generation, begun: number): string[] {
+  const { seeds, scheduler } = options;
+  if (meter.stopped.size === 0 && begun === seeds.length) return [];
+  const isKnown = scheduler === "custom" || !findsItsSteps(scheduler);
+  const { done: step, evaluations: steps } = meter;
+  return [stoppedNote({ step, ...(isKnown && { steps }), begun, pictures: seeds.length })];
+}
 
 /** What was asked for and has no effect. */
 function unusedNotes({ eta, scheduler }: WholeOptions): string[] {
