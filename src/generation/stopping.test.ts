@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
 import type { ProgressEvent } from "../events.js";
+import { infotext } from "../options/infotext.js";
 import type { GenerateOptions } from "../options/options.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
@@ -67,6 +68,15 @@ describe("stopped pictures", () => {
     while (!next.done) next = await stream.next();
     expect(next.value.images.length).toBe(2);
     expect(next.value.notes).toEqual(["stopped after 4 of 6 steps"]);
+  });
+
+  it("are marked in their text as the web UI does, whole ones are not", async () => {
+    const { options } = await stopped({ ...size, count: 3 }, atStep(5));
+    expect(options.stopped).toEqual([1]);
+    const [whole, cut] = [0, 1].map((image) => infotext({ options, model: "tiny", image }));
+    expect(whole).not.toContain("Interrupted");
+    expect(cut).toMatch(/, Interrupted: true$/);
+    expect(infotext({ options, model: "tiny", image: 1, stopped: false })).not.toContain("Interrupted");
   });
 
   it("end with the picture whose last step runs, and say so only where something is left out", async () => {

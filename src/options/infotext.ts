@@ -23,7 +23,7 @@ export interface Making {
   readonly hashes?: Readonly<Record<string, string>>;
   /** The model that finished what the other had begun, and at which share of the noise schedule. */
   readonly refiner?: { readonly model: string; readonly switchAt: number };
-  /** It was stopped before all steps had run. */
+  /** It was stopped before all steps had run. Default: what `options` say. */
   readonly stopped?: boolean;
   /** What wrote it, such as "tfjs-diffusion 0.1.0". */
   readonly version?: string;
@@ -71,7 +71,7 @@ export function infotext(making: Making): string {
       ...labelled(options),
       ...(refiner && { Refiner: refiner.model, "Refiner switch at": refiner.switchAt }),
       ...(Object.keys(hashes).length > 0 && { Hashes: hashesOf(hashes) }),
-      ...(stopped && { Interrupted: "true" }),
+      ...((stopped ?? options.stopped?.includes(image)) && { Interrupted: "true" }),
       ...(version && { Version: version }),
     },
   };

@@ -82,6 +82,8 @@ export interface ResolvedOptions extends KeptOptions {
   readonly upscaling?: Upscaling;
   readonly controlnet?: readonly Omit<ControlInput, "image" | "mask">[];
   readonly ipAdapter?: readonly Omit<IpAdapterInput, "image">[];
+  /** Which of the images `stop` has ended before their last step; absent: none. */
+  readonly stopped?: readonly number[];
 }
 
 /** All that a generation goes by, resolved once: what stands behind the run reads this, never what was asked for. */

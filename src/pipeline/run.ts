@@ -59,7 +59,10 @@ export async function run(opened: Opened, asked: GenerateOptions): Promise<Gener
       images,
       latents: { ...(begun > 0 ? batched(latents) : none), ...(scaling !== undefined && { scaling }) },
       seeds: seeds.slice(0, begun),
-      options: ofBegun(printable, begun),
+      options: {
+        ...ofBegun(printable, begun),
+        ...(meter.stopped.size > 0 && begun > 0 && { stopped: [...meter.stopped] }),
+      },
       notes: [...notes, ...stoppedNotes(generation, begun)],
       ms: meter.ms,
     };
