@@ -64,6 +64,8 @@ export function rangeOf({ traits, options }: Planned, timesteps: readonly number
   const to = denoisingEnd === undefined ? timesteps.length : count((t) => t >= cutoff(denoisingEnd));
   if (denoisingStart === undefined) return { from: 0, to };
   const rest = count((t) => t < cutoff(denoisingStart));
+  // Nothing is left to do, whatever the rule.
+  if (denoisingStart === 1) return { from: to, to };
   // Rules of second order look at most timesteps twice: between the two looks nothing can begin.
   const twice = steps > 1 && timesteps.length === 2 * steps - 1;
   return { from: Math.max(0, timesteps.length - rest - (twice && rest % 2 === 0 ? 1 : 0)), to };

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { infotext } from "../options/infotext.js";
 import type { GenerateOptions } from "../options/options.js";
+import { type Seeding, seedsOfPicture } from "../options/seeds.js";
 import { generateRefined } from "../pipeline/refined.js";
+import type { GenerateResult } from "../pipeline/run.js";
 import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import { extraCases } from "../testing/golden.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
@@ -109,6 +111,96 @@ describe("SDXL's refiner, against diffusers", () => {
     expect(
       infotext({ options: made.options, model: "base", refiner: { model: "r", switchAt: 0.6 } }),
     ).toContain("Refiner: r, Refiner switch at: 0.6");
+  });
+
+  it.each<[string, GenerateOptions]>([
+    ["varied pictures", { variation: { seed: 7, strength: 0.5 } }],
+    ["pictures with a seed each", { negativePrompt: "{fog|rain|snow}" }],
+  ])("gives %s of one call what each has by itself", async (_, options) => {
+    const base = await tinyModel("models/tiny-sdxl");
+    const told: GenerateResult[] = [];
+    const refiner = {
+      generate: async (asked: GenerateOptions) => {
+        const result = await (await loaded).generate(asked);
+        told.push(result);
+        return result;
+      },
+    };
+    const asked = {
+      ...{
+        prompt: "a {cat|dog|tree|house|car|sun}",
+        wildcards: {},
+        scheduler: "euler_a",
+        steps: 4,
+        switchAt: 0.5,
+      },
+      ...{ width: 32, height: 32, ...options },
+    } as const;
+    const both = await generateRefined(base, refiner, { ...asked, seed: 5, count: 2 });
+    expect(told.length).toBe(1);
+    for (const name of ["prompts", "negativePrompts", "seeds"] as const)
+      expect(told[0]!.options[name], name).toEqual(both.options[name]);
+    expect(both.seeds).toEqual(both.options.seeds);
+    expect(both.seeds).toEqual(options.variation ? [5, 5] : [5, 6]);
+    for (const picture of [0, 1]) {
+      const { variation } = options as Partial<Seeding>;
+      const seeds = seedsOfPicture({ seed: 5, ...(variation && { variation }) }, picture);
+      const alone = await generateRefined(base, await loaded, { ...asked, ...seeds });
+      expect(alone.images[0]).toEqual(both.images[picture]);
+      expect(alone.options.prompts[0]).toBe(both.options.prompts[picture]);
+    }
+  });
+
+  it("ends each picture that was begun with what is expected of it, when both are stopped", async () => {
+    const base = await tinyModel("models/tiny-sdxl");
+    const asked = {
+      prompt: "a fox",
+      scheduler: "euler",
+      ...{ steps: 4, seed: 5, width: 32, height: 32 },
+    } as const;
+    const stoppedAt = async (last: number, count: number) => {
+      const stop = new AbortController();
+      const seen: number[] = [];
+      const result = await generateRefined(base, await loaded, {
+        ...{ ...asked, count, switchAt: 0.5, stop: stop.signal },
+        onProgress: (event) => {
+          if (event.type !== "step") return;
+          seen.push(event.image);
+          if (event.step === last) stop.abort();
+        },
+      });
+      return { ...result, seen };
+    };
+    // In the first model's second picture: the first goes on by one step, the second is decoded as it is.
+    const early = await stoppedAt(3, 3);
+    expect([early.seen, early.images.length, early.seeds]).toEqual([[0, 0, 1, 0], 2, [5, 6]]);
+    expect(early.options.stopped).toEqual([0, 1]);
+    expect(early.notes).toEqual([
+      "stopped after 4 of 12 steps: 1 of 3 pictures had not been begun and is left out",
+    ]);
+    const stop = new AbortController();
+    const first = await base.generate({
+      ...{ ...asked, seed: 6, denoisingEnd: 0.5, output: "latents", stop: stop.signal },
+      onProgress: ({ type }) => type === "step" && stop.abort(),
+    });
+    expect(early.latents.data.slice(first.latents.data.length)).toEqual(first.latents.data);
+    // Between the two: each takes one step of the second model.
+    const between = await stoppedAt(4, 2);
+    expect(between.seen).toEqual([0, 0, 1, 1, 0, 1]);
+    expect(between.latents.data.slice(0, first.latents.data.length)).toEqual(
+      early.latents.data.slice(0, first.latents.data.length),
+    );
+    expect(between.notes).toEqual(["stopped after 6 of 8 steps"]);
+    const none = await generateRefined(base, await loaded, {
+      ...asked,
+      switchAt: 0.5,
+      stop: AbortSignal.abort(),
+    });
+    expect([none.images, none.seeds, none.notes]).toEqual([
+      [],
+      [],
+      ["stopped before the first step: there is no picture"],
+    ]);
   });
 
   it("refuses what cannot be handed over, by its name", async () => {

@@ -1,10 +1,13 @@
 import { demand } from "../errors.js";
 import type { ProgressEvent } from "../events.js";
+import { batched, rowsOf } from "../latents/batch.js";
+import { outputs } from "../options/choices.js";
 import { notRefined } from "../options/contradictions.js";
 import type { GenerateOptions, OptionName } from "../options/options.js";
 import { refusal } from "../options/refusal.js";
 import type { GenerateResult } from "./run.js";
 import type { StableDiffusion } from "./stable-diffusion.js";
+import { isStoppedNote, stoppedNote } from "./stopped.js";
 
 /** Options of pictures that a second model finishes. */
 export interface RefinedOptions extends GenerateOptions {
@@ -12,14 +15,19 @@ export interface RefinedOptions extends GenerateOptions {
   readonly switchAt: number;
 }
 
-/** What the first model is not told: the noise is there by the time that the second one begins, and it alone knows scores. */
+/** What the first model is not told: the second one alone knows scores. */
 const ofRefiner = ["aestheticScore", "negativeAestheticScore"] as const;
-const ofBase = ["latents", "variation", "seedSize", "width", "height"] as const;
+/** What the second is not told: by then the noise is there, texts and seeds are drawn, and each picture has its own. */
+const ofBase = [
+  ...(["latents", "variation", "seedSize", "width", "height"] as const),
+  ...(["prompt", "negativePrompt", "wildcards", "seed", "count", "stop"] as const),
+];
 
 /**
  * Pictures that one model begins and another finishes, of the same kind of latents: SDXL and its refiner, as in diffusers'
  * ensemble of experts and the web UI's refiner. The first stops at `switchAt` of the noise schedule, the second goes on
- * from its latents, with the same prompt; a scheduler that looks back begins to do so anew.
+ * from its latents, with the same prompts and seeds; a scheduler that looks back begins to do so anew. Once `stop` is
+ * aborted, each picture that the first has begun is ended with what is expected of it by then.
  *
  * @returns the pictures of the second, with what both have taken; `options` are the first one's
  * @throws DiffusionError BAD_OPTION for options that one of them cannot have
@@ -39,57 +47,113 @@ export async function generateRefined(
     throw refusal(`switchAt: expected a share above 0 and below 1, got ${switchAt}`);
   for (const name of notRefined)
     if (options[name] !== undefined) throw refusal(`pictures that are handed over take no ${name}`);
-  const { onProgress } = options;
-  let done = 0;
+  const { onProgress, stop } = options;
+  const at = { step: 0, steps: 0 };
+  const step = (event: StepEvent, beside: { readonly before: number; readonly after: number }) => {
+    const told = asPart(event, beside);
+    at.step = told.step;
+    // Once it is stopped, fewer are to come than were.
+    if (!stop?.aborted || at.steps === 0) at.steps = told.steps;
+    return onProgress?.(told);
+  };
   const begun = await base.generate({
     ...without(options, ofRefiner),
     denoisingEnd: switchAt,
     output: "latents",
-    ...(onProgress && {
-      onProgress: (event: ProgressEvent) => {
-        if (event.type !== "step") return onProgress(event);
-        done = event.step;
-        return onProgress(
-          asPart(event, { before: 0, after: Math.round((event.steps * (1 - switchAt)) / switchAt) }),
-        );
+    onProgress: (event) => {
+      if (event.type !== "step") return onProgress?.(event);
+      return step(event, { before: 0, after: Math.round((event.steps * (1 - switchAt)) / switchAt) });
+    },
+  });
+  const pictures = begun.seeds.length;
+  const { stopped: ended = [] } = begun.options;
+  const parts: GenerateResult[] = [];
+  const stopped = [...ended];
+  for (let from = 0; from < pictures; ) {
+    // A picture that was stopped has no noise any more, and is only decoded.
+    const isEnded = ended.includes(from);
+    const to = isEnded || options.prompt === undefined ? from + 1 : (ended.find((i) => i > from) ?? pictures);
+    const before = at.step;
+    const later = (pictures - ended.length - to) / (to - from);
+    // Each has the noise of the first one's last step, so that it takes one step at least before it can be stopped.
+    const stopping = new AbortController();
+    const part = await refiner.generate({
+      ...without(options, ofBase),
+      ...handedOver(begun, { from, to, hasText: options.prompt !== undefined }),
+      denoisingStart: isEnded ? 1 : switchAt,
+      ...(stop && !isEnded && { stop: stopping.signal }),
+      onProgress: (event) => {
+        if (event.type === "decode")
+          return onProgress?.({ ...event, done: event.done + from, total: pictures });
+        if (event.type !== "step") return onProgress?.(event);
+        const image = event.image + from;
+        const answer = step({ ...event, image }, { before, after: Math.round(event.steps * later) });
+        if (stop?.aborted) stopping.abort();
+        return answer;
       },
-    }),
-  });
-  const { width, height } = begun.options;
-  const finished = await refiner.generate({
-    ...without(options, ofBase),
-    ...{ width, height, latents: begun.latents, denoisingStart: switchAt },
-    // What was drawn goes on to count.
-    seed: options.seed ?? begun.seeds[0]!,
-    ...(onProgress && {
-      onProgress: (event: ProgressEvent) =>
-        onProgress(event.type === "step" ? asPart(event, { before: done, after: 0 }) : event),
-    }),
-  });
+    });
+    parts.push(part);
+    stopped.push(...(part.options.stopped ?? []).map((image) => image + from));
+    from += part.seeds.length;
+  }
   const { denoisingEnd: _, output: __, ...printable } = begun.options;
-  const { aestheticScore, negativeAestheticScore, output } = finished.options;
+  const {
+    aestheticScore,
+    negativeAestheticScore,
+    output = options.output ?? outputs[0],
+  } = parts[0]?.options ?? {};
+  const wanted = [options.prompt].flat().length * (options.count ?? 1);
+  const isStopped = stopped.length > 0 || pictures < wanted;
+  const notes = [begun, ...parts].flatMap((part) => part.notes).filter((note) => !isStoppedNote(note));
+  const ms = (what: keyof GenerateResult["ms"]) =>
+    [begun, ...parts].reduce((sum, part) => sum + part.ms[what], 0);
   return {
-    ...finished,
+    images: parts.flatMap(({ images }) => images),
+    latents:
+      parts.length > 0
+        ? { ...parts[0]!.latents, ...batched(parts.map(({ latents }) => latents)) }
+        : begun.latents,
+    seeds: begun.seeds,
     options: {
       ...printable,
       output,
       ...(aestheticScore !== undefined && { aestheticScore }),
       ...(negativeAestheticScore !== undefined && { negativeAestheticScore }),
+      ...(stopped.length > 0 && { stopped: stopped.toSorted((a, b) => a - b) }),
     },
-    notes: [...new Set([...begun.notes, ...finished.notes])],
-    ms: {
-      encode: begun.ms.encode + finished.ms.encode,
-      denoise: begun.ms.denoise + finished.ms.denoise,
-      decode: begun.ms.decode + finished.ms.decode,
-    },
+    notes: [
+      ...new Set([
+        ...notes,
+        ...(isStopped ? [stoppedNote({ ...at, begun: pictures, pictures: wanted })] : []),
+      ]),
+    ],
+    ms: { encode: ms("encode"), denoise: ms("denoise"), decode: ms("decode") },
   };
 }
 
+/** What the second model is told of some of the pictures: the texts that were drawn, and one seed for each. */
+function handedOver(
+  { seeds, latents, options }: GenerateResult,
+  { from, to, hasText }: { readonly from: number; readonly to: number; readonly hasText: boolean },
+): GenerateOptions {
+  const { width, height, prompts } = options;
+  const rows = Array.from({ length: to - from }, (_, i) => from + i);
+  const negativePrompts = options.negativePrompts.filter((text) => text !== undefined);
+  return {
+    ...{ width, height, latents: { ...latents, ...rowsOf(latents, rows) }, seed: seeds.slice(from, to) },
+    ...(hasText && { prompt: prompts.slice(from, to) }),
+    // Given to all, or to none.
+    ...(hasText && negativePrompts.length > 0 && { negativePrompt: negativePrompts.slice(from, to) }),
+  };
+}
+
+type StepEvent = Extract<ProgressEvent, { type: "step" }>;
+
 /** A step of one of the two, as a step of both. @param beside steps of the other */
 function asPart(
-  event: Extract<ProgressEvent, { type: "step" }>,
+  event: StepEvent,
   { before, after }: { readonly before: number; readonly after: number },
-): ProgressEvent {
+): StepEvent {
   return { ...event, step: before + event.step, steps: before + event.steps + after };
 }
 

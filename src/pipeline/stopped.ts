@@ -19,6 +19,9 @@ export function stoppedNote({ step, steps, begun, pictures }: Stopped): string {
   return `${where}: ${left} of ${pictures} pictures had not been begun and ${left === 1 ? "is" : "are"} left out`;
 }
 
+/** One of a part of the work, where the whole has one of its own. */
+export const isStoppedNote = (note: string): boolean => note.startsWith("stopped ");
+
 /** The options of the pictures that were begun, which are the first ones. */
 export function ofBegun(options: ResolvedOptions, begun: number): ResolvedOptions {
   const { prompts, negativePrompts, prompts2, negativePrompts2, seeds, variation } = options;
