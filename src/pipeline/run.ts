@@ -15,11 +15,12 @@ import { namesNetwork } from "../options/choices.js";
 import type { GenerateOptions } from "../options/options.js";
 import { resolveOptions } from "../options/resolve.js";
 import type { ResolvedOptions, WholeOptions } from "../options/resolved.js";
-import { findsItsSteps, takesEta } from "../schedulers/catalog.js";
+import { findsItsSteps } from "../schedulers/catalog.js";
 import type { NetworkMention } from "../text/prompt.js";
 import type { Opened } from "./load.js";
 import { refuseWhatCannotFit } from "./memory.js";
 import { ofBegun, stoppedNote } from "./stopped.js";
+import { unusedNotes } from "./unused-notes.js";
 
 export interface GenerateResult {
   /** Empty when `output` is "latents", and when `stop` came before the first step; without those that it left out. */
@@ -139,12 +140,6 @@ function stoppedNotes({ options, meter }: Generation, begun: number): string[] {
   const isKnown = scheduler === "custom" || !findsItsSteps(scheduler);
   const { done: step, evaluations: steps } = meter;
   return [stoppedNote({ step, ...(isKnown && { steps }), begun, pictures: seeds.length })];
-}
-
-/** What was asked for and has no effect. */
-function unusedNotes({ eta, scheduler }: WholeOptions): string[] {
-  if (eta === undefined || scheduler === "custom" || takesEta(scheduler)) return [];
-  return [`eta ${eta} has no effect: ${scheduler._class_name} does not take it`];
 }
 
 /** For each image the model with the adapters that its prompt mentions, and the prompts without them. */

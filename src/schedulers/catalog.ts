@@ -2,7 +2,7 @@ import type { SchedulerConfig } from "./config.js";
 import { sigmaSchedules } from "./lists.js";
 import { parsedName, type SamplerPair } from "./names.js";
 import { type Rule, rules } from "./registry.js";
-import { ruleOf } from "./scheduler.js";
+import { createScheduler, ruleOf } from "./scheduler.js";
 
 /** One scheduler as people choose it from a list. */
 export interface SchedulerEntry {
@@ -49,8 +49,32 @@ export const scheduleTypes: readonly string[] = sigmaSchedules;
  * @throws {DiffusionError} BAD_OPTION with the nearest name
  */
 export function samplerPair(choice: string | SamplerPair): SamplerPair {
-  const { rule, name, schedule } = parsedName(choice);
-  return { sampler: rule.label ?? name, ...(schedule && { schedule }) };
+  const { rule, name, schedule, label } = parsedName(choice);
+  const isUsed = schedule && !(label && rule.onTimesteps);
+  return { sampler: rule.label ?? name, ...(isUsed && { schedule }) };
+}
+
+/**
+ * The schedule type of a choice, where it changes nothing: AUTOMATIC1111 runs the sampler on timesteps, or the rule takes
+ * only the schedule's ends, which most have in common. Where a run begins in the middle, it lies where the schedule says.
+ *
+ * @param config of the choice on a model
+ * @param run a whole one, from noise; absent: some runs begin in the middle
+ */
+export function idleSchedule(
+  choice: string | SamplerPair,
+  config: SchedulerConfig,
+  run?: { readonly steps: number },
+): string | undefined {
+  const { rule, schedule, label } = parsedName(choice);
+  if (schedule === undefined || schedule === "automatic" || schedule === "uniform") return undefined;
+  if (label && rule.onTimesteps) return schedule;
+  if (!rule.takesEndsOnly || !run) return undefined;
+  // Of the two rules, the one that knows its levels beforehand.
+  const levels = (keys: SchedulerConfig) =>
+    createScheduler({ ...config, ...keys, _class_name: "dpm_fast" }, run).timesteps.join();
+  const flags = { use_karras_sigmas: false, use_exponential_sigmas: false, use_beta_sigmas: false };
+  return levels({ ...flags, schedule: label ? "uniform" : null }) === levels({}) ? schedule : undefined;
 }
 
 /** Whether each step but the last of a configured scheduler evaluates the network twice. */

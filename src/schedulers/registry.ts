@@ -44,6 +44,8 @@ export interface Rule {
   readonly automatic?: SigmaSchedule;
   /** AUTOMATIC1111 runs it on timesteps, without a schedule of sigmas, although it has sigmas here. */
   readonly onTimesteps?: boolean;
+  /** Goes its own way between the highest and the lowest of a schedule's levels. */
+  readonly takesEndsOnly?: true;
   /** AUTOMATIC1111 leaves out the last level but one. */
   readonly discards?: boolean;
   /** Keys that make this rule out of its class. */
@@ -307,6 +309,7 @@ export const rules: Readonly<Record<SchedulerRule, Rule>> = {
     noise: "gaussian",
     defaults: kDiffusionDefaults,
     takesEta: true,
+    takesEndsOnly: true,
     plan: dpmFast,
   },
   dpm_adaptive: {
@@ -318,6 +321,7 @@ export const rules: Readonly<Record<SchedulerRule, Rule>> = {
     noise: "gaussian",
     defaults: kDiffusionDefaults,
     takesEta: true,
+    takesEndsOnly: true,
     plan: dpmAdaptive,
   },
 };
