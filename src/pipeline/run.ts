@@ -49,7 +49,7 @@ export async function run(opened: Opened, asked: GenerateOptions): Promise<Gener
       ...imageSizeOf(inputs, loaded.traits.factor),
       ...(inputs.wildcards && { wildcards: inputs.wildcards }),
     });
-    const generation = await prepared(opened, options, inputs);
+    const generation = await prepared(opened, options, inputs, asked);
     const { images, latents } = await makeImages(generation, inputs);
     const { notes, meter } = generation;
     const { printable, seeds } = options;
@@ -75,7 +75,12 @@ export async function run(opened: Opened, asked: GenerateOptions): Promise<Gener
 }
 
 /** Opens what the options name, and encodes the prompts. */
-async function prepared(opened: Opened, options: WholeOptions, inputs: Inputs): Promise<Generation> {
+async function prepared(
+  opened: Opened,
+  options: WholeOptions,
+  inputs: Inputs,
+  asked: GenerateOptions,
+): Promise<Generation> {
   const { loaded, ipAdapters, preview, sideBySide } = opened;
   const { signal, onProgress } = options;
   const meter = {
@@ -121,7 +126,7 @@ async function prepared(opened: Opened, options: WholeOptions, inputs: Inputs): 
       ...ofModel,
       ...ofAdapters,
       ...ofControls,
-      ...unusedNotes(options),
+      ...unusedNotes(asked, options, loaded.traits, conditions),
       ...conditions.flatMap((condition) => condition.notes),
     ]),
   ];

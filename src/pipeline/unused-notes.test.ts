@@ -4,7 +4,7 @@ import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
 afterAll(disposeTinyModels);
 
-const base: GenerateOptions = { prompt: "a fox", steps: 2, guidance: 2, seed: 5, output: "latents" };
+const base: GenerateOptions = { prompt: "a fox", steps: 1, guidance: 2, seed: 5, output: "latents" };
 
 const notesOf = async (more: GenerateOptions, name = "models/tiny-sd1") =>
   (await (await tinyModel(name)).generate({ ...base, ...more })).notes;
@@ -25,5 +25,56 @@ describe("what has no effect is noted", () => {
     ["none", { sampler: "UniPC", schedule: "Automatic" }, []],
   ])("a schedule: %s", async (_, scheduler, notes) => {
     expect(await notesOf({ scheduler })).toEqual(notes);
+  });
+
+  const off = "has no effect: guidance 1 turns guidance off";
+
+  it.each<[string, GenerateOptions, string[]]>([
+    ["a negative prompt", { guidance: 1, negativePrompt: "castle" }, [`negativePrompt ${off}`]],
+    ["one of several", { guidance: 1, negativePrompt: ["", "castle"] }, [`negativePrompt ${off}`]],
+    ["an empty one", { guidance: 1, negativePrompt: "", guidanceRescale: 0 }, []],
+    ["guidanceRescale", { guidance: 1, guidanceRescale: 0.5 }, [`guidanceRescale ${off}`]],
+    [
+      "guidanceRescale beside perturbed attention",
+      { guidance: 1, guidanceRescale: 0.5, pag: { scale: 2 } },
+      [`guidanceRescale ${off}`],
+    ],
+    ["off as diffusers writes it", { guidance: 0 }, []],
+    [
+      "guidance below 1",
+      { guidance: 0.5, negativePrompt: "castle" },
+      [
+        "guidance 0.5 acts as 1, which turns guidance off: only above 1 there is some",
+        "negativePrompt has no effect: guidance 0.5 turns guidance off",
+      ],
+    ],
+    [
+      "prompts that AND combines are guided",
+      { prompt: "a AND b", promptSyntax: "a1111", guidance: 1, negativePrompt: "castle" },
+      [],
+    ],
+    ["guided", { negativePrompt: "castle", guidanceRescale: 0.5 }, []],
+  ])("of guidance that is off: %s", async (_, options, notes) => {
+    const prompt = Array.isArray(options.negativePrompt) ? { prompt: ["a", "b"] } : {};
+    expect(await notesOf({ ...prompt, ...options })).toEqual(notes);
+  });
+
+  it("of SDXL's own options", async () => {
+    const options = {
+      ...{ negativePrompt2: "castle", sizes: { negative: { original: { width: 8, height: 8 } } } },
+    };
+    const notes = [`negativePrompt2 ${off}`, `sizes.negative ${off}`];
+    expect(await notesOf({ ...options, guidance: 1 }, "models/tiny-sdxl")).toEqual(notes);
+    expect(await notesOf(options, "models/tiny-sdxl")).toEqual([]);
+  });
+
+  it("of models that are told their guidance", async () => {
+    const why = "has no effect: tiny-lcm is told its guidance, and is asked about the prompt alone";
+    const options = { negativePrompt: "castle", guidanceRescale: 0.5, guidance: 8 };
+    expect(await notesOf(options, "models/tiny-lcm")).toEqual([
+      `negativePrompt ${why}`,
+      `guidanceRescale ${why}`,
+    ]);
+    expect(await notesOf({ guidance: 0.5 }, "models/tiny-lcm")).toEqual([]);
   });
 });

@@ -1,10 +1,18 @@
-import type { WholeOptions } from "../options/resolved.js";
+import type { Conditions } from "../generation/conditioning.js";
+import type { GenerateOptions, GenerationDefaults } from "../options/options.js";
+import type { ModelTraits, WholeOptions } from "../options/resolved.js";
 import { idleSchedule, takesEta } from "../schedulers/catalog.js";
 
-/** What was asked for and has no effect, one sentence each. */
-export const unusedNotes = (options: WholeOptions): string[] => [
+/** What was asked for and has no effect, one sentence each. @param conditions of each image */
+export const unusedNotes = (
+  asked: GenerateOptions,
+  options: WholeOptions,
+  model: ModelTraits,
+  conditions: readonly Conditions[],
+): string[] => [
   ...etaNotes(options),
   ...scheduleNotes(options),
+  ...(model.hasText ? guidanceNotes(asked, options, model, conditions) : []),
 ];
 
 function etaNotes({ eta, scheduler }: WholeOptions): string[] {
@@ -20,4 +28,46 @@ function scheduleNotes({ scheduler, schedulerName: name, ...options }: WholeOpti
   if (idle === undefined) return [];
   const sampler = typeof name === "string" ? name : name.sampler;
   return [`the schedule ${idle} has no effect: ${sampler} goes its own way from noise to picture`];
+}
+
+/** What acts only on the answer for the negative prompt, or on how that and the prompt's become one. */
+function guidanceNotes(
+  asked: GenerateOptions,
+  { guidance, mode, imageGuidance = 1, pag }: WholeOptions,
+  { name, guidanceEmbedding, defaults }: ModelTraits,
+  conditions: readonly Conditions[],
+): string[] {
+  if (conditions.some(({ rows }) => rows.some(({ negative }) => negative))) return [];
+  // What the model's own defaults say was not asked for, also where a server has filled it in.
+  const isAsked = (key: keyof GenerateOptions) =>
+    asked[key] !== undefined && asked[key] !== defaults?.[key as keyof GenerationDefaults];
+  const says = (key: "negativePrompt" | "negativePrompt2") =>
+    isAsked(key) && [asked[key]].flat().some((text) => text !== "");
+  const unused = [
+    ...(["negativePrompt", "negativePrompt2"] as const).filter(says),
+    ...(isAsked("negativePromptEmbeds") ? ["negativePromptEmbeds"] : []),
+    ...(isAsked("guidanceRescale") && asked.guidanceRescale !== 0 ? ["guidanceRescale"] : []),
+    ...(isAsked("guidanceInterval") && !pag ? ["guidanceInterval"] : []),
+    ...(asked.sizes?.negative ? ["sizes.negative"] : []),
+    ...(isAsked("negativeAestheticScore") ? ["negativeAestheticScore"] : []),
+  ];
+  if (guidanceEmbedding)
+    return unused.map(
+      (option) =>
+        `${option} has no effect: ${name} is told its guidance, and is asked about the prompt alone`,
+    );
+  const isBelow = mode === "instruct" && imageGuidance < 1;
+  const why = isBelow
+    ? `imageGuidance ${imageGuidance} is below 1, which turns all guidance off`
+    : `guidance ${guidance} turns guidance off`;
+  return [
+    ...(guidance > 0 && guidance < 1 && isAsked("guidance")
+      ? [`guidance ${guidance} acts as 1, which turns guidance off: only above 1 there is some`]
+      : []),
+    ...[
+      ...unused,
+      ...(isBelow && guidance > 1 && isAsked("guidance") ? ["guidance"] : []),
+      ...(!isBelow && mode === "instruct" && isAsked("imageGuidance") ? ["imageGuidance"] : []),
+    ].map((option) => `${option} has no effect: ${why}`),
+  ];
 }
