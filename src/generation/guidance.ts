@@ -92,10 +92,18 @@ export function composed(outputs: readonly Float32Array[], weights: readonly num
   return [uncond!, sum];
 }
 
-/** InstructPix2Pix (Brooks et al. 2023, equation 3). Rows: nothing, only the image, image and prompt. */
-export function imageAndText(scale: number, imageScale: number): Guidance {
+/**
+ * InstructPix2Pix (Brooks et al. 2023, equation 3). Rows: nothing, only the image, image and prompt.
+ *
+ * @param rescale towards the answer for image and prompt, as diffusers' pipeline for SDXL does it
+ */
+export function imageAndText(scale: number, imageScale: number, rescale = 0): Guidance {
   return ([uncond, image, text]) =>
-    uncond!.map((u, i) => u + scale * (text![i]! - image![i]!) + imageScale * (image![i]! - u));
+    rescaled(
+      uncond!.map((u, i) => u + scale * (text![i]! - image![i]!) + imageScale * (image![i]! - u)),
+      text!,
+      rescale,
+    );
 }
 
 /** With n - 1 in the denominator, as torch's std. */

@@ -171,7 +171,7 @@ function guidanceOf(
     const free = { scale: guidance, rescale: guidanceRescale };
     return perturbedAttention(pag.scale, rows.length > 1 ? free : undefined);
   }
-  if (mode === "instruct") return imageAndText(guidance, imageGuidance!);
+  if (mode === "instruct") return imageAndText(guidance, imageGuidance!, guidanceRescale);
   const weights = rows.filter(({ negative }) => !negative).map(({ weight }) => weight);
   const guide = classifierFree(guidance, guidanceRescale);
   return weights.length === 1 ? guide : (outputs) => guide(composed(outputs, weights));

@@ -66,7 +66,7 @@ function guidanceNotes(
       : []),
     ...[
       ...unused,
-      ...(isBelow && guidance > 1 && isAsked("guidance") ? ["guidance"] : []),
+      ...(isBelow && guidance > 1 ? ["guidance"] : []),
       ...(!isBelow && mode === "instruct" && isAsked("imageGuidance") ? ["imageGuidance"] : []),
     ].map((option) => `${option} has no effect: ${why}`),
   ];
