@@ -24,6 +24,8 @@ const pixels: ModelTraits = {
   size: 64,
   scheduler: { _class_name: "DDPMScheduler" },
 };
+const sdxl: ModelTraits = { ...sd, textEncoders: 2 };
+const promptEmbeds = { context: { shape: [1, 77, 32], data: new Float32Array(77 * 32) } };
 const instruct: ModelTraits = { ...sd, sees: "image" };
 const image = { width: 77, height: 53, data: new Uint8Array(77 * 53 * 3) };
 
@@ -139,6 +141,20 @@ describe("refusals, one message each", () => {
     [{ prompt, image, strength: 1, denoisingStart: 0.5 }, "denoisingStart and strength contradict"],
     [{ prompt, image, exactSteps: true, denoisingStart: 0.5 }, "denoisingStart and exactSteps contradict"],
     [{ prompt, image, mask, denoisingStart: 0.5 }, "denoisingStart and mask contradict each other"],
+    [
+      { prompt, image, denoisingStart: 0.5, variation: { strength: 0.1 } },
+      "denoisingStart and variation contradict each other",
+    ],
+    [
+      { prompt, image, denoisingStart: 0.5, seedSize: { width: 8, height: 8 } },
+      "denoisingStart and seedSize contradict each other",
+    ],
+    [{ promptEmbeds, prompt2: "a cat" }, "promptEmbeds and prompt2 contradict each other", sdxl],
+    [
+      { prompt, negativePromptEmbeds: promptEmbeds, negativePrompt2: "a cat" },
+      "negativePromptEmbeds and negativePrompt2 contradict each other",
+      sdxl,
+    ],
     [{ prompt, image, hires: {} }, "hires and image contradict each other"],
     [{ prompt, denoisingEnd: 0.5, hires: {} }, "hires and denoisingEnd contradict each other"],
     [{ prompt, image, expand: { left: 8 }, strength: 0 }, "strength 0 leaves no step to run"],

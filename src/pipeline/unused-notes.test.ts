@@ -77,4 +77,30 @@ describe("what has no effect is noted", () => {
     ]);
     expect(await notesOf({ guidance: 0.5 }, "models/tiny-lcm")).toEqual([]);
   });
+
+  it("of how texts are read, where embeddings are given in their place", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const promptEmbeds = await model.encodePrompt("a fox");
+    const { prompt, ...rest } = base;
+    const draw = async (more: GenerateOptions) => {
+      const drawn = more.promptEmbeds ? more : { prompt: prompt!, ...more };
+      return (await model.generate({ ...rest, promptSyntax: "a1111", ...drawn })).notes;
+    };
+    const options = { clipSkip: 1, emphasis: "no-norm", padPrompts: true } as const;
+    const both = { promptEmbeds, negativePromptEmbeds: promptEmbeds };
+    const encoded = "has no effect: the prompts are given as embeddings";
+    const padded = "padPrompts has no effect: what stands beside an embedding is always as long as that";
+    expect(await draw({ ...both, ...options })).toEqual([
+      `clipSkip 1 ${encoded}`,
+      `emphasis no-norm ${encoded}`,
+      padded,
+    ]);
+    // The negative prompt is a text.
+    expect(await draw({ promptEmbeds, ...options })).toEqual([padded]);
+    expect(await draw({ promptEmbeds, promptSyntax: "plain", clipSkip: 1 })).toEqual([
+      `clipSkip 1 ${encoded}`,
+    ]);
+    expect(await draw({ ...both, clipSkip: 0 })).toEqual([]);
+    expect(await draw({ negativePromptEmbeds: promptEmbeds, clipSkip: 1 })).toEqual([]);
+  });
 });

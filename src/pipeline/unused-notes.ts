@@ -1,4 +1,5 @@
 import type { Conditions } from "../generation/conditioning.js";
+import { emphases } from "../options/choices.js";
 import type { GenerateOptions, GenerationDefaults } from "../options/options.js";
 import type { ModelTraits, WholeOptions } from "../options/resolved.js";
 import { idleSchedule, takesEta } from "../schedulers/catalog.js";
@@ -13,6 +14,7 @@ export const unusedNotes = (
   ...etaNotes(options),
   ...scheduleNotes(options),
   ...(model.hasText ? guidanceNotes(asked, options, model, conditions) : []),
+  ...embeddingNotes(asked, options, conditions),
 ];
 
 function etaNotes({ eta, scheduler }: WholeOptions): string[] {
@@ -30,6 +32,9 @@ function scheduleNotes({ scheduler, schedulerName: name, ...options }: WholeOpti
   return [`the schedule ${idle} has no effect: ${sampler} goes its own way from noise to picture`];
 }
 
+const isGuided = (conditions: readonly Conditions[]): boolean =>
+  conditions.some(({ rows }) => rows.some(({ negative }) => negative));
+
 /** What acts only on the answer for the negative prompt, or on how that and the prompt's become one. */
 function guidanceNotes(
   asked: GenerateOptions,
@@ -37,7 +42,7 @@ function guidanceNotes(
   { name, guidanceEmbedding, defaults }: ModelTraits,
   conditions: readonly Conditions[],
 ): string[] {
-  if (conditions.some(({ rows }) => rows.some(({ negative }) => negative))) return [];
+  if (isGuided(conditions)) return [];
   // What the model's own defaults say was not asked for, also where a server has filled it in.
   const isAsked = (key: keyof GenerateOptions) =>
     asked[key] !== undefined && asked[key] !== defaults?.[key as keyof GenerationDefaults];
@@ -69,5 +74,24 @@ function guidanceNotes(
       ...(isBelow && guidance > 1 ? ["guidance"] : []),
       ...(!isBelow && mode === "instruct" && isAsked("imageGuidance") ? ["imageGuidance"] : []),
     ].map((option) => `${option} has no effect: ${why}`),
+  ];
+}
+
+/** What says how texts are read, where embeddings stand in their place. */
+function embeddingNotes(
+  { clipSkip, emphasis, padPrompts }: GenerateOptions,
+  { promptEmbeds, negativePromptEmbeds, promptSyntax }: WholeOptions,
+  conditions: readonly Conditions[],
+): string[] {
+  const isWordless = promptEmbeds !== undefined && (negativePromptEmbeds || !isGuided(conditions));
+  // Only the web UI skips layers for the negative prompt, too.
+  const isUnskipped = promptEmbeds !== undefined && (isWordless || promptSyntax !== "a1111");
+  const isEncoded = "has no effect: the prompts are given as embeddings";
+  return [
+    ...(clipSkip && isUnskipped ? [`clipSkip ${clipSkip} ${isEncoded}`] : []),
+    ...(emphasis && emphasis !== emphases[0] && isWordless ? [`emphasis ${emphasis} ${isEncoded}`] : []),
+    ...(padPrompts && (promptEmbeds ?? negativePromptEmbeds)
+      ? ["padPrompts has no effect: what stands beside an embedding is always as long as that"]
+      : []),
   ];
 }
