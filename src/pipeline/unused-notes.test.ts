@@ -103,4 +103,23 @@ describe("what has no effect is noted", () => {
     expect(await draw({ ...both, clipSkip: 0 })).toEqual([]);
     expect(await draw({ negativePromptEmbeds: promptEmbeds, clipSkip: 1 })).toEqual([]);
   });
+
+  it.each<[string, object, string[]]>([
+    [
+      "EulerDiscreteScheduler",
+      { timesteps: [900, 500, 100], sigmas: [3, 0], eta: 0.5, thresholding: true, clip_sample: true },
+      ["timesteps", "sigmas", "eta", "thresholding", "clip_sample"],
+    ],
+    ["EulerDiscreteScheduler", { solver_order: 3, foo: 1, use_karras_sigmas: true }, ["solver_order", "foo"]],
+    ["DDIMScheduler", { use_karras_sigmas: true, eta: 1, foo: 1 }, ["use_karras_sigmas", "eta", "foo"]],
+    // As it is copied from a file: what the model says as well, what is off, what says nothing.
+    [
+      "EulerDiscreteScheduler",
+      { skip_prk_steps: true, clip_sample: false, _diffusers_version: "0.38.0", foo: null },
+      [],
+    ],
+  ])("of a configuration's keys: %s %j", async (_class_name, keys, idle) => {
+    const note = `${idle.join(", ")} in scheduler: without effect, as ${_class_name} does not read such keys`;
+    expect(await notesOf({ scheduler: { _class_name, ...keys } })).toEqual(idle.length > 0 ? [note] : []);
+  });
 });

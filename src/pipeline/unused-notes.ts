@@ -2,7 +2,8 @@ import type { Conditions } from "../generation/conditioning.js";
 import { emphases } from "../options/choices.js";
 import type { GenerateOptions, GenerationDefaults } from "../options/options.js";
 import type { ModelTraits, WholeOptions } from "../options/resolved.js";
-import { idleSchedule, takesEta } from "../schedulers/catalog.js";
+import { idleKeys, idleSchedule, takesEta } from "../schedulers/catalog.js";
+import type { SchedulerConfig } from "../schedulers/config.js";
 
 /** What was asked for and has no effect, one sentence each. @param conditions of each image */
 export const unusedNotes = (
@@ -13,6 +14,7 @@ export const unusedNotes = (
 ): string[] => [
   ...etaNotes(options),
   ...scheduleNotes(options),
+  ...configurationNotes(asked, options, model),
   ...(model.hasText ? guidanceNotes(asked, options, model, conditions) : []),
   ...embeddingNotes(asked, options, conditions),
 ];
@@ -30,6 +32,20 @@ function scheduleNotes({ scheduler, schedulerName: name, ...options }: WholeOpti
   if (idle === undefined) return [];
   const sampler = typeof name === "string" ? name : name.sampler;
   return [`the schedule ${idle} has no effect: ${sampler} goes its own way from noise to picture`];
+}
+
+/** Keys that the call's own configuration of a scheduler holds in vain; those of the model's are `configNotes`. */
+function configurationNotes(
+  { scheduler: asked }: GenerateOptions,
+  { scheduler }: WholeOptions,
+  model: ModelTraits,
+): string[] {
+  if (typeof asked !== "object" || "sampler" in asked || scheduler === "custom") return [];
+  const keys = idleKeys(asked as SchedulerConfig, model.scheduler);
+  if (keys.length === 0) return [];
+  return [
+    `${keys.join(", ")} in scheduler: without effect, as ${scheduler._class_name} does not read such keys`,
+  ];
 }
 
 const isGuided = (conditions: readonly Conditions[]): boolean =>

@@ -1,4 +1,5 @@
-import type { SchedulerConfig } from "./config.js";
+import { neutral } from "./class-defaults.js";
+import { checks, isSilentKey, type SchedulerConfig } from "./config.js";
 import { sigmaSchedules } from "./lists.js";
 import { parsedName, type SamplerPair } from "./names.js";
 import { type Rule, rules } from "./registry.js";
@@ -86,3 +87,21 @@ export const findsItsSteps = (config: SchedulerConfig): boolean =>
 
 /** Whether `eta` means something to a configured scheduler. */
 export const takesEta = (config: SchedulerConfig): boolean => ruleOf(config).takesEta ?? false;
+
+/**
+ * Keys of a configuration that say something and that its class does not read. Those that stand in the model's file as
+ * well, or say what the class does anyway, are none: configurations are made out of others.
+ *
+ * @param config over the model's
+ */
+export function idleKeys(config: SchedulerConfig, model: SchedulerConfig): string[] {
+  const { defaults } = ruleOf({ ...model, ...config });
+  const same = (key: string) =>
+    [model[key], Object.hasOwn(checks, key) ? neutral[key as keyof typeof neutral] : undefined]
+      .map((value) => JSON.stringify(value))
+      .includes(JSON.stringify(config[key]));
+  return Object.keys(config).filter(
+    (key) =>
+      !Object.hasOwn(defaults, key) && !isSilentKey(key) && (config[key] ?? null) !== null && !same(key),
+  );
+}

@@ -135,6 +135,8 @@ const silent = new Set([
   ...Object.values(unreadKeys),
 ]);
 
+export const isSilentKey = (key: string): boolean => silent.has(key);
+
 /**
  * Keys of a configuration that say something and that no class here reads, as far as is known; those of other classes
  * are left over, as in diffusers.
