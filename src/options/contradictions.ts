@@ -115,11 +115,13 @@ function refuseInterval(
 }
 
 function refuseForUpscaling(options: GenerateOptions, { name, mostNoise }: ModelTraits): void {
-  const { noiseLevel } = options;
+  const { noiseLevel, tiles } = options;
   if (options.image === undefined) throw refusal(`${name} enlarges pictures and needs an image`);
   for (const [key, { not }] of descriptions)
     if (options[key] !== undefined && not?.includes("upscale"))
       throw refusal(`${name} enlarges the whole image, so it takes no ${key}`);
+  if (tiles?.size !== undefined && tiles.overlap !== undefined && tiles.overlap >= tiles.size)
+    throw refusal(`tiles.overlap ${tiles.overlap} is not below tiles.size ${tiles.size}`);
   if (noiseLevel === undefined) return;
   if (mostNoise === undefined) throw refusal(`${name} sees the image as it is, so it takes no noiseLevel`);
   if (noiseLevel > mostNoise) throw refusal(`noiseLevel must be 0 to ${mostNoise}, got ${noiseLevel}`);

@@ -173,6 +173,11 @@ describe("refusals, one message each", () => {
       "starts from noise and sees the whole image, so it takes no strength",
       instruct,
     ],
+    [
+      { prompt, image, tiles: { size: 64, overlap: 64 } },
+      "tiles.overlap 64 is not below tiles.size 64",
+      { ...sd, sees: "lowres" },
+    ],
     [{ prompt, imageGuidance: 2 }, "imageGuidance is for models that follow instructions"],
     [{ prompt, width: 500 }, "width must be a multiple of 8, got 500"],
     [{ prompt, width: 8192, height: 8200 }, "8192x8200 is more than 67108864 pixels"],

@@ -122,4 +122,14 @@ describe("what has no effect is noted", () => {
     const note = `${idle.join(", ")} in scheduler: without effect, as ${_class_name} does not read such keys`;
     expect(await notesOf({ scheduler: { _class_name, ...keys } })).toEqual(idle.length > 0 ? [note] : []);
   });
+
+  it("of resizing, where the picture keeps its size", async () => {
+    const image = { width: 48, height: 40, data: new Uint8Array(48 * 40 * 3).fill(90) };
+    const mask = { width: 48, height: 40, data: new Uint8Array(48 * 40).fill(255, 800, 1000) };
+    const sized = { image, mask, onlyMasked: true, width: 48, height: 48 };
+    const note = "resizeMode crop has no effect: with onlyMasked the picture keeps its size";
+    expect(await notesOf({ ...sized, output: "image", resizeMode: "crop" })).toEqual([note]);
+    expect(await notesOf({ ...sized, output: "image", resizeMode: "stretch" })).toEqual([]);
+    expect(await notesOf({ ...sized, output: "image", onlyMasked: false, resizeMode: "crop" })).toEqual([]);
+  });
 });

@@ -1,5 +1,5 @@
 import type { Conditions } from "../generation/conditioning.js";
-import { emphases } from "../options/choices.js";
+import { emphases, resizeModes } from "../options/choices.js";
 import type { GenerateOptions, GenerationDefaults } from "../options/options.js";
 import type { ModelTraits, WholeOptions } from "../options/resolved.js";
 import { idleKeys, idleSchedule, takesEta } from "../schedulers/catalog.js";
@@ -17,6 +17,7 @@ export const unusedNotes = (
   ...configurationNotes(asked, options, model),
   ...(model.hasText ? guidanceNotes(asked, options, model, conditions) : []),
   ...embeddingNotes(asked, options, conditions),
+  ...resizeNotes(asked),
 ];
 
 function etaNotes({ eta, scheduler }: WholeOptions): string[] {
@@ -111,3 +112,9 @@ function embeddingNotes(
       : []),
   ];
 }
+
+/** Of a picture of which only the mask's surroundings are worked on, those are brought to the size, and it keeps its own. */
+const resizeNotes = ({ resizeMode, onlyMasked }: GenerateOptions): string[] =>
+  onlyMasked && resizeMode !== undefined && resizeMode !== resizeModes[0]
+    ? [`resizeMode ${resizeMode} has no effect: with onlyMasked the picture keeps its size`]
+    : [];
