@@ -34,6 +34,7 @@ describe("options of loading", () => {
     [{ memoryLimit: 0 }, "memoryLimit must be above 0, got 0"],
     [{ hangMs: "1" }, "hangMs must be a number above 0, got 1"],
     [{ vae: 3 }, "vae must be text, got 3"],
+    [{ taesdFor: "previews" }, "taesdFor needs taesd", "it says what that decodes"],
     [{ onProgress: 1 }, "onProgress must be a function, got 1"],
   ])("%j is refused", (options, message, hint?: string) => {
     expect(() => checkLoadOptions(options as never)).toThrow(

@@ -200,7 +200,11 @@ export const loadOptionNames: readonly string[] = Object.keys(loadOptions);
  *
  * @throws DiffusionError BAD_OPTION with the nearest name
  */
-export const checkLoadOptions = (options: LoadOptions): void => check(loadSchema, options);
+export function checkLoadOptions(options: LoadOptions): void {
+  check(loadSchema, options);
+  if (options.taesdFor !== undefined && options.taesd === undefined)
+    throw refusal("taesdFor needs taesd", "it says what that decodes");
+}
 export const checkDescribeOptions = (options: DescribeOptions): void => check(describeSchema, options);
 export const checkUpscalerOptions = (options: UpscalerOptions): void => check(upscalerSchema, options);
 export const checkLayerOptions = (options: LayerOptions): void => check(layerSchema, options);
