@@ -14,6 +14,23 @@ import {
 
 afterAll(disposeTinyModels);
 
+const drawn = (width: number, height: number, colour: (x: number, y: number) => number[]) => ({
+  ...{ width, height },
+  data: Uint8Array.from({ length: width * height * 3 }, (_, i) => {
+    const pixel = Math.floor(i / 3);
+    return colour(pixel % width, Math.floor(pixel / width))[i % 3]!;
+  }),
+});
+type Drawn = ReturnType<typeof drawn>;
+const grey = (level: number) => [level, level, level];
+const waves = (width: number, height: number) =>
+  drawn(width, height, (x, y) => [(x * 7) % 256, (y * 5) % 256, ((x + y) * 3) % 256]);
+/** A board of black and white where x < right and y < bottom, grey beyond. */
+const board = (size: [width: number, height: number], [right, bottom]: [number, number], beyond: number) =>
+  drawn(...size, (x, y) => grey(x < right && y < bottom ? (((x >> 3) + (y >> 3)) % 2) * 255 : beyond));
+const farthest = (a: Float32Array, b: Float32Array) =>
+  Math.max(...a.map((value, i) => Math.abs(value - b[i]!)));
+
 describe("ControlNet, against diffusers", () => {
   const cases = goldenCases("pipeline").filter(
     (c) => c.config.pipeline === "StableDiffusionControlNetPipeline",
@@ -86,6 +103,73 @@ describe("ControlNet, against diffusers", () => {
     expect(await latents({ mask: join(folder, "mask.png") })).toBeCloseTo32(want, tolerance);
     const whole = await latents({});
     expect(Math.max(...whole.map((value, i) => Math.abs(value - want[i]!)))).toBeGreaterThan(0.01);
+  });
+
+  describe("onlyMasked crops the picture to follow as the picture itself", () => {
+    const base = { prompt: "a cat", seed: 5, steps: 5, guidance: 5, strength: 0.8, maskBlur: 0 };
+    const options = { ...base, width: 64, height: 64, scheduler: "ddim" as const };
+    const masked = (size: [number, number], [left, top, right, bottom]: number[]) => ({
+      ...{ ...options, image: waves(...size), onlyMasked: { padding: 16 } },
+      mask: drawn(...size, (x, y) => grey(x >= left! && x < right! && y >= top! && y < bottom! ? 255 : 0)),
+    });
+
+    it.each([
+      ["corner", [128, 128], [0, 0, 40, 40]],
+      ["edge", [48, 128], [0, 4, 40, 48]],
+    ] as const)("%s", async (name, size, box) => {
+      const model = await tinyModel("models/tiny-sd1");
+      const net = goldenPath("models/tiny-controlnet");
+      const want = toNhwc(readTensors(goldenExtra("controlnet-only-masked/latents.safetensors")).get(name)!);
+      for (const beyond of [0, 255]) {
+        const control = { model: net, image: board([...size], [64, 64], beyond), scale: 4 };
+        const { latents } = await model.generate({ ...masked([...size], [...box]), controlnet: [control] });
+        expect(latents.data).toBeCloseTo32(want.data, { abs: 1e-3, rel: 1e-3 });
+      }
+    });
+
+    const plain = drawn(8, 8, () => grey(90));
+    it.each([
+      [
+        "the holes of a ControlNet",
+        goldenPath("models/tiny-controlnet"),
+        (mask: Drawn) => ({ image: plain, mask }),
+      ],
+      ["what a T2I-Adapter sees", goldenExtra("t2i-adapter/full"), (image: Drawn) => ({ image })],
+    ])("%s", async (_, net, shown) => {
+      const model = await tinyModel("models/tiny-sd1");
+      const run = async (picture: Drawn) => {
+        const controlnet = [{ model: net, ...shown(picture), scale: 4 }];
+        return (await model.generate({ ...masked([128, 128], [0, 0, 40, 40]), controlnet })).latents.data;
+      };
+      const got = await run(board([128, 128], [64, 64], 0));
+      expect(await run(board([128, 128], [64, 64], 255))).toEqual(got);
+      expect(farthest(await run(board([128, 128], [32, 64], 0)), got)).toBeGreaterThan(0.01);
+    });
+  });
+
+  it("expand shows each pass its part of the picture to follow, which is of the grown one", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const base = {
+      prompt: "a cat",
+      seed: 5,
+      steps: 2,
+      scheduler: "euler" as const,
+      output: "latents" as const,
+    };
+    const run = async (image: Drawn, expand: object, picture = waves(96, 32)) => {
+      const controlnet = [{ model: goldenPath("models/tiny-controlnet"), image, scale: 4 }];
+      return (await model.generate({ ...base, image: picture, expand, controlnet })).latents.data;
+    };
+    const far = await run(board([128, 32], [64, 32], 0), { left: 32 });
+    expect(await run(board([128, 32], [64, 32], 255), { left: 32 })).toEqual(far);
+    // A picture that is no larger than what the pass sees of the other one.
+    expect(await run(board([64, 32], [64, 32], 0), { left: 32 }, waves(32, 32))).toEqual(far);
+    expect(await run(board([128, 32], [56, 32], 255), { left: 32 })).not.toEqual(far);
+    // In two portions, of which the first sees columns 32 to 96 of the result, and the second the first 64.
+    const twice = (right: number, beyond: number) =>
+      run(board([128, 32], [right, 32], beyond), { left: 64 }, waves(64, 32));
+    expect(await twice(96, 255)).toEqual(await twice(96, 0));
+    expect(await twice(88, 255)).not.toEqual(await twice(88, 0));
   });
 
   it("refuses what is no ControlNet", async () => {

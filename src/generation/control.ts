@@ -2,7 +2,7 @@ import { DiffusionError } from "../errors.js";
 import { nameOfModel } from "../hub/cache.js";
 import { flatten } from "../image/convert.js";
 import { grayscale } from "../image/filters.js";
-import type { Image, Mask, Size } from "../image/image.js";
+import { cropContinued, type Image, type Mask } from "../image/image.js";
 import { maskFromImage } from "../image/mask.js";
 import { preprocess } from "../image/preprocess.js";
 import { readImage } from "../image/read.js";
@@ -15,6 +15,7 @@ import type { UNetInput } from "../runtime/networks/inputs.js";
 import { addFeatures, type T2iAdapter } from "../runtime/networks/t2i-adapter.js";
 import { readMask } from "./inputs.js";
 import { type PicturePrompt, picturesFor } from "./ip-adapter.js";
+import type { Pass } from "./passes.js";
 
 /** A ControlNet or T2I-Adapter, opened. */
 export interface OpenedControl {
@@ -54,6 +55,9 @@ const holesNote = ({ model, mask }: ResolvedControl, { kind }: Control["net"]): 
       ]
     : [];
 
+/** What a pass sees of pictures to follow. */
+type Seen = Pick<Pass, "size" | "part">;
+
 /** What ControlNets, T2I-Adapters and IP-Adapters add to the UNet's inputs at an evaluation, given them and which rows they are. */
 export type Controls = (
   input: UNetInput,
@@ -68,12 +72,12 @@ export type Controls = (
 export function controlsFor(
   { controls, pictures }: { controls: readonly Control[]; pictures: readonly PicturePrompt[] },
   rows: readonly { readonly negative: boolean }[],
-  { size, evaluations }: { size: Size; evaluations: number },
+  { pass, evaluations }: { pass: Seen; evaluations: number },
 ): Controls {
   const acts = ({ start, end }: Control, evaluation: number) =>
     evaluation / evaluations >= start && (evaluation + 1) / evaluations <= end;
-  const residuals = controlNets(controls, rows, size);
-  const features = t2iAdapters(controls, size);
+  const residuals = controlNets(controls, rows, pass);
+  const features = t2iAdapters(controls, pass);
   const seenBy = picturesFor(pictures, rows, evaluations);
   return async (input, evaluation, asked) => {
     const acting = new Set(controls.filter((control) => acts(control, evaluation)));
@@ -89,10 +93,10 @@ export function controlsFor(
 function controlNets(
   controls: readonly Control[],
   rows: readonly { readonly negative: boolean }[],
-  size: Size,
+  pass: Seen,
 ) {
   const nets = controls.flatMap((control) =>
-    control.net.kind === "controlnet" ? [{ control, net: control.net, picture: shown(control, size) }] : [],
+    control.net.kind === "controlnet" ? [{ control, net: control.net, picture: shown(control, pass) }] : [],
   );
   return async (acting: ReadonlySet<Control>, input: UNetInput, asked: readonly number[]) => {
     const all = asked.map((_, i) => i);
@@ -113,12 +117,13 @@ function controlNets(
 }
 
 /** Their features do not depend on the step: each adapter is run once, and what some add up to is kept. */
-function t2iAdapters(controls: readonly Control[], size: Size) {
+function t2iAdapters(controls: readonly Control[], pass: Seen) {
   const features = new Map<Control, Promise<readonly Values[]>>();
   const run = (control: Control, net: T2iAdapter): Promise<readonly Values[]> => {
     const { factor, inChannels } = net.config;
     const up = (side: number) => Math.ceil(side / factor) * factor;
-    const picture = pictureOf(control, { width: up(size.width), height: up(size.height) });
+    const { width, height } = pass.size;
+    const picture = pictureOf(control, pass, { width: up(width), height: up(height) });
     return net.run(pixels(inChannels === 1 ? grayscale(picture) : picture));
   };
   let kept: { readonly key: string; readonly sums: Values[] } | undefined;
@@ -138,14 +143,23 @@ function t2iAdapters(controls: readonly Control[], size: Size) {
   };
 }
 
-const pictureOf = ({ image, preprocess: steps }: Control, size: Size): Image =>
-  preprocess(fitImage(image, size, "stretch"), steps);
+const pictureOf = ({ image, preprocess: steps }: Control, pass: Seen, size = pass.size): Image =>
+  preprocess(fitImage(seen(image, pass), size, "stretch"), steps);
+
+/**
+ * What of a picture to follow a pass sees: all of it, or of its part of the whole picture what lies there, cropped and
+ * scaled as the picture itself is (diffusers' padding_mask_crop, the web UI's "only masked").
+ */
+function seen(image: Image, { size, part }: Seen): Image {
+  if (!part) return image;
+  return fitImage(cropContinued(fitImage(image, part.whole, "stretch"), part.region), size, "fill");
+}
 
 /** What a ControlNet is shown; holes are -1, as diffusers' example for inpainting and the web UI's extension have them. */
-function shown(control: Control, size: Size): Values {
-  const picture = pixels(pictureOf(control, size));
+function shown(control: Control, pass: Seen): Values {
+  const picture = pixels(pictureOf(control, pass));
   if (!control.mask) return picture;
-  const levels = maskFromImage(fitImage(control.mask, size, "stretch")).data;
+  const levels = maskFromImage(fitImage(seen(control.mask, pass), pass.size, "stretch")).data;
   const channels = picture.shape.at(-1)!;
   const data = picture.data.map((value, i) => (levels[Math.floor(i / channels)]! >= 128 ? -1 : value));
   return { ...picture, data };

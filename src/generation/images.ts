@@ -12,7 +12,7 @@ import { decodeLatents, encodeImage, samplePosterior } from "./latent-space.js";
 import { fromLowResLatents } from "./latent-upscale.js";
 import { drawNoiseLater } from "./noise.js";
 import { outpaint } from "./outpainting.js";
-import { evaluationsOf, type Pass, schedulerFor } from "./passes.js";
+import { evaluationsOf, type Part, type Pass, schedulerFor } from "./passes.js";
 import { passesOf } from "./plan.js";
 import type { Previewer } from "./previews.js";
 import { runPass } from "./sampling.js";
@@ -65,12 +65,12 @@ async function imageMaker(generation: Generation, { image, mask, latents }: Inpu
     case "outpaint":
       return (index, rng) => outpaint(generation, image!, { index, rng });
     case "inpaint": {
-      const { masked, restore, original, inPlace } = repainting(generation, image!, mask!);
+      const { masked, restore, original, inPlace, part } = repainting(generation, image!, mask!);
       if (options.strength === 0) return untouched(generation, original, masked.image);
       return single(
         inPlace ? { ...generation, preview: shownBy(generation.preview, inPlace) } : generation,
         await fromMasked(generation, masked),
-        restore,
+        { finish: restore, part },
       );
     }
     case "img2img":
@@ -122,11 +122,16 @@ function wholeCells(image: Image, factor: number): Image {
 }
 
 /** One pass, a second one where hires asks for it, and the picture. */
-function single(generation: Generation, prepare: PrepareStart, finish = (image: Image) => image): MakeImage {
+function single(
+  generation: Generation,
+  prepare: PrepareStart,
+  { finish = (image: Image) => image, part }: { finish?: (image: Image) => Image; part?: Part } = {},
+): MakeImage {
   const { options, loaded } = generation;
-  const [pass] = passesOf(plannedOf(generation));
+  const [first] = passesOf(plannedOf(generation));
+  const pass = { ...first!, ...(part && { part }) };
   return async (index, rng) => {
-    let latents = await runPass(generation, pass!, { index, rng }, prepare);
+    let latents = await runPass(generation, pass, { index, rng }, prepare);
     if (!latents) return undefined;
     // A picture that is stopped before its second pass stays as large as the first one.
     if (options.hires && options.stop?.aborted) generation.meter.stopped.add(index);

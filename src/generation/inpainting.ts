@@ -2,13 +2,13 @@ import { DiffusionError } from "../errors.js";
 import { applyOverlay, boundingBox, cropRegion } from "../image/composite.js";
 import { fadeIn } from "../image/fade.js";
 import { binarise, blurMask } from "../image/filters.js";
-import { channelsOf, crop, type Image, type Mask, type Region, type Size } from "../image/image.js";
+import { crop, cropContinued, type Image, type Mask, type Region, type Size } from "../image/image.js";
 import { doubled, maskFromImage } from "../image/mask.js";
 import { matchColours } from "../image/match-colours.js";
 import { fitImage, type ResizeMode, resize } from "../image/resize.js";
-import { mirror } from "../latents/extent.js";
 import type { Inpainting } from "../options/resolved.js";
 import type { Generation } from "./generation.js";
+import type { Part } from "./passes.js";
 import type { Masked } from "./starts.js";
 
 /** An inpainting to be done: what the networks work on, and how the result gets its kept pixels back. */
@@ -20,6 +20,8 @@ export interface Repainting {
   readonly original: Image;
   /** Shows a preview of the part that is worked on where it belongs; absent where that is the whole picture. */
   readonly inPlace?: (small: Image) => Image;
+  /** What of the original is worked on. */
+  readonly part: Part;
 }
 
 /**
@@ -77,11 +79,13 @@ interface Layers {
 
 function wholePicture(generation: Generation, { original, mask, overlay }: Layers, size: Size): Repainting {
   const { width, height } = original;
-  const given = masked(generation, continued(original, size), continued(mask, size));
+  const region = { left: 0, top: 0, right: size.width, bottom: size.height };
+  const given = masked(generation, cropContinued(original, region), cropContinued(mask, region));
   const whole = { left: 0, top: 0, right: width, bottom: height };
   return {
     masked: given,
     original,
+    part: { whole: { width, height }, region },
     restore: (painted) => applyOverlay(original, crop(matched(generation, painted, given), whole), overlay),
   };
 }
@@ -100,6 +104,7 @@ function surroundings(
   return {
     masked: given,
     original,
+    part: { whole: { width: original.width, height: original.height }, region },
     restore: (painted) => applyOverlay(original, matched(generation, painted, given), overlay, region),
     inPlace: (small) => {
       shown ??= reduced({ original, overlay }, region);
@@ -144,19 +149,6 @@ const masked = ({ options }: Generation, image: Image, mask: Mask): Masked => ({
   content: (options.inpainting as Inpainting).content,
   strength: options.strength!,
 });
-
-/** Grown to `size` at the right and the bottom by mirroring. */
-function continued<T extends Image | Mask>(image: T, { width, height }: Size): T {
-  if (image.width === width && image.height === height) return image;
-  const channels = channelsOf(image);
-  const data = new Uint8Array(width * height * channels);
-  for (let y = 0, to = 0; y < height; y++)
-    for (let x = 0; x < width; x++) {
-      const from = (mirror(y, image.height) * image.width + mirror(x, image.width)) * channels;
-      for (let c = 0; c < channels; c++) data[to++] = image.data[from + c]!;
-    }
-  return { ...image, width, height, data };
-}
 
 const emptyMask = (): DiffusionError =>
   new DiffusionError("BAD_OPTION", "the mask is empty: there is nothing to repaint", {

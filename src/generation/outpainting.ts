@@ -15,7 +15,7 @@ import { type Generation, plannedOf, timed } from "./generation.js";
 import { fadeWidth } from "./inpainting.js";
 import { decodeLatents } from "./latent-space.js";
 import { previewInPlace } from "./outpaint-preview.js";
-import type { Pass, Planned } from "./passes.js";
+import type { Part, Pass, Planned } from "./passes.js";
 import { runPass } from "./sampling.js";
 import { fromMasked } from "./starts.js";
 
@@ -124,18 +124,23 @@ export async function outpaint(
     const before = picture;
     const join = (grown: Image) => joined(before, grown, growth);
     const later = all.slice(i + 1);
+    const place = {
+      left: later.reduce((sum, next) => sum + next.margins.left, 0),
+      top: later.reduce((sum, next) => sum + next.margins.top, 0),
+      whole: all.at(-1)!.size,
+    };
     const shown = {
       ...generation,
       preview: previewInPlace(generation.preview, {
-        ...{ size: canvas.image, crop: canvas.crop, join, whole: all.at(-1)!.size },
-        left: later.reduce((sum, next) => sum + next.margins.left, 0),
-        top: later.reduce((sum, next) => sum + next.margins.top, 0),
+        ...{ size: canvas.image, crop: canvas.crop, join },
+        ...place,
       }),
     };
+    const part = partOf(canvas, { left: seen.left + place.left, top: seen.top + place.top }, place.whole);
     const paint = async ({ from, overlay, pass, ...masks }: Painting) => {
       const { content } = inpainting;
       const masked = { image: from, ...masks, rule: "touch", content, strength: pass.strength! } as const;
-      const painted = await runPass(shown, pass, run, await fromMasked(generation, masked));
+      const painted = await runPass(shown, { ...pass, part }, run, await fromMasked(generation, masked));
       if (!painted) return undefined;
       latents = painted;
       const decoded = await timed(generation, "decode", () => decodeLatents(loaded, painted));
@@ -156,6 +161,12 @@ export async function outpaint(
     picture = join(crop(grown, canvas.crop));
   }
   return latents && { image: picture, latents };
+}
+
+/** Which part of the result a canvas is; what only fills it up may hang over. @param at where its picture begins in the result */
+function partOf({ image, crop }: OutpaintCanvas, at: { left: number; top: number }, whole: Size): Part {
+  const [left, top] = [at.left - crop.left, at.top - crop.top];
+  return { whole, region: { left, top, right: left + image.width, bottom: top + image.height } };
 }
 
 function seam(canvas: OutpaintCanvas): Pick<Painting, "mask" | "overlay"> {

@@ -1,4 +1,4 @@
-import type { Size } from "../image/image.js";
+import type { Region, Size } from "../image/image.js";
 import type { ModelTraits, WholeOptions } from "../options/resolved.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { latentShape } from "./loaded.js";
@@ -14,6 +14,15 @@ export interface Pass {
   readonly exact?: boolean;
   /** Steps of the pass before this one. */
   readonly before?: number;
+  /** What of the whole picture it works on; absent: all of it. */
+  readonly part?: Part;
+}
+
+/** A part of a picture that a pass works on by itself: what is given for the whole picture is cropped to it. */
+export interface Part {
+  readonly whole: Size;
+  /** In pixels of the whole picture; may hang over its right and its bottom, or start before it, by what fills up cells. */
+  readonly region: Region;
 }
 
 /** What decides about the passes of a generation: known before anything is loaded. */

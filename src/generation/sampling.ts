@@ -74,7 +74,7 @@ async function denoisingOf(
   const predict = await predictor(generation.adapted[index]!, conditions, options, {
     ...{ size, guidance },
     edited: editedSteps(options.scheduler, pass, planned),
-    controls: controlsFor(generation, conditions.rows, { size, evaluations: planned }),
+    controls: controlsFor(generation, conditions.rows, { pass, evaluations: planned }),
     ...(scheduler.sigmas && { sigmas: scheduler.sigmas }),
   });
   const isPart = options.denoisingStart !== undefined || options.denoisingEnd !== undefined;

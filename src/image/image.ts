@@ -1,5 +1,5 @@
 import { DiffusionError } from "../errors.js";
-import { checkSize, type Region, type Size } from "../latents/extent.js";
+import { checkSize, mirror, type Region, type Size } from "../latents/extent.js";
 
 export { checkSize, type Region, type Size };
 
@@ -69,6 +69,20 @@ export function crop(image: Image, region: Region): Image {
     data.set(image.data.subarray(start, start + size.width * channels), y * size.width * channels);
   }
   return { ...size, data };
+}
+
+/** The pixels inside `region`; where it hangs over the image, that is continued by mirroring. */
+export function cropContinued<T extends Image | Mask>(image: T, { left, top, right, bottom }: Region): T {
+  const [width, height] = [right - left, bottom - top];
+  if (left === 0 && top === 0 && image.width === width && image.height === height) return image;
+  const channels = channelsOf(image);
+  const data = new Uint8Array(width * height * channels);
+  for (let y = top, to = 0; y < bottom; y++)
+    for (let x = left; x < right; x++) {
+      const from = (mirror(y, image.height) * image.width + mirror(x, image.width)) * channels;
+      for (let c = 0; c < channels; c++) data[to++] = image.data[from + c]!;
+    }
+  return { ...image, width, height, data };
 }
 
 /** `image` with `patch` laid over it at (left, top); what hangs over the edge is cut off. Same channels in both. */

@@ -8,7 +8,7 @@ import { given, share } from "./kinds.js";
 export interface ControlInput {
   /** A ControlNet or T2I-Adapter that was made for this kind of model: folder, hub name, or a file with a ControlNet. */
   readonly model: string;
-  /** Brought to the size generated at. */
+  /** Brought to the size generated at; with `onlyMasked` cropped as the image is, with `expand` of the grown picture. */
   readonly image: ImageInput;
   /**
    * ControlNets for inpainting: where the picture has holes, which they are shown as -1. White (255) or transparent is a
