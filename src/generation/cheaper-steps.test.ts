@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { extraCases, goldenPath } from "../testing/golden.js";
+import type { ProgressEvent } from "../events.js";
+import { extraCases, goldenExtra, goldenPath } from "../testing/golden.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
 afterAll(disposeTinyModels);
@@ -126,6 +127,41 @@ describe("DeepCache", () => {
     const ignored = await model.generate({ ...base, controlnet: controlnet(0) });
     expect(ignored.latents.data).toBeCloseTo32(plain.latents.data, { abs: 1e-5 });
     expect(followed.latents.data).not.toEqual(plain.latents.data);
+  });
+
+  // Of four steps the second and the fourth are in between.
+  it.each([
+    { start: 0.25, end: 0.5 },
+    { start: 0, end: 0.25 },
+  ])("a ControlNet and an IP-Adapter act between $start and $end alone, as without it", async (window) => {
+    const c = about.cases.find(({ id }) => id === "deep-cache")!;
+    const model = await tinyModel(c.model);
+    const picture = {
+      width: 48,
+      height: 48,
+      data: new Uint8Array(48 * 48 * 3).map((_, i) => (i * 37) % 256),
+    };
+    const latentsAfter = async (options: object) => {
+      const steps: Float32Array[] = [];
+      const onProgress = (event: ProgressEvent) => {
+        if (event.type === "step") steps.push(event.latents.data);
+      };
+      await model.generate({ ...optionsOf(c), steps: 4, deepCache: { interval: 2 }, ...options, onProgress });
+      return steps;
+    };
+    const plain = await latentsAfter({});
+    for (const control of [
+      { controlnet: [{ model: goldenPath("models/tiny-controlnet"), image: picture, scale: 2, ...window }] },
+      { ipAdapter: { model: goldenExtra("ip-adapter/plain.safetensors"), image: picture, ...window } },
+    ]) {
+      const cached = await latentsAfter(control);
+      const exact = await latentsAfter({ ...control, deepCache: undefined });
+      // The second step is evaluated wholly, as others act than in the first; the third one is anyway.
+      for (const step of [0, 1, 2])
+        expect(cached[step]!).toBeCloseTo32(exact[step]!, { abs: 1e-4, rel: 1e-4 });
+      const first = cached.findIndex((latents, i) => latents.some((value, k) => value !== plain[i]![k]));
+      expect(first).toBe(window.start * 4);
+    }
   });
 
   it("is for models with a prompt that draw the whole picture", async () => {

@@ -13,6 +13,7 @@ import type { ResolvedControl } from "../options/resolved.js";
 import { addResiduals, type ControlNet } from "../runtime/networks/controlnet.js";
 import type { UNetInput } from "../runtime/networks/inputs.js";
 import { addFeatures, type T2iAdapter } from "../runtime/networks/t2i-adapter.js";
+import { actsAt } from "./guidance.js";
 import { readMask } from "./inputs.js";
 import { type PicturePrompt, picturesFor } from "./ip-adapter.js";
 import type { Pass } from "./passes.js";
@@ -59,11 +60,15 @@ const holesNote = ({ model, mask }: ResolvedControl, { kind }: Control["net"]): 
 type Seen = Pick<Pass, "size" | "part">;
 
 /** What ControlNets, T2I-Adapters and IP-Adapters add to the UNet's inputs at an evaluation, given them and which rows they are. */
-export type Controls = (
-  input: UNetInput,
-  evaluation: number,
-  asked: readonly number[],
-) => Promise<Pick<UNetInput, "residuals" | "features" | "pictures">>;
+export interface Controls {
+  add(
+    input: UNetInput,
+    evaluation: number,
+    asked: readonly number[],
+  ): Promise<Pick<UNetInput, "residuals" | "features" | "pictures">>;
+  /** Says whether each of them acts at an evaluation: the same text where the same ones do. */
+  acting(evaluation: number): string;
+}
 
 /**
  * @param rows of the batch; a guess sees only those of the prompt
@@ -74,19 +79,21 @@ export function controlsFor(
   rows: readonly { readonly negative: boolean }[],
   { pass, evaluations }: { pass: Seen; evaluations: number },
 ): Controls {
-  const acts = ({ start, end }: Control, evaluation: number) =>
-    evaluation / evaluations >= start && (evaluation + 1) / evaluations <= end;
   const residuals = controlNets(controls, rows, pass);
   const features = t2iAdapters(controls, pass);
   const seenBy = picturesFor(pictures, rows, evaluations);
-  return async (input, evaluation, asked) => {
-    const acting = new Set(controls.filter((control) => acts(control, evaluation)));
-    const [added, seen] = [await residuals(acting, input, asked), await features(acting, asked.length)];
-    return {
-      ...(added && { residuals: added }),
-      ...(seen && { features: seen }),
-      ...seenBy(evaluation, asked),
-    };
+  return {
+    async add(input, evaluation, asked) {
+      const acting = new Set(controls.filter((control) => actsAt(control, evaluation, evaluations)));
+      const [added, seen] = [await residuals(acting, input, asked), await features(acting, asked.length)];
+      return {
+        ...(added && { residuals: added }),
+        ...(seen && { features: seen }),
+        ...seenBy(evaluation, asked),
+      };
+    },
+    acting: (evaluation) =>
+      [...controls, ...pictures].map((one) => actsAt(one, evaluation, evaluations)).join(),
   };
 }
 

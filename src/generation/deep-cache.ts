@@ -8,14 +8,17 @@ import type { Controls } from "./control.js";
 interface Kept {
   readonly rows: readonly number[];
   readonly deep: Values;
-  readonly said: Awaited<ReturnType<Controls>>;
+  readonly said: Awaited<ReturnType<Controls["add"]>>;
+  /** Which adapters acted: what they did is in the deep feature. */
+  readonly acting: string;
 }
 
 /**
  * DeepCache (Ma et al. 2023, "DeepCache: Accelerating Diffusion Models for Free", section 3.2, uniform interval,
  * branch 0): features of the deep layers change little from step to step, so only every `interval`th evaluation is of
  * the whole UNet, and those in between of its outermost layers. A row that was not part of the last whole evaluation
- * (`guidanceInterval`) makes the evaluation a whole one. ControlNets and other adapters act only on whole evaluations.
+ * (`guidanceInterval`) makes the evaluation a whole one, and so does an adapter whose `start` or `end` lies in between.
+ * ControlNets and other adapters are asked only at whole evaluations.
  */
 export function throughDeepCache(unet: UNet, interval: number, controls: Controls) {
   let first: number | undefined;
@@ -23,7 +26,9 @@ export function throughDeepCache(unet: UNet, interval: number, controls: Control
   return async (input: UNetInput, evaluation: number, asked: readonly number[]): Promise<Values> => {
     first ??= evaluation;
     const isWhole = (evaluation - first) % interval === 0;
-    if (kept && !isWhole && asked.every((row) => kept!.rows.includes(row))) {
+    const acting = controls.acting(evaluation);
+    const isKept = kept?.acting === acting && asked.every((row) => kept!.rows.includes(row));
+    if (kept && !isWhole && isKept) {
       const { rows, deep, said } = kept;
       const { residuals, pictures } = said;
       const places = asked.map((row) => rows.indexOf(row));
@@ -34,9 +39,9 @@ export function throughDeepCache(unet: UNet, interval: number, controls: Control
       };
       return (await unet.runDeep({ ...input, ...around }, own(deep))).sample;
     }
-    const said = await controls(input, evaluation, asked);
+    const said = await controls.add(input, evaluation, asked);
     const whole = await unet.runDeep({ ...input, ...said });
-    kept = { rows: asked, deep: whole.deep, said };
+    kept = { rows: asked, deep: whole.deep, said, acting };
     return whole.sample;
   };
 }

@@ -36,6 +36,16 @@ export function within(
   return (evaluation) => (evaluation >= from && evaluation < to ? inside : outside);
 }
 
+/** Shares of a run between which something acts. */
+export interface Window {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Whether it acts at an evaluation, all of which lies between the two shares: as diffusers' ControlNets do. */
+export const actsAt = ({ start, end }: Window, evaluation: number, evaluations: number): boolean =>
+  evaluation / evaluations >= start && (evaluation + 1) / evaluations <= end;
+
 /**
  * Classifier-free guidance (Ho and Salimans 2022): uncond + scale * (cond - uncond). With `rescale`, the standard
  * deviation of the result is brought back towards that of `cond` by that share (Lin et al. 2023, section 3.4).

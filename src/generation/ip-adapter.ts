@@ -11,6 +11,7 @@ import type { Values } from "../latents/latents.js";
 import type { ResolvedPicturePrompt } from "../options/resolved.js";
 import type { UNetInput } from "../runtime/networks/inputs.js";
 import type { IpAdapter } from "../runtime/networks/ip-adapter.js";
+import { actsAt } from "./guidance.js";
 
 export interface IpAdapterInfo {
   readonly name: string;
@@ -175,12 +176,10 @@ export function picturesFor(
   return (evaluation, asked) => {
     if (pictures.length === 0) return {};
     const tokens = tokensOf(asked);
-    const acts = ({ start, end }: PicturePrompt) =>
-      evaluation / evaluations >= start && (evaluation + 1) / evaluations <= end;
     return {
       pictures: pictures.map((picture, i) => ({
         tokens: tokens[i]!,
-        scale: acts(picture) ? picture.scale : 0,
+        scale: actsAt(picture, evaluation, evaluations) ? picture.scale : 0,
       })),
     };
   };

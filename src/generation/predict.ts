@@ -94,7 +94,7 @@ async function conditionalPredictor(
   const run = deepCache
     ? throughDeepCache(unet, deepCache.interval, controls)
     : async (input: UNetInput, evaluation: number, asked: readonly number[]) =>
-        unet.run({ ...input, ...(await controls(input, evaluation, asked)) });
+        unet.run({ ...input, ...(await controls.add(input, evaluation, asked)) });
   const conditionsAt = await conditions.over(edited.steps, edited.before);
   const inputsFor = conditionInputs(conditions.rows, options, pass);
   return async (sample, timestep, evaluation) => {
