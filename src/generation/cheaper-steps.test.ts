@@ -67,6 +67,14 @@ describe("guidance interval", () => {
     expect(whole.latents).toEqual((await model.generate(exact)).latents);
   });
 
+  it("one that holds no step is noted", async () => {
+    const model = await tinyModel(c!.model);
+    const run = async (guidanceInterval: [number, number]) =>
+      (await model.generate({ ...base, steps: 4, guidanceInterval })).notes;
+    expect(await run([0.3, 0.45])).toEqual(["guidanceInterval 0.3 to 0.45 guides at none of the 4 steps"]);
+    expect(await run([0.3, 0.5])).toEqual([]);
+  });
+
   it("outside of it prompts that AND combines are still told apart", async () => {
     const model = await tinyModel(c!.model);
     const prompt = "a fox :0.6 AND the moon :0.9";

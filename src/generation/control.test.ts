@@ -172,6 +172,32 @@ describe("ControlNet, against diffusers", () => {
     expect(await twice(88, 255)).not.toEqual(await twice(88, 0));
   });
 
+  it("start and end: none before the other is refused, and none of the steps between them is noted", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const control = { model: goldenPath("models/tiny-controlnet"), image: waves(8, 8) };
+    const run = (window: object, more: object = {}) =>
+      model.generate({
+        ...{ prompt: "a", steps: 4, scheduler: "ddim", output: "latents" },
+        controlnet: [control, { ...control, ...window }],
+        ...more,
+      });
+    for (const [start, end] of [[0.8, 0.2], [0.5, 0.5], [1, 1]] as const) // biome-ignore format: pairs
+      await expect(run({ start, end })).rejects.toThrow(
+        `controlnet.1: expected a start before its end, got start ${start} and end ${end}`,
+      );
+    await expect(run({ end: 0 })).rejects.toThrow(/got start 0 and end 0/);
+    const ipAdapter = { image: waves(8, 8), start: 0.8, end: 0.2 };
+    await expect(run({}, { ipAdapter })).rejects.toThrow(/ipAdapter\.0: expected a start before its end/);
+    expect((await run({ start: 0.4, end: 0.6 })).notes).toEqual([
+      "controlnet.1 acts at none of the 4 steps: its start is 0.4, its end 0.6",
+    ]);
+    expect((await run({ start: 0.25, end: 0.5 })).notes).toEqual([]);
+    const late = { image: waves(64, 64), denoisingStart: 0.5 };
+    expect((await run({ end: 0.5 }, late)).notes).toEqual([
+      "controlnet.1 acts at none of the 2 steps: its start is 0, its end 0.5",
+    ]);
+  });
+
   it("refuses what is no ControlNet", async () => {
     const model = await tinyModel("models/tiny-sd1");
     const image = { width: 8, height: 8, data: new Uint8Array(192) };

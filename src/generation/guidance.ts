@@ -1,3 +1,6 @@
+import type { WholeOptions } from "../options/resolved.js";
+import { findsItsSteps } from "../schedulers/catalog.js";
+
 /**
  * How the network's answers for several conditions become one: the negative prompt's first, then those of the prompts
  * (`Conditions.rows`).
@@ -37,7 +40,7 @@ export function within(
 }
 
 /** Shares of a run between which something acts. */
-export interface Window {
+interface Window {
   readonly start: number;
   readonly end: number;
 }
@@ -45,6 +48,51 @@ export interface Window {
 /** Whether it acts at an evaluation, all of which lies between the two shares: as diffusers' ControlNets do. */
 export const actsAt = ({ start, end }: Window, evaluation: number, evaluations: number): boolean =>
   evaluation / evaluations >= start && (evaluation + 1) / evaluations <= end;
+
+/** The evaluations of a pass that are run, and how many its scheduler has. */
+interface Run {
+  readonly from: number;
+  readonly to: number;
+  readonly all: number;
+}
+
+/** What adapters and guidance of a generation act at no evaluation of its passes, in words. */
+export function idleNotes(
+  {
+    controls,
+    pictures,
+    options: { guidanceInterval, scheduler },
+  }: {
+    readonly controls: readonly Window[];
+    readonly pictures: readonly Window[];
+    readonly options: Pick<WholeOptions, "guidanceInterval" | "scheduler">;
+  },
+  runs: readonly Run[],
+): string[] {
+  const steps = runs.reduce((sum, { from, to }) => sum + to - from, 0);
+  // How many an adaptive scheduler takes shows only on the way.
+  if (steps === 0 || (scheduler !== "custom" && findsItsSteps(scheduler))) return [];
+  const isIdle = (window: Window) =>
+    !runs.some((run) => evaluationsIn(run).some((i) => actsAt(window, i, run.all)));
+  const none = steps === 1 ? "not at the only step" : `at none of the ${steps} steps`;
+  const noted = (name: string, windows: readonly Window[]) =>
+    windows.flatMap((window, i) =>
+      isIdle(window)
+        ? [`${name}.${i} acts ${none}: its start is ${window.start}, its end ${window.end}`]
+        : [],
+    );
+  const guides = ([start, end]: readonly [number, number]) =>
+    runs.some(({ all }) => Math.floor(start * all) < Math.floor(end * all));
+  return [
+    ...noted("controlnet", controls),
+    ...noted("ipAdapter", pictures),
+    ...(guidanceInterval && !guides(guidanceInterval)
+      ? [`guidanceInterval ${guidanceInterval.join(" to ")} guides ${none}`]
+      : []),
+  ];
+}
+
+const evaluationsIn = ({ from, to }: Run): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
 /**
  * Classifier-free guidance (Ho and Salimans 2022): uncond + scale * (cond - uncond). With `rescale`, the standard

@@ -5,6 +5,7 @@ import type { Latents } from "../latents/latents.js";
 import { createRng, type Rng } from "../latents/rng.js";
 import type { VaeOptions } from "../runtime/networks/autoencoder.js";
 import { type Generation, plannedOf, timed } from "./generation.js";
+import { idleNotes } from "./guidance.js";
 import { hiresFix } from "./hires.js";
 import { repainting } from "./inpainting.js";
 import type { Inputs } from "./inputs.js";
@@ -12,7 +13,7 @@ import { decodeLatents, encodeImage, samplePosterior } from "./latent-space.js";
 import { fromLowResLatents } from "./latent-upscale.js";
 import { drawNoiseLater } from "./noise.js";
 import { outpaint } from "./outpainting.js";
-import { evaluationsOf, type Part, type Pass, schedulerFor } from "./passes.js";
+import { type Part, type Pass, rangeOf, schedulerFor } from "./passes.js";
 import { passesOf } from "./plan.js";
 import type { Previewer } from "./previews.js";
 import { runPass } from "./sampling.js";
@@ -155,12 +156,14 @@ function tileWise({ options }: Generation, index: number): VaeOptions {
   };
 }
 
-/** Tells the meter how many evaluations are to come. */
+/** Tells the meter how many evaluations are to come, and the notes what acts at none of them. */
 function expect(generation: Generation, passes: readonly Pass[]): void {
   const planned = plannedOf(generation);
-  const evaluations = passes.reduce(
-    (sum, pass) => sum + evaluationsOf(planned, schedulerFor(planned, pass)),
-    0,
-  );
+  const runs = passes.map((pass) => {
+    const { timesteps } = schedulerFor(planned, pass);
+    return { ...rangeOf(planned, timesteps), all: timesteps.length };
+  });
+  const evaluations = runs.reduce((sum, { from, to }) => sum + to - from, 0);
   generation.meter.evaluations = evaluations * generation.options.seeds.length;
+  generation.notes.push(...idleNotes(generation, runs));
 }

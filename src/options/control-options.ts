@@ -3,6 +3,7 @@ import { type Preprocessor, preprocessors } from "../image/preprocess.js";
 import type { Descriptions } from "./described.js";
 import type { ImageInput, MaskInput } from "./image-options.js";
 import { given, share } from "./kinds.js";
+import { refusal } from "./refusal.js";
 
 /** A picture that a ControlNet or T2I-Adapter makes the result follow: edges, depth, poses, as it was trained on. */
 export interface ControlInput {
@@ -78,6 +79,18 @@ const ipAdapter = z.strictObject({
   start: share.optional(),
   end: share.optional(),
 } satisfies Record<keyof IpAdapterInput, z.ZodType>);
+
+/** Refuses what would act at no step. @throws DiffusionError BAD_OPTION */
+export function refuseEmptyWindows({ controlnet = [], ipAdapter = [] }: ControlOptions): void {
+  const given = { controlnet, ipAdapter: [ipAdapter].flat() as IpAdapterInput[] };
+  for (const [name, inputs] of Object.entries(given))
+    for (const [i, { start = 0, end = 1 }] of inputs.entries())
+      if (start >= end)
+        throw refusal(
+          `${name}.${i}: expected a start before its end, got start ${start} and end ${end}`,
+          "they are shares of the steps: start 0 and end 0.5 are the first half",
+        );
+}
 
 export const controlOptions = {
   controlnet: { schema: z.array(control).min(1), only: "text", not: ["upscale"] },

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { firstProblem, inWords } from "../expectations.js";
 import type { Values } from "../latents/latents.js";
+import { refuseEmptyWindows } from "./control-options.js";
 import { type Described, schemaOf } from "./described.js";
 import {
   descriptions,
@@ -29,6 +30,7 @@ export function checkOptions(asked: GenerateOptions, others: readonly string[] =
   const { error } = schema.safeParse(given);
   if (!error) {
     refuseNoNumbers(asked);
+    refuseEmptyWindows(given);
     return;
   }
   const problem = firstProblem(error, given);
