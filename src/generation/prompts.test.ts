@@ -86,7 +86,9 @@ describe("prompt syntax", () => {
     expect(await notesOf({ prompt: "a cat" })).toEqual([]);
     const against = { prompt: "a cat", negativePrompt: long };
     expect(await notesOf(against)).toEqual([expect.stringContaining("the negative prompt has")]);
-    expect(await notesOf({ ...against, guidance: 1 })).toEqual([]);
+    expect(await notesOf({ ...against, guidance: 1 })).toEqual([
+      "negativePrompt has no effect: guidance 1 turns guidance off",
+    ]);
   });
 
   it.each(["models/tiny-sd1", "models/tiny-sdxl"])("%s: long prompts in chunks", async (name) => {
