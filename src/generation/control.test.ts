@@ -2,6 +2,8 @@ import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { crop, type Image } from "../image/image.js";
+import { resize } from "../image/resize.js";
 import { fitImage, preprocess, readImage } from "../index.js";
 import { goldenCases, goldenExtra, goldenPath, readTensors, toNhwc } from "../testing/golden.js";
 import {
@@ -170,6 +172,23 @@ describe("ControlNet, against diffusers", () => {
       run(board([128, 32], [right, 32], beyond), { left: 64 }, waves(64, 32));
     expect(await twice(96, 255)).toEqual(await twice(96, 0));
     expect(await twice(88, 255)).not.toEqual(await twice(88, 0));
+  });
+
+  it("a second pass on the middle of the enlarged picture is shown the middle of the picture to follow", async () => {
+    const model = await tinyModel("models/tiny-sd1");
+    const base = { prompt: "a cat", seed: 5, steps: 4, scheduler: "ddim" as const };
+    const controlled = (image: Image) => ({
+      controlnet: [{ model: goldenPath("models/tiny-controlnet"), image, scale: 4 }],
+    });
+    const shown = waves(64, 64);
+    const first = { ...base, ...controlled(shown), width: 32, height: 32 };
+    const hires = { width: 64, height: 32, strength: 0.5, upscaler: "lanczos" as const };
+    const middle = { left: 0, top: 16, right: 64, bottom: 48 };
+    const { images } = await model.generate(first);
+    const image = crop(resize(images[0]!, { width: 64, height: 64 }, "lanczos"), middle);
+    const byHand = { ...base, image, strength: 0.5, ...controlled(crop(shown, middle)) };
+    const want = await model.generate(byHand);
+    expect((await model.generate({ ...first, hires })).latents.data).toEqual(want.latents.data);
   });
 
   it("start and end: none before the other is refused, and none of the steps between them is noted", async () => {

@@ -34,10 +34,14 @@ export async function hiresFix(
   index: number,
 ): Promise<Latents | undefined> {
   const { loaded, options } = generation;
-  const pass = hiresPass(generation);
+  const planned = hiresPass(generation);
   const { upscaler } = options.hires!;
   const { factor } = loaded.model;
-  const { cells, covering, at } = placed(options, pass.size, factor);
+  const { cells, covering, at } = placed(options, planned.size, factor);
+  const whole = { width: covering.width * factor, height: covering.height * factor };
+  const [left, top] = [at.left * factor, at.top * factor];
+  const region = { left, top, right: left + planned.size.width, bottom: top + planned.size.height };
+  const pass: Pass = { ...planned, part: { whole, region } };
   const rng = createRng(options.rng, options.seeds[index]!);
   if (upscaler.startsWith("latent")) {
     const enlarged = resizeValues(latents, covering, interpolation(upscaler));
@@ -45,12 +49,8 @@ export async function hiresFix(
     return runPass(generation, pass, { index, rng }, begin);
   }
   const picture = await timed(generation, "decode", () => decodeLatents(loaded, latents));
-  const size = { width: covering.width * factor, height: covering.height * factor };
-  const enlarged = await larger(generation, picture, size);
-  const region = { left: at.left * factor, top: at.top * factor };
-  const right = region.left + pass.size.width;
-  const bottom = region.top + pass.size.height;
-  const begin = await fromImage(generation, crop(enlarged, { ...region, right, bottom }));
+  const enlarged = await larger(generation, picture, whole);
+  const begin = await fromImage(generation, crop(enlarged, region));
   return runPass(generation, pass, { index, rng }, begin);
 }
 
