@@ -119,7 +119,7 @@ describe("holdFileLock", () => {
     const aside = `${path}.aside`;
     renameSync(path, aside);
     mkdirSync(path); // what stands there is no file
-    await lock.tell("port 1").catch(() => {});
+    await expect(lock.tell("port 1")).rejects.toThrow();
     expect(lock.signal.aborted).toBe(false);
     rmdirSync(path);
     renameSync(aside, path);

@@ -138,8 +138,9 @@ function keepFresh(path: string, content: string): HeldLock {
       next(async () => {
         await check();
         if (lost.signal.aborted) return;
-        mine = JSON.stringify({ ...JSON.parse(mine), about });
-        await writeWhole(path, mine);
+        const told = JSON.stringify({ ...JSON.parse(mine), about });
+        await writeWhole(path, told);
+        mine = told;
       }),
     async release() {
       clearInterval(heartbeat);
