@@ -5,14 +5,17 @@ import { browserPresent, type OpenedPage, openTinyPage } from "../../testing/bro
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
+const SIDE = 256;
+
 describe.runIf(browserPresent)("jobs that end early", () => {
   let opened: OpenedPage;
   let page: Page;
   beforeAll(async () => {
     opened = await openTinyPage();
     ({ page } = opened);
-    await page.getByRole("spinbutton", { name: "Width" }).fill("64");
-    await page.getByRole("spinbutton", { name: "Height" }).fill("64");
+    // Large enough that a busy browser is faster than 150 steps.
+    await page.getByRole("spinbutton", { name: "Width" }).fill(String(SIDE));
+    await page.getByRole("spinbutton", { name: "Height" }).fill(String(SIDE));
     await page.getByLabel("Prompt", { exact: true }).fill("a dog");
   });
   afterAll(async () => opened?.close());
@@ -62,7 +65,7 @@ describe.runIf(browserPresent)("jobs that end early", () => {
     await begin();
     await button("Stop here").click();
     await said(/^Stopped at step \d+ of 15[01]$/);
-    expect(await width(picture())).toBe(64);
+    expect(await width(picture())).toBe(SIDE);
     expect(await button("Stop here").count()).toBe(0);
     expect(await panel().locator(".card pre").textContent()).toContain("Interrupted: true");
     const { status, result } = await latest();
@@ -71,7 +74,7 @@ describe.runIf(browserPresent)("jobs that end early", () => {
     // Nobody has seen its steps now.
     await page.reload();
     await said("Stopped early.");
-    expect(await width(picture())).toBe(64);
+    expect(await width(picture())).toBe(SIDE);
   });
 
   test("cancelling brings back what was shown before", async () => {
