@@ -13,7 +13,7 @@ import { decodeLatents, encodeImage, samplePosterior } from "./latent-space.js";
 import { fromLowResLatents } from "./latent-upscale.js";
 import { drawNoiseLater } from "./noise.js";
 import { outpaint } from "./outpainting.js";
-import { type Part, type Pass, rangeOf, schedulerFor } from "./passes.js";
+import { evaluationsOf, type Part, type Pass, rangeOf, schedulerFor } from "./passes.js";
 import { passesOf } from "./plan.js";
 import type { Previewer } from "./previews.js";
 import { runPass } from "./sampling.js";
@@ -159,11 +159,12 @@ function tileWise({ options }: Generation, index: number): VaeOptions {
 /** Tells the meter how many evaluations are to come, and the notes what acts at none of them. */
 function expect(generation: Generation, passes: readonly Pass[]): void {
   const planned = plannedOf(generation);
-  const runs = passes.map((pass) => {
-    const { timesteps } = schedulerFor(planned, pass);
-    return { ...rangeOf(planned, timesteps), all: timesteps.length };
-  });
-  const evaluations = runs.reduce((sum, { from, to }) => sum + to - from, 0);
+  const schedulers = passes.map((pass) => schedulerFor(planned, pass));
+  const evaluations = schedulers.reduce((sum, scheduler) => sum + evaluationsOf(planned, scheduler), 0);
   generation.meter.evaluations = evaluations * generation.options.seeds.length;
+  const runs = schedulers.map(({ timesteps }) => ({
+    ...rangeOf(planned, timesteps),
+    all: timesteps.length,
+  }));
   generation.notes.push(...idleNotes(generation, runs));
 }

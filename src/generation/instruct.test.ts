@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { extraCases } from "../testing/golden.js";
+import { extraCases, type PromptCases } from "../testing/golden.js";
+import { patternOf } from "../testing/golden-image.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
 afterAll(disposeTinyModels);
@@ -12,23 +13,14 @@ interface Case {
   readonly imageGuidance: number;
 }
 
-const { about, expected } = extraCases<{
-  prompt: string;
-  negativePrompt: string;
-  seed: number;
-  size: number;
-  cases: Case[];
-}>("instruct");
+const { about, expected } = extraCases<PromptCases<Case>>("instruct");
 
-/** The picture of make.py. */
-function picture() {
-  const side = about.size;
-  const cells = Array.from({ length: side * side }, (_, i) => [i % side, Math.floor(i / side)] as const);
-  const colours = cells.flatMap(([x, y]) => [(x * 5) % 256, (y * 5) % 256, (x * 3 + y * 2) % 256]);
-  return { width: side, height: side, data: Uint8Array.from(colours) };
-}
-
-const base = { prompt: about.prompt, seed: about.seed, scheduler: "ddim", image: picture() } as const;
+const base = {
+  prompt: about.prompt,
+  seed: about.seed,
+  scheduler: "ddim",
+  image: patternOf(about.size),
+} as const;
 
 describe("InstructPix2Pix", () => {
   it.each(about.cases.map((c) => [c.id, c] as const))(

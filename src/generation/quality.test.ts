@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import type { GenerateOptions } from "../options/options.js";
-import { extraCases } from "../testing/golden.js";
+import { extraCases, type PromptCases } from "../testing/golden.js";
+import { patternOf } from "../testing/golden-image.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 
 afterAll(disposeTinyModels);
@@ -18,24 +19,13 @@ interface Case {
   readonly strength?: number;
 }
 
-const { about, expected } = extraCases<{
-  prompt: string;
-  negativePrompt: string;
-  seed: number;
-  size: number;
-  cases: Case[];
-}>("quality");
+const { about, expected } = extraCases<PromptCases<Case>>("quality");
 
 /** The picture and the mask of make.py. */
 function picture() {
   const side = about.size;
-  const cells = Array.from({ length: side * side }, (_, i) => [i % side, Math.floor(i / side)] as const);
-  const colours = cells.flatMap(([x, y]) => [(x * 5) % 256, (y * 5) % 256, (x * 3 + y * 2) % 256]);
-  const levels = cells.map(([x]) => Math.floor((x * 255) / (side - 1)));
-  return {
-    image: { width: side, height: side, data: Uint8Array.from(colours) },
-    mask: { width: side, height: side, data: Uint8Array.from(levels) },
-  };
+  const levels = Array.from({ length: side * side }, (_, i) => Math.floor(((i % side) * 255) / (side - 1)));
+  return { image: patternOf(side), mask: { width: side, height: side, data: Uint8Array.from(levels) } };
 }
 
 const optionsOf = ({ scheduler, steps, guidance, ...c }: Case): GenerateOptions => ({

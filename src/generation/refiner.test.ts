@@ -8,7 +8,8 @@ import { type Seeding, seedsOfPicture } from "../options/seeds.js";
 import { generateRefined } from "../pipeline/refined.js";
 import type { GenerateResult } from "../pipeline/run.js";
 import { StableDiffusion } from "../pipeline/stable-diffusion.js";
-import { extraCases } from "../testing/golden.js";
+import { extraCases, type PromptCases } from "../testing/golden.js";
+import { patternOf } from "../testing/golden-image.js";
 import { disposeTinyModels, tinyModel } from "../testing/pipeline-case.js";
 import { writeTinyRefiner } from "../testing/tiny-refiner.js";
 
@@ -24,13 +25,7 @@ interface Case {
   readonly crop?: readonly [top: number, left: number];
 }
 
-const { about, expected } = extraCases<{
-  prompt: string;
-  negativePrompt: string;
-  seed: number;
-  size: number;
-  cases: Case[];
-}>("refiner");
+const { about, expected } = extraCases<PromptCases<Case>>("refiner");
 
 const folder = mkdtempSync(join(tmpdir(), "refiner-"));
 const loaded = StableDiffusion.load(writeTinyRefiner(join(folder, "tiny-refiner")), {
@@ -43,14 +38,6 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** The picture of make.py. */
-function picture() {
-  const side = about.size;
-  const cells = Array.from({ length: side * side }, (_, i) => [i % side, Math.floor(i / side)] as const);
-  const colours = cells.flatMap(([x, y]) => [(x * 5) % 256, (y * 5) % 256, (x * 3 + y * 2) % 256]);
-  return { width: side, height: side, data: Uint8Array.from(colours) };
-}
-
 const optionsOf = (id: string) => {
   const c = about.cases.find((c) => c.id === id)!;
   const { prompt, negativePrompt, seed } = about;
@@ -58,7 +45,7 @@ const optionsOf = (id: string) => {
   const options: GenerateOptions = { prompt, negativePrompt, seed, steps, guidance, output: "latents" };
   return {
     ...options,
-    ...(c.strength !== undefined && { image: picture(), strength: c.strength }),
+    ...(c.strength !== undefined && { image: patternOf(about.size), strength: c.strength }),
     ...(c.score !== undefined && { aestheticScore: c.score }),
     ...(c.negative_score !== undefined && { negativeAestheticScore: c.negative_score }),
     ...(original &&
@@ -207,7 +194,9 @@ describe("SDXL's refiner, against diffusers", () => {
     const both = [await tinyModel("models/tiny-sdxl"), await loaded] as const;
     const asked = { prompt: "a fox", switchAt: 0.8 };
     await expect(generateRefined(...both, { ...asked, hires: {} })).rejects.toThrow("take no hires");
-    await expect(generateRefined(...both, { ...asked, image: picture() })).rejects.toThrow("take no image");
+    await expect(generateRefined(...both, { ...asked, image: patternOf(about.size) })).rejects.toThrow(
+      "take no image",
+    );
     await expect(generateRefined(...both, { ...asked, switchAt: 1 })).rejects.toThrow(/^switchAt: .*got 1$/);
   });
 
@@ -239,9 +228,9 @@ describe("SDXL's refiner, against diffusers", () => {
     await expect(refiner.generate({ prompt: "a fox" })).rejects.toThrow(
       "tiny-refiner goes on with what another model has begun, and needs an image, or latents with denoisingStart",
     );
-    await expect(refiner.generate({ prompt: "a fox", image: picture(), prompt2: "b" })).rejects.toThrow(
-      "prompt2 is for models of the SDXL kind",
-    );
+    await expect(
+      refiner.generate({ prompt: "a fox", image: patternOf(about.size), prompt2: "b" }),
+    ).rejects.toThrow("prompt2 is for models of the SDXL kind");
     const base = await tinyModel("models/tiny-sdxl");
     await expect(base.generate({ prompt: "a fox", aestheticScore: 7 })).rejects.toThrow(
       "aestheticScore is for refiners, tiny-sdxl is none",

@@ -7,6 +7,7 @@ import { createRng } from "../latents/rng.js";
 import type { GenerateOptions } from "../options/options.js";
 import { StableDiffusion } from "../pipeline/stable-diffusion.js";
 import { extraCases } from "../testing/golden.js";
+import { patternOf } from "../testing/golden-image.js";
 import { type OriginalOptions, writeOriginal } from "../testing/original-layout.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
 import { type Component, component, type ModelSource } from "../weights/component.js";
@@ -85,14 +86,6 @@ function write(id: string, unet: "unet" | "unetRefiner" | "unetTurbo", options: 
   return path;
 }
 
-/** The picture of make.py. */
-function picture() {
-  const side = about.size;
-  const cells = Array.from({ length: side * side }, (_, i) => [i % side, Math.floor(i / side)] as const);
-  const colours = cells.flatMap(([x, y]) => [(x * 5) % 256, (y * 5) % 256, (x * 3 + y * 2) % 256]);
-  return { width: side, height: side, data: Uint8Array.from(colours) };
-}
-
 const lone = { textRoot: "conditioner.embedders.0." };
 const files: Record<string, () => string> = {
   cosxl: () =>
@@ -110,7 +103,7 @@ describe("models that come as one file, against diffusers' pipelines of them", (
       const { prompt, negativePrompt, seed, size } = about;
       const options: GenerateOptions = {
         ...{ prompt, negativePrompt, seed, steps, guidance },
-        ...(strength === undefined ? { width: size, height: size } : { image: picture(), strength }),
+        ...(strength === undefined ? { width: size, height: size } : { image: patternOf(size), strength }),
       };
       const { latents, images, notes } = await model.generate(options);
       expect(latents.data).toBeCloseTo32(expected(`${id}.latents`).data, { abs: 1e-3, rel: 1e-3 });

@@ -116,6 +116,15 @@ export function readTensors(path: string): Map<string, GoldenTensor> {
   return tensors;
 }
 
+/** What `cases.json` says where all of its pictures have one prompt, seed and size. */
+export interface PromptCases<Case> {
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  readonly seed: number;
+  readonly size: number;
+  readonly cases: readonly Case[];
+}
+
 /**
  * Reference values of pipelines that were made for this repository: `cases.json` and `cases.safetensors` of a folder of
  * `golden-extra`.

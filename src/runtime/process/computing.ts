@@ -27,8 +27,8 @@ export interface Computing {
   readonly ended: Promise<void>;
 }
 
-/** One in the middle of a step would not notice for a while that its caller is gone. */
-const running = new Set<() => void>();
+/** What ends those that run: one in the middle of a step would not notice for a while that its caller is gone. */
+const endings = new Set<() => void>();
 let isWatched = false;
 
 /** @param clear what it leaves behind */
@@ -37,15 +37,15 @@ function endWithCaller(computing: Computing, clear: () => void): void {
     computing.kill();
     clear();
   };
-  running.add(end);
+  endings.add(end);
   void computing.ended.then(() => {
-    running.delete(end);
+    endings.delete(end);
     clear();
   });
   if (isWatched) return;
   isWatched = true;
   process.once("exit", () => {
-    for (const end of running) end();
+    for (const end of endings) end();
   });
 }
 
