@@ -16,7 +16,7 @@ import { countOf, optionsOf, seedingOf } from "./flags/options-of-flags.js";
 import { makerOf, refinerOf } from "./flags/refiner.js";
 import { openFailures } from "./folder-failures.js";
 import { jobsOf, maskOf } from "./jobs.js";
-import { pictureNames, writePicture } from "./pictures.js";
+import { keepPicture, pictureNames } from "./pictures.js";
 import { openPreview } from "./preview.js";
 import { openProgress, type Progress } from "./progress.js";
 import { readPrompts } from "./prompts.js";
@@ -128,10 +128,7 @@ export async function makePictures(
         ...(refiner && { refiner: { ...refiner, model: lastOf(refiner.model) } }),
         version: `tfjs-diffusion ${version}`,
       });
-      const { path, taken } = names.next(name);
-      writePicture(path, encodePng(result.images[0]!, { parameters: text }));
-      session.written.push(path);
-      if (taken && !session.json) note(`${taken} exists and stays (--force would replace it)`);
+      const path = keepPicture(names.next(name), encodePng(result.images[0]!, { parameters: text }), session);
       const ms = performance.now() - start;
       report({ session, result, image: i, path, text, ms });
       const picture = result.images[0]!;

@@ -3,6 +3,7 @@ import { dirname, extname, join, parse, resolve } from "node:path";
 import { diskError } from "../disk/disk-error.js";
 import { writeWholeSync } from "../disk/whole-file.js";
 import { DiffusionError } from "../errors.js";
+import { note, type Session } from "./session.js";
 
 /** Where the pictures of one call go. */
 export interface PictureNames {
@@ -75,6 +76,18 @@ export function checkExtension(file: string, flag: string): void {
  */
 export function writePicture(path: string, png: Uint8Array, flag = "--out"): void {
   writeWholeSync(path, png, { hint: `free some space, or choose another place with ${flag}` });
+}
+
+/** Writes a finished picture, and says which file has kept its name. @returns its path */
+export function keepPicture(
+  { path, taken }: ReturnType<PictureNames["next"]>,
+  png: Uint8Array,
+  { json, written }: Pick<Session, "json" | "written">,
+): string {
+  writePicture(path, png);
+  written.push(path);
+  if (taken && !json) note(`${taken} exists and stays (--force would replace it)`);
+  return path;
 }
 
 /** A file name from a prompt: letters and digits of any script. */

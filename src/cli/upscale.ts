@@ -18,8 +18,8 @@ import { addGenerateOptions, type GenerateFlags } from "./flags/generate-flags.j
 import { openFailures } from "./folder-failures.js";
 import { makePictures } from "./generate.js";
 import { jobsOf } from "./jobs.js";
-import { pictureNames, writePicture } from "./pictures.js";
-import { note, type Session, say, sayJson, version } from "./session.js";
+import { keepPicture, pictureNames } from "./pictures.js";
+import { type Session, say, sayJson, version } from "./session.js";
 import { showPicture } from "./terminal-picture.js";
 import { durationInWords } from "./wording.js";
 
@@ -115,10 +115,7 @@ async function enlargePictures(
       if (!picture) continue;
       const { width, height } = picture;
       const parameters = await textOf(own, upscaler.name, picture);
-      const { path, taken } = names.next(name);
-      writePicture(path, encodePng(picture, { parameters }));
-      session.written.push(path);
-      if (taken && !session.json) note(`${taken} exists and stays (--force would replace it)`);
+      const path = keepPicture(names.next(name), encodePng(picture, { parameters }), session);
       const ms = Math.round(performance.now() - start);
       if (session.json)
         sayJson({ type: "image", image: i, path: resolve(path), width, height, ms, parameters });
